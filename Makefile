@@ -1,0 +1,46 @@
+# Two commands do everything: `make reproduce` and `make test`.
+PYTHON ?= python3
+CORES ?= all
+VENV := .venv
+READY := $(VENV)/.ready
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+.PHONY: help setup reproduce test test-fast lint lock benchmark clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
+
+setup: $(READY) ## build .venv from requirements.lock
+
+# Rebuilt only when the lock is newer, so that a second `make` costs nothing.
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mtcp needs Python 3.11 or newer: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --upgrade pip
+	$(VENV)/bin/pip install --quiet --requirement requirements.lock
+	$(VENV)/bin/pip install --quiet --no-deps --editable .
+	touch $@
+
+reproduce: setup ## run the whole pipeline and leave a report in reports/
+	snakemake --cores $(CORES)
+
+test: setup ## run all tests, the fast ones first
+	pytest -m "not slow"
+	pytest -m slow
+
+test-fast: setup ## run the tests that take under two minutes together
+	pytest -m "not slow"
+
+lint: setup ## check format and style
+	ruff format --check .
+	ruff check .
+
+lock: ## compile requirements.lock from pyproject.toml (needs uv)
+	uv pip compile --universal --python-version 3.11 --all-extras --no-header --no-annotate \
+	  --no-emit-index-url --no-emit-find-links pyproject.toml -o requirements.lock
+
+benchmark: setup ## measure speed and memory, as ratios in one run
+	pytest tests/benchmarks --benchmark-only
+
+clean: ## remove what the pipeline makes here (never data or results)
+	rm -rf .snakemake .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,51 @@
+"""The command line: `mtcp COMMAND`. One file per group of commands; torch is imported only by those that need it."""
+
+import sys
+
+import typer
+
+from mtcp import __version__
+from mtcp.errors import UserError
+
+app = typer.Typer(
+    name="mtcp",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Reproducibility benchmark suite for multi-task dense prediction.\n\n"
+    "`snakemake --cores all` (or `make reproduce`) runs everything; these commands are its single steps, "
+    "and what is needed to look, check and explain.",
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"mtcp {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(False, "--version", callback=_show_version, is_eager=True, help="Show the version."),
+) -> None:
+    pass
+
+
+def _register() -> None:
+    from mtcp.cli import data, models, report, runs, schemes, store
+
+    for module in (runs, store, report):
+        module.register(app)
+    app.add_typer(data.app, name="data")
+    models.register(app)
+    app.add_typer(schemes.app, name="schemes")
+
+
+def main() -> None:
+    """Run the command line; a `UserError` becomes one sentence on standard error and exit status 2."""
+    _register()
+    try:
+        app()
+    except UserError as error:
+        print(f"mtcp: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,318 @@
+"""Validated configuration: benchmarks, methods, the grid, and the resolved configuration of one run.
+
+Files: `params.yaml` (what to run), `config/methods.yaml` (rows of the tables), `config/benchmarks/*.yaml`.
+Every mistake is one sentence with file and key. No torch here: planning reads this often.
+"""
+
+import re
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from mtcp.errors import UserError
+from mtcp.tasks import TASK_NAMES, Task, make_task
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$")]
+
+
+class Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TaskConfig(Model):
+    """A benchmark's choices for one task; see `mtcp.tasks.make_task`."""
+
+    classes: int | None = Field(None, ge=2, le=254, description="number of classes of a classification task")
+    loss: str | None = Field(None, description="a loss of mtcp.losses other than the task's own")
+    positive_weight: float | None = Field(None, gt=0, lt=1, description="weight of positive pixels (edge, sal)")
+    rope: float | None = Field(None, gt=0, description="practically equal within this, in the metric's unit")
+
+
+class EncoderConfig(Model):
+    """The shared trunk: Mask2Former, or any timm `features_only` backbone with a light pyramid."""
+
+    kind: Literal["timm", "mask2former"]
+    model: str = Field(description="timm model name, or the hub id of a Mask2Former")
+    pretrained: bool = False
+    weights: str | None = Field(None, description="local folder or file of weights, instead of the hub's")
+    revision: str | None = Field(None, description="hub revision the weights are pinned to")
+    sha256: str | None = Field(None, description="digest of the weights file, checked when they are loaded")
+    args: dict[str, Any] = Field(default_factory=dict, description="further arguments of timm.create_model")
+
+
+class TrainingConfig(Model):
+    """Optimisation. AdamW with polynomial decay per epoch, as released: lr * (1 - epoch / epochs) ** power."""
+
+    epochs: int = Field(ge=1)
+    batch_size: int = Field(ge=1, description="images per forward pass (BatchNorm sees these)")
+    accumulate: int = Field(1, ge=1, description="forward passes per optimiser step")
+    learning_rate: float = Field(5e-5, gt=0)
+    weight_decay: float = Field(1e-4, ge=0)
+    decay_power: float = Field(0.9, ge=0)
+    clip_norm: float | None = Field(None, gt=0, description="gradient clipping before the step; null: off")
+    precision: Literal["fp32", "bf16"] = "fp32"
+    channels_last: bool = False
+    compile: bool = False
+    checkpointing: bool = Field(False, description="recompute activations in the backward pass to save memory")
+
+
+class LossConfig(Model):
+    """Which reading of the losses; the defaults are `as intended`, the others the released code's slips."""
+
+    depth_cap: float | None = Field(None, gt=0, description="depth at or above it is left out of the loss (ledger 7)")
+    auxiliary: Literal["own", "as_released"] = Field(
+        "own", description="as_released: normals' auxiliaries use the capped depth L1 (ledger 4), human parts only the last (5)"
+    )
+    auxiliary_weight: float = Field(0.5, ge=0)
+
+
+class AugmentationConfig(Model):
+    """nyud: flip, zoom in {1, 1.2, 1.5}; pascal: flip, rotation in ±20°, scale in [.75, 1.25]; none: as it is."""
+
+    policy: Literal["nyud", "pascal", "none"]
+
+
+class EvaluationConfig(Model):
+    """How a trained network is judged; enters `eval_key`, not `train_key`."""
+
+    batch_size: int = Field(16, ge=1)
+    depth_cap: float = Field(6.5535, gt=0, description="the `capped` depth metrics count pixels nearer than this (m)")
+    edge_tolerance: float = Field(0.0075, gt=0, description="matching distance, share of the image diagonal")
+    samples: int = Field(4, ge=0, description="test images whose predictions are kept as pictures")
+
+
+class ResourceConfig(Model):
+    """What one training job asks of the scheduler."""
+
+    gpu: int = Field(0, ge=0)
+    threads: int = Field(1, ge=1)
+    mem_mb: int = Field(2000, ge=100)
+    runtime: int = Field(60, ge=1, description="minutes")
+
+
+class PluginConfig(Model):
+    """A plug-in by name, with its own parameters beside it: `{name: lps, kappa: 1.6}`."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    name: Name
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The parameters that were given, without the name."""
+        return dict(self.model_extra or {})
+
+
+class Benchmark(Model):
+    """One file of `config/benchmarks/`: a data set, its tasks, resolution, schedule and evaluation protocol."""
+
+    label: str
+    layout: Literal["nyud", "pascal"]
+    rendered: dict[str, Any] | None = Field(None, description="settings of the renderer; null: an imported set")
+    tasks: dict[str, TaskConfig]
+    height: int = Field(ge=8)
+    width: int = Field(ge=8)
+    encoder: EncoderConfig
+    channels: int = Field(256, ge=4, description="C, the width of the shared representation")
+    upsample: Literal[1, 2, 4] = Field(2, description="up-sampling in the segmentation heads (NYUD 2, PASCAL 4)")
+    augmentation: AugmentationConfig
+    training: TrainingConfig
+    held_out: float = Field(0.0, ge=0, lt=0.5, description="share of the training split kept for model selection")
+    scheme_parameters: dict[Name, dict[str, Any]] = Field(
+        default_factory=dict, description="parameters that belong to the benchmark, as LPS's kappa, by scheme"
+    )
+    evaluation: EvaluationConfig = EvaluationConfig()
+    resources: ResourceConfig = ResourceConfig()
+    baseline: Name = Field("single_task", description="the method that Delta_m is measured against")
+    reference: Name = Field("mtcp", description="the method that every other is compared with")
+    delta_m_rope: float = Field(1.0, gt=0, description="practically equal within this, in per cent of Delta_m")
+
+    @model_validator(mode="after")
+    def _tasks_exist(self) -> "Benchmark":
+        for name in self.tasks:
+            if name not in TASK_NAMES:
+                raise ValueError(f"unknown task '{name}': the tasks are {', '.join(TASK_NAMES)}")
+        if not self.tasks:
+            raise ValueError("needs at least one task")
+        return self
+
+
+class Method(Model):
+    """One entry of `config/methods.yaml`: a row of the tables."""
+
+    label: str
+    family: Literal["reference", "method", "baseline", "scheme", "ablation", "floor"]
+    description: str = ""
+    architecture: PluginConfig
+    scheme: PluginConfig = PluginConfig(name="equal")
+    losses: LossConfig = LossConfig()
+    training: dict[str, Any] = Field(default_factory=dict, description="overrides of the benchmark's training")
+
+
+class Params(Model):
+    """`params.yaml`: what to run."""
+
+    benchmarks: list[Name] = Field(min_length=1)
+    methods: list[Name] = Field(min_length=1)
+    seeds: list[Annotated[int, Field(ge=0, strict=True)]] = Field(min_length=1)
+
+
+class RunConfig(Model):
+    """Everything that determines one run, resolved: benchmark x method x seed.
+
+    `training_part` and `evaluation_part` are what the keys hash; labels and resources are in neither.
+    """
+
+    benchmark: Name
+    method: Name
+    seed: int
+    layout: Literal["nyud", "pascal"]
+    tasks: dict[str, TaskConfig]
+    height: int
+    width: int
+    encoder: EncoderConfig
+    channels: int
+    upsample: int
+    architecture: PluginConfig
+    scheme: PluginConfig
+    losses: LossConfig
+    training: TrainingConfig
+    augmentation: AugmentationConfig
+    held_out: float
+    evaluation: EvaluationConfig
+
+    @cached_property
+    def task_list(self) -> tuple[Task, ...]:
+        """The tasks in the field's order."""
+        return tuple(
+            make_task(name, **self.tasks[name].model_dump(include={"classes", "loss", "positive_weight"}))
+            for name in TASK_NAMES
+            if name in self.tasks
+        )
+
+    def training_part(self) -> dict[str, Any]:
+        """What determines the trained network; fields at their default are left out, so that a new one changes no key."""
+        part = self.model_dump(mode="json", exclude_defaults=True, exclude={"method", "evaluation", "tasks"})
+        part["tasks"] = {
+            name: task.model_dump(mode="json", exclude_defaults=True, exclude={"rope"})
+            for name, task in self.tasks.items()
+        }
+        return part
+
+    def evaluation_part(self) -> dict[str, Any]:
+        """What determines the metrics of a trained network."""
+        return self.evaluation.model_dump(mode="json", exclude_defaults=True, exclude={"batch_size"})
+
+
+class Project:
+    """The configuration of a project folder; files are read once, on first use."""
+
+    def __init__(self, root: Path | str = ".") -> None:
+        self.root = Path(root).resolve()
+
+    @cached_property
+    def params(self) -> Params:
+        return _validated(Params, self.root / "params.yaml", _read(self.root / "params.yaml"))
+
+    @cached_property
+    def methods(self) -> dict[str, Method]:
+        path = self.root / "config/methods.yaml"
+        entries = _read(path)
+        for name in entries:
+            _check_name(name, path)
+        return {name: _validated(Method, path, entry, prefix=name) for name, entry in entries.items()}
+
+    def benchmark_names(self) -> list[str]:
+        return sorted(path.stem for path in (self.root / "config/benchmarks").glob("*.yaml"))
+
+    def benchmark(self, name: str) -> Benchmark:
+        """Return benchmark `name`; raises `UserError` with the known ones otherwise."""
+        path = self.root / f"config/benchmarks/{name}.yaml"
+        if not path.exists():
+            raise UserError(
+                f"params.yaml: unknown benchmark '{name}': {path.parent} has {', '.join(self.benchmark_names()) or 'none'}"
+            )
+        return _validated(Benchmark, path, _read(path))
+
+    def method(self, name: str) -> Method:
+        """Return method `name`; raises `UserError` with the known ones otherwise."""
+        if name not in self.methods:
+            raise UserError(
+                f"params.yaml: unknown method '{name}': config/methods.yaml has {', '.join(self.methods) or 'none'}"
+            )
+        return self.methods[name]
+
+    def resolve(self, benchmark: str, method: str, seed: int) -> RunConfig:
+        """Merge a benchmark and a method into the configuration of one run; the method's word is the last."""
+        bench, chosen = self.benchmark(benchmark), self.method(method)
+        defaults = bench.scheme_parameters.get(chosen.scheme.name, {})
+        return _validated(
+            RunConfig,
+            self.root / "config/methods.yaml",
+            {
+                **bench.model_dump(
+                    include={
+                        "layout", "tasks", "height", "width", "encoder", "channels", "upsample", "augmentation",
+                        "held_out", "evaluation",
+                    }
+                ),
+                "benchmark": benchmark,
+                "method": method,
+                "seed": seed,
+                "architecture": chosen.architecture.model_dump(),
+                "scheme": {**defaults, **chosen.scheme.model_dump()},
+                "losses": chosen.losses.model_dump(),
+                "training": {**bench.training.model_dump(), **chosen.training},
+            },
+            prefix=method,
+        )  # fmt: skip
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is missing: run the command from the project's folder") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} must hold a mapping of keys to values, not {type(content).__name__}")
+    return content
+
+
+def _check_name(name: Any, path: Path) -> None:
+    if not re.fullmatch(r"[a-z0-9_]+", str(name)):
+        raise UserError(f"{path}: '{name}' is no name: use [a-z0-9_]+ and put the wording into `label`")
+
+
+def _validated(model: type[Model], path: Path, content: Any, prefix: str = "") -> Any:
+    """Build `model` from `content`; a mistake becomes one sentence with file, key and what was expected."""
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in (prefix, *first["loc"]) if part != "")
+        if first["type"] == "extra_forbidden":
+            message = f"unknown key (known here: {', '.join(_fields_at(model, first['loc']))})"
+        else:
+            message = f"{first['msg'].removeprefix('Value error, ')}, got {_short(first.get('input'))}"
+        more = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        raise UserError(f"{path}, key '{key}': {message}{more}") from error
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _fields_at(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
+    """Names of the fields beside the one at `location`, as far as they are models themselves."""
+    for part in location[:-1]:
+        field = model.model_fields.get(str(part))
+        inner = getattr(field, "annotation", None)
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            break
+        model = inner
+    return sorted(model.model_fields)

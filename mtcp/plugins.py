@@ -1,0 +1,146 @@
+"""Plug-ins: one file, one class, one decorator; found by reading files, imported only when used.
+
+A weighting scheme or an architecture is a class under a decorator::
+
+    @scheme("my_scheme")
+    class MyScheme(LossScheme): ...
+
+in a file of `mtcp/weighting/`, `mtcp/models/`, `baselines/` or the user's `plugins/`. Planning must know names
+without importing torch, so names are read from the syntax tree.
+"""
+
+import ast
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Final, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from mtcp.errors import UserError
+
+PACKAGE_ROOT: Final = Path(__file__).resolve().parent.parent
+USER_FOLDER: Final = "plugins"
+_FOLDERS: Final = {
+    "scheme": ("mtcp/weighting", "baselines/weighting"),
+    "architecture": ("mtcp/models", "baselines/architectures"),
+}
+_registry: dict[tuple[str, str], type] = {}
+Class = TypeVar("Class", bound=type)
+
+
+class PluginParameters(BaseModel):
+    """Declared parameters of a plug-in: typed, bounded, with defaults and descriptions; unknown names are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _register(kind: str, name: str) -> Callable[[Class], Class]:
+    def decorate(cls: Class) -> Class:
+        _registry[kind, name] = cls
+        cls.name = name
+        return cls
+
+    return decorate
+
+
+def scheme(name: str) -> Callable[[Class], Class]:
+    """Class decorator: register a weighting scheme under `name` ([a-z0-9_]+)."""
+    return _register("scheme", name)
+
+
+def architecture(name: str) -> Callable[[Class], Class]:
+    """Class decorator: register an architecture under `name` ([a-z0-9_]+)."""
+    return _register("architecture", name)
+
+
+@cache
+def _declared(path: Path, modified_ns: int) -> tuple[tuple[str, str], ...]:
+    """Return the (kind, name) pairs that the file declares, from its syntax tree alone."""
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    except (SyntaxError, UnicodeDecodeError) as error:
+        raise UserError(f"plug-in {path} cannot be read as Python: {error}; mend it or move it away") from error
+    return tuple(
+        (call.func.id, call.args[0].value)
+        for node in tree.body
+        if isinstance(node, ast.ClassDef)
+        for call in node.decorator_list
+        if isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Name)
+        and call.func.id in _FOLDERS
+        and call.args
+        and isinstance(call.args[0], ast.Constant)
+        and isinstance(call.args[0].value, str)
+    )
+
+
+def find(kind: str, root: Path | None = None) -> dict[str, Path]:
+    """Return {name: file} of all plug-ins of `kind` ("scheme" or "architecture"), without importing any.
+
+    `root` is the project whose `plugins/` folder is read besides the packages (default: working directory).
+    Raises `UserError` where two files claim one name.
+    """
+    folders = [PACKAGE_ROOT / folder for folder in _FOLDERS[kind]] + [(root or Path.cwd()) / USER_FOLDER]
+    found: dict[str, Path] = {}
+    for path in (path for folder in folders for path in sorted(folder.glob("*.py"))):
+        for declared_kind, name in _declared(path, path.stat().st_mtime_ns):
+            if declared_kind != kind:
+                continue
+            if name in found:
+                raise UserError(f"{kind} '{name}' is defined twice, in {found[name]} and {path}: rename one")
+            found[name] = path
+    return found
+
+
+def path_of(kind: str, name: str, root: Path | None = None) -> Path:
+    """Return the file that defines plug-in `name`; raises `UserError` with the known names otherwise."""
+    known = find(kind, root)
+    if name not in known:
+        from difflib import get_close_matches
+
+        close = get_close_matches(name, known, n=1)
+        hint = f"; did you mean '{close[0]}'?" if close else ""
+        raise UserError(f"unknown {kind} '{name}'{hint} (known: {', '.join(sorted(known))})")
+    return known[name]
+
+
+def load(kind: str, name: str, root: Path | None = None) -> type:
+    """Import the file of plug-in `name` and return its class; raises `UserError` where it does not import."""
+    path = path_of(kind, name, root)
+    if (kind, name) not in _registry:
+        _import_file(path)
+    return _registry[kind, name]
+
+
+def _import_file(path: Path) -> None:
+    inside = path.is_relative_to(PACKAGE_ROOT) and path.relative_to(PACKAGE_ROOT).parts[0] != USER_FOLDER
+    try:
+        if inside:
+            importlib.import_module(".".join(path.relative_to(PACKAGE_ROOT).with_suffix("").parts))
+            return
+        spec = importlib.util.spec_from_file_location(f"mtcp_user_plugins.{path.stem}", path)
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module
+        spec.loader.exec_module(module)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"plug-in {path} does not import: {type(error).__name__}: {error}") from error
+
+
+def parameters(kind: str, name: str, given: dict, root: Path | None = None) -> PluginParameters:
+    """Validate `given` against the plug-in's declared parameters; raises `UserError` naming the parameter."""
+    declared: type[PluginParameters] = load(kind, name, root).Parameters
+    try:
+        return declared(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "parameters"
+        known = ", ".join(declared.model_fields) or "none"
+        raise UserError(
+            f"{kind} '{name}', parameter '{where}': {first['msg']} (got {first.get('input')!r}; its parameters: {known})"
+        ) from error
