@@ -1,0 +1,21 @@
+"""Equal weights."""
+
+from torch import Tensor
+
+from mtcp.plugins import scheme
+from mtcp.weighting.base import LossScheme
+
+
+@scheme("equal")
+class Equal(LossScheme):
+    """Equal weights: the plain sum of the losses, what every other scheme is compared with.
+
+    total = sum_t l_t.
+
+    Caveat: "equal" depends on the losses' units; a loss ten times as large has ten times the say.
+    """
+
+    moved_by = "nothing"
+
+    def total(self, losses: Tensor, present: Tensor) -> Tensor:
+        return losses.sum()

@@ -1,0 +1,230 @@
+"""The interface of weighting schemes: what turns per-task losses, or per-task gradients, into one update.
+
+A scheme of one's own is one file with one class. From losses to one scalar::
+
+    @scheme("my_scheme")
+    class MyScheme(LossScheme):
+        class Parameters(LossScheme.Parameters):
+            power: float = Field(2.0, gt=0, description="...")
+
+        def total(self, losses, present):
+            return losses.pow(self.options.power).sum()
+
+From per-task gradients to one update: `mtcp.weighting.gradients`. State belongs into parameters and buffers
+(`register_buffer`), so that `state_dict` carries it and an interrupted run continues bit for bit.
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from mtcp import plugins
+from mtcp.config import RunConfig
+from mtcp.errors import UserError
+from mtcp.plugins import PluginParameters
+from mtcp.randomness import stream
+from mtcp.weighting.monitor import Monitor
+
+
+class Diverged(Exception):
+    """A scheme cannot go on (NaN, failed solver, losses outside its domain): a result of the run, not a crash.
+
+    The message is one sentence naming scheme, task and step; it becomes `reason` in run.json.
+    """
+
+
+@dataclass(frozen=True)
+class SchemeContext:
+    """What a scheme knows of its run.
+
+    `tasks`: names in the field's order. `seed`: of the scheme's own random stream. `size`: (height, width) of the
+    network's input. `network`: the architecture, not compiled.
+    """
+
+    tasks: tuple[str, ...]
+    seed: int
+    epochs: int
+    steps_per_epoch: int
+    size: tuple[int, int]
+    network: nn.Module
+
+
+class Scheme(nn.Module):
+    """A weighting scheme. Derive from `LossScheme` or `mtcp.weighting.gradients.GradientScheme`.
+
+    Auxiliary losses are outside of every scheme: they are added unweighted, as in the released code.
+    A task without a valid pixel in a batch is missing from `losses`, and its state in the scheme stays as it is.
+    """
+
+    #: Name in the registry; set by the decorator.
+    name: ClassVar[str]
+    #: What a step costs: `losses` only, further `gradients`, or another `forward` pass after the step.
+    cost: ClassVar[Literal["losses", "gradients", "forward"]]
+    #: What should move the weights away from equality: `nothing`, `always` something, or gradients in `conflict`.
+    moved_by: ClassVar[Literal["nothing", "always", "conflict"]] = "always"
+    #: Epochs for which equal weights are by design.
+    equal_epochs: ClassVar[int] = 0
+
+    class Parameters(PluginParameters):
+        """Declared parameters; none here."""
+
+    def __init__(self, context: SchemeContext, parameters: PluginParameters) -> None:
+        super().__init__()
+        self.context = context
+        self.options = parameters
+        self.tasks = context.tasks
+        self.steps = 0
+        self.epochs = 0
+        self.monitor = Monitor(context.tasks)
+
+    @abstractmethod
+    def backward(self, losses: dict[str, Tensor], auxiliary: Tensor | None, representation: Any, scale: float) -> None:
+        """Do the backward pass of one micro-batch: accumulate `scale` x gradient into every parameter's `.grad`.
+
+        `losses`: final loss of every present task, scalars with a graph. `auxiliary`: the weighted sum of the
+        auxiliary losses, or None. `representation`: R, what `network.encode` returned.
+        Raises `Diverged` where the scheme cannot go on, `UserError` where a plug-in breaks the interface.
+        """
+
+    def after_step(self, recompute: Callable[[], dict[str, Tensor]]) -> None:
+        """Hook after the optimiser's step, where cost is `forward`: `recompute()` gives new losses."""
+
+    def end_epoch(self) -> None:
+        """Hook at the end of an epoch; an override calls this one."""
+        self.epochs += 1
+        self.monitor.end_epoch()
+
+    def record(self) -> dict[str, float]:
+        """Columns of history.csv for the epoch just ended: mean effective weight of every task, and conflicts."""
+        return self.monitor.record()
+
+    def flags(self) -> list[str]:
+        """Signs of life that someone should look at: `stayed_equal`, `negative_weights`, `runaway_weights`.
+
+        `stayed_equal`: the weights should have moved by now and never did; a scheme that gradients in conflict
+        move is judged only where conflict was seen.
+        """
+        due = self.epochs > self.equal_epochs and len(self.tasks) > 1
+        should = {"nothing": False, "always": True, "conflict": self.monitor.conflict}[self.moved_by]
+        signs = {
+            "stayed_equal": due and should and not self.monitor.moved,
+            "negative_weights": self.monitor.negative,
+            "runaway_weights": self.monitor.runaway,
+        }
+        return [name for name, given in signs.items() if given]
+
+    def step_seed(self) -> int:
+        """Seed of this step's random draws: a function of the run's scheme stream and the step, not of history."""
+        return stream(self.context.seed, self.steps)
+
+    def at(self, task: str | None = None) -> str:
+        """Return "scheme 'x', [task 'y',] step n", the place that messages name."""
+        where = f"scheme '{self.name}', "
+        return where + (f"task '{task}', " if task else "") + f"step {self.steps}"
+
+    def finite(self, values: list[float], tasks: list[str], what: str) -> None:
+        """Raise `Diverged` naming the first task whose value is NaN or infinite."""
+        for task, value in zip(tasks, values, strict=True):
+            if not abs(value) < float("inf"):
+                raise Diverged(f"{self.at(task)}: the {what} is {value}")
+
+    def index(self, losses: dict[str, Tensor]) -> Tensor:
+        """Return the positions of the present tasks in `self.tasks`, (k,) long."""
+        device = next(iter(losses.values())).device
+        return torch.tensor([self.tasks.index(task) for task in losses], device=device)
+
+    def get_extra_state(self) -> dict[str, Any]:
+        return {"steps": self.steps, "epochs": self.epochs, "monitor": self.monitor.state()}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        self.steps, self.epochs = state["steps"], state["epochs"]
+        self.monitor.load(state["monitor"])
+
+
+class LossScheme(Scheme):
+    """A scheme that sees loss values alone and returns one scalar to descend.
+
+    Its effective weight of a task is d total / d loss: it is what the shared network feels, whether the scheme
+    thinks in weights or in a formula, so it is computed once, logged, and carried into one backward pass.
+    Learnable parameters of the scheme receive their gradient on the way; the optimiser holds them.
+    """
+
+    cost = "losses"
+
+    @abstractmethod
+    def total(self, losses: Tensor, present: Tensor) -> Tensor:
+        """Return the scalar to descend.
+
+        `losses` (k,): values of the present tasks, positive or zero for all losses of this project.
+        `present` (k,): their positions among all tasks, to index a state of shape (T,).
+        """
+
+    def backward(self, losses: dict[str, Tensor], auxiliary: Tensor | None, representation: Any, scale: float) -> None:
+        if losses:
+            stacked = torch.stack(list(losses.values()))
+            values = stacked.detach().requires_grad_()
+            total = self.total(values, self.index(losses))
+            self._check(total)
+            (scale * total).backward()
+            weights = torch.zeros_like(values) if values.grad is None else values.grad / scale
+            numbers, names = weights.tolist(), list(losses)
+            self.finite(numbers, names, "weight")
+            self.monitor.observe(dict(zip(names, numbers, strict=True)))
+            objective = scale * (weights * stacked).sum()
+            auxiliary = objective if auxiliary is None else objective + scale * auxiliary
+        elif auxiliary is not None:
+            auxiliary = scale * auxiliary
+        if auxiliary is not None:
+            auxiliary.backward()
+        self.steps += 1
+
+    def positive(self, losses: Tensor, present: Tensor) -> None:
+        """Raise `Diverged` where a loss is zero or negative: for schemes with a logarithm or a quotient."""
+        for position, value in zip(present.tolist(), losses.tolist(), strict=True):
+            if value <= 0:
+                raise Diverged(
+                    f"{self.at(self.tasks[position])}: the loss is {value}, and this scheme needs positive losses"
+                )
+
+    def _check(self, total: Any) -> None:
+        if not isinstance(total, Tensor) or total.ndim != 0:
+            got = f"shape {tuple(total.shape)}" if isinstance(total, Tensor) else type(total).__name__
+            raise UserError(f"{self.at()}: `total` must return a scalar tensor, got {got}")
+        if not total.requires_grad:
+            raise UserError(f"{self.at()}: `total` returned a value that does not depend on the losses")
+
+
+class EpochMeans(nn.Module):
+    """Means over an epoch, one a task, over the steps in which the task was present; part of `state_dict`."""
+
+    def __init__(self, tasks: int) -> None:
+        super().__init__()
+        self.register_buffer("sums", torch.zeros(tasks, dtype=torch.float64))
+        self.register_buffer("counts", torch.zeros(tasks, dtype=torch.float64))
+
+    def add(self, values: Tensor, present: Tensor) -> None:
+        """Take in `values` (k,) of the tasks at `present` (k,)."""
+        self.sums[present] += values.detach().double()
+        self.counts[present] += 1
+
+    def close(self) -> Tensor:
+        """Return the means (T,), NaN where a task was never present, and start over."""
+        means = self.sums / self.counts
+        self.sums.zero_()
+        self.counts.zero_()
+        return means
+
+
+def build_scheme(config: RunConfig, context: SchemeContext, root: Path | None = None) -> Scheme:
+    """Return the run's scheme; raises `UserError` for parameters out of bounds or a package it lacks.
+
+    `root`: the project whose `plugins/` folder is read, the working directory by default.
+    """
+    name = config.scheme.name
+    options = plugins.parameters("scheme", name, config.scheme.given, root)
+    return plugins.load("scheme", name, root)(context, options)
