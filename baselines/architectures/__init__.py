@@ -1,0 +1,1 @@
+"""Architectures that MT-CP is compared with, one a file."""

@@ -1,0 +1,102 @@
+"""What an architecture is, and how one is built from the configuration of a run."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from mtcp import plugins
+from mtcp.config import EncoderConfig, RunConfig
+from mtcp.errors import UserError
+from mtcp.plugins import PluginParameters
+from mtcp.randomness import seeded
+from mtcp.tasks import Task
+
+#: {task: {"final" | "aux1" | "aux2" | "initial": (B, channels, H, W)}}
+Outputs = dict[str, dict[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class BuildContext:
+    """What an architecture may depend on, besides its own parameters.
+
+    `size` is (H, W) of the network's input, `channels` the width C of the representation, `upsample` the factor in
+    the segmentation heads, `seeds` the names (benchmark, seed) that open every stream of initial values.
+    """
+
+    tasks: tuple[Task, ...]
+    layout: str
+    size: tuple[int, int]
+    encoder: EncoderConfig
+    channels: int
+    upsample: int
+    seeds: tuple[str | int, ...]
+    checkpointing: bool = False
+
+    def part(self, name: str) -> AbstractContextManager[None]:
+        """Open the stream of initial values of the part `name`.
+
+        Parts of one name and shape start from equal values in every architecture.
+        """
+        return seeded(*self.seeds, "initialisation", name)
+
+
+class Architecture(nn.Module, ABC):
+    """A multi-task network: `forward(image) = decode(encode(image), (H, W))`.
+
+    A subclass under `@architecture("name")` declares `Parameters` and takes `(context, parameters)`. `trunk` is
+    everything upstream of the representation that all tasks share, or None where nothing is shared; schemes that
+    weigh gradients read them there. `trainable` is False for predictors that are fitted in one pass.
+    """
+
+    name: ClassVar[str]
+    trainable: ClassVar[bool] = True
+    Parameters: ClassVar[type[PluginParameters]] = PluginParameters
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk: nn.Module | None = None
+
+    @abstractmethod
+    def encode(self, image: Tensor) -> Any:
+        """Return the representation of `image` (B, 3, H, W): a tensor R (B, C, H/4, W/4) where it is shared."""
+
+    @abstractmethod
+    def decode(self, representation: Any, size: tuple[int, int]) -> Outputs:
+        """Return every output of every task at `size` (H, W)."""
+
+    def forward(self, image: Tensor) -> Outputs:
+        return self.decode(self.encode(image), tuple(image.shape[-2:]))
+
+    def fit(self, batches: Iterable[Any]) -> None:
+        """Fill the buffers of a predictor that is not trained, in one pass over `batches`."""
+        raise NotImplementedError(f"architecture '{self.name}' is trained by gradient descent")
+
+    def check_batch(self, image: Tensor) -> None:
+        """Refuse a training batch whose coarsest map (1/16) leaves BatchNorm one value a channel."""
+        batch, _, height, width = image.shape
+        if self.training and batch == 1 and max(height, width) <= 16:
+            raise UserError(
+                f"a training batch of one image of {height}x{width} pixels leaves BatchNorm a single value per "
+                "channel at 1/16 of the size: set training.batch_size to 2 or more, or use larger images"
+            )
+
+
+def build_network(config: RunConfig) -> Architecture:
+    """Return the initialised network of a run, on the CPU; raises `UserError` where the configuration cannot work."""
+    name, given = config.architecture.name, config.architecture.given
+    parameters = plugins.parameters("architecture", name, given)
+    context = BuildContext(
+        tasks=config.task_list,
+        layout=config.layout,
+        size=(config.height, config.width),
+        encoder=config.encoder,
+        channels=config.channels,
+        upsample=config.upsample,
+        seeds=(config.benchmark, config.seed),
+        checkpointing=config.training.checkpointing,
+    )
+    return plugins.load("architecture", name)(context, parameters)

@@ -1,0 +1,45 @@
+"""Convolutional block attention (Woo et al., ECCV 2018, equations 1 to 3): a channel gate, then a spatial gate."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class ChannelGate(nn.Module):
+    """g = sigmoid(MLP(average over space) + MLP(maximum over space)), shape (B, C, 1, 1); MLP: C -> max(C/16, 4) -> C."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        hidden = max(channels // 16, 4)
+        self.fc1 = nn.Linear(channels, hidden)
+        self.fc2 = nn.Linear(hidden, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        pooled = torch.stack((x.mean((2, 3)), x.amax((2, 3))), 1)
+        return self.fc2(F.relu(self.fc1(pooled))).sum(1).sigmoid()[:, :, None, None]
+
+
+class SpatialGate(nn.Module):
+    """g = sigmoid(BN(conv7x7([maximum, mean] over channels))), convolution without bias; shape (B, 1, H, W)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(2, 1, 7, padding=3, bias=False)
+        self.norm = nn.BatchNorm2d(1, momentum=0.01)
+
+    def forward(self, x: Tensor) -> Tensor:
+        pooled = torch.stack((x.amax(1), x.mean(1)), 1)
+        return self.norm(self.conv(pooled)).sigmoid()
+
+
+class CBAM(nn.Module):
+    """x -> y * spatial(y) with y = x * channel(x); shapes (B, C, H, W)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channel = ChannelGate(channels)
+        self.spatial = SpatialGate()
+
+    def forward(self, x: Tensor) -> Tensor:
+        gated = x * self.channel(x)
+        return gated * self.spatial(gated)

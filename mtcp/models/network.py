@@ -1,0 +1,80 @@
+"""MT-CP: shared trunk, a decoder per task, coherence fusion across tasks, trace-back, heads (WACV 2025)."""
+
+from typing import Literal
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from mtcp.models.architecture import Architecture, BuildContext, Outputs
+from mtcp.models.coherence import CFM
+from mtcp.models.decoder import FPN, HFP
+from mtcp.models.encoders import build_trunk
+from mtcp.models.heads import auxiliary_head, task_head
+from mtcp.models.refinement import TraceBack, resize
+from mtcp.plugins import PluginParameters, architecture
+
+
+@architecture("mtcp")
+class MTCP(Architecture):
+    """The network of MT-CP; every switch is one row of the ablation table.
+
+    Without coherence the trace-back starts from X_t; without trace-back heads read the fused map, and there are no
+    auxiliary outputs.
+    """
+
+    class Parameters(PluginParameters):
+        coherence: Literal["cfm", "none"] = Field("cfm", description="fusion across tasks")
+        trace_back: bool = Field(True, description="refine the fused map through the decoder's maps")
+        auxiliary: bool = Field(True, description="predictions from the first two trace-back steps")
+        initial_prediction: bool = Field(False, description="a further head on the fused map")
+
+    def __init__(self, context: BuildContext, parameters: "MTCP.Parameters") -> None:
+        super().__init__()
+        self.tasks = [task.name for task in context.tasks]
+        self.trunk = build_trunk(context)
+        self.branches = nn.ModuleDict({task.name: nn.ModuleDict() for task in context.tasks})
+        channels, layout = context.channels, context.layout
+        parts = {
+            "hfp": lambda task: HFP(channels),
+            "fpn": lambda task: FPN([channels, 2 * channels, 4 * channels], channels),
+            "head": lambda task: task_head(task, channels, context.upsample),
+        }
+        if parameters.coherence == "cfm" and len(self.tasks) > 1:
+            parts["cfm"] = lambda task: CFM(channels, len(self.tasks) - 1)
+        if parameters.trace_back:
+            parts["traceback"] = lambda task: TraceBack(channels)
+            if parameters.auxiliary:
+                parts["aux_head1"] = parts["aux_head2"] = lambda task: auxiliary_head(task, channels, layout)
+        if parameters.initial_prediction:
+            parts["initial_head"] = parts["head"]
+        for task in context.tasks:
+            for name, build in parts.items():
+                with context.part(f"{task.name}.{name}"):
+                    self.branches[task.name][name] = build(task)
+
+    def encode(self, image: Tensor) -> Tensor:
+        self.check_batch(image)
+        return self.trunk(image)
+
+    def decode(self, representation: Tensor, size: tuple[int, int]) -> Outputs:
+        maps = {task: self.branches[task]["hfp"](representation) for task in self.tasks}
+        own = {task: self.branches[task]["fpn"](maps[task]) for task in self.tasks}
+        return {task: self._task_outputs(task, own, maps[task], size) for task in self.tasks}
+
+    def _task_outputs(
+        self, task: str, own: dict[str, Tensor], maps: list[Tensor], size: tuple[int, int]
+    ) -> dict[str, Tensor]:
+        branch = self.branches[task]
+        fused = own[task]
+        if "cfm" in branch:
+            fused = branch["cfm"](fused, [own[other] for other in self.tasks if other != task])
+        outputs = {}
+        if "initial_head" in branch:
+            outputs["initial"] = resize(branch["initial_head"](fused), size)
+        if "traceback" not in branch:
+            return {**outputs, "final": resize(branch["head"](fused), size)}
+        first, second, last = branch["traceback"](fused, maps)
+        if "aux_head1" in branch:
+            outputs["aux1"] = resize(branch["aux_head1"](first), size)
+            outputs["aux2"] = resize(branch["aux_head2"](second), size)
+        return {**outputs, "final": resize(branch["head"](last), size)}
