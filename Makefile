@@ -25,8 +25,7 @@ reproduce: setup ## run the whole pipeline and leave a report in reports/
 	snakemake --cores $(CORES)
 
 test: setup ## run all tests, the fast ones first
-	pytest -m "not slow"
-	pytest -m slow
+	pytest
 
 test-fast: setup ## run the tests that take under two minutes together
 	pytest -m "not slow"

@@ -62,9 +62,10 @@ class TrainingConfig(Model):
 class LossConfig(Model):
     """Which reading of the losses; the defaults are `as intended`, the others the released code's slips."""
 
-    depth_cap: float | None = Field(None, gt=0, description="depth at or above it is left out of the loss (ledger 7)")
+    depth_cap: float | None = Field(None, gt=0, description="depth from here on is left out of the loss (ledger 7)")
     auxiliary: Literal["own", "as_released"] = Field(
-        "own", description="as_released: normals' auxiliaries use the capped depth L1 (ledger 4), human parts only the last (5)"
+        "own",
+        description="as_released: normals with the capped depth L1 (ledger 4), human parts only the last (5)",
     )
     auxiliary_weight: float = Field(0.5, ge=0)
 
@@ -109,6 +110,7 @@ class Benchmark(Model):
     """One file of `config/benchmarks/`: a data set, its tasks, resolution, schedule and evaluation protocol."""
 
     label: str
+    data: Name | None = Field(None, description="the data set's name under data/; null: the benchmark's own")
     layout: Literal["nyud", "pascal"]
     rendered: dict[str, Any] | None = Field(None, description="settings of the renderer; null: an imported set")
     tasks: dict[str, TaskConfig]
@@ -193,7 +195,7 @@ class RunConfig(Model):
         )
 
     def training_part(self) -> dict[str, Any]:
-        """What determines the trained network; fields at their default are left out, so that a new one changes no key."""
+        """What determines the trained network; fields at their default are left out: a new field changes no key."""
         part = self.model_dump(mode="json", exclude_defaults=True, exclude={"method", "evaluation", "tasks"})
         part["tasks"] = {
             name: task.model_dump(mode="json", exclude_defaults=True, exclude={"rope"})
@@ -232,9 +234,14 @@ class Project:
         path = self.root / f"config/benchmarks/{name}.yaml"
         if not path.exists():
             raise UserError(
-                f"params.yaml: unknown benchmark '{name}': {path.parent} has {', '.join(self.benchmark_names()) or 'none'}"
+                f"params.yaml: unknown benchmark '{name}': config/benchmarks/ has "
+                f"{', '.join(self.benchmark_names()) or 'none'}"
             )
         return _validated(Benchmark, path, _read(path))
+
+    def data_name(self, benchmark: str) -> str:
+        """Name of the data set of a benchmark: two benchmarks may share one, as nyud at two sizes does."""
+        return self.benchmark(benchmark).data or benchmark
 
     def method(self, name: str) -> Method:
         """Return method `name`; raises `UserError` with the known ones otherwise."""

@@ -1,5 +1,6 @@
 """Atomic writes: a reader sees the old file or the new one, never a part."""
 
+import hashlib
 import json
 import os
 import tempfile
@@ -13,7 +14,7 @@ from mtcp.errors import UserError
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary name beside `path` (same ending); on success it is flushed and renamed to `path`, on failure removed.
+    """Yield a temporary name beside `path` (same ending); on success flushed and renamed to `path`, else removed.
 
     Raises `UserError` where the folder cannot be written or the disk is full.
     """
@@ -31,7 +32,9 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.chmod(0o644)
         temporary.replace(path)
     except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}; free space or mend the folder's rights") from error
+        raise UserError(
+            f"cannot write {path}: {error.strerror or error}; free space or mend the folder's rights"
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -55,3 +58,23 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path} is missing") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is damaged ({error}): remove it and run the pipeline again") from error
+
+
+def write_record(path: Path, content: dict[str, Any]) -> None:
+    """Write a JSON record sealed with the SHA-256 of its own content, so that a flipped bit is noticed on reading."""
+    write_json(path, {**content, "seal": _seal(content)})
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Read a sealed record; raises `UserError` where it is missing, damaged, or was edited."""
+    content = read_json(path)
+    seal = content.pop("seal", None) if isinstance(content, dict) else None
+    if seal != _seal(content):
+        raise UserError(f"{path} was changed after it was written: remove its folder and run the pipeline again")
+    return content
+
+
+def _seal(content: Any) -> str:
+    # Through JSON first, so that what is hashed is what a reader gets (tuples are lists, keys are text).
+    plain = json.loads(json.dumps(content, allow_nan=False))
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()

@@ -142,5 +142,6 @@ def parameters(kind: str, name: str, given: dict, root: Path | None = None) -> P
         where = ".".join(map(str, first["loc"])) or "parameters"
         known = ", ".join(declared.model_fields) or "none"
         raise UserError(
-            f"{kind} '{name}', parameter '{where}': {first['msg']} (got {first.get('input')!r}; its parameters: {known})"
+            f"{kind} '{name}', parameter '{where}': {first['msg']} "
+            f"(got {first.get('input')!r}; its parameters: {known})"
         ) from error

@@ -1,0 +1,68 @@
+"""Arguments that several commands share, and how long work shows its progress."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+
+BenchmarkName = Annotated[
+    str, typer.Argument(help="A benchmark of config/benchmarks/, such as rooms.", metavar="BENCHMARK")
+]
+MethodName = Annotated[str, typer.Argument(help="A method of config/methods.yaml, such as mtcp.", metavar="METHOD")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="The repetition; seeds are paired across methods.")]
+Device = Annotated[
+    str, typer.Option("--device", help="auto, cpu, cuda or cuda:N; auto takes a GPU where there is one.")
+]
+Threads = Annotated[int, typer.Option("--threads", min=1, help="CPU threads to compute with.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of a table.")]
+
+
+def chosen_device(name: str) -> str:
+    """Resolve `auto`, and check that the device exists; raises `UserError` otherwise."""
+    import torch
+
+    from mtcp.errors import UserError
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UserError(f"--device {name} is no device: use auto, cpu, cuda or cuda:N") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(
+            f"--device {name}: this machine shows {torch.cuda.device_count()} GPUs to torch; use --device cpu"
+        )
+    return name
+
+
+def print_table(columns: list[str], rows: list[dict[str, Any]], as_json: bool, title: str | None = None) -> None:
+    """Print rows as an aligned table on a terminal, or all of them as JSON."""
+    if as_json:
+        typer.echo(json.dumps(rows, indent=1, default=str))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(column.replace("_", " "), overflow="fold")
+    for row in rows:
+        table.add_row(*("" if row.get(column) is None else str(row[column]) for column in columns))
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+@contextmanager
+def progress(title: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar on a terminal and nothing in a log; yields a function of (done, total)."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

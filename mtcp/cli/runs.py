@@ -1,0 +1,177 @@
+"""`mtcp plan`, `check`, `train` and `evaluate`: the grid and the work of one run."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from mtcp.cli.options import (
+    AsJson,
+    BenchmarkName,
+    Device,
+    MethodName,
+    Seed,
+    Threads,
+    chosen_device,
+    print_table,
+    progress,
+)
+from mtcp.errors import UserError
+
+
+def register(app: typer.Typer) -> None:
+    """Add this file's commands to `app`."""
+    for command in (plan, check, train, evaluate):
+        app.command()(command)
+
+
+def plan(
+    state: Annotated[str | None, typer.Option(help="Show only runs in this state: done, trained, running, ...")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List every run of the grid with its keys and its state.
+
+    States: done, trained (not evaluated), running, interrupted (resumes where it stopped), missing. Runs in the
+    store that the grid does not name are superseded: `mtcp gc` lists them.
+    """
+    from mtcp.plan import Plan
+
+    planned = Plan.load()
+    costs = _cost_estimates(planned.runs)
+    rows = [
+        {
+            "run": run.name,
+            "train_key": run.train_key,
+            "eval_key": run.eval_key,
+            "state": now,
+            "seconds": None if now == "done" else costs.get((run.benchmark, run.method)),
+        }
+        for run in planned.runs
+        if (now := run.state()) and state in (None, now)
+    ]
+    print_table(["run", "train_key", "eval_key", "state", "seconds"], rows, as_json)
+    if not as_json:
+        superseded = sum(1 for _ in planned.superseded())
+        done = sum(row["state"] == "done" for row in rows)
+        typer.echo(f"{len(rows)} runs, {done} done; {superseded} superseded in the store")
+
+
+def _cost_estimates(runs: tuple) -> dict[tuple[str, str], float]:
+    """Seconds that a run of (benchmark, method) took the last time it was trained, under any key."""
+    from mtcp.files import read_json
+    from mtcp.plan import STORE
+
+    costs: dict[tuple[str, str], float] = {}
+    if not runs:
+        return costs
+    for benchmark, method in {(run.benchmark, run.method) for run in runs}:
+        records = sorted(
+            (runs[0].root / STORE / benchmark / method).glob("*/run.json"), key=lambda path: path.stat().st_mtime
+        )
+        if records:
+            costs[benchmark, method] = round(read_json(records[-1]).get("seconds", 0.0), 1)
+    return costs
+
+
+def check(benchmark: BenchmarkName) -> None:
+    """Check the plug-ins and parameters of every method on BENCHMARK, by building each once, before any training."""
+    from mtcp.models.architecture import build_network
+    from mtcp.plan import Plan
+    from mtcp.randomness import stream
+    from mtcp.weighting.base import SchemeContext, build_scheme
+
+    first = {run.method: run for run in Plan.load().of(benchmark)}
+    if not first:
+        raise UserError(f"params.yaml does not run benchmark '{benchmark}': add it to `benchmarks`")
+    for method, run in first.items():
+        try:
+            network = build_network(run.config)
+            if network.trainable:
+                tasks = tuple(task.name for task in run.config.task_list)
+                build_scheme(run.config, SchemeContext(tasks, stream(benchmark, 0, "scheme"), 1, 1, network))
+        except UserError as error:
+            raise UserError(f"config/methods.yaml, method '{method}': {error}") from error
+    typer.echo(f"{benchmark}: {len(first)} methods are in order")
+
+
+def train(
+    benchmark: BenchmarkName,
+    method: MethodName,
+    seed: Seed,
+    device: Device = "auto",
+    threads: Threads = 1,
+    key: Annotated[
+        str | None, typer.Option(help="The train_key that the caller expects; refused where it differs.")
+    ] = None,
+) -> None:
+    """Train one run; resumes where an earlier call stopped, and does nothing where it is done.
+
+    Example: mtcp train rooms mtcp --seed 0
+    """
+    from mtcp.plan import Plan
+
+    planned = Plan.load()
+    run = planned.run(benchmark, method, seed)
+    if key not in (None, run.train_key):
+        raise _changed(run.name, "train_key", key, run.train_key)
+    import torch
+
+    from mtcp.store import train_run
+    from mtcp.training import Interrupted
+
+    torch.set_num_threads(threads)
+    try:
+        with progress(run.name) as on_step:
+            record = train_run(planned, run, chosen_device(device), on_step=on_step, on_epoch=_print_epoch)
+    except Interrupted:
+        print(f"{run.name}: stopped, state saved; the same command goes on from there", file=sys.stderr)
+        raise typer.Exit(130) from None
+    reason = f" ({record['reason']})" if record["reason"] else ""
+    flags = f", flags: {', '.join(record['flags'])}" if record["flags"] else ""
+    typer.echo(
+        f"{run.name}: {record['status']}{reason} after {record['epochs']} epochs, {record['seconds']:.1f} s{flags}"
+    )
+
+
+def _print_epoch(row: dict[str, float]) -> None:
+    losses = "  ".join(
+        f"{key.removeprefix('loss_')} {value:.4f}" for key, value in row.items() if key.startswith("loss_")
+    )
+    print(f"epoch {row['epoch']:>3}  {losses}", file=sys.stderr, flush=True)
+
+
+def evaluate(
+    benchmark: BenchmarkName,
+    method: MethodName,
+    seed: Seed,
+    device: Device = "auto",
+    threads: Threads = 1,
+    key: Annotated[
+        str | None, typer.Option(help="The eval_key that the caller expects; refused where it differs.")
+    ] = None,
+) -> None:
+    """Evaluate one trained run on the test split: metrics, statistics per image, sample pictures.
+
+    Example: mtcp evaluate rooms mtcp --seed 0
+    """
+    from mtcp.plan import Plan
+
+    planned = Plan.load()
+    run = planned.run(benchmark, method, seed)
+    if key not in (None, run.eval_key):
+        raise _changed(run.name, "eval_key", key, run.eval_key)
+    import torch
+
+    from mtcp.store import evaluate_run
+
+    torch.set_num_threads(threads)
+    with progress(f"evaluate {run.name}") as on_image:
+        path = evaluate_run(planned, run, chosen_device(device), threads, on_image)
+    typer.echo(f"{run.name}: {path.relative_to(planned.root)}")
+
+
+def _changed(name: str, kind: str, expected: str, now: str) -> UserError:
+    return UserError(
+        f"{name}: {kind} is now {now} where the caller planned {expected}: configuration, code or data changed "
+        f"while the workflow ran; start it again"
+    )

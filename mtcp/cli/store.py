@@ -1,0 +1,137 @@
+"""`mtcp verify`, `why`, `gc` and `doctor`: look after the run store and the machine."""
+
+import shutil
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mtcp.cli.options import AsJson, BenchmarkName, MethodName, Seed, print_table
+
+
+def register(app: typer.Typer) -> None:
+    """Add this file's commands to `app`."""
+    for command in (verify, why, gc, doctor):
+        app.command()(command)
+
+
+def verify(as_json: AsJson = False) -> None:
+    """Re-derive every key, digest and table cell from the runs; name each mismatch, with exit status 2."""
+    from mtcp.plan import Plan
+    from mtcp.verification import verify_all
+
+    planned = Plan.load()
+    problems = verify_all(planned)
+    print_table(["where", "problem"], problems, as_json)
+    if problems:
+        raise typer.Exit(2)
+    if not as_json:
+        typer.echo(f"{len(planned.runs)} runs: keys, digests, metrics and tables are in order")
+
+
+def why(benchmark: BenchmarkName, method: MethodName, seed: Seed) -> None:
+    """Say in words why a run has to be done: what changed in its key since the nearest run in the store.
+
+    Example: mtcp why rooms mtcp --seed 0
+    """
+    from mtcp.plan import Plan
+    from mtcp.verification import explain
+
+    planned = Plan.load()
+    for sentence in explain(planned, planned.run(benchmark, method, seed)):
+        typer.echo(sentence)
+
+
+def gc(
+    delete: Annotated[bool, typer.Option("--delete", help="Remove them; without it they are only listed.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List the superseded runs: those in the store that the grid of params.yaml does not name.
+
+    They are what makes changing a value back cost nothing, so remove them only when space is short.
+    """
+    from mtcp.plan import Plan
+    from mtcp.store import locked
+
+    planned = Plan.load()
+    rows = []
+    for directory in planned.superseded():
+        size = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
+        rows.append({"run": str(directory.relative_to(planned.root)), "mb": round(size / 2**20, 1)})
+        if delete:
+            with locked(directory):
+                shutil.rmtree(directory)
+    print_table(["run", "mb"], rows, as_json)
+    if not as_json:
+        total = sum(row["mb"] for row in rows)
+        typer.echo(f"{len(rows)} superseded runs, {total:.1f} MB {'removed' if delete else '(--delete removes them)'}")
+
+
+def doctor(as_json: AsJson = False) -> None:
+    """Check the machine, and say what each missing part costs."""
+    rows = [*_packages(), _gpu(), *_tools(), *_data()]
+    print_table(["part", "found", "without_it"], rows, as_json)
+
+
+def _packages() -> list[dict[str, Any]]:
+    import platform
+
+    from mtcp.provenance import installed_version
+
+    costs = {
+        "torch": "nothing trains",
+        "snakemake": "no pipeline; single runs still train with `mtcp train`",
+        "dvc": "no versioned data and no `dvc repro`; Snakemake still runs",
+        "torchjd": "no gradient-level weighting schemes",
+        "ecos": "no Nash-MTL (extra `mtcp[gpl]`)",
+        "quadprog": "no UPGrad and DualProj (extra `mtcp[gpl]`)",
+    }
+    python = {"part": "python", "found": platform.python_version(), "without_it": None}
+    found = {name: installed_version(name) for name in costs}
+    return [python] + [
+        {"part": name, "found": found[name] or "missing", "without_it": None if found[name] else cost}
+        for name, cost in costs.items()
+    ]
+
+
+def _gpu() -> dict[str, Any]:
+    import torch
+
+    if torch.cuda.is_available():
+        return {"part": "GPU", "found": torch.cuda.get_device_name(0), "without_it": None}
+    return {"part": "GPU", "found": "none", "without_it": "rooms and people run on CPU; nyud and pascal take weeks"}
+
+
+def _tools() -> list[dict[str, Any]]:
+    costs = {
+        "git": ("git", "no commit in the provenance"),
+        "LaTeX": ("pdflatex", "no PDF; HTML and .tex are written all the same"),
+        "SLURM": ("sbatch", "no cluster execution; this machine's cores and GPUs are used"),
+    }
+    return [
+        {"part": part, "found": (where := shutil.which(tool)) or "missing", "without_it": None if where else cost}
+        for part, (tool, cost) in costs.items()
+    ]
+
+
+def _data() -> list[dict[str, Any]]:
+    from mtcp.config import Project
+    from mtcp.errors import UserError
+    from mtcp.provenance import data_digest
+
+    project, rows = Project(Path.cwd()), []
+    for name in project.benchmark_names():
+        try:
+            digest = data_digest(project, name)
+        except UserError as error:
+            rows.append({"part": f"data: {name}", "found": "missing", "without_it": str(error)})
+            continue
+        folder = project.root / "data" / project.data_name(name)
+        rows.append(
+            {
+                "part": f"data: {name}",
+                "found": digest[:12],
+                "without_it": None if folder.exists() else "made on the first run",
+            }
+        )
+    return rows

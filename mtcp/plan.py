@@ -1,0 +1,212 @@
+"""The grid as runs with keys and paths: what is done, missing or superseded. No torch at import.
+
+`train_key` names a run's directory and `eval_key` its metrics, so changed content means a missing file, hence
+work, and changing it back means none. See docs/orchestration.md.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from mtcp.config import Project, RunConfig
+from mtcp.errors import UserError
+from mtcp.files import read_record
+from mtcp.plugins import PACKAGE_ROOT
+from mtcp.provenance import KEY_LENGTH, code_digest, data_digest, evaluation_parts, key_parts, short_key
+
+State = Literal["done", "trained", "running", "interrupted", "missing"]
+STORE: Final = "results/runs"
+
+
+@dataclass(frozen=True)
+class Run:
+    """Benchmark x method x seed with its keys: the unit of work, of caching and of provenance."""
+
+    config: RunConfig
+    parts: dict[str, Any] = field(repr=False)
+    train_key: str
+    eval_key: str
+    root: Path = field(repr=False)
+
+    @property
+    def benchmark(self) -> str:
+        return self.config.benchmark
+
+    @property
+    def method(self) -> str:
+        return self.config.method
+
+    @property
+    def seed(self) -> int:
+        return self.config.seed
+
+    @property
+    def name(self) -> str:
+        return f"{self.benchmark}/{self.method}/seed{self.seed}"
+
+    @property
+    def directory(self) -> Path:
+        return self.root / STORE / self.benchmark / self.method / f"seed{self.seed}-{self.train_key}"
+
+    @property
+    def run_path(self) -> Path:
+        return self.directory / "run.json"
+
+    @property
+    def metrics_path(self) -> Path:
+        return self.directory / f"metrics-{self.eval_key}.json"
+
+    @property
+    def images_path(self) -> Path:
+        return self.directory / f"images-{self.eval_key}.npz"
+
+    def state(self) -> State:
+        """Done (trained and evaluated), trained, running (lock held), interrupted (a state to resume) or missing."""
+        if self.run_path.exists():
+            return "done" if self.metrics_path.exists() else "trained"
+        if _is_locked(self.directory / ".lock"):
+            return "running"
+        return "interrupted" if (self.directory / "state.pt").exists() else "missing"
+
+    def record(self) -> dict[str, Any]:
+        """Read run.json and check that it is this run's; raises `UserError` where it was tampered with."""
+        record = read_record(self.run_path)
+        for key, expected in (("train_key", self.train_key), ("method", self.method), ("seed", self.seed)):
+            if record.get(key) != expected:
+                raise UserError(
+                    f"{self.run_path} says {key} {record.get(key)!r} where its place says {expected!r}: "
+                    f"the folder was edited or copied; remove it and run the pipeline again"
+                )
+        return record
+
+
+@dataclass(frozen=True)
+class Stamps:
+    """Files whose names say what something was made from: they are there, or there is work."""
+
+    check: Path
+    tables: Path
+    report: Path
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All runs of `params.yaml`, in the order benchmark, method, seed."""
+
+    project: Project
+    runs: tuple[Run, ...]
+
+    @classmethod
+    def load(cls, root: Path | str = ".") -> "Plan":
+        """Plan the grid of the project at `root`; raises `UserError` for anything unknown or missing."""
+        project = Project(root)
+        params = project.params
+        return cls(
+            project,
+            tuple(
+                run
+                for benchmark in params.benchmarks
+                for method in params.methods
+                for run in runs_of(project, benchmark, method, params.seeds)
+            ),
+        )
+
+    @property
+    def root(self) -> Path:
+        return self.project.root
+
+    @cached_property
+    def _by_name(self) -> dict[tuple[str, str, int], Run]:
+        return {(run.benchmark, run.method, run.seed): run for run in self.runs}
+
+    def of(self, benchmark: str) -> tuple[Run, ...]:
+        """The runs of one benchmark."""
+        return tuple(run for run in self.runs if run.benchmark == benchmark)
+
+    def run(self, benchmark: str, method: str, seed: int) -> Run:
+        """One run, planned on the spot where the grid of params.yaml does not hold it."""
+        found = self._by_name.get((benchmark, method, seed))
+        return found or runs_of(self.project, benchmark, method, [seed])[0]
+
+    def data_folder(self, benchmark: str) -> Path:
+        """Where the images of a benchmark lie."""
+        return self.root / "data" / self.project.data_name(benchmark)
+
+    def manifest(self, benchmark: str) -> Path:
+        """The small file by which a data set's presence enters the workflow."""
+        key = data_digest(self.project, benchmark)[:KEY_LENGTH]
+        return self.root / f"data/.ready/{self.project.data_name(benchmark)}-{key}.json"
+
+    def stamps(self, benchmark: str) -> "Stamps":
+        """The stamps of one benchmark: of its checked methods, its tables and its report."""
+        runs, bench = self.of(benchmark), self.project.benchmark(benchmark)
+        checked = short_key([run.train_key for run in runs])
+        tables = short_key(
+            [
+                [[run.method, run.seed, run.train_key, run.eval_key] for run in runs],
+                {run.method: self.project.method(run.method).model_dump(mode="json") for run in runs},
+                bench.model_dump(mode="json"),
+                _contents(self.root / "config/claims.yaml", self.root / "results/published.csv"),
+                code_digest([PACKAGE_ROOT / "mtcp/report/tables.py"]),
+            ]
+        )
+        templates = sorted((PACKAGE_ROOT / "mtcp/report/templates").iterdir())
+        report = short_key(
+            [
+                tables,
+                code_digest([PACKAGE_ROOT / "mtcp/report/render.py"]),
+                _contents(*templates, self.root / "config/ledger.yaml"),
+            ]
+        )
+        return Stamps(
+            check=self.root / f"results/checks/{benchmark}-{checked}.ok",
+            tables=self.root / f"results/tables/{benchmark}/grid-{tables}.stamp",
+            report=self.root / f"reports/.{benchmark}-grid-{report}.stamp",
+        )
+
+    def metrics_stamp(self) -> Path:
+        """The stamp of the metrics over all benchmarks."""
+        key = short_key([self.stamps(name).tables.name for name in self.project.params.benchmarks])
+        return self.root / f"results/tables/metrics-{key}.stamp"
+
+    def superseded(self) -> Iterator[Path]:
+        """Run directories in the store that no run of the grid names: older keys, other grids."""
+        wanted = {run.directory for run in self.runs}
+        for directory in sorted((self.root / STORE).glob("*/*/seed*-*")):
+            if directory not in wanted:
+                yield directory
+
+
+def runs_of(project: Project, benchmark: str, method: str, seeds: list[int]) -> tuple[Run, ...]:
+    """The runs of one benchmark and method, one per seed."""
+    config = project.resolve(benchmark, method, seeds[0])
+    parts = key_parts(config, data_digest(project, benchmark), project.root)
+    evaluation = evaluation_parts(config)
+    return tuple(_with_seed(config, parts, evaluation, seed, project.root) for seed in seeds)
+
+
+def _with_seed(config: RunConfig, parts: dict[str, Any], evaluation: dict[str, Any], seed: int, root: Path) -> Run:
+    own = {**parts, "config": {**parts["config"], "seed": seed}}
+    train_key = short_key(own)
+    eval_key = short_key([train_key, evaluation])
+    return Run(config.model_copy(update={"seed": seed}), own, train_key, eval_key, root)
+
+
+def _contents(*paths: Path) -> list[str]:
+    return [hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else "" for path in paths]
+
+
+def _is_locked(path: Path) -> bool:
+    import fcntl
+
+    try:
+        with path.open("rb") as handle:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False

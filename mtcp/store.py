@@ -1,0 +1,184 @@
+"""The run store: trains and evaluates one planned run, with its lock and its record.
+
+`run.json` is written last: a run directory without it is unfinished, whatever else lies there.
+"""
+
+import contextlib
+import os
+import resource
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from mtcp import provenance
+from mtcp.errors import UserError
+from mtcp.files import read_json, write_record
+from mtcp.plan import Plan, Run
+
+
+def train_run(
+    plan: Plan,
+    run: Run,
+    device: str,
+    *,
+    on_step: Callable[[int, int], None],
+    on_epoch: Callable[[dict[str, float]], None],
+) -> dict[str, Any]:
+    """Train `run` unless it is trained; write and return its record. Raises `training.Interrupted` on SIGTERM/SIGINT.
+
+    Divergence is a result: it is recorded with its reason, and evaluation gives it no numbers.
+    """
+    from mtcp import training
+
+    with locked(run.directory):
+        if run.run_path.exists():
+            return run.record()
+        manifest = _manifest(plan, run.benchmark)
+        started, cpu = datetime.now(UTC), time.process_time()
+        with _stop_on_signal() as stop:
+            result = training.train(
+                run.config, plan.data_folder(run.benchmark), run.directory, device,
+                on_step=on_step, on_epoch=on_epoch, stop=stop,
+            )  # fmt: skip
+        record = {
+            "schema": 1,
+            "benchmark": run.benchmark,
+            "method": run.method,
+            "seed": run.seed,
+            "train_key": run.train_key,
+            "key_parts": run.parts,
+            "config": run.config.model_dump(mode="json"),
+            "status": result.status,
+            "reason": result.reason,
+            "flags": list(result.flags),
+            "epochs": result.epochs,
+            "parameters": result.parameters,
+            "seconds": round(result.seconds, 3),
+            "cpu_seconds": round(time.process_time() - cpu, 3),
+            "seconds_per_step": result.seconds_per_step,
+            "images_per_second": result.images_per_second,
+            "peak_memory_mb": _peak_memory_mb(device),
+            "device": device,
+            "determinism": _determinism(),
+            "environment": provenance.environment(device, plan.root),
+            "data": {"digest": run.parts["data"], "note": manifest.get("note", "")},
+            "git": provenance.git_state(plan.root),
+            "started": started.isoformat(timespec="seconds"),
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "files": {
+                name: provenance.file_digest(run.directory / name)
+                for name in (training.MODEL, training.BEST, training.HISTORY)
+                if (run.directory / name).exists()
+            },
+        }
+        write_record(run.run_path, record)
+        (run.directory / training.STATE).unlink(missing_ok=True)
+        return record
+
+
+def evaluate_run(plan: Plan, run: Run, device: str, threads: int, on_image: Callable[[int, int], None]) -> Path:
+    """Evaluate the trained `run` on the test split; write its metrics and statistics, return the metrics' path."""
+    from mtcp import evaluation
+
+    if not run.run_path.exists():
+        raise UserError(
+            f"run {run.name} has no finished checkpoint: train it first with "
+            f"`mtcp train {run.benchmark} {run.method} --seed {run.seed}`"
+        )
+    with locked(run.directory):
+        evaluation.evaluate_run(
+            run.config,
+            data=plan.data_folder(run.benchmark),
+            directory=run.directory,
+            record=run.record(),
+            eval_key=run.eval_key,
+            device=device,
+            threads=threads,
+            on_image=on_image,
+        )
+    return run.metrics_path
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Hold the run directory for this process; the kernel gives the lock back when the process dies, however.
+
+    Raises `UserError` naming the holder where another process has it.
+    """
+    import fcntl
+
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        handle = os.open(directory / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise UserError(
+            f"cannot write to {directory}: {error.strerror}; mend the folder's rights or free space"
+        ) from error
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.read(handle, 200).decode(errors="replace").strip() or "another process"
+            raise UserError(f"{directory} is in use by {holder}: wait for it, or stop it first") from error
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _stop_on_signal() -> Iterator[Callable[[], bool]]:
+    """Turn SIGTERM and SIGINT into a request to stop at the next step; a second SIGINT stops at once."""
+    asked: list[int] = []
+
+    def ask(number: int, _frame: object) -> None:
+        if asked and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        asked.append(number)
+        with contextlib.suppress(OSError):
+            print("stopping after this step; the state is saved", file=sys.stderr, flush=True)
+
+    previous = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _manifest(plan: Plan, benchmark: str) -> dict[str, Any]:
+    path = plan.manifest(benchmark)
+    if not path.exists():
+        raise UserError(
+            f"the data of '{benchmark}' are not here in the version that the plan names: "
+            f"run `mtcp data prepare {plan.project.data_name(benchmark)}`"
+        )
+    return read_json(path)
+
+
+def _peak_memory_mb(device: str) -> float:
+    """Peak memory of the process (CPU: resident set; GPU: allocated on the device) in MiB."""
+    if device.startswith("cuda"):
+        import torch
+
+        return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
+
+
+def _determinism() -> dict[str, Any]:
+    import torch
+
+    return {
+        "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
+        "cudnn_deterministic": torch.backends.cudnn.deterministic,
+        "cudnn_benchmark": torch.backends.cudnn.benchmark,
+        "tf32": torch.backends.cuda.matmul.allow_tf32,
+        "threads": torch.get_num_threads(),
+    }

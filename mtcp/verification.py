@@ -1,0 +1,163 @@
+"""Checks of the run store against itself: what a record says, what its files hold, what the tables show."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from mtcp.errors import UserError
+from mtcp.files import read_record
+from mtcp.plan import STORE, Plan, Run
+from mtcp.provenance import differences, file_digest, short_key
+
+Problem = dict[str, str]
+
+
+def verify_all(plan: Plan) -> list[Problem]:
+    """Re-derive keys, digests, metrics and tables of the grid; return every mismatch, each with its place."""
+    problems: list[Problem] = []
+    for run in plan.runs:
+        problems += [{"where": run.name, "problem": text} for text in _run_problems(run)]
+    problems += [{"where": str(path.relative_to(plan.root)), "problem": text} for path, text in _foreign(plan)]
+    for benchmark in plan.project.params.benchmarks:
+        if plan.stamps(benchmark).tables.exists():
+            problems += _table_problems(plan, benchmark)
+    return problems
+
+
+def _run_problems(run: Run) -> Iterator[str]:
+    if not run.run_path.exists():
+        yield f"is {run.state()}: run `snakemake --cores all`"
+        return
+    try:
+        record = run.record()
+    except UserError as error:
+        yield str(error)
+        return
+    if short_key(record["key_parts"]) != run.train_key:
+        yield "the key that follows from its recorded parts is not its train_key"
+    for name, expected in record["files"].items():
+        path = run.directory / name
+        if not path.exists():
+            yield f"{name} is missing"
+        elif file_digest(path) != expected:
+            yield f"{name} is not the file that training wrote (SHA-256 differs)"
+    if not run.metrics_path.exists():
+        yield f"is not evaluated: {run.metrics_path.name} is missing"
+        return
+    yield from _metric_problems(run)
+
+
+def _metric_problems(run: Run) -> Iterator[str]:
+    """Compare the written metrics with those recomputed from the statistics per image."""
+    from mtcp.metrics.recompute import metrics_from_statistics
+
+    try:
+        written = read_record(run.metrics_path)
+    except UserError as error:
+        yield str(error)
+        return
+    try:
+        recomputed = metrics_from_statistics(run.images_path, run.config)
+    except (UserError, OSError) as error:
+        yield f"{run.images_path.name}: {error}"
+        return
+    for output, tasks in written["metrics"].get("last", {}).items():
+        for task, metrics in tasks.items():
+            for metric, value in metrics.items():
+                again = recomputed.get(output, {}).get(task, {}).get(metric)
+                if again != value:
+                    yield f"{output} {task} {metric} is {value} in the record and {again} from the statistics per image"
+
+
+def _foreign(plan: Plan) -> Iterator[tuple[Path, str]]:
+    """Folders in the store that no run of any plan could have made, and two directories that claim one key."""
+    seen: dict[tuple[str, str, str], Path] = {}
+    for directory in sorted((plan.root / STORE).glob("*/*/*")):
+        record_path = directory / "run.json"
+        if not record_path.exists():
+            if not (directory / ".lock").exists():
+                yield directory, "is no run: nothing of the pipeline's is in it; move it away"
+            continue
+        try:
+            record = read_record(record_path)
+        except UserError as error:
+            yield directory, str(error)
+            continue
+        place = f"{record['benchmark']}/{record['method']}/seed{record['seed']}-{record['train_key']}"
+        if directory.relative_to(plan.root / STORE).as_posix() != place:
+            yield directory, f"holds the run {place}: it was moved or copied; remove it"
+        identity = (record["benchmark"], record["method"], record["train_key"])
+        if identity in seen and seen[identity] != directory:
+            yield directory, f"claims the key of {seen[identity].name}"
+        seen.setdefault(identity, directory)
+
+
+def _table_problems(plan: Plan, benchmark: str) -> Iterator[Problem]:
+    """Write the tables again to a temporary folder and compare them cell by cell."""
+    import pandas as pd
+
+    from mtcp.report.tables import write_tables
+
+    with TemporaryDirectory() as folder:
+        try:
+            paths = write_tables(plan, benchmark, partial=False, folder=Path(folder))
+        except UserError as error:
+            yield {"where": f"tables of {benchmark}", "problem": str(error)}
+            return
+        for path in (path for path in paths if path.suffix == ".csv"):
+            there = plan.root / "results/tables" / benchmark / path.name
+            where = str(there.relative_to(plan.root))
+            if not there.exists():
+                yield {"where": where, "problem": "is missing"}
+                continue
+            if there.read_bytes() == path.read_bytes():
+                continue
+            try:
+                yield from _cell_problems(where, pd.read_csv(there, dtype=str), pd.read_csv(path, dtype=str))
+            except ValueError as error:
+                yield {"where": where, "problem": f"cannot be read as a table: {error}"}
+
+
+def _cell_problems(where: str, written, derived) -> Iterator[Problem]:
+    if list(written.columns) != list(derived.columns) or len(written) != len(derived):
+        yield {"where": where, "problem": f"has shape {written.shape}, the runs give {derived.shape}"}
+        return
+    unequal = written.fillna("").ne(derived.fillna(""))
+    for row, column in zip(*unequal.to_numpy().nonzero(), strict=True):
+        before, now = written.iat[row, column], derived.iat[row, column]
+        yield {
+            "where": f"{where} row {row + 2}, {written.columns[column]}",
+            "problem": f"shows {before}, the runs give {now}",
+        }
+
+
+def explain(plan: Plan, run: Run) -> Iterator[str]:
+    """Say why `run` has to be done: what its key differs in from the nearest run in the store."""
+    state = run.state()
+    if state == "done":
+        yield f"{run.name} is done: nothing has to run (train_key {run.train_key}, eval_key {run.eval_key})"
+        return
+    if state == "trained":
+        yield f"{run.name} is trained, not evaluated under eval_key {run.eval_key}: the evaluation is new"
+        return
+    if state == "interrupted":
+        yield f"{run.name} was interrupted and resumes from its saved state"
+        return
+    candidates = [
+        (differences(record["key_parts"], run.parts), path.parent)
+        for path in (plan.root / STORE / run.benchmark / run.method).glob("*/run.json")
+        if (record := _readable(path))
+    ]
+    if not candidates:
+        yield f"{run.name} has never been trained here"
+        return
+    changes, nearest = min(candidates, key=lambda pair: (len(pair[0]), pair[1].name))
+    yield f"{run.name} differs from the nearest run, {nearest.name}, in:"
+    yield from (f"  {change}" for change in changes)
+
+
+def _readable(path: Path) -> dict | None:
+    try:
+        return read_record(path)
+    except UserError:
+        return None

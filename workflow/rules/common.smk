@@ -1,0 +1,44 @@
+# What the rules share: the plan (params.yaml and config/, validated by mtcp.config) and how to call mtcp.
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from mtcp.errors import UserError
+from mtcp.plan import Plan
+
+try:
+    PLAN = Plan.load(Path.cwd())
+    RESOURCES = {name: PLAN.project.benchmark(name).resources for name in PLAN.project.params.benchmarks}
+    STAMPS = {name: PLAN.stamps(name) for name in RESOURCES}
+except UserError as error:
+    raise WorkflowError(str(error)) from None
+
+# The tables of one benchmark; a missing one is work.
+TABLES = ("runs", "history", "summary", "comparisons", "claims")
+# The interpreter that runs Snakemake has the packages, also where its folder is not on the PATH.
+MTCP = f"{sys.executable} -m mtcp"
+
+
+wildcard_constraints:
+    benchmark="[a-z0-9_]+",
+    method="[a-z0-9_]+",
+    seed="[0-9]+",
+    train_key="[0-9a-f]{16}",
+    eval_key="[0-9a-f]{16}",
+    key="[0-9a-f]{16}",
+
+
+def relative(path):
+    """Targets are relative to the project, so that a moved or cloned project has the same ones."""
+    return str(Path(path).relative_to(PLAN.root))
+
+
+def targets():
+    """What a full reproduction leaves: the reports, the metrics of all benchmarks, and their stamps."""
+    per_benchmark = [
+        path
+        for name, stamps in STAMPS.items()
+        for path in (f"reports/{name}.html", f"reports/{name}.tex", relative(stamps.report))
+    ]
+    return [*per_benchmark, "results/tables/metrics.json", relative(PLAN.metrics_stamp())]

@@ -1,0 +1,29 @@
+# Pulls a DVC-tracked data set, or renders it, and compares it with data/<name>.lock.json. Data enter the
+# workflow as this small manifest, never as a folder: thousands of files would slow every parse.
+rule fetch:
+    output:
+        "data/.ready/{data}-{key}.json",
+    log:
+        "logs/fetch/{data}-{key}.log",
+    benchmark:
+        "logs/benchmarks/fetch/{data}-{key}.tsv"
+    resources:
+        mem_mb=2000,
+        runtime=120,
+    shell:
+        "{MTCP} data prepare {wildcards.data} > {log} 2>&1"
+
+
+# Builds every method's network and scheme once: a wrong parameter fails here, not after an hour of training.
+rule check:
+    output:
+        touch("results/checks/{benchmark}-{key}.ok"),
+    log:
+        "logs/check/{benchmark}-{key}.log",
+    benchmark:
+        "logs/benchmarks/check/{benchmark}-{key}.tsv"
+    resources:
+        mem_mb=4000,
+        runtime=20,
+    shell:
+        "{MTCP} check {wildcards.benchmark} > {log} 2>&1"

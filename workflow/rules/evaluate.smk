@@ -1,0 +1,20 @@
+# Evaluates one trained run; a mended metric changes eval_key and only this rule runs again.
+rule evaluate:
+    input:
+        run=ancient("results/runs/{benchmark}/{method}/seed{seed}-{train_key}/run.json"),
+        data=lambda wildcards: ancient(relative(PLAN.manifest(wildcards.benchmark))),
+    output:
+        "results/runs/{benchmark}/{method}/seed{seed}-{train_key}/metrics-{eval_key}.json",
+        "results/runs/{benchmark}/{method}/seed{seed}-{train_key}/images-{eval_key}.npz",
+    log:
+        "logs/evaluate/{benchmark}/{method}/seed{seed}-{train_key}-{eval_key}.log",
+    benchmark:
+        "logs/benchmarks/evaluate/{benchmark}/{method}/seed{seed}-{train_key}-{eval_key}.tsv"
+    threads: lambda wildcards: RESOURCES[wildcards.benchmark].threads
+    resources:
+        gpu=lambda wildcards: RESOURCES[wildcards.benchmark].gpu,
+        mem_mb=lambda wildcards: RESOURCES[wildcards.benchmark].mem_mb,
+        runtime=lambda wildcards: RESOURCES[wildcards.benchmark].runtime,
+    shell:
+        "{MTCP} evaluate {wildcards.benchmark} {wildcards.method} --seed {wildcards.seed} "
+        "--key {wildcards.eval_key} --threads {threads} > {log} 2>&1"

@@ -1,0 +1,24 @@
+# HTML and LaTeX from the tables; nothing is computed here.
+for BENCHMARK, BENCHMARK_STAMPS in STAMPS.items():
+
+    rule:
+        name:
+            f"report_{BENCHMARK}"
+        input:
+            ancient(relative(BENCHMARK_STAMPS.tables)),
+        output:
+            f"reports/{BENCHMARK}.html",
+            f"reports/{BENCHMARK}.tex",
+            stamp=touch(relative(BENCHMARK_STAMPS.report)),
+        params:
+            benchmark=BENCHMARK,
+        log:
+            f"logs/report/{BENCHMARK}.log",
+        benchmark:
+            f"logs/benchmarks/report/{BENCHMARK}.tsv"
+        resources:
+            mem_mb=2000,
+            runtime=30,
+        shell:
+            "rm -f reports/.{params.benchmark}-grid-*.stamp && "
+            "{MTCP} report {params.benchmark} > {log} 2>&1"

@@ -1,0 +1,21 @@
+# Trains one run. Only run.json is declared, and it is written last: Snakemake deletes a failed job's declared
+# outputs before a retry, and the resumable state must survive that.
+rule train:
+    input:
+        data=lambda wildcards: ancient(relative(PLAN.manifest(wildcards.benchmark))),
+        check=lambda wildcards: ancient(relative(STAMPS[wildcards.benchmark].check)),
+    output:
+        "results/runs/{benchmark}/{method}/seed{seed}-{train_key}/run.json",
+    log:
+        "logs/train/{benchmark}/{method}/seed{seed}-{train_key}.log",
+    benchmark:
+        "logs/benchmarks/train/{benchmark}/{method}/seed{seed}-{train_key}.tsv"
+    threads: lambda wildcards: RESOURCES[wildcards.benchmark].threads
+    resources:
+        gpu=lambda wildcards: RESOURCES[wildcards.benchmark].gpu,
+        mem_mb=lambda wildcards: RESOURCES[wildcards.benchmark].mem_mb,
+        runtime=lambda wildcards: RESOURCES[wildcards.benchmark].runtime,
+    retries: 1
+    shell:
+        "{MTCP} train {wildcards.benchmark} {wildcards.method} --seed {wildcards.seed} "
+        "--key {wildcards.train_key} --threads {threads} >> {log} 2>&1"
