@@ -92,7 +92,10 @@ def rope_posterior(improvements: ArrayLike, rope: float) -> tuple[float, float, 
 
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
-    """Return Holm's step-down adjusted p values (m,), in the given order: max over ranks j <= i of (m - j + 1) p_(j), at most 1."""
+    """Return Holm's step-down adjusted p values (m,), in the given order.
+
+    The i-th smallest becomes max over j <= i of (m - j + 1) p_(j), at most 1.
+    """
     p = np.asarray(p_values, dtype=float)
     order = np.argsort(p, kind="stable")
     stepped = np.minimum(1, np.maximum.accumulate((p.size - np.arange(p.size)) * p[order]))
@@ -105,7 +108,7 @@ def holm_levels(p_values: ArrayLike, alpha: float = ALPHA) -> NDArray[np.float64
     """Return the confidence level (m,) at which each interval of a family is drawn: 1 - alpha / (m - rank + 1).
 
     Rank counts from 1, the smallest p first; equal p values share the strictest rank among them, so that the
-    answer does not depend on the order of rows. These are the per-step levels of Holm's test, not a simultaneous region.
+    answer does not depend on the order of rows. These are the levels of Holm's steps, not a simultaneous region.
     """
     p = np.asarray(p_values, dtype=float)
     return 1 - alpha / (p.size + 1 - stats.rankdata(p, method="min"))
@@ -156,7 +159,7 @@ def image_bootstrap(
 
 
 def conclude(low: float, high: float, rope: float, n: int, least: int) -> Conclusion:
-    """Return what an interval [low, high] of the improvement says against ± `rope`; never more than n < `least` allows."""
+    """Return what an interval [low, high] of the improvement says against ± `rope`; nothing where n < `least`."""
     if n < least or not np.isfinite([low, high]).all():
         return "inconclusive"
     if low > rope:
