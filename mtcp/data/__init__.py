@@ -1,0 +1,1 @@
+"""Data: rendering, layouts on disk, import, augmentation and loading."""

@@ -1,0 +1,195 @@
+"""The two folder layouts of the field, NYUD_MT and PASCAL_MT, read as they are found in the wild.
+
+A data set's folder holds the files of its layout and `packaging.json`, which says what the files alone do not (the
+convention of the normals, the common image size, the camera, what was derived); import and renderer write it.
+
+Arrays returned (void is 255 everywhere, see `mtcp.tasks`): image (H, W, 3) uint8 RGB; semseg, human_parts, sal and
+edge (H, W) uint8; depth (H, W) float32, metres; normals (H, W, 3) float32, unit vectors in camera coordinates
+(x right, y down, z away from the viewer), pointing to the viewer.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from mtcp.data import packaging
+from mtcp.errors import UserError
+from mtcp.tasks import VOID
+
+IMAGE_ENDINGS: Final = (".jpg", ".png", ".jpeg")
+ARRAY_ENDINGS: Final = (".npy", ".png")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A data set on disk. `ids("train")` and `ids("val")` list it, `image(id)` and `target(task, id)` read it."""
+
+    folder: Path
+
+    kind: ClassVar[str]
+    lists: ClassVar[str]
+    images: ClassVar[str]
+    #: Task -> (folder, endings) in the order in which they are tried.
+    places: ClassVar[dict[str, tuple[tuple[str, tuple[str, ...]], ...]]]
+
+    @cached_property
+    def packaging(self) -> dict[str, Any]:
+        """What the import or the renderer recorded about this folder; empty for a folder not imported yet."""
+        return packaging.read(self.folder)
+
+    def ids(self, split: Literal["train", "val"]) -> tuple[str, ...]:
+        """Return the split's image ids; raises `UserError` for a missing or empty list, bad or duplicate ids."""
+        return read_ids(self.folder / self.lists / f"{split}.txt")
+
+    def find(self, task: str, image_id: str) -> Path | None:
+        """Return the file that holds `task` of an image, None where there is none."""
+        for folder, endings in self.places[task]:
+            for ending in endings:
+                path = self.folder / folder / f"{image_id}{ending}"
+                if path.exists():
+                    return path
+        return None
+
+    def image_path(self, image_id: str) -> Path:
+        """Return the photograph's file; raises `UserError` where it is missing."""
+        for ending in IMAGE_ENDINGS:
+            path = self.folder / self.images / f"{image_id}{ending}"
+            if path.exists():
+                return path
+        raise UserError(
+            f"image '{image_id}': {self.folder / self.images / image_id}.jpg is missing though the split list "
+            "names it; complete the folder and import it again"
+        )
+
+    def image(self, image_id: str) -> NDArray[np.uint8]:
+        """Return the photograph (H, W, 3); grey and CMYK files are converted to RGB."""
+        return np.asarray(read_picture(self.image_path(image_id), image_id).convert("RGB"))
+
+    def target(self, task: str, image_id: str) -> NDArray[Any]:
+        """Return the target of one task; raises `UserError` naming task, image and file where it cannot be used."""
+        path = self.find(task, image_id)
+        if path is None:
+            folder, endings = self.places[task][0]
+            raise UserError(
+                f"image '{image_id}' has no {task}: expected {self.folder / folder / image_id}{endings[0]}; "
+                f"complete the folder or take '{task}' out of the benchmark's tasks"
+            )
+        return getattr(self, f"_{task}")(path, image_id)
+
+    def _labels(self, path: Path, image_id: str) -> NDArray[np.uint8]:
+        values = np.asarray(read_picture(path, image_id))
+        if values.ndim != 2 or (values.dtype.itemsize > 1 and values.max() > VOID):
+            raise UserError(
+                f"image '{image_id}': {path} is no label map: expected one 8-bit channel, got {values.dtype} "
+                f"{values.shape} with values up to {values.max()}; export it as 8-bit grey or palette PNG"
+            )
+        return values.astype(np.uint8)
+
+    def _normals(self, path: Path, image_id: str) -> NDArray[np.float32]:
+        values = read_array(path, image_id)
+        if values.ndim != 3 or values.shape[2] != 3:
+            raise UserError(f"image '{image_id}': {path} must have shape (H, W, 3), it has {values.shape}")
+        if values.dtype == np.uint8:
+            values = values.astype(np.float32) * np.float32(2 / 255) - 1
+            values[np.abs(values).max(axis=-1) < 0.01] = 0  # (127.5)/255 cannot be stored: 127 or 128 mean zero
+        values = values.astype(np.float32)
+        with np.errstate(invalid="ignore"):
+            length = np.sqrt((values * values).sum(axis=-1, keepdims=True))
+            valid = np.isfinite(length[..., 0]) & (length[..., 0] > 0.1)
+            values = np.where(valid[..., None], values / np.where(length > 0, length, 1), np.float32(VOID))
+        if self.packaging.get("normals", {}).get("z") == "viewer":
+            values[..., 2] = np.where(valid, -values[..., 2], np.float32(VOID))
+        return values.astype(np.float32)
+
+    def _edge(self, path: Path, image_id: str) -> NDArray[np.uint8]:
+        values = np.squeeze(read_array(path, image_id))
+        if values.ndim != 2:
+            raise UserError(f"image '{image_id}': {path} must have shape (H, W), it has {values.shape}")
+        if values.dtype == np.uint8 and values.max(initial=0) == VOID and not (values == 1).any():
+            return (values > 127).astype(np.uint8)  # a picture of edges, black and white
+        return np.where(values == VOID, VOID, values > 0.5).astype(np.uint8)
+
+
+class NyudLayout(Layout):
+    """NYUD_MT: semseg PNG (0 void, 1..K), depth in metres (.npy) or millimetres (16-bit .png), normals, edges."""
+
+    kind = "nyud"
+    lists = "gt_sets"
+    images = "images"
+    places: ClassVar = {
+        "semseg": (("segmentation", (".png",)),),
+        "depth": (("depth", ARRAY_ENDINGS),),
+        "normals": (("normals", ARRAY_ENDINGS),),
+        "edge": (("edge", ARRAY_ENDINGS),),
+    }
+
+    def _semseg(self, path: Path, image_id: str) -> NDArray[np.uint8]:
+        values = self._labels(path, image_id)
+        return values - np.uint8(1)  # 0 wraps around to 255, which is void
+
+    def _depth(self, path: Path, image_id: str) -> NDArray[np.float32]:
+        values = np.squeeze(read_array(path, image_id))
+        if values.ndim != 2:
+            raise UserError(f"image '{image_id}': {path} must have shape (H, W), it has {values.shape}")
+        if np.issubdtype(values.dtype, np.integer):
+            values = values.astype(np.float32) / np.float32(1000)
+        values = values.astype(np.float32)
+        if not np.isfinite(values).all():
+            raise UserError(f"image '{image_id}': {path} holds NaN or infinite depth; mark missing depth by 0")
+        return np.where(values > 0, values, np.float32(VOID))
+
+
+def open_layout(kind: Literal["nyud", "pascal"], folder: Path) -> Layout:
+    """Return the reader of `folder`; raises `UserError` where the folder is missing."""
+    if not folder.is_dir():
+        raise UserError(f"there are no data in {folder}: run `mtcp data prepare {folder.name}`")
+    return LAYOUTS[kind](folder)
+
+
+LAYOUTS: Final[dict[str, type[Layout]]] = {"nyud": NyudLayout}
+
+
+def read_ids(path: Path) -> tuple[str, ...]:
+    """Read one id per line; raises `UserError` for a missing or empty list, a path separator, or a duplicate."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"split list {path} cannot be read ({error}); it names one image id per line") from error
+    ids = tuple(line.strip() for line in lines if line.strip())
+    if not ids:
+        raise UserError(f"split list {path} is empty: it must name at least one image id, one per line")
+    seen: set[str] = set()
+    for image_id in ids:
+        if "/" in image_id or "\\" in image_id or image_id in {".", ".."}:
+            raise UserError(f"split list {path}: id '{image_id}' has a path separator; ids are plain file stems")
+        if image_id in seen:
+            raise UserError(f"split list {path}: id '{image_id}' is there twice; remove one")
+        seen.add(image_id)
+    return ids
+
+
+def read_picture(path: Path, image_id: str) -> Image.Image:
+    """Open and decode an image file; raises `UserError` where it is damaged."""
+    try:
+        picture = Image.open(path)
+        picture.load()
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise UserError(
+            f"image '{image_id}': {path} cannot be decoded ({error}); it is truncated or no image: fetch it again"
+        ) from error
+    return picture
+
+
+def read_array(path: Path, image_id: str) -> NDArray[Any]:
+    """Read a .npy array (never pickled objects) or a PNG; raises `UserError` where it is damaged."""
+    if path.suffix == ".png":
+        return np.asarray(read_picture(path, image_id))
+    try:
+        return np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"image '{image_id}': {path} is no readable .npy array ({error}); fetch it again") from error

@@ -1,0 +1,230 @@
+"""Batches from a data set on disk.
+
+A split is decoded once into arrays at network size (`_decode`), held in memory, and augmented batch by batch. Every
+draw is a pure function of (benchmark, seed, purpose, epoch, image id), so that batches do not depend on the number
+of workers, on resuming, or on the method.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from mtcp.config import RunConfig
+from mtcp.data.augment import augment, draw_transform
+from mtcp.data.layouts import Layout, open_layout
+from mtcp.errors import UserError
+from mtcp.randomness import stream
+from mtcp.tasks import VOID, Task
+
+SplitName = Literal["fit", "held_out", "train", "test"]
+_MEAN: Final = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
+_STD: Final = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
+_CLASSES: Final = ("semseg", "human_parts")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some images with their targets; shapes and void as in `mtcp.tasks`, images ImageNet-normalised."""
+
+    ids: tuple[str, ...]
+    image: Tensor
+    targets: dict[str, Tensor]
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """Return the batch on `device`; the copy does not block where memory is pinned."""
+        return Batch(
+            self.ids,
+            self.image.to(device, non_blocking=True),
+            {name: target.to(device, non_blocking=True) for name, target in self.targets.items()},
+        )
+
+    def pin_memory(self) -> "Batch":
+        """Return the batch in page-locked memory (called by torch's loader)."""
+        return Batch(self.ids, self.image.pin_memory(), {k: t.pin_memory() for k, t in self.targets.items()})
+
+
+@dataclass(frozen=True)
+class Split:
+    """The images of one split: `ids` in a fixed order, read through `layout`."""
+
+    name: SplitName
+    ids: tuple[str, ...]
+    layout: Layout
+    config: RunConfig
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @cached_property
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All images at network size, by name: "image" and tasks, first axis as `ids`, channels last if any."""
+        size = self.config.height, self.config.width
+        samples = [_sample(self.layout, self.config, image_id) for image_id in self.ids]
+        return {
+            name: np.stack([_compact(name, resize(name, sample[name], *size)) for sample in samples])
+            for name in ("image", *(task.name for task in self.config.task_list))
+        }
+
+    @cached_property
+    def aspects(self) -> list[float]:
+        """Original width over height of every image."""
+        if size := self.layout.packaging.get("size"):
+            return [size[1] / size[0]] * len(self.ids)
+        sizes = [Image.open(self.layout.image_path(image_id)).size for image_id in self.ids]
+        return [width / height for width, height in sizes]
+
+
+def open_split(config: RunConfig, folder: Path, split: SplitName) -> Split:
+    """Open a split of the benchmark's data in `folder`.
+
+    `train` and `test` are the layout's lists; `held_out` is a share `config.held_out` of `train`, the same for every
+    seed and method, and `fit` the rest. Raises `UserError` for missing data or an empty split.
+    """
+    layout = open_layout(config.layout, folder)
+    ids = layout.ids("val" if split == "test" else "train")
+    if split in ("fit", "held_out"):
+        key = stream(config.benchmark, "held_out")
+        shuffled = sorted(ids, key=lambda image_id: stream(key, image_id))
+        chosen = frozenset(shuffled[: round(config.held_out * len(ids))])
+        ids = tuple(image_id for image_id in ids if (image_id in chosen) == (split == "held_out"))
+    return Split(split, ids, layout, config)
+
+
+def steps_per_epoch(split: Split, config: RunConfig) -> int:
+    """Forward passes per epoch: the last incomplete batch is dropped. Raises `UserError` where that leaves none."""
+    steps = len(split) // config.training.batch_size
+    if steps == 0:
+        raise UserError(
+            f"split '{split.name}' of {config.benchmark} has {len(split)} images, fewer than one batch "
+            f"({config.training.batch_size}): lower training.batch_size in config/benchmarks/{config.benchmark}.yaml"
+        )
+    return steps
+
+
+def training_batches(split: Split, config: RunConfig, epoch: int, start: int = 0, workers: int = 0) -> Iterator[Batch]:
+    """Yield the augmented batches of one epoch from step `start` on; the same ones for any number of `workers`."""
+    batches = _Epoch(split, config, epoch)
+    yield from torch.utils.data.DataLoader(
+        batches, batch_size=None, sampler=range(start, len(batches)), num_workers=workers,
+        pin_memory=torch.cuda.is_available(),
+    )  # fmt: skip
+
+
+class _Epoch(torch.utils.data.Dataset):
+    """The batches of one epoch by step: shuffled once, augmented when asked for."""
+
+    def __init__(self, split: Split, config: RunConfig, epoch: int) -> None:
+        self.split, self.config, self.epoch = split, config, epoch
+        self.steps = steps_per_epoch(split, config)
+        generator = np.random.Generator(np.random.PCG64(stream(config.benchmark, config.seed, "order", epoch)))
+        self.order = generator.permutation(len(split))
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, step: int) -> Batch:
+        size = self.config.training.batch_size
+        chosen = np.sort(self.order[step * size : (step + 1) * size])
+        ids = tuple(self.split.ids[k] for k in chosen)
+        parts = self.config.benchmark, self.config.seed, "augmentation", self.epoch
+        transforms = [
+            draw_transform(self.config.augmentation.policy, stream(*parts, image_id), self.split.aspects[k])
+            for k, image_id in zip(chosen, ids, strict=True)
+        ]
+        raw = {name: _planes(array[chosen]) for name, array in self.split.arrays.items()}
+        image, targets = augment(raw.pop("image"), raw, transforms)
+        return _batch(ids, image, targets)
+
+
+def evaluation_batches(split: Split, config: RunConfig) -> Iterator[Batch]:
+    """Yield every image once, in order, as it is: the image at network size, targets at the original size.
+
+    Images of different original sizes never share a batch.
+    """
+    size = [config.height, config.width]
+    limit = config.evaluation.batch_size
+    if split.layout.packaging.get("size") == size:
+        for first in range(0, len(split), limit):
+            raw = {name: _planes(array[first : first + limit]) for name, array in split.arrays.items()}
+            yield _batch(split.ids[first : first + limit], raw.pop("image"), raw)
+        return
+    samples = ((image_id, _sample(split.layout, config, image_id)) for image_id in split.ids)
+    for _, group in groupby(samples, key=lambda entry: entry[1]["image"].shape):
+        waiting: list[tuple[str, dict[str, NDArray[Any]]]] = []
+        for entry in group:
+            waiting.append(entry)
+            if len(waiting) == limit:
+                yield _evaluation_batch(waiting, size)
+                waiting = []
+        if waiting:
+            yield _evaluation_batch(waiting, size)
+
+
+def _evaluation_batch(samples: list[tuple[str, dict[str, NDArray[Any]]]], size: list[int]) -> Batch:
+    images = np.stack([resize("image", sample["image"], *size) for _, sample in samples])
+    names = [name for name in samples[0][1] if name != "image"]
+    targets = {name: _planes(np.stack([sample[name] for _, sample in samples])) for name in names}
+    return _batch(tuple(image_id for image_id, _ in samples), _planes(images), targets)
+
+
+def _batch(ids: tuple[str, ...], image: Tensor, targets: dict[str, Tensor]) -> Batch:
+    """Normalise images and give targets the types of `mtcp.tasks`."""
+    typed = {name: target[:, 0].long() if name in _CLASSES else target.contiguous() for name, target in targets.items()}
+    return Batch(ids, (image / 255 - _MEAN) / _STD, typed)
+
+
+def _planes(array: NDArray[Any]) -> Tensor:
+    """(B, H, W) or (B, H, W, C) of any type -> (B, C, H, W) float32."""
+    tensor = torch.from_numpy(np.ascontiguousarray(array)).float()
+    return tensor.movedim(-1, 1).contiguous() if tensor.ndim == 4 else tensor[:, None]
+
+
+def _compact(name: str, array: NDArray[Any]) -> NDArray[Any]:
+    """Normals as float16 (error below 0.03°), everything else as read."""
+    return array.astype(np.float16) if name == "normals" else array
+
+
+def _sample(layout: Layout, config: RunConfig, image_id: str) -> dict[str, NDArray[Any]]:
+    """Read an image and its targets at their original size; raises `UserError` where one does not fit."""
+    image = layout.image(image_id)
+    sample = {"image": image}
+    for task in config.task_list:
+        target = layout.target(task.name, image_id)
+        _check(task, target, image, image_id)
+        sample[task.name] = target
+    return sample
+
+
+def _check(task: Task, target: NDArray[Any], image: NDArray[np.uint8], image_id: str) -> None:
+    if target.shape[:2] != image.shape[:2]:
+        raise UserError(
+            f"image '{image_id}': {task.name} is {target.shape[0]}x{target.shape[1]}, the image "
+            f"{image.shape[0]}x{image.shape[1]}: they must agree; import the data set again"
+        )
+    if task.name in _CLASSES:
+        highest = int(target[target != VOID].max(initial=0))
+        if highest >= task.channels:
+            raise UserError(
+                f"image '{image_id}': {task.name} has class {highest}, the benchmark declares {task.channels} classes "
+                f"(0..{task.channels - 1}, {VOID} void): mend tasks.{task.name}.classes or the label map"
+            )
+
+
+def resize(name: str, array: NDArray[Any], height: int, width: int) -> NDArray[Any]:
+    """Bring one image (bicubic, antialiased) or target (nearest) to a size."""
+    if array.shape[:2] == (height, width):
+        return array
+    if name == "image":
+        return np.asarray(Image.fromarray(array).resize((width, height), Image.Resampling.BICUBIC))
+    rows = ((np.arange(height) + 0.5) * array.shape[0] / height).astype(np.intp)
+    columns = ((np.arange(width) + 0.5) * array.shape[1] / width).astype(np.intp)
+    return array[rows[:, None], columns[None, :]]

@@ -1,0 +1,26 @@
+"""Writing a rendered picture's arrays as files of a layout."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+
+def write_png(path: Path, values: NDArray[np.uint8]) -> None:
+    """Write an 8-bit picture without compression."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(values).save(path, compress_level=0)
+
+
+def write_array(path: Path, values: NDArray[Any]) -> None:
+    """Write a .npy file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.save(path, values, allow_pickle=False)
+
+
+def write_ids(path: Path, ids: list[str]) -> None:
+    """Write a split list, one id a line."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{image_id}\n" for image_id in ids), encoding="utf-8")

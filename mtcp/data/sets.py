@@ -1,0 +1,185 @@
+"""Data sets of a project: put in place whole or not at all, digested, and declared ready by a manifest.
+
+`data/<name>/` holds a set, `data/<name>.dvc` tracks it where DVC does, `data/<name>.lock.json` says what it must be,
+and `data/.ready/<name>-<digest>.json` tells the workflow that it lies there.
+"""
+
+import fcntl
+import hashlib
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mtcp.config import Project
+from mtcp.data import packaging
+from mtcp.data.layouts import open_layout
+from mtcp.data.render import render_set, scene_ids, settings_of
+from mtcp.errors import UserError
+from mtcp.files import read_json, write_json
+from mtcp.provenance import KEY_LENGTH, data_digest, file_digest
+
+Progress = Callable[[int, int], None]
+
+
+def content_digest(folder: Path) -> str:
+    """SHA-256 over the relative names and the bytes of all files of a data set, in order of name."""
+    total = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        total.update(f"{path.relative_to(folder).as_posix()}\0{file_digest(path)}\n".encode())
+    return total.hexdigest()
+
+
+@contextmanager
+def installing(project: Project, name: str) -> Iterator[Path]:
+    """Yield an empty folder beside data/<name>; on success it takes that place, on failure it goes.
+
+    One process at a time: raises `UserError` where another one is installing the same set.
+    """
+    data = project.root / "data"
+    data.mkdir(exist_ok=True)
+    with (data / f".{name}.installing").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(f"another process is writing data/{name}: wait for it, then try again") from error
+        for stale in data.glob(f".{name}-new-*"):
+            shutil.rmtree(stale)  # left by a killed process: the lock says that nobody is at it
+        folder = Path(tempfile.mkdtemp(prefix=f".{name}-new-", dir=data))
+        try:
+            yield folder
+            folder.chmod(0o755)
+            old = data / f".{name}-new-old"
+            if (data / name).exists():
+                (data / name).rename(old)
+            folder.rename(data / name)
+            shutil.rmtree(old, ignore_errors=True)
+        except OSError as error:
+            raise UserError(
+                f"data/{name} cannot be written ({error.strerror or error}): free space or mend the folder's rights"
+            ) from error
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def benchmark_of(project: Project, name: str) -> str:
+    """Return a benchmark that uses data set `name` (a benchmark's name is taken as it is)."""
+    names = project.benchmark_names()
+    for benchmark in sorted(names, key=lambda benchmark: benchmark != name):
+        if name in (benchmark, project.data_name(benchmark)):
+            return benchmark
+    raise UserError(f"no benchmark uses a data set '{name}': config/benchmarks has {', '.join(names)}")
+
+
+def render(project: Project, name: str, progress: Progress = lambda done, total: None) -> Path:
+    """Render the data set of a benchmark into data/<name>, and record its digest in data/<name>.lock.json."""
+    folder = _render(project, name, progress)
+    write_json(project.root / f"data/{name}.lock.json", {"schema": 1, **_record(project, name, folder)})
+    return folder
+
+
+def prepare(project: Project, name: str, progress: Progress = lambda done, total: None) -> Path:
+    """Make data set `name` lie in data/ and say so in its manifest, whose path is returned.
+
+    A DVC-tracked set is pulled, a rendered one rendered. The content is compared with data/<name>.lock.json:
+    a difference is an error for an imported set, and a recorded warning for a rendered one, since another
+    processor may round differently. Raises `UserError` where there is no way to the data.
+    """
+    benchmark = project.benchmark(benchmark_of(project, name))
+    name = project.data_name(benchmark_of(project, name))
+    folder = project.root / "data" / name
+    if (project.root / f"data/{name}.dvc").exists():
+        if not folder.is_dir():
+            pull(project, name)
+    elif benchmark.rendered is not None:
+        if packaging.read(folder).get("inputs") != data_digest(project, benchmark_of(project, name)):
+            _render(project, name, progress)
+    elif not folder.is_dir():
+        raise UserError(missing_sentence(name))
+    record = _record(project, name, folder)
+    manifest = project.root / f"data/.ready/{name}-{record['digest'][:KEY_LENGTH]}.json"
+    record["note"] = _compared(project, name, record, rendered=benchmark.rendered is not None)
+    for older in manifest.parent.glob(f"{name}-*.json"):
+        older.unlink()
+    write_json(manifest, {"schema": 1, **record})
+    return manifest
+
+
+def missing_sentence(name: str) -> str:
+    """Say which two commands would get a data set."""
+    return (
+        f"no data for '{name}': import a copy with `mtcp data import {name} PATH`, "
+        f"or download one with `mtcp data fetch {name} --url URL` (docs/data.md says where it is)"
+    )
+
+
+def pull(project: Project, name: str) -> None:
+    """Bring a DVC-tracked set from the local cache or the remote; raises `UserError` with DVC's own words."""
+    for command in ("checkout", "pull"):
+        done = dvc(project.root, command, "--quiet", f"data/{name}.dvc")
+        if done.returncode == 0 and (project.root / "data" / name).is_dir():
+            return
+    words = " ".join((done.stderr or done.stdout).split())
+    raise UserError(f"`dvc pull data/{name}.dvc` failed ({words}): check `dvc remote list`, or import the data again")
+
+
+def dvc(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the DVC that belongs to this interpreter."""
+    return subprocess.run(
+        [sys.executable, "-m", "dvc", *arguments], cwd=root, capture_output=True, text=True, check=False
+    )
+
+
+def _render(project: Project, name: str, progress: Progress) -> Path:
+    benchmark_name = benchmark_of(project, name)
+    benchmark = project.benchmark(benchmark_name)
+    if benchmark.rendered is None:
+        raise UserError(f"benchmark '{benchmark_name}' is not rendered: {missing_sentence(name)}")
+    settings = settings_of(benchmark.rendered, benchmark_name)
+    total = sum(map(len, scene_ids(settings).values()))
+    with installing(project, name) as folder:
+        render_set(
+            settings, benchmark.height, benchmark.width, folder,
+            inputs=data_digest(project, benchmark_name), progress=lambda done: progress(done, total),
+        )  # fmt: skip
+    return project.root / "data" / name
+
+
+def _record(project: Project, name: str, folder: Path) -> dict[str, Any]:
+    """What a manifest and a rendered set's lock say: digest of the inputs and of the content, and the counts."""
+    benchmark = benchmark_of(project, name)
+    layout = open_layout(project.benchmark(benchmark).layout, folder)
+    return {
+        "name": name,
+        "digest": data_digest(project, benchmark),
+        "content": content_digest(folder),
+        "counts": {split: len(layout.ids(split)) for split in ("train", "val")},
+        "packaging": layout.packaging.get("packaging", ""),
+    }
+
+
+def _compared(project: Project, name: str, record: dict[str, Any], *, rendered: bool) -> str:
+    """Compare with the committed lock; return the note for the manifest, or raise for an imported set."""
+    path = project.root / f"data/{name}.lock.json"
+    if not path.exists():
+        return ""
+    lock = read_json(path)
+    if rendered and lock["digest"] != record["digest"]:
+        return f"data/{name}.lock.json is of other settings: `mtcp data render {name}` renews it"
+    if lock["content"] == record["content"]:
+        return ""
+    if rendered:
+        note = (
+            f"data/{name} differs from data/{name}.lock.json although renderer and settings are the same: "
+            "this machine rounds differently, and its numbers are not paired with those of others"
+        )
+        print(f"mtcp: warning: {note}", file=sys.stderr)
+        return note
+    raise UserError(
+        f"data/{name} is not what data/{name}.lock.json records (content {record['content'][:12]}, expected "
+        f"{lock['content'][:12]}): `mtcp data verify {name}` names the files; pull or import it again"
+    )
