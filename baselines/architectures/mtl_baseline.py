@@ -6,39 +6,40 @@ from mtcp.models.architecture import Architecture, BuildContext, Outputs
 from mtcp.models.decoder import FPN, HFP
 from mtcp.models.encoders import build_trunk
 from mtcp.models.heads import task_head
-from mtcp.models.refinement import resize
+from mtcp.models.layers import channels_last
 from mtcp.plugins import PluginParameters, architecture
+from mtcp.tasks import Task
 
 
-def task_decoder(context: BuildContext, index: int) -> nn.Sequential:
-    """Return decoder, pyramid and head of one task, with the initial values that MT-CP's parts have."""
-    task, channels = context.tasks[index], context.channels
-    with context.part(f"{task.name}.hfp"):
-        hfp = HFP(channels)
-    with context.part(f"{task.name}.fpn"):
-        fpn = FPN([channels, 2 * channels, 4 * channels], channels)
-    with context.part(f"{task.name}.head"):
-        head = task_head(task, channels, context.upsample)
-    return nn.Sequential(hfp, fpn, head)
+class TaskDecoder(nn.Module):
+    """Decoder, pyramid and head of one task, with the initial values that MT-CP's parts have."""
+
+    def __init__(self, context: BuildContext, task: Task) -> None:
+        super().__init__()
+        channels = context.channels
+        with context.part(f"{task.name}.hfp"):
+            self.hfp = HFP(channels)
+        with context.part(f"{task.name}.fpn"):
+            self.fpn = FPN([channels, 2 * channels, 4 * channels], channels)
+        with context.part(f"{task.name}.head"):
+            self.head = task_head(task, channels, context.upsample)
+
+    def forward(self, representation: Tensor, size: tuple[int, int]) -> dict[str, Tensor]:
+        return {"final": self.head(self.fpn(self.hfp(channels_last(representation).contiguous())), size)}
 
 
 @architecture("mtl_baseline")
 class MTLBaseline(Architecture):
     """trunk -> (decoder_t -> pyramid_t -> head_t) for every task t."""
 
-    class Parameters(PluginParameters):
-        pass
-
-    def __init__(self, context: BuildContext, parameters: "MTLBaseline.Parameters") -> None:
+    def __init__(self, context: BuildContext, parameters: PluginParameters) -> None:
         super().__init__()
         self.trunk = build_trunk(context)
-        self.decoders = nn.ModuleDict(
-            {task.name: task_decoder(context, index) for index, task in enumerate(context.tasks)}
-        )
+        self.decoders = nn.ModuleDict({task.name: TaskDecoder(context, task) for task in context.tasks})
 
     def encode(self, image: Tensor) -> Tensor:
         self.check_batch(image)
         return self.trunk(image)
 
     def decode(self, representation: Tensor, size: tuple[int, int]) -> Outputs:
-        return {task: {"final": resize(decoder(representation), size)} for task, decoder in self.decoders.items()}
+        return {task: decoder(representation, size) for task, decoder in self.decoders.items()}

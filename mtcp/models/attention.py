@@ -4,10 +4,8 @@ from torch import Tensor
 
 
 def coherence_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Return softmax over key positions of (Q^T K), applied to V.
+    """Return softmax over key positions of (Q K^T), applied to V.
 
-    `query` and `key` are (B, D, H, W), `value` (B, C, H, W); the result is (B, C, H, W).
+    `query` and `key` are (B, N, D), `value` (B, N, C); the result is (B, N, C).
     """
-    logits = query.flatten(2).transpose(1, 2) @ key.flatten(2)
-    mixed = value.flatten(2) @ logits.softmax(-1).transpose(1, 2)
-    return mixed.view_as(value)
+    return (query @ key.transpose(1, 2)).softmax(-1) @ value

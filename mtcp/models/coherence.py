@@ -6,29 +6,31 @@ from torch.nn import functional as F
 
 from mtcp.models.attention import coherence_attention
 from mtcp.models.cbam import CBAM
+from mtcp.models.layers import BatchNorm
 
 
 class CFM(nn.Module):
-    """Fuse X_t with the maps A of the other tasks (model.md, item 3; Fontana et al., WACV 2025).
+    """Fuse a task's map X with the maps A_k of the other tasks (Fontana et al., WACV 2025, as released).
 
-    V = BN(CBAM(X_t)); F = ReLU(mix(A * sigmoid(gate(A)))), the gate a 1x1 convolution within each task;
-    Q = ReLU(BN(CBAM(F))), K = ReLU(BN(CBAM'(F))); result BN(CBAM(softmax(Q^T K) V)), all (B, C, h, w).
+    V = BN(CBAM(X)); F = ReLU(mix([A_k * sigmoid(gate_k(A_k))])); Q = ReLU(BN(CBAM(F))), K = ReLU(BN(CBAM'(F)));
+    result BN(CBAM(softmax(Q K^T) V)). Maps are (B, h, w, C); Q and K are C times the number of other tasks wide.
     """
 
     def __init__(self, channels: int, others: int) -> None:
         super().__init__()
         joint = channels * others
-        self.main_cbam, self.main_norm = CBAM(channels), nn.BatchNorm2d(channels)
-        self.gates = nn.Conv2d(joint, joint, 1, groups=others)
-        self.mix = nn.Conv2d(joint, joint, 1)
-        self.query_cbam, self.query_norm = CBAM(joint), nn.BatchNorm2d(joint)
-        self.key_cbam, self.key_norm = CBAM(joint), nn.BatchNorm2d(joint)
-        self.out_cbam, self.out_norm = CBAM(channels), nn.BatchNorm2d(channels)
+        self.main_cbam, self.main_norm = CBAM(channels), BatchNorm(channels)
+        self.gates = nn.ModuleList(nn.Linear(channels, channels) for _ in range(others))
+        self.mix = nn.Linear(joint, joint)
+        self.query_cbam, self.query_norm = CBAM(joint), BatchNorm(joint)
+        self.key_cbam, self.key_norm = CBAM(joint), BatchNorm(joint)
+        self.out_cbam, self.out_norm = CBAM(channels), BatchNorm(channels)
 
     def forward(self, main: Tensor, others: list[Tensor]) -> Tensor:
-        auxiliary = torch.cat(others, 1)
-        fused = F.relu(self.mix(auxiliary * self.gates(auxiliary).sigmoid()))
+        gated = [other * gate(other).sigmoid() for gate, other in zip(self.gates, others, strict=True)]
+        fused = F.relu(self.mix(torch.cat(gated, -1)))
         query = F.relu(self.query_norm(self.query_cbam(fused)))
         key = F.relu(self.key_norm(self.key_cbam(fused)))
         value = self.main_norm(self.main_cbam(main))
-        return self.out_norm(self.out_cbam(coherence_attention(query, key, value)))
+        mixed = coherence_attention(query.flatten(1, 2), key.flatten(1, 2), value.flatten(1, 2))
+        return self.out_norm(self.out_cbam(mixed.view_as(value)))

@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mtcp.models.layers import channels_first, channels_last
 from mtcp.models.swin import Stage
 
 DEPTHS = (1, 2, 1)
@@ -10,7 +11,7 @@ HEADS = 2
 
 
 class HFP(nn.Module):
-    """R (B, C, H/4, W/4) -> maps of widths C, 2C, 4C at 1/4, 1/8, 1/16, each (B, width, h, w)."""
+    """R (B, H/4, W/4, C) -> maps of widths C, 2C, 4C at 1/4, 1/8, 1/16, each (B, h, w, width)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -20,31 +21,30 @@ class HFP(nn.Module):
         )
         self.out_norms = nn.ModuleList(nn.LayerNorm(width) for width in widths)
 
-    def forward(self, representation: Tensor) -> list[Tensor]:
-        x = representation.permute(0, 2, 3, 1)
+    def forward(self, x: Tensor) -> list[Tensor]:
         maps = []
         for stage, norm in zip(self.stages, self.out_norms, strict=True):
             x = stage.blocks(x)
-            maps.append(norm(x).permute(0, 3, 1, 2))
+            maps.append(norm(x))
             if stage.downsample is not None:
                 x = stage.downsample(x)
         return maps
 
 
 class FPN(nn.Module):
-    """Lateral 1x1 convolutions to C, top-down nearest up-sampling and sum, one 3x3 convolution on the finest map.
+    """Lateral projections to C, top-down nearest up-sampling and sum, one 3x3 convolution on the finest map.
 
-    (Lin et al., CVPR 2017.) Levels are ordered from fine to coarse; only the finest map is computed.
+    (Lin et al., CVPR 2017.) Maps are (B, h, w, width), from fine to coarse; only the finest is computed.
     """
 
     def __init__(self, widths: list[int], channels: int) -> None:
         super().__init__()
-        self.lateral = nn.ModuleList(nn.Conv2d(width, channels, 1) for width in widths)
+        self.lateral = nn.ModuleList(nn.Linear(width, channels) for width in widths)
         self.output = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, maps: list[Tensor]) -> Tensor:
         laterals = [lateral(level) for lateral, level in zip(self.lateral, maps, strict=True)]
         total = laterals.pop()
         for finer in reversed(laterals):
-            total = finer + F.interpolate(total, size=finer.shape[-2:])
-        return self.output(total)
+            total = finer + channels_last(F.interpolate(channels_first(total), size=finer.shape[1:3]))
+        return channels_last(self.output(channels_first(total)))

@@ -1,11 +1,11 @@
 """The shared trunk: an image (B, 3, H, W) becomes the representation R (B, C, H/4, W/4)."""
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from mtcp.errors import UserError
 from mtcp.models.architecture import BuildContext
 from mtcp.models.decoder import FPN
+from mtcp.models.layers import channels_first, channels_last, resize
 
 
 class TimmTrunk(nn.Module):
@@ -25,13 +25,10 @@ class TimmTrunk(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         maps = self.backbone(image)
         maps = [maps[level] for level in self.levels]
-        if not self.channels_first:
-            maps = [level.permute(0, 3, 1, 2) for level in maps]
-        size = (-(-image.shape[-2] // 4), -(-image.shape[-1] // 4))
-        representation = self.pyramid(maps)
-        if tuple(representation.shape[-2:]) != size:
-            representation = F.interpolate(representation, size=size, mode="bilinear", align_corners=False)
-        return representation
+        if self.channels_first:
+            maps = [channels_last(level) for level in maps]
+        height, width = (-(-side // 4) for side in image.shape[-2:])
+        return channels_first(resize(self.pyramid(maps), height, width))
 
 
 def build_trunk(context: BuildContext) -> nn.Module:

@@ -1,45 +1,53 @@
-"""Heads: from a C-wide map at a task's channels, at the head's own resolution."""
+"""Heads: from a map (B, h, w, C) to a task's channels at the input size, (B, channels, H, W)."""
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mtcp.models.layers import BatchNorm, channels_first
 from mtcp.tasks import Task
 
 
 def upsampled(x: Tensor, factor: int) -> Tensor:
-    """Bilinear with align_corners true, as the heads do (the step to the input size has it false)."""
+    """Bilinear with align_corners true, as heads do (the step to the input size has it false); (B, C, H, W)."""
     return x if factor == 1 else F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=True)
 
 
+def at_size(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bilinear to the input size, align_corners false; (B, C, H, W)."""
+    return x if x.shape[-2:] == size else F.interpolate(x, size=size, mode="bilinear", align_corners=False)
+
+
 class ConvHead(nn.Module):
-    """conv1x1 (no bias), BN, ReLU, conv1x1, then `upsample`."""
+    """conv1x1 (no bias), BN, ReLU, conv1x1, up-sampling by `upsample`."""
 
     def __init__(self, channels: int, out: int, upsample: int) -> None:
         super().__init__()
         self.upsample = upsample
-        self.conv1 = nn.Conv2d(channels, channels, 1, bias=False)
-        self.norm = nn.BatchNorm2d(channels)
-        self.conv2 = nn.Conv2d(channels, out, 1)
+        self.conv1 = nn.Linear(channels, channels, bias=False)
+        self.norm = BatchNorm(channels)
+        self.conv2 = nn.Linear(channels, out)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return upsampled(self.conv2(F.relu(self.norm(self.conv1(x)))), self.upsample)
+    def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        logits = channels_first(self.conv2(F.relu(self.norm(self.conv1(x))))).contiguous()
+        return at_size(upsampled(logits, self.upsample), size)
 
 
 class DepthHead(nn.Module):
     """conv1x1 to C/2, bilinear x2, conv1x1 to 32, ReLU, conv1x1 to 1.
 
-    Interpolation weights sum to one, so that a 1x1 convolution commutes with it: both come before the up-sampling,
-    at a quarter of the cost.
+    Interpolation weights sum to one, so that a 1x1 convolution commutes with it: two come before the up-sampling, at
+    a quarter of the cost.
     """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(channels, channels // 2, 1)
-        self.conv2 = nn.Conv2d(channels // 2, 32, 1)
+        self.conv1 = nn.Linear(channels, channels // 2)
+        self.conv2 = nn.Linear(channels // 2, 32)
         self.conv3 = nn.Conv2d(32, 1, 1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.conv3(F.relu(upsampled(self.conv2(self.conv1(x)), 2)))
+    def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        hidden = upsampled(channels_first(self.conv2(self.conv1(x))), 2)
+        return at_size(self.conv3(F.relu(hidden)), size)
 
 
 class DeepAuxiliaryHead(nn.Module):
@@ -47,13 +55,14 @@ class DeepAuxiliaryHead(nn.Module):
 
     def __init__(self, channels: int, out: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(channels, channels, 1, bias=False)
-        self.conv2 = nn.Conv2d(channels, channels, 1, bias=False)
-        self.norm = nn.BatchNorm2d(channels)
-        self.conv3 = nn.Conv2d(channels, out, 1)
+        self.conv1 = nn.Linear(channels, channels, bias=False)
+        self.conv2 = nn.Linear(channels, channels, bias=False)
+        self.norm = BatchNorm(channels)
+        self.conv3 = nn.Linear(channels, out)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.conv3(F.relu(self.norm(self.conv2(self.conv1(x)))))
+    def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        logits = self.conv3(F.relu(self.norm(self.conv2(self.conv1(x)))))
+        return at_size(channels_first(logits).contiguous(), size)
 
 
 def task_head(task: Task, channels: int, upsample: int) -> nn.Module:

@@ -10,7 +10,8 @@ from mtcp.models.coherence import CFM
 from mtcp.models.decoder import FPN, HFP
 from mtcp.models.encoders import build_trunk
 from mtcp.models.heads import auxiliary_head, task_head
-from mtcp.models.refinement import TraceBack, resize
+from mtcp.models.layers import channels_last
+from mtcp.models.refinement import TraceBack
 from mtcp.plugins import PluginParameters, architecture
 
 
@@ -57,7 +58,8 @@ class MTCP(Architecture):
         return self.trunk(image)
 
     def decode(self, representation: Tensor, size: tuple[int, int]) -> Outputs:
-        maps = {task: self.branches[task]["hfp"](representation) for task in self.tasks}
+        shared = channels_last(representation).contiguous()
+        maps = {task: self.branches[task]["hfp"](shared) for task in self.tasks}
         own = {task: self.branches[task]["fpn"](maps[task]) for task in self.tasks}
         return {task: self._task_outputs(task, own, maps[task], size) for task in self.tasks}
 
@@ -70,11 +72,11 @@ class MTCP(Architecture):
             fused = branch["cfm"](fused, [own[other] for other in self.tasks if other != task])
         outputs = {}
         if "initial_head" in branch:
-            outputs["initial"] = resize(branch["initial_head"](fused), size)
+            outputs["initial"] = branch["initial_head"](fused, size)
         if "traceback" not in branch:
-            return {**outputs, "final": resize(branch["head"](fused), size)}
+            return {**outputs, "final": branch["head"](fused, size)}
         first, second, last = branch["traceback"](fused, maps)
         if "aux_head1" in branch:
-            outputs["aux1"] = resize(branch["aux_head1"](first), size)
-            outputs["aux2"] = resize(branch["aux_head2"](second), size)
-        return {**outputs, "final": resize(branch["head"](last), size)}
+            outputs["aux1"] = branch["aux_head1"](first, size)
+            outputs["aux2"] = branch["aux_head2"](second, size)
+        return {**outputs, "final": branch["head"](last, size)}

@@ -1,17 +1,25 @@
 """Trace-back: spatial refinement modules (SRM) that lead the fused features back through the decoder's maps."""
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mtcp.models.cbam import CBAM
+from mtcp.models.layers import BatchNorm, resize
 
 
-def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bilinear, align_corners false, no antialias; a map that has the size already is returned as it is."""
-    if tuple(x.shape[-2:]) == tuple(size):
-        return x
-    return F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=False)
+def joint_projection(conv: nn.Linear, pred: Tensor, feature: Tensor) -> Tensor:
+    """W [p, f] + b with p resized to f's size, the concatenation never made.
+
+    A projection commutes with interpolation, whose weights sum to one: a coarser p is projected first, a finer one
+    resized first, whichever is smaller.
+    """
+    height, width = feature.shape[1:3]
+    pred_weight, feature_weight = conv.weight.split((pred.shape[-1], feature.shape[-1]), 1)
+    if pred.shape[1] > height:
+        projected = F.linear(resize(pred, height, width), pred_weight)
+    else:
+        projected = resize(F.linear(pred, pred_weight), height, width)
+    return F.linear(feature, feature_weight, conv.bias) + projected
 
 
 class SRM(nn.Module):
@@ -23,16 +31,16 @@ class SRM(nn.Module):
     def __init__(self, pred: int, feature: int, channels: int, feature_branch: bool) -> None:
         super().__init__()
         self.pred_cbam, self.feature_cbam = CBAM(pred), CBAM(feature)
-        self.pred_conv, self.pred_norm = nn.Conv2d(pred + feature, channels, 1), nn.BatchNorm2d(channels)
-        self.feature_conv = nn.Conv2d(pred + feature, feature, 1) if feature_branch else None
-        self.feature_norm = nn.BatchNorm2d(feature) if feature_branch else None
+        self.pred_conv, self.pred_norm = nn.Linear(pred + feature, channels), BatchNorm(channels)
+        self.feature_conv = nn.Linear(pred + feature, feature) if feature_branch else None
+        self.feature_norm = BatchNorm(feature) if feature_branch else None
 
     def forward(self, pred: Tensor, feature: Tensor) -> tuple[Tensor, Tensor | None]:
-        both = torch.cat((resize(self.pred_cbam(pred), feature.shape[-2:]), self.feature_cbam(feature)), 1)
-        refined = F.relu(self.pred_norm(self.pred_conv(both)))
+        pred, feature = self.pred_cbam(pred), self.feature_cbam(feature)
+        refined = F.relu(self.pred_norm(joint_projection(self.pred_conv, pred, feature)))
         if self.feature_conv is None:
             return refined, None
-        return refined, F.relu(self.feature_norm(self.feature_conv(both)))
+        return refined, F.relu(self.feature_norm(joint_projection(self.feature_conv, pred, feature)))
 
 
 class TraceBack(nn.Module):

@@ -51,6 +51,18 @@ def relative_position_index() -> Tensor:
     return (offset[0] * (2 * WINDOW - 1) + offset[1]).flatten()
 
 
+def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
+    """softmax(Q K^T / sqrt(d) + B) V on (windows, heads, 49, d), the bias broadcast over windows.
+
+    A GPU has a fused kernel for it. On the CPU the library falls back to a form with many more passes than this one,
+    as the bias needs a gradient.
+    """
+    if query.is_cuda:
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+    logits = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
+    return (logits + bias).softmax(-1) @ value
+
+
 class WindowAttention(nn.Module):
     """softmax(Q K^T / sqrt(d) + B) V inside windows of 7 x 7 tokens; (B, H, W, C) -> (B, H, W, C)."""
 
@@ -79,7 +91,7 @@ class WindowAttention(nn.Module):
         bias = bias.permute(0, 3, 1, 2)
         if self.shift:
             bias = (bias + shift_mask(*padded, self.shift, x.device)).repeat(batch, 1, 1, 1)
-        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=bias.to(query.dtype))
+        mixed = attend(query, key, value, bias.to(query.dtype))
         mixed = from_windows(mixed.transpose(1, 2).flatten(2), *padded)
         if self.shift:
             mixed = mixed.roll((self.shift, self.shift), (1, 2))
