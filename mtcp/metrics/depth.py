@@ -1,0 +1,60 @@
+"""Depth: root mean squared error, pooled over all valid pixels of all images.
+
+- `rmse` = sqrt(mean (d - t)^2) in metres;
+- `log_rmse` = sqrt(mean (ln d - ln t)^2), natural logarithm;
+- `rmse_capped`, `log_rmse_capped`: the same over pixels whose truth is nearer than `cap` (6.5535 m in MTFormer's
+  and MT-CP's released code). Capped and uncapped numbers are not comparable.
+
+Predictions that are not positive are set to 1e-9 m first, as in Vandenhende et al.'s code.
+"""
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from mtcp.metrics.meter import Meter, Statistics, non_finite, per_image
+from mtcp.tasks import VOID, Task
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+NEAREST: Final = 1e-9
+
+
+class DepthMeter(Meter):
+    """Sums `squared`, `log_squared` (float64) and `pixels`, each (images,), and the same `_capped`."""
+
+    def __init__(self, task: Task, cap: float) -> None:
+        super().__init__(task)
+        self.cap = cap
+
+    def update(self, prediction: "Tensor", target: "Tensor") -> Statistics:
+        self.check(prediction, target)
+        valid = target != VOID
+        # Void becomes 1 on both sides: it adds nothing to any sum, and its logarithm exists.
+        truth = target.float().masked_fill(~valid, 1)
+        depth = prediction.float().clamp(min=NEAREST).masked_fill(~valid, 1)
+        squared = (depth - truth).square_()
+        log_squared = depth.log_().sub_(truth.log()).square_()
+        near = valid & (target < self.cap)
+        return {
+            "squared": per_image(squared, np.float64),
+            "log_squared": per_image(log_squared, np.float64),
+            "pixels": per_image(valid),
+            "squared_capped": per_image(squared.masked_fill_(~near, 0), np.float64),
+            "log_squared_capped": per_image(log_squared.masked_fill_(~near, 0), np.float64),
+            "pixels_capped": per_image(near),
+            "non_finite": per_image(non_finite(prediction)),
+        }
+
+    def compute(self, statistics: Statistics) -> dict[str, float]:
+        def root(name: str, suffix: str) -> float:
+            pixels = statistics[f"pixels{suffix}"].sum()
+            return float(np.sqrt(statistics[name + suffix].sum() / pixels)) if pixels else float("nan")
+
+        return {
+            "rmse": root("squared", ""),
+            "log_rmse": root("log_squared", ""),
+            "rmse_capped": root("squared", "_capped"),
+            "log_rmse_capped": root("log_squared", "_capped"),
+        }

@@ -1,0 +1,49 @@
+"""Non-maximum suppression of a soft boundary map across its ridges.
+
+The direction across a ridge is the eigenvector of the smoothed map's Hessian with the most negative eigenvalue
+(Steger, An unbiased detector of curvilinear structures, PAMI 1998); a pixel stays where it is no lower than the map
+one pixel away on either side, bilinearly interpolated, as in Canny's detector and in Dollár and Zitnick's
+structured-edge toolbox (ICCV 2013), whose tolerance of 1 % is kept. No damping near the image's border.
+"""
+
+from typing import Final
+
+import numpy as np
+from scipy.ndimage import uniform_filter
+
+TOLERANCE: Final = 1.01
+_BOX: Final = 5
+
+
+def suppress(strength: np.ndarray, floor: float) -> np.ndarray:
+    """Return the (H, W) map with everything below `floor` or off its ridges set to 0; values in [0, 1]."""
+    strength = strength.astype(np.float32)
+    # Two box filters of 5 make the triangle filter of radius 4, of standard deviation 2.
+    smooth = uniform_filter(uniform_filter(strength, _BOX, mode="nearest"), _BOX, mode="nearest")
+    down, right = np.gradient(smooth)
+    down_down, down_right = np.gradient(down)
+    right_right = np.gradient(right, axis=1)
+    rows, columns = np.nonzero(strength >= floor)
+    # The larger eigenvalue's direction is along the ridge; across it is at a right angle.
+    along = 0.5 * np.arctan2(2 * down_right[rows, columns], right_right[rows, columns] - down_down[rows, columns])
+    step_row, step_column = np.cos(along), -np.sin(along)
+    here = strength[rows, columns] * TOLERANCE
+    stays = np.ones(len(rows), dtype=bool)
+    for sign in (1, -1):
+        stays &= here >= _interpolate(strength, rows + sign * step_row, columns + sign * step_column)
+    result = np.zeros_like(strength)
+    result[rows[stays], columns[stays]] = strength[rows[stays], columns[stays]]
+    return result
+
+
+def _interpolate(values: np.ndarray, row: np.ndarray, column: np.ndarray) -> np.ndarray:
+    """Return `values` (H, W) at fractional places, bilinearly; outside counts as the nearest pixel inside."""
+    height, width = values.shape
+    row, column = row.clip(0, height - 1), column.clip(0, width - 1)
+    top, left = np.minimum(row.astype(int), height - 2), np.minimum(column.astype(int), width - 2)
+    down, right = row - top, column - left
+    flat = values.ravel()
+    at = top * width + left
+    upper = flat[at] * (1 - right) + flat[at + 1] * right
+    lower = flat[at + width] * (1 - right) + flat[at + width + 1] * right
+    return upper * (1 - down) + lower * down
