@@ -31,6 +31,11 @@ class TimmTrunk(nn.Module):
         return channels_first(resize(self.pyramid(maps), height, width))
 
 
+def shared_representation(pixels: Tensor, mask_logits: Tensor) -> Tensor:
+    """R = P * sum of the queries' mask logits: (B, C, h, w) times their sum (B, 1, h, w), as released."""
+    return pixels * mask_logits
+
+
 def build_trunk(context: BuildContext) -> nn.Module:
     """Return the trunk that the benchmark asks for."""
     with context.part("trunk"):
