@@ -1,0 +1,22 @@
+"""Independent component alignment."""
+
+from torchjd.aggregation import AlignedMTLWeighting
+
+from mtcp.plugins import scheme
+from mtcp.weighting.aggregators import LibraryWeighting
+
+
+@scheme("aligned_mtl")
+class AlignedMTL(LibraryWeighting):
+    """Independent component alignment (Senushkin et al., CVPR 2023, algorithm 1).
+
+    The gradients' matrix is replaced by the nearest one with orthogonal rows of equal length, its smallest singular
+    value times that of an isometry; the update is the sum of its rows: condition number 1, no conflict, no dominance.
+
+    Caveat: with nearly dependent gradients the smallest singular value, and with it the update, becomes small.
+    """
+
+    moved_by = "always"
+
+    def build(self) -> AlignedMTLWeighting:
+        return AlignedMTLWeighting()

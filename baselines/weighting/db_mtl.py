@@ -1,0 +1,44 @@
+"""Dual-balancing multi-task learning."""
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from mtcp.plugins import scheme
+from mtcp.weighting.base import SchemeContext
+from mtcp.weighting.gradients import JacobianScheme
+
+
+@scheme("db_mtl")
+class DBMTL(JacobianScheme):
+    """Dual balancing of losses and gradients (Lin et al., 2023, algorithm 1).
+
+    Losses enter as log l_t. On the cut, h_t <- beta h_t + (1 - beta) g_t / l_t is a running mean of their gradients
+    and the update is max_t ||h_t|| sum_t h_t / ||h_t||; all other parameters descend sum_t log l_t.
+
+    Caveat: needs positive losses; the running means take T times the cut in memory and in the saved state.
+    """
+
+    moved_by = "always"
+
+    class Parameters(JacobianScheme.Parameters):
+        beta: float = Field(0.9, ge=0, lt=1, description="share of the past in the running mean of gradients")
+
+    def __init__(self, context: SchemeContext, parameters: "DBMTL.Parameters") -> None:
+        super().__init__(context, parameters)
+        tasks, size = len(context.tasks), sum(parameter.numel() for parameter in self.cut)
+        self.register_buffer("running", torch.zeros(tasks, size))
+
+    def combine(self, jacobian: Tensor, losses: Tensor, present: Tensor) -> Tensor:
+        self.positive(losses, present)
+        for row, loss, task in zip(jacobian, losses, present, strict=True):
+            self.running[task].lerp_(row / loss, 1 - self.options.beta)
+        norms = torch.stack([self.running[task].norm() for task in present])
+        scales = torch.where(norms > 0, norms.max() / norms.clamp(min=1e-30), 0.0)
+        update = torch.zeros_like(jacobian[0])
+        for task, scale in zip(present, scales, strict=True):
+            update.add_(self.running[task] * scale)
+        return update
+
+    def other_weights(self, losses: Tensor, present: Tensor) -> Tensor:
+        return 1 / losses

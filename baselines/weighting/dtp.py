@@ -1,0 +1,36 @@
+"""Dynamic task prioritisation."""
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from mtcp.plugins import PluginParameters, scheme
+from mtcp.weighting.base import LossScheme, SchemeContext
+
+
+@scheme("dtp")
+class DTP(LossScheme):
+    """Dynamic task prioritisation (Guo et al., ECCV 2018, equations 3 and 5): hard tasks first.
+
+    With a performance indicator kappa_t in (0, 1], its running mean K_t = alpha kappa_t + (1 - alpha) K_t, and
+    w_t = -(1 - K_t)^gamma log K_t.
+
+    Caveat: the paper takes an accuracy as indicator; a scheme sees losses alone, and kappa_t = exp(-l_t) stands in,
+    which for a cross-entropy is the geometric mean of the probability given to the true class.
+    """
+
+    class Parameters(PluginParameters):
+        alpha: float = Field(0.1, gt=0, le=1, description="share of the newest indicator in the running mean")
+        gamma: float = Field(1.0, ge=0, description="how strongly easy tasks are played down")
+
+    def __init__(self, context: SchemeContext, parameters: "DTP.Parameters") -> None:
+        super().__init__(context, parameters)
+        self.register_buffer("indicator", torch.full((len(context.tasks),), torch.nan))
+
+    def total(self, losses: Tensor, present: Tensor) -> Tensor:
+        newest, before = torch.exp(-losses.detach()), self.indicator[present]
+        before = torch.where(before.isnan(), newest, before)
+        mean = self.options.alpha * newest + (1 - self.options.alpha) * before
+        self.indicator[present] = mean
+        mean = mean.clamp(1e-6, 1 - 1e-6)
+        return (-((1 - mean) ** self.options.gamma) * mean.log() * losses).sum()

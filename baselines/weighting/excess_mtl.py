@@ -1,0 +1,50 @@
+"""Robust multi-task learning with excess risks."""
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from mtcp.plugins import scheme
+from mtcp.weighting.base import SchemeContext
+from mtcp.weighting.gradients import JacobianScheme
+
+
+@scheme("excess_mtl")
+class ExcessMTL(JacobianScheme):
+    """Excess risks (He et al., ICML 2024, equations 6, 7 and 9): tasks farthest from their optimum weigh most.
+
+    The excess risk of task t is estimated as e_t = sum_p g_tp^2 / sqrt(S_tp), S the sum of squared gradients so far,
+    relative to its first value; w <- softmax(log w + step e) on the simplex from 1/T. total = sum_t k w_t l_t, the
+    weights of the k present tasks scaled to sum to k.
+
+    Caveat: S takes T times the cut in memory and in the saved state; the first step sets the unit of every e_t.
+    """
+
+    moved_by = "always"
+
+    class Parameters(JacobianScheme.Parameters):
+        step: float = Field(0.01, gt=0, description="step size of the weights")
+
+    def __init__(self, context: SchemeContext, parameters: "ExcessMTL.Parameters") -> None:
+        super().__init__(context, parameters)
+        tasks, size = len(context.tasks), sum(parameter.numel() for parameter in self.cut)
+        self.register_buffer("squares", torch.zeros(tasks, size))
+        self.register_buffer("first", torch.full((tasks,), torch.nan))
+        self.register_buffer("simplex", torch.full((tasks,), 1 / tasks))
+
+    def combine(self, jacobian: Tensor, losses: Tensor, present: Tensor) -> Tensor:
+        for row, task in zip(jacobian, present, strict=True):
+            self.squares[task].addcmul_(row, row)
+        risks = torch.stack(
+            [(row**2 / (self.squares[task] + 1e-7).sqrt()).sum() for row, task in zip(jacobian, present, strict=True)]
+        )
+        first = self.first[present]
+        self.first[present] = torch.where(first.isnan(), risks, first)
+        logits = self.simplex.log()
+        logits[present] += self.options.step * risks / (self.first[present] + 1e-7)
+        self.simplex = torch.softmax(logits, 0)
+        return self.other_weights(losses, present) @ jacobian
+
+    def other_weights(self, losses: Tensor, present: Tensor) -> Tensor:
+        weights = self.simplex[present]
+        return len(weights) * weights / weights.sum()

@@ -1,0 +1,37 @@
+"""Fixed weights."""
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from mtcp.errors import UserError
+from mtcp.plugins import PluginParameters, scheme
+from mtcp.weighting.base import LossScheme, SchemeContext
+
+
+@scheme("fixed")
+class Fixed(LossScheme):
+    """Fixed weights, tuned by hand or by search (Xin et al., NeurIPS 2022; Kurin et al., NeurIPS 2022).
+
+    total = sum_t w_t l_t with the given w_t.
+
+    Caveat: a fair comparison grants every other scheme as many configurations as were tried for these weights.
+    """
+
+    moved_by = "nothing"
+
+    class Parameters(PluginParameters):
+        weights: dict[str, float] = Field(description="weight of every task, by name")
+
+    def __init__(self, context: SchemeContext, parameters: "Fixed.Parameters") -> None:
+        super().__init__(context, parameters)
+        given = parameters.weights
+        if set(given) != set(context.tasks):
+            raise UserError(
+                f"scheme 'fixed', parameter 'weights': needs one weight for each of {', '.join(context.tasks)}, "
+                f"got {', '.join(given) or 'none'}"
+            )
+        self.register_buffer("weights", torch.tensor([given[task] for task in context.tasks]))
+
+    def total(self, losses: Tensor, present: Tensor) -> Tensor:
+        return (self.weights[present] * losses).sum()

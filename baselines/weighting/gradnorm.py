@@ -1,0 +1,53 @@
+"""Gradient normalisation."""
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from mtcp.plugins import scheme
+from mtcp.weighting.base import SchemeContext
+from mtcp.weighting.gradients import GramianScheme
+
+
+@scheme("gradnorm")
+class GradNorm(GramianScheme):
+    """Gradient normalisation (Chen et al., ICML 2018, algorithm 1): tasks train at similar rates.
+
+    total = sum_t w_t l_t. With n_t = w_t ||g_t|| on the cut, n its mean, r_t = (l_t / l_t(0)) / mean_j (l_j / l_j(0)):
+    w descends sum_t |n_t - n r_t^alpha| with the target held constant, and is scaled back to a sum of T tasks.
+
+    Caveat: the paper leaves the optimiser of w open; here it is plain gradient descent, the gradient divided by
+    mean ||g_t|| so that `rate` has no unit, and weights stay above 0.001. l_t(0) is the first batch's loss.
+    """
+
+    moved_by = "always"
+
+    class Parameters(GramianScheme.Parameters):
+        alpha: float = Field(1.5, ge=0, description="strength of the restoring force; larger for dissimilar tasks")
+        rate: float = Field(0.025, gt=0, description="step size of the weights")
+
+    def __init__(self, context: SchemeContext, parameters: "GradNorm.Parameters") -> None:
+        super().__init__(context, parameters)
+        tasks = len(context.tasks)
+        self.register_buffer("task_weights", torch.ones(tasks, dtype=torch.float64))
+        self.register_buffer("used", torch.ones(tasks, dtype=torch.float64))
+        self.register_buffer("first", torch.full((tasks,), torch.nan, dtype=torch.float64))
+
+    def weights(self, gramian: Tensor, losses: Tensor, present: Tensor) -> Tensor:
+        losses, norms = losses.double(), gramian.diagonal().sqrt().to(losses.device)
+        first = self.first[present]
+        self.first[present] = torch.where(first.isnan(), losses, first)
+        weights = self.task_weights[present]
+        self.used = self.task_weights.clone()
+        self.task_weights[present] = self._moved(weights, norms, losses / self.first[present])
+        self.task_weights *= len(self.tasks) / self.task_weights.sum()
+        return weights.cpu()
+
+    def other_weights(self, losses: Tensor, present: Tensor) -> Tensor:
+        return self.used[present].to(losses)
+
+    def _moved(self, weights: Tensor, norms: Tensor, progress: Tensor) -> Tensor:
+        sizes = weights * norms
+        target = sizes.mean() * (progress / progress.mean()) ** self.options.alpha
+        gradient = torch.sign(sizes - target) * norms / norms.mean()
+        return (weights - self.options.rate * gradient).clamp(min=1e-3)

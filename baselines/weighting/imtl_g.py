@@ -1,0 +1,21 @@
+"""Impartial multi-task learning, gradient balance."""
+
+from torchjd.aggregation import IMTLGWeighting
+
+from mtcp.plugins import scheme
+from mtcp.weighting.aggregators import LibraryWeighting
+
+
+@scheme("imtl_g")
+class IMTLG(LibraryWeighting):
+    """Impartial multi-task learning, gradient balance (Liu et al., ICLR 2021, equation 3).
+
+    update = k sum_t c_t g_t, sum_t c_t = 1, whose projections onto all unit gradients g_t / ||g_t|| are equal.
+
+    Caveat: coefficients may be negative; for nearly parallel gradients of unlike norms they run away.
+    """
+
+    moved_by = "always"
+
+    def build(self) -> IMTLGWeighting:
+        return IMTLGWeighting()

@@ -1,0 +1,33 @@
+"""Random loss weighting."""
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from mtcp.plugins import PluginParameters, scheme
+from mtcp.weighting.base import LossScheme
+
+
+@scheme("rlw")
+class RLW(LossScheme):
+    """Random loss weighting (Lin et al., TMLR 2022), a litmus test for every other scheme.
+
+    At every step w = k softmax(z), z ~ N(0, I) (`normal`), or w ~ k Dirichlet(1, ..., 1) (`dirichlet`), for the k
+    present tasks; the mean of every weight is 1.
+
+    Caveat: a scheme that does not beat this one has not been shown to weigh anything.
+    """
+
+    class Parameters(PluginParameters):
+        distribution: Literal["normal", "dirichlet"] = Field("normal", description="of the weights at each step")
+
+    def total(self, losses: Tensor, present: Tensor) -> Tensor:
+        draws = torch.Generator().manual_seed(self.step_seed())
+        if self.options.distribution == "normal":
+            weights = torch.softmax(torch.randn(len(losses), generator=draws), 0)
+        else:
+            exponential = torch.empty(len(losses)).exponential_(generator=draws)
+            weights = exponential / exponential.sum()
+        return (len(losses) * weights.to(losses) * losses).sum()

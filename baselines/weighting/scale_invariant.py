@@ -1,0 +1,21 @@
+"""Scale-invariant loss weighting."""
+
+from torch import Tensor
+
+from mtcp.plugins import scheme
+from mtcp.weighting.base import LossScheme
+
+
+@scheme("scale_invariant")
+class ScaleInvariant(LossScheme):
+    """Sum of logarithms: multiplying a loss by a constant changes no gradient.
+
+    total = sum_t log l_t, effective weight 1 / l_t; the optimum over w of IMTL-L and of uncertainty weighting,
+    reached at once (see Liu et al., ICLR 2021, section 3.2).
+
+    Caveat: needs positive losses; weights grow without bound as a loss nears 0.
+    """
+
+    def total(self, losses: Tensor, present: Tensor) -> Tensor:
+        self.positive(losses, present)
+        return losses.log().sum()

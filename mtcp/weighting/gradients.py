@@ -1,0 +1,259 @@
+"""Schemes that see every task's gradient of the shared parameters and combine them into one update.
+
+With J the (k, P) matrix whose rows are the gradients of the k present tasks with respect to the P entries of the
+*cut*, a scheme returns the update of the cut; every other parameter keeps the gradient of the plain sum. The cut:
+
+- `trunk`: the parameters upstream of the shared representation R, as in the literature;
+- `all_shared`: every parameter that reaches the losses of two or more tasks, wherever it lies;
+- `representation`: R itself; the coefficients are computed there and carried into one backward pass through the
+  trunk. Cheaper, and open to schemes that return coefficients (`GramianScheme`) only.
+
+A scheme of one's own::
+
+    @scheme("my_scheme")
+    class MyScheme(GramianScheme):
+        def weights(self, gramian, losses, present):
+            return 1 / gramian.diagonal().sqrt()
+"""
+
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import combinations
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from mtcp.errors import UserError
+from mtcp.plugins import PluginParameters
+from mtcp.weighting.base import Diverged, Scheme, SchemeContext
+from mtcp.weighting.monitor import Monitor
+
+
+def reached(output: Tensor) -> set[Tensor]:
+    """Return the leaves (parameters) in the graph of `output`."""
+    leaves: set[Tensor] = set()
+    seen, stack = set(), [output.grad_fn]
+    while stack:
+        node = stack.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):
+            leaves.add(node.variable)
+        stack.extend(child for child, _ in node.next_functions)
+    return leaves
+
+
+def reachability(network: nn.Module, size: tuple[int, int]) -> dict[str, set[Tensor]]:
+    """Return, for every task, the parameters its final output depends on.
+
+    One eager forward pass of a blank image in evaluation mode, so that running statistics stay as they are; it must
+    come before compilation, under which every parameter seems to reach every output.
+    """
+    device = next(network.parameters()).device
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        with torch.enable_grad():
+            outputs = network(torch.zeros(1, 3, *size, device=device))
+    finally:
+        for module, training in modes.items():
+            module.training = training
+    return {task: reached(output["final"]) for task, output in outputs.items()}
+
+
+def cut_parameters(context: SchemeContext, cut: Literal["trunk", "all_shared"]) -> list[nn.Parameter]:
+    """Return the parameters of the cut in the network's order; raises `UserError` where nothing is shared."""
+    network = context.network
+    reach = list(reachability(network, context.size).values())
+    wanted = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    if cut == "trunk":
+        trunk = set(network.trunk.parameters()) if network.trunk is not None else set()
+        found = [p for p in wanted if p in trunk and any(p in leaves for leaves in reach)]
+    else:
+        found = [p for p in wanted if sum(p in leaves for leaves in reach) >= 2]
+    if not found:
+        raise UserError(
+            f"a scheme that combines gradients needs parameters that tasks share, and cut '{cut}' has none in this "
+            "architecture: choose another architecture or a scheme of cost 'losses'"
+        )
+    return found
+
+
+def cosines(gramian: Tensor) -> Tensor:
+    """Return the (k, k) cosines between gradients from their Gramian; 0 where a gradient is zero."""
+    norms = gramian.diagonal().sqrt()
+    return torch.where(gramian == 0, 0.0, gramian / torch.outer(norms, norms).clamp(min=1e-300))
+
+
+@contextmanager
+def solving(scheme: Scheme) -> Iterator[None]:
+    """Turn a solver's failure inside the block into `Diverged`: it ends the run with a status, never in silence."""
+    try:
+        yield
+    except (ValueError, ArithmeticError, RuntimeError) as error:
+        raise Diverged(f"{scheme.at()}: the solver failed: {error}") from error
+
+
+class GradientScheme(Scheme):
+    """A scheme that turns the tasks' gradients into one update of the cut.
+
+    Cost: one forward pass, one backward pass a task through to the cut, one for the other parameters. Memory beyond
+    a plain step: J, k times the cut. Gradients are taken one task at a time, so that only one backward pass's
+    buffers live at once. With accumulation every micro-batch is combined by itself.
+
+    The scale is that of the plain sum: where a paper's coefficients sum to 1 they are multiplied by k.
+    """
+
+    cost = "gradients"
+    moved_by = "conflict"
+
+    class Parameters(PluginParameters):
+        cut: Literal["trunk", "all_shared"] = Field("trunk", description="the parameters whose gradients are combined")
+
+    def __init__(self, context: SchemeContext, parameters: PluginParameters) -> None:
+        super().__init__(context, parameters)
+        self.monitor = Monitor(context.tasks, pairs=True)
+        self.cut = self._cut(parameters.cut)
+
+    @abstractmethod
+    def combined(self, jacobian: Tensor, gramian: Tensor, losses: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the update (P,) and its effective coefficients (k,) from J (k, P) and J J^T (k, k).
+
+        `gramian` is float64 on the CPU. `losses` (k,): values of the present tasks. `present` (k,): their positions
+        among all tasks.
+        """
+
+    def other_weights(self, losses: Tensor, present: Tensor) -> Tensor:
+        """Return the weights (k,) of the losses for the parameters outside the cut; asked for after `combined`."""
+        return torch.ones_like(losses)
+
+    def backward(self, losses: dict[str, Tensor], auxiliary: Tensor | None, representation: Any, scale: float) -> None:
+        if losses:
+            self._backward(losses, auxiliary, representation, scale)
+        elif auxiliary is not None:
+            (scale * auxiliary).backward()
+        self.steps += 1
+
+    def _backward(self, losses: dict[str, Tensor], auxiliary: Tensor | None, representation: Any, scale: float) -> None:
+        cut: list[Tensor] = self.cut or [representation]
+        jacobian = _jacobian(list(losses.values()), cut)
+        stacked = torch.stack(list(losses.values()))
+        values, present = stacked.detach(), self.index(losses)
+        update = self._update(jacobian, values, present, list(losses))
+
+        # The other parameters; with auxiliary losses the cut as well, less what the final losses give it.
+        weights = self.other_weights(values, present)
+        objective = (weights * stacked).sum()
+        held = {id(tensor) for tensor in cut} | {id(parameter) for parameter in self._upstream}
+        others = [p for p in self.context.network.parameters() if p.requires_grad and id(p) not in held]
+        if auxiliary is not None:
+            objective = objective + auxiliary
+        wanted = others + (cut if auxiliary is not None else [])
+        gradients = torch.autograd.grad(objective, wanted, allow_unused=True) if wanted else ()
+        _accumulate(others, gradients[: len(others)], scale)
+        if auxiliary is not None:
+            update = update + _flat(gradients[len(others) :], cut) - weights @ jacobian
+
+        pieces = [
+            piece.view_as(tensor) for piece, tensor in zip(update.split([t.numel() for t in cut]), cut, strict=True)
+        ]
+        if self.cut:
+            _accumulate(self.cut, pieces, scale)
+        else:
+            torch.autograd.backward(representation, scale * pieces[0], inputs=self._upstream)
+
+    def _update(self, jacobian: Tensor, losses: Tensor, present: Tensor, tasks: list[str]) -> Tensor:
+        gramian = (jacobian @ jacobian.T).double().cpu()
+        self.finite(gramian.diagonal().tolist(), tasks, "squared norm of the gradient")
+        update, coefficients = self.combined(jacobian, gramian, losses, present)
+        numbers = coefficients.tolist()
+        self.finite(numbers, tasks, "coefficient")
+        angles = cosines(gramian)
+        self.monitor.observe(
+            dict(zip(tasks, numbers, strict=True)),
+            {(tasks[i], tasks[j]): float(angles[i, j]) for i, j in combinations(range(len(tasks)), 2)},
+        )
+        return update
+
+    def expect(self, value: Any, shape: Iterable[int], method: str) -> None:
+        """Raise `UserError` where a plug-in's method did not return a tensor of `shape`."""
+        if not isinstance(value, Tensor) or value.shape != torch.Size(shape):
+            got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+            raise UserError(f"{self.at()}: `{method}` must return a tensor of shape {tuple(shape)}, got {got}")
+
+    def _cut(self, cut: str) -> list[nn.Parameter]:
+        """Return the cut's parameters, empty for the representation; keep what lies upstream of the latter."""
+        if cut != "representation":
+            self._upstream: list[nn.Parameter] = []
+            return cut_parameters(self.context, cut)
+        self._upstream = cut_parameters(self.context, "trunk")
+        return []
+
+
+class JacobianScheme(GradientScheme):
+    """A scheme that needs the gradients themselves and returns the update."""
+
+    @abstractmethod
+    def combine(self, jacobian: Tensor, losses: Tensor, present: Tensor) -> Tensor:
+        """Return the update (P,) from the gradients J (k, P); `losses` and `present` as in `combined`."""
+
+    def combined(self, jacobian: Tensor, gramian: Tensor, losses: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the update and the coefficients of the combination of gradients that comes nearest to it."""
+        update = self.combine(jacobian, losses, present)
+        self.expect(update, jacobian.shape[1:], "combine")
+        if not torch.isfinite(update).all():
+            raise Diverged(f"{self.at()}: the combined gradient is not finite")
+        return update, torch.linalg.pinv(gramian, hermitian=True) @ (jacobian @ update).double().cpu()
+
+
+class GramianScheme(GradientScheme):
+    """A scheme that needs only the Gramian G = J J^T and returns one coefficient a task: update = sum_t c_t g_t."""
+
+    class Parameters(PluginParameters):
+        cut: Literal["trunk", "all_shared", "representation"] = Field(
+            "trunk", description="where gradients are compared and combined"
+        )
+
+    @abstractmethod
+    def weights(self, gramian: Tensor, losses: Tensor, present: Tensor) -> Tensor:
+        """Return the coefficients (k,) from the Gramian (k, k); arguments as in `combined`."""
+
+    def combined(self, jacobian: Tensor, gramian: Tensor, losses: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        """Return sum_t c_t g_t and c."""
+        coefficients = self.weights(gramian, losses, present)
+        self.expect(coefficients, gramian.shape[:1], "weights")
+        return coefficients.to(jacobian) @ jacobian, coefficients
+
+
+def normalised(gramian: Tensor) -> Tensor:
+    """Return the Gramian of gradients scaled to mean squared norm 1: solvers' tolerances become relative."""
+    mean = gramian.diagonal().mean()
+    return gramian / mean if mean > 0 else gramian
+
+
+def _jacobian(losses: list[Tensor], cut: list[Tensor]) -> Tensor:
+    """Return the (k, P) gradients of `losses` with respect to `cut`, one backward pass after another."""
+    rows = torch.empty(len(losses), sum(tensor.numel() for tensor in cut), device=cut[0].device)
+    for row, loss in zip(rows, losses, strict=True):
+        row.copy_(_flat(torch.autograd.grad(loss, cut, retain_graph=True, allow_unused=True), cut))
+    return rows
+
+
+def _flat(gradients: Iterable[Tensor | None], tensors: list[Tensor]) -> Tensor:
+    pairs = zip(gradients, tensors, strict=True)
+    return torch.cat([torch.zeros_like(t).flatten() if g is None else g.flatten() for g, t in pairs]).float()
+
+
+def _accumulate(parameters: list[nn.Parameter], gradients: Iterable[Tensor | None], scale: float) -> None:
+    """Add `scale` x gradient to each parameter's `.grad`, which stays as it is where the gradient is None."""
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        if gradient is None:
+            continue
+        if parameter.grad is None:
+            parameter.grad = gradient * scale
+        else:
+            parameter.grad.add_(gradient, alpha=scale)
