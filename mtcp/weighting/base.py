@@ -133,6 +133,14 @@ class Scheme(nn.Module):
             if not abs(value) < float("inf"):
                 raise Diverged(f"{self.at(task)}: the {what} is {value}")
 
+    def positive(self, losses: Tensor, present: Tensor) -> None:
+        """Raise `Diverged` where a loss is zero or negative: for schemes with a logarithm or a quotient."""
+        for position, value in zip(present.tolist(), losses.tolist(), strict=True):
+            if value <= 0:
+                raise Diverged(
+                    f"{self.at(self.tasks[position])}: the loss is {value}, and this scheme needs positive losses"
+                )
+
     def index(self, losses: dict[str, Tensor]) -> Tensor:
         """Return the positions of the present tasks in `self.tasks`, (k,) long."""
         device = next(iter(losses.values())).device
@@ -168,6 +176,7 @@ class LossScheme(Scheme):
         if losses:
             stacked = torch.stack(list(losses.values()))
             values = stacked.detach().requires_grad_()
+            self.finite(values.tolist(), list(losses), "loss")
             total = self.total(values, self.index(losses))
             self._check(total)
             (scale * total).backward()
@@ -182,14 +191,6 @@ class LossScheme(Scheme):
         if auxiliary is not None:
             auxiliary.backward()
         self.steps += 1
-
-    def positive(self, losses: Tensor, present: Tensor) -> None:
-        """Raise `Diverged` where a loss is zero or negative: for schemes with a logarithm or a quotient."""
-        for position, value in zip(present.tolist(), losses.tolist(), strict=True):
-            if value <= 0:
-                raise Diverged(
-                    f"{self.at(self.tasks[position])}: the loss is {value}, and this scheme needs positive losses"
-                )
 
     def _check(self, total: Any) -> None:
         if not isinstance(total, Tensor) or total.ndim != 0:

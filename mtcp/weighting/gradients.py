@@ -140,9 +140,10 @@ class GradientScheme(Scheme):
 
     def _backward(self, losses: dict[str, Tensor], auxiliary: Tensor | None, representation: Any, scale: float) -> None:
         cut: list[Tensor] = self.cut or [representation]
-        jacobian = _jacobian(list(losses.values()), cut)
         stacked = torch.stack(list(losses.values()))
         values, present = stacked.detach(), self.index(losses)
+        self.finite(values.tolist(), list(losses), "loss")
+        jacobian = _jacobian(list(losses.values()), cut)
         update = self._update(jacobian, values, present, list(losses))
 
         # The other parameters; with auxiliary losses the cut as well, less what the final losses give it.

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any, Final
 
-#: A weight beyond it has run away: equal weights are 1.
+#: A weight this many times the largest of the first step has run away.
 RUNAWAY: Final = 1e3
 #: Weights count as equal while the largest and the smallest differ by less than this share of the largest.
 EQUAL: Final = 1e-6
@@ -41,6 +41,7 @@ class Monitor:
     negative: bool = False
     runaway: bool = False
     conflict: bool = False
+    first: float = 0.0
     _means: dict[str, Mean] = field(default_factory=dict)
     _last: dict[str, float] = field(default_factory=dict)
 
@@ -50,7 +51,8 @@ class Monitor:
         spread = max(weights.values()) - min(weights.values())
         self.moved |= spread > EQUAL * max(sizes)
         self.negative |= min(weights.values()) < 0
-        self.runaway |= max(sizes) > RUNAWAY
+        self.first = self.first or max(sizes)
+        self.runaway |= max(sizes) > RUNAWAY * self.first
         for task, weight in weights.items():
             self._mean(f"weight_{task}").add(weight)
         for (one, other), cosine in (cosines or {}).items():
@@ -73,14 +75,14 @@ class Monitor:
     def state(self) -> dict[str, Any]:
         """Everything needed to continue, as plain numbers."""
         return {
-            "signs": [self.moved, self.negative, self.runaway, self.conflict],
+            "signs": [self.moved, self.negative, self.runaway, self.conflict, self.first],
             "means": {name: [mean.total, mean.count] for name, mean in self._means.items()},
             "last": dict(self._last),
         }
 
     def load(self, state: dict[str, Any]) -> None:
         """Take over what `state` returned."""
-        self.moved, self.negative, self.runaway, self.conflict = state["signs"]
+        self.moved, self.negative, self.runaway, self.conflict, self.first = state["signs"]
         self._means = {name: Mean(*mean) for name, mean in state["means"].items()}
         self._last = dict(state["last"])
 
