@@ -18,7 +18,7 @@ from mtcp.models.architecture import BuildContext
 from mtcp.models.cbam import CBAM
 from mtcp.models.coherence import CFM
 from mtcp.models.decoder import FPN, HFP
-from mtcp.models.encoders import shared_representation
+from mtcp.models.mask2former import shared_representation
 from mtcp.models.layers import channels_first, channels_last
 from mtcp.models.network import MTCP
 from mtcp.models.refinement import SRM, TraceBack

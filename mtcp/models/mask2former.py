@@ -1,0 +1,111 @@
+"""Mask2Former (Cheng et al., CVPR 2022) as the trunk, from `transformers`, without what MT-CP does not read."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import Mask2FormerConfig, Mask2FormerModel
+from transformers.models.mask2former.modeling_mask2former import Mask2FormerMaskPredictor
+from transformers.utils import logging
+
+from mtcp.config import EncoderConfig
+from mtcp.errors import UserError
+from mtcp.models.architecture import BuildContext
+from mtcp.models.encoders import checked_weights, no_hub_access
+
+WEIGHTS = "model.safetensors"
+# The library reports every class-predictor weight that is left out on purpose; what is missing is checked here.
+logging.set_verbosity_error()
+logging.disable_progress_bar()
+
+
+def shared_representation(pixels: Tensor, mask_logits: Tensor) -> Tensor:
+    """R = P * M, with the pixel embedding P (B, C, h, w) and the mask logits M summed over queries (B, 1, h, w)."""
+    return pixels * mask_logits
+
+
+class MaskEmbeddings(Mask2FormerMaskPredictor):
+    """Gives the queries' mask embeddings (B, Q, C) where the library gives mask logits (B, Q, h, w) for every layer.
+
+    Only the last layer's logits are read, and only their sum over queries. The attention masks of the layers between
+    need them at a coarser level alone; as resizing and the product over channels commute, the pixel embedding is
+    resized instead of a hundred maps.
+    """
+
+    def forward(
+        self, outputs: Tensor, pixel_embeddings: Tensor, attention_mask_target_size: tuple[int, int]
+    ) -> tuple[Tensor, Tensor]:
+        embeddings = self.mask_embedder(outputs.transpose(0, 1))
+        with torch.no_grad():
+            pixels = F.interpolate(pixel_embeddings, size=attention_mask_target_size, mode="bilinear")
+            outside = embeddings @ pixels.flatten(2) < 0
+        return embeddings, outside.repeat_interleave(self.num_heads, 0)
+
+
+class Mask2FormerTrunk(nn.Module):
+    """R = P * sum over queries of M: pixel embedding times the last decoder layer's mask logits.
+
+    M = E P with the queries' mask embeddings E, hence sum M = (sum E) P: no map per query is made. Class logits do
+    not exist here, nor does the encoder's last norm, which nothing reads.
+    """
+
+    def __init__(self, context: BuildContext) -> None:
+        super().__init__()
+        self.model = _mask2former(context.encoder)
+        width = self.model.config.mask_feature_size
+        if width != context.channels:
+            raise UserError(
+                f"channels: {context.channels}, but Mask2Former '{context.encoder.model}' gives {width} channels: "
+                f"set channels to {width}, or encoder.args.mask_feature_size for random initial weights"
+            )
+        self.model.pixel_level_module.encoder.swin.layernorm = nn.Identity()
+        self.model.transformer_module.decoder.mask_predictor.__class__ = MaskEmbeddings
+        if context.checkpointing:
+            self.model.pixel_level_module.encoder.gradient_checkpointing_enable({"use_reentrant": False})
+
+    def forward(self, image: Tensor) -> Tensor:
+        features = self.model.pixel_level_module(image)
+        pixels = features.decoder_last_hidden_state
+        decoded = self.model.transformer_module(features.decoder_hidden_states, pixels)
+        embedding = decoded.masks_queries_logits[-1].sum(1)
+        return shared_representation(pixels, torch.einsum("bc,bchw->bhw", embedding, pixels)[:, None])
+
+
+def _mask2former(config: EncoderConfig) -> Mask2FormerModel:
+    """Random initial values, or weights of a local folder (config.json, model.safetensors) or of the hub."""
+    if config.weights:
+        folder = Path(config.weights)
+        if not (folder / "config.json").is_file():
+            raise UserError(f"encoder.weights: {folder} must be a folder with config.json and {WEIGHTS}")
+        checked_weights(folder / WEIGHTS, config.sha256)
+        return _loaded(config, str(folder), local_files_only=True)
+    if config.pretrained:
+        from huggingface_hub import hf_hub_download
+
+        try:
+            path = hf_hub_download(config.model, WEIGHTS, revision=config.revision)
+        except Exception as error:
+            raise no_hub_access(config, error) from error
+        checked_weights(Path(path), config.sha256)
+        return _loaded(config, config.model, revision=config.revision)
+    return Mask2FormerModel(Mask2FormerConfig(**config.args))
+
+
+def _loaded(config: EncoderConfig, source: str, **options: object) -> Mask2FormerModel:
+    try:
+        model, info = Mask2FormerModel.from_pretrained(
+            source, use_safetensors=True, output_loading_info=True, **options, **config.args
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        sentence = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"encoder.weights: {source} does not load as a Mask2Former ({sentence}); expected the weights of "
+            f"'{config.model}'"
+        ) from error
+    if info["missing_keys"]:
+        raise UserError(
+            f"encoder.weights: {source} lacks {len(info['missing_keys'])} parameters of Mask2Former, such as "
+            f"{min(info['missing_keys'])}; expected the weights of '{config.model}'"
+        )
+    return model
