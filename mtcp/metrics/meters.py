@@ -1,5 +1,8 @@
 """The meter of a task, as a benchmark's evaluation wants it."""
 
+from collections.abc import Callable
+from typing import Any
+
 from mtcp.config import EvaluationConfig
 from mtcp.metrics.boundaries import BoundaryMeter
 from mtcp.metrics.depth import DepthMeter
@@ -10,8 +13,8 @@ from mtcp.metrics.segmentation import SegmentationMeter
 from mtcp.tasks import Task
 
 
-def meter(task: Task, evaluation: EvaluationConfig) -> Meter:
-    """Return the meter that judges `task`."""
+def meter(task: Task, evaluation: EvaluationConfig, map_images: Callable[..., Any] = map) -> Meter:
+    """Return the meter that judges `task`; `map_images` runs slow work over images, in processes where it can."""
     match task.name:
         case "semseg" | "human_parts":
             return SegmentationMeter(task)
@@ -22,5 +25,5 @@ def meter(task: Task, evaluation: EvaluationConfig) -> Meter:
         case "sal":
             return SaliencyMeter(task)
         case "edge":
-            return BoundaryMeter(task, evaluation.edge_tolerance)
+            return BoundaryMeter(task, evaluation.edge_tolerance, map_images)
     raise ValueError(f"task '{task.name}' has no meter")

@@ -1,0 +1,93 @@
+"""Trivial predictors, the floor of every table: what is known without looking at the image.
+
+Per task, from the training split at the network's size: the relative frequency of every class (so that the most
+frequent one is predicted), mean depth, mean normal, frequency of boundary or salient pixels. `trivial_prior` takes
+them per pixel, `trivial_constant` over all pixels; pixels without any annotation take the latter.
+"""
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mtcp.data.loading import Batch
+from mtcp.errors import UserError
+from mtcp.models.architecture import Architecture, BuildContext, Outputs
+from mtcp.plugins import PluginParameters, architecture
+from mtcp.tasks import VOID, Task
+
+_RAREST = 1e-6
+
+
+@architecture("trivial_prior")
+class TrivialPrior(Architecture):
+    """Per pixel: most frequent class, mean depth, mean normal, frequency of edges and of salient pixels."""
+
+    trainable: ClassVar[bool] = False
+    per_pixel: ClassVar[bool] = True
+
+    def __init__(self, context: BuildContext, parameters: PluginParameters) -> None:
+        super().__init__()
+        self.tasks, self.size = context.tasks, context.size
+        for task in self.tasks:
+            self.register_buffer(task.name, torch.zeros(task.channels, *self.size))
+
+    def fit(self, batches: Iterable[Batch]) -> None:
+        """Count once over `batches`; raises `UserError` for a task without any annotated pixel."""
+        sums = {task.name: torch.zeros(task.channels, *self.size, dtype=torch.float64) for task in self.tasks}
+        counts = {task.name: torch.zeros(1, *self.size, dtype=torch.float64) for task in self.tasks}
+        for batch in batches:
+            for task in self.tasks:
+                values, valid = _indicators(task, batch.targets[task.name].cpu(), self.size)
+                sums[task.name] += (values * valid).sum(0)
+                counts[task.name] += valid.sum(0)
+        for task in self.tasks:
+            total, count = sums[task.name], counts[task.name]
+            if not count.any():
+                raise UserError(f"the training split has no annotated pixel of task '{task.name}'")
+            everywhere = (total.sum((1, 2)) / count.sum())[:, None, None].expand_as(total)
+            mean = torch.where(count > 0, total / count.clamp(min=1), everywhere) if self.per_pixel else everywhere
+            getattr(self, task.name).copy_(_prediction(task, mean))
+
+    def encode(self, image: Tensor) -> Tensor:
+        return image
+
+    def decode(self, representation: Tensor, size: tuple[int, int]) -> Outputs:
+        batch = len(representation)
+        return {
+            task.name: {"final": _at_size(getattr(self, task.name)[None], size).expand(batch, -1, -1, -1)}
+            for task in self.tasks
+        }
+
+
+@architecture("trivial_constant")
+class TrivialConstant(TrivialPrior):
+    """Over all pixels: most frequent class, mean depth, mean normal, frequency of edges and of salient pixels."""
+
+    per_pixel: ClassVar[bool] = False
+
+
+def _indicators(task: Task, target: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Return what is averaged, (B, C, H, W), and where it is annotated, (B, 1, H, W), at the network's size."""
+    target = target.float()[:, None] if target.ndim == 3 else target.float()
+    target = target if target.shape[-2:] == size else F.interpolate(target, size, mode="nearest-exact")
+    valid = (target != VOID).all(dim=1, keepdim=True)
+    if task.loss == "cross_entropy":
+        classes = torch.where(valid, target, 0)[:, 0].long()
+        target = F.one_hot(classes, task.channels).permute(0, 3, 1, 2)
+    return target.double(), valid.double()
+
+
+def _prediction(task: Task, mean: Tensor) -> Tensor:
+    """Return the network's kind of output for means: logits of frequencies, everything else as it is."""
+    if task.loss == "cross_entropy":
+        return mean.clamp(min=_RAREST).log()
+    return torch.logit(mean, eps=_RAREST) if task.loss == "balanced_bce" else mean
+
+
+def _at_size(prediction: Tensor, size: tuple[int, int]) -> Tensor:
+    if prediction.shape[-2:] == size:
+        return prediction
+    return F.interpolate(prediction, size, mode="bilinear", align_corners=False)

@@ -1,0 +1,98 @@
+"""Multi-task change: how much better or worse a multi-task network is than single-task networks, in per cent.
+
+For a metric M of a task with reference value B (the single-task network's) the signed relative change is
+
+    100 (-1)^l (M - B) / B,  l = 1 where a lower value is better,
+
+so that positive is better. The definitions in use differ in what is averaged:
+
+- `delta_m`: one metric per task, the mean over tasks (Maninis et al., CVPR 2019; Vandenhende et al., TPAMI 2021);
+- `delta_m_per_metric`: all metrics of a task are averaged first, then the tasks (Liu et al., NeurIPS 2021, for
+  NYUv2: mIoU and accuracy, absolute and relative error, five of normals);
+- `delta_m_pooled`: the mean over all metrics of all tasks alike, as some code averages; tasks with more metrics
+  weigh more.
+
+Values and references may be arrays, one entry per seed: entry k of a value belongs to entry k of its reference.
+A reference that is zero, or a value that does not exist (NaN), gives NaN.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mtcp.errors import UserError
+from mtcp.tasks import Task
+
+#: Metrics of which a lower value is better, by task; every other metric is better when higher.
+LOWER_IS_BETTER = {
+    "depth": ("rmse", "log_rmse", "rmse_capped", "log_rmse_capped"),
+    "normals": ("mean", "median", "rmse"),
+}
+
+
+def relative_change(value: ArrayLike, reference: ArrayLike, higher_is_better: bool) -> NDArray[np.float64]:
+    """Return the signed relative change in per cent, positive where `value` is better."""
+    value, reference = np.asarray(value, dtype=float), np.asarray(reference, dtype=float)
+    sign = 1 if higher_is_better else -1
+    with np.errstate(divide="ignore", invalid="ignore"):
+        change = 100 * sign * (value - reference) / np.abs(reference)
+    return np.where(reference == 0, np.nan, change)
+
+
+def delta_m(
+    values: Mapping[str, ArrayLike], references: Mapping[str, ArrayLike], tasks: Sequence[Task]
+) -> NDArray[np.float64]:
+    """Return the mean over `tasks` of the relative change of each task's primary metric, given by task name.
+
+    Raises `UserError` naming a task without a value or a reference.
+    """
+    for task in tasks:
+        if task.name not in values or task.name not in references:
+            missing = "value" if task.name not in values else "single-task reference"
+            raise UserError(f"Delta_m needs a {missing} of task '{task.name}': run that method first")
+    return np.mean(
+        [relative_change(values[task.name], references[task.name], task.higher_is_better) for task in tasks], axis=0
+    )
+
+
+def delta_m_per_metric(
+    values: Mapping[str, Mapping[str, ArrayLike]], references: Mapping[str, Mapping[str, ArrayLike]]
+) -> NDArray[np.float64]:
+    """Return the mean over tasks of the mean over each task's metrics of the relative change, by task and metric."""
+    return np.mean([np.mean(_changes(task, values[task], references[task]), axis=0) for task in values], axis=0)
+
+
+def delta_m_pooled(
+    values: Mapping[str, Mapping[str, ArrayLike]], references: Mapping[str, Mapping[str, ArrayLike]]
+) -> NDArray[np.float64]:
+    """Return the mean over all metrics of all tasks of the relative change, given by task and metric."""
+    return np.mean([change for task in values for change in _changes(task, values[task], references[task])], axis=0)
+
+
+def delta_m_with_reference_spread(
+    values: Mapping[str, ArrayLike], references: Mapping[str, ArrayLike], tasks: Sequence[Task]
+) -> tuple[float, float]:
+    """Return Delta_m of mean values against mean references, and its standard error, both networks' spread included.
+
+    For unpaired seeds, n values and k references per task: with r = mean(M) / mean(B), by first-order propagation
+    of independent errors, se(r)^2 = r^2 (se(M)^2 / M^2 + se(B)^2 / B^2); tasks are taken as independent. Of
+    paired seeds use `delta_m` on arrays and the spread of its entries, which keeps the pairing. Raises `UserError`
+    where a task has fewer than two values.
+    """
+    changes, variances = [], []
+    for task in tasks:
+        value, reference = (np.asarray(source[task.name], dtype=float) for source in (values, references))
+        if min(value.size, reference.size) < 2:
+            raise UserError(f"the spread of Delta_m needs two seeds of task '{task.name}' or more, on both sides")
+        changes.append(relative_change(value.mean(), reference.mean(), task.higher_is_better))
+        relative = [(part.var(ddof=1) / part.size) / part.mean() ** 2 for part in (value, reference)]
+        variances.append((100 * value.mean() / reference.mean()) ** 2 * sum(relative))
+    return float(np.mean(changes)), float(np.sqrt(np.sum(variances)) / len(tasks))
+
+
+def _changes(
+    task: str, values: Mapping[str, ArrayLike], references: Mapping[str, ArrayLike]
+) -> list[NDArray[np.float64]]:
+    lower = LOWER_IS_BETTER.get(task, ())
+    return [relative_change(values[name], references[name], name not in lower) for name in values]

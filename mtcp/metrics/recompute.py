@@ -1,0 +1,53 @@
+"""Metrics from stored per-image statistics, for all images or any subset, without torch and without a network."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+
+from mtcp.config import EvaluationConfig
+from mtcp.errors import UserError
+from mtcp.metrics.meter import Statistics, select
+from mtcp.metrics.meters import meter
+from mtcp.tasks import Task
+
+
+def read_statistics(path: Path, output: str = "final") -> tuple[tuple[str, ...], dict[str, Statistics]]:
+    """Return the image ids and the statistics by task of one output, from `images-<eval_key>.npz`.
+
+    Raises `UserError` where the file is missing, damaged, or holds no such output.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            ids = tuple(str(image_id) for image_id in arrays["ids"])
+            found: dict[str, Statistics] = {}
+            for key in arrays.files:
+                if key.startswith(f"{output}/"):
+                    _, task, name = key.split("/")
+                    found.setdefault(task, {})[name] = arrays[key]
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is missing: evaluate the run again") from error
+    except (BadZipFile, ValueError, KeyError, OSError, EOFError) as error:
+        raise UserError(f"{path} is damaged ({error}): remove it and evaluate the run again") from error
+    if not found:
+        raise UserError(f"{path} has no statistics of output '{output}'")
+    return ids, found
+
+
+def metrics_from_statistics(
+    statistics: dict[str, Statistics],
+    tasks: Sequence[Task],
+    evaluation: EvaluationConfig,
+    images: np.ndarray | None = None,
+) -> dict[str, dict[str, float]]:
+    """Return {task: {metric: value}} of the chosen images (positions, repeated ones count repeatedly; None: all).
+
+    A resample of the images, as a bootstrap draws it, is an array of positions.
+    """
+    return {
+        task.name: meter(task, evaluation).compute(
+            statistics[task.name] if images is None else select(statistics[task.name], images)
+        )
+        for task in tasks
+    }
