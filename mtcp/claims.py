@@ -87,8 +87,8 @@ def judge(
 ) -> pd.DataFrame:
     """Return one row a claim with its verdict on this benchmark, the numbers behind it and, in words, the reason.
 
-    All claims that this benchmark's runs can judge form one Holm family; those on deterministic quantities
-    (parameters) stand apart, as no chance is in them.
+    `table` has a row for every planned run, finished or not. All claims that the plan can judge form one Holm
+    family, finished or not; those on deterministic quantities (parameters) stand apart, as no chance is in them.
     """
     pairs: dict[str, Pairs] = {}
     obstacles: dict[str, str] = {}
@@ -137,11 +137,10 @@ def _pairs(
         if benchmark.rendered is not None:
             return "an absolute number, which a rendered benchmark cannot judge"
         return _against_published(claim, claim.published, measure, table, published)
-    lacking = [name for name in (claim.method, claim.reference) if by_seed(table, name, measure).empty]
+    lacking = [name for name in (claim.method, claim.reference) if name not in set(table.method)]
     if lacking:
-        return f"no finished run of {' and '.join(lacking)}"
-    found = paired(table, claim.method, claim.reference, measure)
-    return found if found.seeds else f"{claim.method} and {claim.reference} share no finished seed"
+        return f"{' and '.join(lacking)} not among the methods of the grid"
+    return paired(table, claim.method, claim.reference, measure)
 
 
 def _against_published(
@@ -153,11 +152,10 @@ def _against_published(
         & (published.metric == number.metric)
         & (published.method == number.method)
     ]
-    if row.empty:
-        return f"results/published.csv has no {number.task} {number.metric} of {number.method} on {number.dataset}"
+    if len(row) != 1:
+        wanted = f"{number.dataset} {number.task} {number.metric} {number.method}"
+        return f"results/published.csv has {len(row) or 'no'} rows '{wanted}' where one is needed"
     own = by_seed(table, claim.method, measure).sort_index()
-    if own.empty:
-        return f"no finished run of {claim.method}"
     difference = own.value.to_numpy(float) - number.scale * float(row.value.iloc[0])
     return Pairs(
         tuple(int(seed) for seed in own.index), difference if measure.higher_is_better else -difference, mixed=False
@@ -165,7 +163,7 @@ def _against_published(
 
 
 def _row(claim: Claim, measure: Measure | None, result: Comparison | None, obstacle: str) -> dict[str, Any]:
-    verdict: Verdict = _VERDICTS[result.conclusion] if result else "not run"
+    verdict: Verdict = _VERDICTS[result.conclusion] if result and result.n else "not run"
     return {
         "benchmark": "",
         "id": claim.id,
@@ -192,6 +190,8 @@ def _row(claim: Claim, measure: Measure | None, result: Comparison | None, obsta
 
 def _reason(result: Comparison, measure: Measure) -> str:
     """Say in words why the verdict is what it is."""
+    if not result.n:
+        return "no seed on which both runs finished"
     if result.n < result.least_n:
         return f"{result.n} paired seeds, and {result.least_n} are the least that could conclude"
     where = {

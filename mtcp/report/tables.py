@@ -4,6 +4,7 @@
 runs.csv              one row per run x selection x output x task x metric; costs under task "cost"; a run without
                       numbers (diverged, missing) one row with its status and the reason
 history.csv           one row per run x epoch x column (losses, weights, learning rate)
+multi_task.csv        Delta_m per run and selection, against the baseline's run of the same seed
 summary.csv           mean, spread and t interval over seeds; Delta_m under task "multi_task"; ranks
 comparisons.csv       paired differences by family (reference x measure), with Holm, ROPE, least n
 claims.csv            the verdicts
@@ -100,12 +101,14 @@ def build_tables(plan: Plan, benchmark: str, partial: bool = False) -> dict[str,
     methods = {run.method: plan.project.method(run.method) for run in runs}
     tidy = pd.DataFrame([row for run in runs for row in _run_rows(run)], columns=RUN_COLUMNS)
     known = measures(config)
-    with_change = pd.concat([tidy, delta_m_rows(tidy, config)], ignore_index=True)
+    change = delta_m_rows(tidy, config)
+    with_change = pd.concat([tidy, change], ignore_index=True)
     history = pd.concat([_history(run) for run in runs], ignore_index=True)
     published = _read_published(plan.root)
     tables = {
         "runs": tidy,
         "history": history,
+        "multi_task": change.drop(columns=["status", "flags", "output", "task", "reason"]),
         "summary": summarise(with_change, config, methods),
         "comparisons": compare(with_change, config, methods),
         "claims": judge(

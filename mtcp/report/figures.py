@@ -1,0 +1,168 @@
+"""Charts of a report as Vega-Lite specifications, made from the tables; colours are the page's CSS variables.
+
+A reader chooses two methods to bring out: every chart reads the parameters `first` and `second`, which the page's
+two lists set. Trivial floors are left out of the charts (their distance would hide all others); tables show them.
+"""
+
+from typing import Any, Final
+
+import altair as alt
+import pandas as pd
+
+from mtcp.report.formats import display
+from mtcp.tasks import Task
+
+_ACCENT, _SECOND, _QUIET, _INK = "var(--accent)", "var(--second)", "var(--quiet)", "var(--ink)"
+_TASK_COLOURS: Final = tuple(f"var(--task-{number})" for number in range(1, 7))
+_ROW: Final = 24
+_FONT: Final = "inherit"
+
+
+def delta_m_chart(
+    multi_task: pd.DataFrame, summary: pd.DataFrame, methods: pd.DataFrame, rope: float
+) -> dict[str, Any]:
+    """Forest plot of Delta_m: one point a seed, mean and 95 % t interval, ROPE band, zero line."""
+    rows = summary[(summary.task == "multi_task") & (summary.selection == "last")]
+    rows = _labelled(rows, methods).sort_values("mean", ascending=False)
+    points = _labelled(multi_task[(multi_task.selection == "last") & (multi_task.metric == "delta_m")], methods)
+    order = rows.label.tolist()
+    y = alt.Y("label:N", sort=order, title=None)
+    x = "Δm against the baseline, % (right is better)"
+    band = alt.Chart(alt.Data(values=[{"low": -rope, "high": rope}])).mark_rect(color=_ACCENT, opacity=0.09)
+    band = band.encode(x=alt.X("low:Q", title=x), x2="high:Q")
+    zero = alt.Chart(alt.Data(values=[{"zero": 0}])).mark_rule(color=_INK, opacity=0.6).encode(x="zero:Q")
+    tooltip = ["label:N", "n:Q", _value("mean", "mean"), _value("low", "95 % from"), _value("high", "to")]
+    base = alt.Chart(_plain(rows, "method", "label", "n", "mean", "low", "high"))
+    interval = base.mark_rule(strokeWidth=2).encode(x="low:Q", x2="high:Q", y=y, color=_chosen(), tooltip=tooltip)
+    mean = base.mark_point(filled=True, size=90, opacity=1).encode(x="mean:Q", y=y, color=_chosen(), tooltip=tooltip)
+    seeds = alt.Chart(_plain(points, "method", "label", "seed", "value")).mark_tick(
+        thickness=1.5, height=9, opacity=0.7
+    )
+    seeds = seeds.encode(x="value:Q", y=y, color=_chosen(), tooltip=["label:N", "seed:N", _value("value", "Δm")])
+    return _finish(alt.layer(band, zero, interval, seeds, mean), height=_ROW * len(order))
+
+
+def seed_charts(runs: pd.DataFrame, methods: pd.DataFrame, tasks: tuple[Task, ...]) -> list[dict[str, Any]]:
+    """One strip chart per task: every seed a point, its primary metric on the last epoch's final output."""
+    charts = []
+    for task in tasks:
+        own = runs[(runs.task == task.name) & (runs.metric == task.metric)]
+        rows = _labelled(own[(own.selection == "last") & (own.output == "final")].dropna(subset=["value"]), methods)
+        if rows.empty:
+            continue
+        shown = display(task.name, task.metric)
+        rows = rows.assign(shown=rows.value * shown.scale)
+        order = [label for label in methods.label if label in set(rows.label)]
+        better = "right" if task.higher_is_better else "left"
+        unit = f", {shown.unit}" if shown.unit else ""
+        chart = (
+            alt.Chart(_plain(rows, "method", "label", "seed", "shown"))
+            .mark_point(size=46, filled=True, opacity=0.85)
+            .encode(
+                x=alt.X("shown:Q", scale=alt.Scale(zero=False), title=f"{shown.label}{unit} ({better} is better)"),
+                y=alt.Y("label:N", sort=order, title=None),
+                color=_chosen(),
+                tooltip=["label:N", "seed:N", _value("shown", shown.label)],
+            )
+        )
+        charts.append({"title": task.label, "spec": _finish(chart, height=_ROW * len(order))})
+    return charts
+
+
+def loss_charts(curves: pd.DataFrame, methods: pd.DataFrame, tasks: tuple[Task, ...]) -> list[dict[str, Any]]:
+    """One chart per task: the loss by epoch, mean over seeds; held-out where a part of training was held out."""
+    charts = []
+    for task in tasks:
+        column = f"held_out_loss_{task.name}"
+        if column not in set(curves.column):
+            column = f"loss_{task.name}"
+        rows = _labelled(curves[curves.column == column], methods)
+        if rows.empty:
+            continue
+        where = "held-out" if column.startswith("held_out") else "training"
+        data = _plain(rows, "method", "label", "epoch", "mean", "least", "greatest")
+        base = alt.Chart(data).encode(
+            x=alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1, format="d")),
+            detail="method:N",
+        )
+        y = alt.Y("mean:Q", title=f"{where} loss", scale=alt.Scale(zero=False))
+        quiet = base.mark_line(strokeWidth=1.2, opacity=0.75, color=_QUIET).encode(
+            y=y, tooltip=["label:N", "epoch:Q", _value("mean", "loss")]
+        )
+        chosen = base.transform_filter("datum.method == first || datum.method == second")
+        band = chosen.mark_area(opacity=0.14).encode(y="least:Q", y2="greatest:Q", color=_chosen())
+        line = chosen.mark_line(strokeWidth=2.6).encode(y=y, color=_chosen())
+        charts.append({"title": task.label, "spec": _finish(alt.layer(quiet, band, line), height=190)})
+    return charts
+
+
+def weight_charts(curves: pd.DataFrame, methods: pd.DataFrame, tasks: tuple[Task, ...]) -> list[dict[str, Any]]:
+    """One chart per method whose weights move: weight of each task by epoch, mean and range over seeds."""
+    labels = {f"weight_{task.name}": task.label for task in tasks}
+    rows = curves[curves.column.isin(labels)]
+    charts = []
+    for method in methods.itertuples():
+        own = rows[rows.method == method.method]
+        if own.empty or own["mean"].nunique() <= 1:
+            continue
+        own = own.assign(task=own.column.map(labels))
+        base = alt.Chart(_plain(own, "task", "epoch", "mean", "least", "greatest")).encode(
+            x=alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1, format="d")),
+            color=alt.Color(
+                "task:N",
+                sort=list(labels.values()),
+                scale=alt.Scale(domain=list(labels.values()), range=list(_TASK_COLOURS[: len(labels)])),
+                legend=alt.Legend(title=None, orient="top", columns=2),
+            ),
+        )
+        band = base.mark_area(opacity=0.15).encode(y="least:Q", y2="greatest:Q")
+        line = base.mark_line(strokeWidth=2).encode(
+            y=alt.Y("mean:Q", title="weight", scale=alt.Scale(zero=True)),
+            tooltip=["task:N", "epoch:Q", _value("mean", "weight")],
+        )
+        charts.append({"title": method.label, "spec": _finish(alt.layer(band, line), height=170, choice=False)})
+    return charts
+
+
+def _labelled(rows: pd.DataFrame, methods: pd.DataFrame) -> pd.DataFrame:
+    """Add the methods' labels and drop trivial floors."""
+    known = methods[methods.family != "floor"][["method", "label"]]
+    return rows.merge(known, on="method", how="inner")
+
+
+def _plain(rows: pd.DataFrame, *columns: str) -> alt.Data:
+    """The named columns as inline data with five significant digits: charts need no more, and pages stay small."""
+    return alt.Data(
+        values=[
+            {name: float(f"{value:.5g}") if isinstance(value, float) else value for name, value in row.items()}
+            for row in rows[list(columns)].astype(object).where(rows[list(columns)].notna(), None).to_dict("records")
+        ]
+    )
+
+
+def _value(column: str, title: str) -> alt.Tooltip:
+    return alt.Tooltip(f"{column}:Q", title=title, format=".4~g")
+
+
+def _chosen() -> Any:
+    """Colour by the reader's choice of two methods."""
+    first = alt.when("datum.method == first").then(alt.value(_ACCENT))
+    return first.when("datum.method == second").then(alt.value(_SECOND)).otherwise(alt.value(_QUIET))
+
+
+def _finish(chart: Any, height: int, choice: bool = True) -> dict[str, Any]:
+    """Return the specification: as wide as its place, transparent, the page's colours and font."""
+    if choice:
+        chart = chart.add_params(alt.param(name="first", value=""), alt.param(name="second", value=""))
+    chart = chart.properties(width="container", height=height, background="transparent").configure(
+        font=_FONT,
+        view=alt.ViewConfig(stroke=None),
+        axis=alt.AxisConfig(
+            labelColor="var(--muted)", titleColor="var(--muted)", gridColor="var(--line)", domainColor="var(--line)",
+            tickColor="var(--line)", labelFontSize=12, titleFontSize=12, titleFontWeight="normal", labelLimit=170,
+        ),
+        legend=alt.LegendConfig(labelColor="var(--ink)", titleColor="var(--muted)", labelFontSize=12),
+    )  # fmt: skip
+    specification = chart.to_dict()
+    specification.pop("$schema", None)
+    return specification

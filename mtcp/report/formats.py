@@ -1,0 +1,81 @@
+"""How numbers are shown: unit, digits and label of every metric. Presentation only; tables keep the plain values."""
+
+from dataclasses import dataclass
+from math import isfinite
+from typing import Final
+
+
+@dataclass(frozen=True)
+class Display:
+    """A metric is shown as value x `scale` with `digits` decimals, under `label`, in `unit`."""
+
+    label: str
+    scale: float = 1.0
+    digits: int = 2
+    unit: str = ""
+
+    def number(self, value: float, *, signed: bool = False) -> str:
+        """Return `value` in the metric's unit; a dash where there is none."""
+        if not isfinite(value):
+            return "–"
+        text = f"{value * self.scale:{'+' if signed else ''},.{self.digits}f}"
+        return text.replace("-", "−")
+
+    def interval(self, low: float, high: float) -> str:
+        """Return "[low, high]", signed; a dash where there is none."""
+        if not (isfinite(low) and isfinite(high)):
+            return "–"
+        return f"[{self.number(low, signed=True)}, {self.number(high, signed=True)}]"
+
+
+_PERCENT: Final = {"scale": 100.0, "digits": 2, "unit": "%"}
+_ANGLE: Final = {"digits": 2, "unit": "°"}
+_DISPLAYS: Final = {
+    ("", "miou"): Display("mIoU", **_PERCENT),
+    ("", "miou_present"): Display("mIoU of present classes", **_PERCENT),
+    ("", "pixel_accuracy"): Display("pixel accuracy", **_PERCENT),
+    ("", "max_miou"): Display("max mIoU", **_PERCENT),
+    ("", "max_f"): Display("max F", **_PERCENT),
+    ("", "ods_f"): Display("odsF", **_PERCENT),
+    ("", "ois_f"): Display("oisF", **_PERCENT),
+    ("", "ap"): Display("AP", **_PERCENT),
+    ("depth", "rmse"): Display("RMSE", digits=4, unit="m"),
+    ("depth", "rmse_capped"): Display("RMSE below 6.55 m", digits=4, unit="m"),
+    ("depth", "log_rmse"): Display("log-RMSE", digits=4),
+    ("depth", "log_rmse_capped"): Display("log-RMSE below 6.55 m", digits=4),
+    ("normals", "mean"): Display("mean angle", **_ANGLE),
+    ("normals", "median"): Display("median angle", **_ANGLE),
+    ("normals", "rmse"): Display("RMS angle", **_ANGLE),
+    ("normals", "within_11_25"): Display("within 11.25°", digits=1, unit="%"),
+    ("normals", "within_22_5"): Display("within 22.5°", digits=1, unit="%"),
+    ("normals", "within_30"): Display("within 30°", digits=1, unit="%"),
+    ("multi_task", "delta_m"): Display("Δm", digits=2, unit="%"),
+    ("cost", "parameters"): Display("parameters", 1e-6, 3, "M"),
+    ("cost", "seconds_per_step"): Display("training step", 1e3, 0, "ms"),
+    ("cost", "seconds_per_image"): Display("per image", 1e3, 1, "ms"),
+    ("cost", "peak_memory_mb"): Display("peak memory", 1.0, 0, "MB"),
+    ("cost", "train_seconds"): Display("training", 1.0, 0, "s"),
+}
+#: Differences of costs are relative.
+PER_CENT: Final = Display("", digits=1, unit="%")
+
+
+def display(task: str, metric: str) -> Display:
+    """Return how `metric` of `task` is shown; a metric without an entry under its own name with four digits."""
+    return _DISPLAYS.get((task, metric)) or _DISPLAYS.get(("", metric)) or Display(metric.replace("_", " "), digits=4)
+
+
+def difference(task: str, metric: str) -> Display:
+    """Return how a difference in `metric` of `task` is shown."""
+    return PER_CENT if task == "cost" else display(task, metric)
+
+
+def probability(value: float) -> str:
+    """Return a probability with two or three digits, never a rounded 0 or 1; a dash where there is none."""
+    if not isfinite(value):
+        return "–"
+    if 0 < value < 0.001:
+        return "< 0.001"
+    if 0.999 < value < 1:
+        return "> 0.999"
+    return f"{value:.3f}"

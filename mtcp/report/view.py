@@ -1,0 +1,428 @@
+"""What a report shows, as text and numbers for the templates: looked up in the tables and formatted, not computed."""
+
+import base64
+from collections.abc import Iterator, Sequence
+from math import isfinite
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+import yaml
+
+from mtcp.comparisons import COST, MULTI_TASK, benchmark_tasks, measures
+from mtcp.config import Benchmark, Project
+from mtcp.errors import UserError
+from mtcp.report import figures
+from mtcp.report.formats import difference, display, probability
+from mtcp.report.tables import TABLES, read_table
+from mtcp.tasks import Task
+
+_SIGNS: Final = {"reproduced": "✓", "contradicted": "✗", "equivalent": "≈", "inconclusive": "?", "not run": "–"}
+_COSTS: Final = ("parameters", "seconds_per_image", "seconds_per_step", "peak_memory_mb")
+_NAMES: Final = (
+    "runs", "multi_task", "summary", "comparisons", "claims", "methods", "curves", "provenance",
+)  # fmt: skip
+#: Sample pictures embedded in one report, all together (bytes).
+_SAMPLE_BUDGET: Final = 3_000_000
+_FLAG_MARK: Final = " †"
+_GAP_MARK: Final = " ‡"
+
+
+def build_view(root: Path, name: str, with_images: bool) -> dict[str, Any]:
+    """Return everything the templates show of benchmark `name`; raises `UserError` where a table is missing."""
+    benchmark = Project(root).benchmark(name)
+    folder = root / TABLES / name
+    tables = {table: read_table(folder / f"{table}.csv") for table in _NAMES}
+    methods, tasks = tables["methods"], benchmark_tasks(benchmark)
+    labels = dict(zip(methods.method, methods.label, strict=True))
+    marks = {row.method: _mark(row) for row in methods.itertuples()}
+    literature = folder / "literature.csv"
+    view = {
+        "name": name,
+        "title": benchmark.label,
+        "subtitle": _subtitle(benchmark, tasks),
+        "facts": _facts(tables, benchmark),
+        "notes": list(_notes(tables, labels)),
+        "legend": list(_legend(methods)),
+        "reference": benchmark.reference,
+        "baseline": benchmark.baseline,
+        "baseline_label": labels.get(benchmark.baseline, benchmark.baseline),
+        "rope": f"{benchmark.delta_m_rope:g}",
+        "claims": [_claim(row, labels) for row in tables["claims"].itertuples()],
+        "comparison": _comparison(tables, benchmark, tasks, marks),
+        "ablation": _ablation(tables, benchmark, tasks, marks),
+        "families": _families(tables["comparisons"], benchmark, labels, marks),
+        "statistics_note": _statistics_note(tables),
+        "chartable": methods[methods.family != "floor"][["method", "label"]].to_dict("records"),
+        "forest": None,
+        "strips": figures.seed_charts(tables["runs"], methods, tasks),
+        "losses": figures.loss_charts(tables["curves"], methods, tasks),
+        "weights": figures.weight_charts(tables["curves"], methods, tasks),
+        "samples": _samples(root, tables["provenance"], labels) if benchmark.rendered or with_images else [],
+        "samples_note": _samples_note(benchmark, with_images),
+        "literature": _literature(read_table(literature)) if literature.exists() else None,
+        "ledger": load_ledger(root / "config/ledger.yaml"),
+        "provenance": [_provenance(row, labels) for row in tables["provenance"].fillna("").itertuples()],
+    }
+    if len(tables["multi_task"]):
+        spec = figures.delta_m_chart(tables["multi_task"], tables["summary"], methods, benchmark.delta_m_rope)
+        view["forest"] = {"title": "", "spec": spec}
+    view["sections"] = [
+        (anchor, title)
+        for anchor, title, there in (
+            ("verdicts", "Verdicts", True),
+            ("comparison", "Comparison", True),
+            ("charts", "Seed by seed", True),
+            ("ablation", "Ablation", len(view["ablation"]["rows"]) > 1),
+            ("statistics", "Statistics", True),
+            ("training", "Training", view["losses"] or view["weights"]),
+            ("predictions", "Predictions", True),
+            ("literature", "Literature", view["literature"]),
+            ("ledger", "Ledger", True),
+            ("provenance", "Provenance", True),
+        )
+        if there
+    ]
+    return view
+
+
+def load_ledger(path: Path) -> list[dict[str, Any]]:
+    """Read `config/ledger.yaml`; raises `UserError` naming the row and the key that is missing."""
+    try:
+        rows = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is missing: restore it from the repository") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from error
+    wanted = ("id", "severity", "evidence", "released", "where", "here", "covered_by")
+    for number, row in enumerate(rows, 1):
+        for key in wanted:
+            if not isinstance(row, dict) or key not in row:
+                raise UserError(f"{path}, row {number}: `{key}` is missing (a row has {', '.join(wanted)})")
+    return rows
+
+
+# --- Head --------------------------------------------------------------------------------------------------------
+
+
+def _subtitle(benchmark: Benchmark, tasks: Sequence[Task]) -> str:
+    kind = "rendered scenes" if benchmark.rendered is not None else "photographs"
+    names = ", ".join(task.label.lower() for task in tasks)
+    return f"{names} on {kind} of {benchmark.width} × {benchmark.height} pixels, {benchmark.training.epochs} epochs"
+
+
+def _facts(tables: dict[str, pd.DataFrame], benchmark: Benchmark) -> list[tuple[str, str]]:
+    methods, provenance = tables["methods"], tables["provenance"]
+    commits = provenance.commit.dropna().astype(str).str[:10].unique()
+    dirty = (provenance.dirty.astype(str) == "True").any()
+    days = sorted({str(moment)[:10] for moment in provenance.finished.dropna()})
+    return [
+        ("Methods", str(len(methods))),
+        ("Seeds", str(int(methods.seeds.max()))),
+        ("Runs finished", f"{int(methods.finished.sum())} of {int(methods.seeds.sum())}"),
+        ("Reference", str(methods.set_index("method").label.get(benchmark.reference, benchmark.reference))),
+        ("Code", (", ".join(commits) or "not recorded") + (" (with local changes)" if dirty else "")),
+        ("Run on", " to ".join(dict.fromkeys([days[0], days[-1]])) if days else "–"),
+        ("Environment", ", ".join(provenance.environment.dropna().unique()) or "–"),
+    ]
+
+
+def _notes(tables: dict[str, pd.DataFrame], labels: dict[str, str]) -> Iterator[str]:
+    methods, comparisons = tables["methods"], tables["comparisons"]
+    if methods.open.sum():
+        yield f"Partial: {int(methods.open.sum())} of {int(methods.seeds.sum())} runs are not done; their rows say so."
+    for row in methods[methods.diverged > 0].itertuples():
+        yield f"{row.label} diverged on {row.diverged} of {row.seeds} seeds ({row.reasons}); these enter no mean."
+    short = comparisons[comparisons.n < comparisons.least_n] if len(comparisons) else comparisons
+    if len(short):
+        yield (
+            f"{int(methods.seeds.max())} seeds conclude nothing here: with {int(short.family_size.max())} comparisons "
+            f"in a family, {int(short.least_n.max())} paired seeds are the least that could. "
+            f"Read the numbers as a sketch."
+        )
+    if len(comparisons) and (comparisons.environments == "mixed").any():
+        mixed = comparisons[comparisons.environments == "mixed"].method.map(labels).unique()
+        yield f"Pairs across different environments (device or library versions): {', '.join(mixed)}."
+
+
+def _mark(row: Any) -> str:
+    """Return the symbols after a method's name: † unclean flags, ‡ seeds without a number."""
+    return (_FLAG_MARK if isinstance(row.flags, str) and row.flags else "") + (
+        _GAP_MARK if row.finished < row.seeds else ""
+    )
+
+
+def _legend(methods: pd.DataFrame) -> Iterator[str]:
+    for row in methods.itertuples():
+        if isinstance(row.flags, str) and row.flags:
+            yield f"† {row.label}: {row.flags.replace('_', ' ').replace(';', ', ')}"
+    for row in methods[methods.finished < methods.seeds].itertuples():
+        yield f"‡ {row.label}: {row.finished} of {row.seeds} seeds have numbers ({row.reasons})"
+
+
+# --- Results -----------------------------------------------------------------------------------------------------
+
+
+def _comparison(
+    tables: dict[str, pd.DataFrame], benchmark: Benchmark, tasks: Sequence[Task], marks: dict[str, str]
+) -> dict[str, Any]:
+    methods = tables["methods"]
+    floors = methods.family == "floor"
+    shown = pd.concat([methods[~floors & (methods.family != "ablation")], methods[floors]])
+    columns = [*_task_columns(tasks), (MULTI_TASK, "delta_m"), *((COST, metric) for metric in _COSTS)]
+    head = [_column(task, metric, tasks) for task, metric in columns]
+    head.append({"title": "Configurations", "detail": "tried", "first": "ascending"})
+    cells = _cells(tables["summary"], "rank")
+    rows = []
+    for row in shown.itertuples():
+        own = [cells.get((row.method, *column), _EMPTY) for column in columns]
+        own.append({**_EMPTY, "text": str(row.configurations), "value": row.configurations})
+        rows.append(_row(row, own, marks, benchmark))
+    _separate_floors(rows)
+    return {"columns": head, "rows": rows}
+
+
+def _ablation(
+    tables: dict[str, pd.DataFrame], benchmark: Benchmark, tasks: Sequence[Task], marks: dict[str, str]
+) -> dict[str, Any]:
+    methods, compared = tables["methods"], tables["comparisons"]
+    shown = pd.concat([methods[methods.method == benchmark.reference], methods[methods.family == "ablation"]])
+    columns = [*_task_columns(tasks), (MULTI_TASK, "delta_m")]
+    head = [_column(task, metric, tasks) for task, metric in columns]
+    head.append({"title": "Change of Δm", "detail": "% against the reference", "first": "descending"})
+    cells = _cells(tables["summary"], "rank_ablation")
+    changes = {}
+    if len(compared):
+        family = compared[compared.family == f"{benchmark.reference}/delta_m"]
+        shown_as = display(MULTI_TASK, "delta_m")
+        changes = {
+            row.method: {
+                **_EMPTY,
+                "text": shown_as.number(row.improvement, signed=True),
+                "value": _plain(row.improvement),
+                "more": shown_as.interval(row.low, row.high),
+            }
+            for row in family.itertuples()
+        }
+    rows = [
+        _row(
+            row,
+            [*(cells.get((row.method, *column), _EMPTY) for column in columns), changes.get(row.method, _EMPTY)],
+            marks,
+            benchmark,
+        )
+        for row in shown.itertuples()
+    ]
+    return {"columns": head, "rows": rows}
+
+
+_EMPTY: Final = {"text": "–", "value": "", "sd": "", "more": "", "mark": ""}
+
+
+def _task_columns(tasks: Sequence[Task]) -> list[tuple[str, str]]:
+    return [(task.name, task.metric) for task in tasks]
+
+
+def _column(task: str, metric: str, tasks: Sequence[Task]) -> dict[str, str]:
+    shown = display(task, metric)
+    known = {each.name: each for each in tasks}
+    higher = known[task].higher_is_better if task in known else task == MULTI_TASK
+    title = known[task].label if task in known else shown.label.capitalize() if task == COST else shown.label
+    parts = [shown.label] if task in known else []
+    detail = " ".join([*parts, shown.unit, "↑" if higher else "↓"]).strip()
+    return {"title": title, "detail": detail, "first": "descending" if higher else "ascending"}
+
+
+def _cells(summary: pd.DataFrame, rank: str) -> dict[tuple[str, str, str], dict[str, Any]]:
+    """Return {(method, task, metric): cell} of the primary selection and output, and of the costs."""
+    primary = summary[((summary.selection == "last") & (summary.output == "final")) | (summary.task == COST)]
+    cells = {}
+    for row in primary.itertuples():
+        shown = display(row.task, row.metric)
+        place = getattr(row, rank)
+        cells[row.method, row.task, row.metric] = {
+            "text": shown.number(row.mean, signed=row.task == MULTI_TASK),
+            "value": _plain(row.mean),
+            "sd": shown.number(row.sd) if isfinite(row.sd) and row.task != COST else "",
+            "more": shown.interval(row.low, row.high) if row.task == MULTI_TASK and isfinite(row.low) else "",
+            "mark": {1: "best", 2: "runner-up"}.get(int(place), "") if pd.notna(place) else "",
+        }
+    return cells
+
+
+def _row(row: Any, cells: list[dict[str, Any]], marks: dict[str, str], benchmark: Benchmark) -> dict[str, Any]:
+    kind = "floor" if row.family == "floor" else "reference" if row.method == benchmark.reference else ""
+    note = "" if row.finished == row.seeds else f"n = {row.finished}"
+    return {"label": row.label, "mark": marks[row.method], "kind": kind, "note": note, "cells": cells, "rule": False}
+
+
+def _separate_floors(rows: list[dict[str, Any]]) -> None:
+    first = next((row for row in rows if row["kind"] == "floor"), None)
+    if first:
+        first["rule"] = True
+
+
+# --- Claims and comparisons --------------------------------------------------------------------------------------
+
+
+def _claim(row: Any, labels: dict[str, str]) -> dict[str, Any]:
+    shown = difference(str(row.task), str(row.metric))
+    has = row.n > 0
+    method, reference = (labels.get(name, name) for name in (row.method, row.reference))
+    what = "Δm" if row.task == MULTI_TASK else display(str(row.task), str(row.metric)).label
+    return {
+        "verdict": row.verdict,
+        "sign": _SIGNS[row.verdict],
+        "text": row.text,
+        "evidence": row.evidence,
+        "source": row.source,
+        "comparison": f"{method} against {reference}, {what}",
+        "improvement": f"{shown.number(row.improvement, signed=True)} {shown.unit}" if has else "",
+        "interval": shown.interval(row.holm_low, row.holm_high) if has and isfinite(row.holm_low) else "",
+        "reason": row.reason,
+        **_posterior(row),
+    }
+
+
+def _posterior(row: Any) -> dict[str, Any]:
+    """Return the three probabilities as text, and as widths of a bar in per cent (empty where there are none)."""
+    parts = (row.better, row.equal, row.worse)
+    texts = dict(zip(("better", "equal", "worse"), map(probability, parts), strict=True))
+    return {**texts, "bar": [f"{100 * part:.2f}" for part in parts] if all(map(isfinite, parts)) else []}
+
+
+def _families(
+    compared: pd.DataFrame, benchmark: Benchmark, labels: dict[str, str], marks: dict[str, str]
+) -> list[dict[str, Any]]:
+    known = {(each.task, each.metric): name for name, each in measures(benchmark).items()}
+    names = {
+        task.name: f"{task.label} ({display(task.name, task.metric).label})" for task in benchmark_tasks(benchmark)
+    }
+    families = []
+    if compared.empty:
+        return families
+    for _, rows in compared.groupby("family", sort=False):
+        first = rows.iloc[0]
+        shown = difference(first.task, first.metric)
+        measure = names.get(known[first.task, first.metric], "Δm")
+        families.append(
+            {
+                "title": f"{measure}, against {labels[first.reference]}",
+                "note": f"{first.family_size} comparisons · least n {first.least_n} · "
+                f"ROPE ±{shown.number(first.rope)} {shown.unit}",
+                "rows": [_compared(row, labels, marks) for row in rows.itertuples()],
+            }
+        )
+    return families
+
+
+def _compared(row: Any, labels: dict[str, str], marks: dict[str, str]) -> dict[str, Any]:
+    shown = difference(row.task, row.metric)
+    mixed = " (mixed environments)" if row.environments == "mixed" else ""
+    return {
+        "label": labels[row.method] + mixed,
+        "mark": marks[row.method],
+        "improvement": shown.number(row.improvement, signed=True),
+        "value": _plain(row.improvement),
+        "sd": shown.number(row.sd) if isfinite(row.sd) else "",
+        "interval": shown.interval(row.low, row.high),
+        "holm_interval": shown.interval(row.holm_low, row.holm_high),
+        "p": probability(row.p),
+        "p_value": _plain(row.p),
+        "p_holm": probability(row.p_holm),
+        "p_holm_value": _plain(row.p_holm),
+        "improves": probability(row.probability_of_improvement),
+        "improves_value": _plain(row.probability_of_improvement),
+        "n": row.n,
+        "detectable": shown.number(row.detectable),
+        "detectable_value": _plain(row.detectable),
+        "conclusion": row.conclusion,
+        **_posterior(row),
+    }
+
+
+def _statistics_note(tables: dict[str, pd.DataFrame]) -> str:
+    compared = tables["comparisons"]
+    if compared.empty:
+        return "Nothing to compare: the grid holds neither the reference nor the baseline beside other methods."
+    most, least, size = int(compared.n.max()), int(compared.least_n.max()), int(compared.family_size.max())
+    verdict = (
+        f"the {most} of this grid can therefore not conclude anything, however large a difference looks."
+        if most < least
+        else f"this grid has up to {most}."
+    )
+    return (
+        f"All comparisons are paired by seed. The exact test needs at least {least} seeds before a family of {size} "
+        f"comparisons can be concluded at 5 % after Holm's correction; {verdict}"
+    )
+
+
+# --- Pictures, literature, provenance ----------------------------------------------------------------------------
+
+
+def _samples(root: Path, provenance: pd.DataFrame, labels: dict[str, str]) -> list[dict[str, Any]]:
+    """Return the pictures of each method's first finished seed, as far as the page's budget goes."""
+    groups, spent = [], 0
+    finished = provenance[provenance.status == "finished"].sort_values("seed", kind="stable")
+    for method in labels:
+        own = finished[finished.method == method]
+        if own.empty:
+            continue
+        run = own.iloc[0]
+        folder = root / "results/runs" / run.benchmark / method / f"seed{run.seed}-{run.train_key}" / "samples"
+        images = []
+        for path in sorted(folder.glob("*.png")):
+            content = path.read_bytes()
+            if spent + len(content) > _SAMPLE_BUDGET:
+                break
+            spent += len(content)
+            source = "data:image/png;base64," + base64.b64encode(content).decode()
+            images.append(
+                {"source": source, "name": path.stem, "alt": f"{path.stem}: {labels[method]} beside the truth"}
+            )
+        if images:
+            groups.append({"title": f"{labels[method]}, seed {run.seed}", "images": images})
+    return groups
+
+
+def _samples_note(benchmark: Benchmark, with_images: bool) -> str:
+    if benchmark.rendered is None and not with_images:
+        return "Real photographs are not embedded; `mtcp report --with-images` makes a local report that has them."
+    return "The first images of the test list, whatever they show; each method's first finished seed."
+
+
+def _literature(published: pd.DataFrame) -> dict[str, Any] | None:
+    if published.empty:
+        return None
+    published = published.assign(column=published.task + " " + published.metric)
+    columns = list(dict.fromkeys(published.column))
+    rows = []
+    for (method, backbone, source), group in published.groupby(["method", "backbone", "source"], sort=False):
+        values = dict(zip(group.column, group.value, strict=True))
+        cells = [f"{values[column]:g}" if column in values else "" for column in columns]
+        rows.append({"method": method, "backbone": backbone, "source": source, "cells": cells})
+    return {"dataset": published.dataset.iloc[0], "columns": columns, "rows": rows}
+
+
+def _provenance(row: Any, labels: dict[str, str]) -> dict[str, str]:
+    return {
+        "method": labels[row.method],
+        "seed": row.seed,
+        "status": row.status,
+        "reason": row.reason,
+        "flags": str(row.flags).replace("_", " ").replace(";", ", "),
+        "train_key": row.train_key,
+        "eval_key": row.eval_key,
+        "commit": str(row.commit)[:10] + ("+" if str(row.dirty) == "True" else ""),
+        "data": str(row.data_digest)[:12],
+        "data_note": row.data_note,
+        "environment": row.environment,
+        "processor": row.processor,
+        "seconds": f"{row.train_seconds:.0f}" if row.train_seconds != "" else "",
+        "finished": str(row.finished)[:16].replace("T", " "),
+    }
+
+
+def _plain(value: float) -> str:
+    """Return a number for sorting; empty where there is none."""
+    return f"{value:.9g}" if isfinite(value) else ""
