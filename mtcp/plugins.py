@@ -12,6 +12,7 @@ without importing torch, so names are read from the syntax tree.
 import ast
 import importlib
 import importlib.util
+import re
 import sys
 from collections.abc import Callable
 from functools import cache
@@ -87,9 +88,17 @@ def find(kind: str, root: Path | None = None) -> dict[str, Path]:
     folders = [PACKAGE_ROOT / folder for folder in _FOLDERS[kind]] + [(root or Path.cwd()) / USER_FOLDER]
     found: dict[str, Path] = {}
     for path in (path for folder in folders for path in sorted(folder.glob("*.py"))):
-        for declared_kind, name in _declared(path, path.stat().st_mtime_ns):
+        declared = _declared(path, path.stat().st_mtime_ns)
+        if path.parent == folders[-1] and not declared and not path.name.startswith("_"):
+            raise UserError(
+                f'plug-in {path} defines nothing: put @scheme("name") or @architecture("name"), the name written '
+                "out, over its class, or let a helper's file name start with _"
+            )
+        for declared_kind, name in declared:
             if declared_kind != kind:
                 continue
+            if not re.fullmatch(r"[a-z0-9_]+", name):
+                raise UserError(f"plug-in {path}: '{name}' is no name for a {kind}: use [a-z0-9_]+")
             if name in found:
                 raise UserError(f"{kind} '{name}' is defined twice, in {found[name]} and {path}: rename one")
             found[name] = path
@@ -111,7 +120,8 @@ def path_of(kind: str, name: str, root: Path | None = None) -> Path:
 def load(kind: str, name: str, root: Path | None = None) -> type:
     """Import the file of plug-in `name` and return its class; raises `UserError` where it does not import."""
     path = path_of(kind, name, root)
-    if (kind, name) not in _registry:
+    known = _registry.get((kind, name))
+    if known is None or Path(sys.modules[known.__module__].__file__) != path.resolve():
         _import_file(path)
     return _registry[kind, name]
 

@@ -8,7 +8,7 @@ from mtcp.weighting.aggregators import LibraryWeighting
 
 @scheme("aligned_mtl")
 class AlignedMTL(LibraryWeighting):
-    """Independent component alignment (Senushkin et al., CVPR 2023, algorithm 1).
+    """Independent component alignment (Senushkin et al., CVPR 2023).
 
     The gradients' matrix is replaced by the nearest one with orthogonal rows of equal length, its smallest singular
     value times that of an isometry; the update is the sum of its rows: condition number 1, no conflict, no dominance.

@@ -10,7 +10,7 @@ from mtcp.weighting.base import LossScheme, SchemeContext
 
 @scheme("dtp")
 class DTP(LossScheme):
-    """Dynamic task prioritisation (Guo et al., ECCV 2018, equations 3 and 5): hard tasks first.
+    """Dynamic task prioritisation (Guo et al., ECCV 2018): hard tasks first.
 
     With a performance indicator kappa_t in (0, 1], its running mean K_t = alpha kappa_t + (1 - alpha) K_t, and
     w_t = -(1 - K_t)^gamma log K_t.

@@ -12,7 +12,7 @@ from mtcp.weighting.base import LossScheme, SchemeContext
 
 @scheme("famo")
 class FAMO(LossScheme):
-    """Fast adaptive multi-task optimisation (Liu et al., NeurIPS 2023, algorithm 2): equal relative decrease.
+    """Fast adaptive multi-task optimisation (Liu et al., NeurIPS 2023): equal relative decrease.
 
     With z = softmax(xi): total = k c sum_t z_t log l_t, c = 1 / sum_t (z_t / l_t) a constant, so that the effective
     weights sum to k. After the optimiser's step the same batch gives l'_t, and xi descends with Adam (rate 0.025,

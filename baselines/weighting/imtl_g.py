@@ -8,7 +8,7 @@ from mtcp.weighting.aggregators import LibraryWeighting
 
 @scheme("imtl_g")
 class IMTLG(LibraryWeighting):
-    """Impartial multi-task learning, gradient balance (Liu et al., ICLR 2021, equation 3).
+    """Impartial multi-task learning, gradient balance (Liu et al., ICLR 2021).
 
     update = k sum_t c_t g_t, sum_t c_t = 1, whose projections onto all unit gradients g_t / ||g_t|| are equal.
 

@@ -9,7 +9,7 @@ from mtcp.weighting.base import LossScheme, SchemeContext
 
 @scheme("imtl_l")
 class IMTLL(LossScheme):
-    """Impartial multi-task learning, loss balance (Liu et al., ICLR 2021, equation 5).
+    """Impartial multi-task learning, loss balance (Liu et al., ICLR 2021).
 
     total = sum_t exp(s_t) l_t - s_t with s_t learned, from 0: at the optimum over s_t every scaled loss is 1.
 

@@ -12,7 +12,7 @@ from mtcp.weighting.base import LossScheme
 
 @scheme("rlw")
 class RLW(LossScheme):
-    """Random loss weighting (Lin et al., TMLR 2022), a litmus test for every other scheme.
+    """Random loss weighting (Lin et al., TMLR 2022, algorithm 2), a litmus test for every other scheme.
 
     At every step w = k softmax(z), z ~ N(0, I) (`normal`), or w ~ k Dirichlet(1, ..., 1) (`dirichlet`), for the k
     present tasks; the mean of every weight is 1.

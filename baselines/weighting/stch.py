@@ -10,7 +10,7 @@ from mtcp.weighting.base import EpochMeans, LossScheme, SchemeContext
 
 @scheme("stch")
 class STCH(LossScheme):
-    """Smooth Tchebycheff scalarisation (Lin et al., ICML 2024, equation 6): descend a smooth maximum.
+    """Smooth Tchebycheff scalarisation (Lin et al., ICML 2024): descend a smooth maximum.
 
     total = k mu log sum_t exp(l_t / (n_t mu)) with n_t the mean loss of the first epoch, in which all weights are 1;
     the ideal point is 0 and every preference 1. The factor k keeps the sum of the softmax at k.

@@ -8,7 +8,7 @@ from mtcp.weighting.aggregators import LibraryWeighting
 
 @scheme("upgrad")
 class UPGrad(LibraryWeighting):
-    """Unconflicting projection of gradients (Quinton and Rey, 2024, section 3.2).
+    """Unconflicting projection of gradients (Quinton and Rey, arXiv 2406.16232).
 
     Every g_t is projected onto the cone of vectors that conflict with no gradient; the update is the sum of the
     projections, which descends every task.

@@ -10,7 +10,7 @@ from mtcp.weighting.base import LossScheme
 
 @scheme("uw_so")
 class UWSO(LossScheme):
-    """Soft optimal uncertainty weighting (Kirchdorfer et al., GCPR 2024, equation 7).
+    """Soft optimal uncertainty weighting (Kirchdorfer et al., GCPR 2024).
 
     Uncertainty weighting has the analytic optimum w_t = 1 / l_t; a softmax with temperature bounds it:
     w = k softmax((1 / l_1, ..., 1 / l_k) / temperature), constant in the backward pass.

@@ -88,7 +88,8 @@ def check(benchmark: BenchmarkName) -> None:
             network = build_network(run.config)
             if network.trainable:
                 tasks = tuple(task.name for task in run.config.task_list)
-                build_scheme(run.config, SchemeContext(tasks, stream(benchmark, 0, "scheme"), 1, 1, network))
+                size = (run.config.height, run.config.width)
+                build_scheme(run.config, SchemeContext(tasks, stream(benchmark, 0, "scheme"), 1, 1, size, network))
         except UserError as error:
             raise UserError(f"config/methods.yaml, method '{method}': {error}") from error
     typer.echo(f"{benchmark}: {len(first)} methods are in order")

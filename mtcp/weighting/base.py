@@ -227,5 +227,10 @@ def build_scheme(config: RunConfig, context: SchemeContext, root: Path | None = 
     `root`: the project whose `plugins/` folder is read, the working directory by default.
     """
     name = config.scheme.name
-    options = plugins.parameters("scheme", name, config.scheme.given, root)
-    return plugins.load("scheme", name, root)(context, options)
+    chosen = plugins.load("scheme", name, root)
+    if not issubclass(chosen, Scheme):
+        raise UserError(
+            f"scheme '{name}' in {plugins.path_of('scheme', name, root)} must derive from LossScheme, "
+            "GramianScheme or JacobianScheme"
+        )
+    return chosen(context, plugins.parameters("scheme", name, config.scheme.given, root))

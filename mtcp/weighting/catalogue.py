@@ -1,0 +1,108 @@
+"""The known schemes as readers need them: name, cost, parameters and docstring; and docs/schemes.md from them."""
+
+import inspect
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from mtcp import plugins
+
+_INTRODUCTION: Final = """\
+# Weighting schemes
+
+A scheme turns the losses of several tasks into one update of the network. Every scheme below trains on every
+benchmark; a method names one in `config/methods.yaml`, with its parameters beside it:
+
+```yaml
+my_method:
+  label: MT-CP network, PCGrad
+  family: scheme
+  architecture: {name: mtcp}
+  scheme: {name: pcgrad, cut: representation}
+```
+
+`mtcp schemes` lists them, `mtcp schemes show NAME` prints one, `mtcp schemes new NAME` writes a file for your own.
+
+**Cost.** `losses`: loss values alone. `gradients`: one backward pass a task. `forward`: one more forward pass after
+the step. `mtcp` measures seconds per step and peak memory of every run; `pytest tests/benchmarks/test_schemes.py`
+measures each scheme relative to equal weights.
+
+**Scale.** Where a paper's weights sum to 1 they are multiplied by the number k of tasks present in the step, so that
+equal weights are 1 in every scheme and auxiliary losses, which are added unweighted, keep their share.
+
+**Absent tasks.** A task without a valid pixel in a batch is absent from that step; its state stays as it is.
+
+**Signs of life.** Every epoch logs each task's mean effective weight, the derivative of what is descended with respect
+to the task's loss; schemes of cost `gradients` also log the cosine between the gradients of every pair of tasks and the
+share of pairs in conflict. Flags in run.json and in the tables: `stayed_equal` (should have moved and did not;
+where conflict moves a scheme: although there was conflict), `negative_weights`, `runaway_weights` (1000 times the
+largest of the first step). A NaN, a failed solver or a loss outside a scheme's domain ends the run with the
+status `diverged` and a reason that names scheme, task and step; what was saved stays usable.
+
+**Cut.** Schemes of cost `gradients` combine the gradients of `trunk` (everything upstream of the shared representation
+R; the default, and the literature's choice), of `all_shared` (every parameter that reaches two or more tasks; on
+MT-CP, whose fusion crosses tasks, about 95 %), or, for schemes that return one coefficient a task, at the
+`representation` itself, which costs one backward pass through the trunk instead of k. All other parameters get the
+gradient of the plain sum, unless the scheme's text says otherwise.
+
+Notation: k tasks are present in a step, T in all; l_t is the loss of task t, w_t its weight, g_t its gradient on the
+cut, G the matrix of the products <g_i, g_j>.
+
+This page is written by `mtcp schemes docs` from the docstrings.
+"""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One scheme of the catalogue. `title` is the docstring's first paragraph, `text` all of it."""
+
+    name: str
+    cost: str
+    title: str
+    text: str
+    parameters: tuple[dict[str, Any], ...]
+    path: Path
+
+
+def catalogue(root: Path | None = None) -> list[Entry]:
+    """Return all schemes in alphabetical order, a user's own in `root`/plugins included."""
+    return [entry(name, root) for name in sorted(plugins.find("scheme", root))]
+
+
+def entry(name: str, root: Path | None = None) -> Entry:
+    """Return scheme `name`; raises `UserError` with the known names otherwise."""
+    cls = plugins.load("scheme", name, root)
+    text = inspect.cleandoc(cls.__dict__.get("__doc__") or "No description.")
+    parameters = tuple(
+        {"name": key, **_limits(schema), "description": schema.get("description", "")}
+        for key, schema in cls.Parameters.model_json_schema().get("properties", {}).items()
+    )
+    title = " ".join(text.split("\n\n")[0].split())
+    return Entry(name, cls.cost, title, text, parameters, plugins.path_of("scheme", name, root))
+
+
+def markdown(entries: list[Entry]) -> str:
+    """Return docs/schemes.md: an introduction, a table of contents and one section a scheme."""
+    contents = ["| scheme | cost | parameters |", "|---|---|---|"]
+    for one in entries:
+        names = ", ".join(f"`{parameter['name']}`" for parameter in one.parameters) or "none"
+        contents.append(f"| [`{one.name}`](#{one.name}) | {one.cost} | {names} |")
+    return "\n".join([_INTRODUCTION, *contents, "", *(_section(one) for one in entries)])
+
+
+def _section(one: Entry) -> str:
+    text = "\n\n".join(" ".join(paragraph.split()) for paragraph in one.text.split("\n\n"))
+    parts = [f"## {one.name}", text, f"Cost: {one.cost}."]
+    if one.parameters:
+        rows = ["| parameter | type | default | meaning |", "|---|---|---|---|"]
+        rows += [f"| `{p['name']}` | {p['type']} | {p['default']} | {p['description']} |" for p in one.parameters]
+        parts.append("\n".join(rows))
+    return "\n\n".join(parts) + "\n"
+
+
+def _limits(schema: dict[str, Any]) -> dict[str, str]:
+    """Return a parameter's type with its bounds, and its default, from its JSON schema."""
+    kind = " or ".join(map(str, schema["enum"])) if "enum" in schema else schema.get("type", "value")
+    signs = {"exclusiveMinimum": ">", "minimum": ">=", "exclusiveMaximum": "<", "maximum": "<="}
+    bounds = ", ".join(f"{sign} {schema[key]:g}" for key, sign in signs.items() if key in schema)
+    return {"type": f"{kind} {bounds}".strip(), "default": str(schema.get("default", "required"))}
