@@ -57,7 +57,7 @@ def write_sheets(folder: Path, samples: Sequence[Sample], tasks: Sequence[Task])
     shutil.rmtree(folder, ignore_errors=True)
     for position, sample in enumerate(samples):
         with replacing(folder / f"{position:02d}-{sample.image_id.replace('/', '_')}.png") as temporary:
-            sheet(sample, tasks).save(temporary, format="PNG", optimize=True)
+            sheet(sample, tasks).save(temporary, format="PNG")
 
 
 def sheet(sample: Sample, tasks: Sequence[Task]) -> Image.Image:

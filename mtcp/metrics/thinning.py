@@ -5,6 +5,8 @@ The algorithm is Guo and Hall's in the form of Lam, Lee and Suen (Thinning metho
 that one pass of Boolean operations thins 64 thresholds of a soft map; only pixels near the last changes are looked at.
 """
 
+from functools import reduce
+
 import numpy as np
 
 
@@ -29,41 +31,58 @@ def thin(words: np.ndarray) -> np.ndarray:
     height, width, count = words.shape
     padded = np.zeros((height + 2, width + 2, count), dtype=np.uint64)
     padded[1:-1, 1:-1] = words
-    flat = padded.reshape(-1, count)
-    row = width + 2
+    flat, row = padded.reshape(-1, count), width + 2
     # East, then counter-clockwise, as in the paper: x1 ... x8.
-    around = np.array([1, 1 - row, -row, -1 - row, -1, row - 1, row, row + 1])
-    nearby = np.append(around, 0)
-    active = np.flatnonzero(flat.any(axis=1))
-    changed = [active, active]
+    around = np.array([1, 1 - row, -row, -1 - row, -1, row - 1, row, row + 1])[:, None]
+    marked = np.zeros(len(flat), dtype=bool)
+    active = changed_before = np.flatnonzero(_any(flat))
     second = False
     while len(active):
-        centre = flat[active]
-        removed = centre & _removable([flat[active + step] for step in around], second)
-        hit = removed.any(axis=1)
-        flat[active[hit]] ^= removed[hit]
-        changed = [changed[1], active[hit]]
+        removed = _removable(np.take(flat, active + around, axis=0), second)
+        centre = np.take(flat, active, axis=0)
+        removed &= centre
+        hit = np.flatnonzero(_any(removed))
+        changed = active[hit]
+        flat[changed] = (centre ^ removed)[hit]
         # A pixel can have become removable only where something near it changed in the last two passes.
-        marked = np.zeros(len(flat), dtype=bool)
-        for pixels in changed:
-            marked[(pixels[:, None] + nearby).ravel()] = True
+        for pixels in (changed_before, changed):
+            marked[pixels] = True
+            marked[pixels + around] = True
         active = np.flatnonzero(marked)
-        active = active[flat[active].any(axis=1)]
-        second = not second
+        marked[active] = False
+        active = active[_any(np.take(flat, active, axis=0))]
+        changed_before, second = changed, not second
     return padded[1:-1, 1:-1].copy()
 
 
-def _removable(x: list[np.ndarray], second: bool) -> np.ndarray:
-    """Return the bits whose centre may go: conditions G1, G2 and G3 (G3' in every second pass) of the paper."""
+def _any(words: np.ndarray) -> np.ndarray:
+    """Return (n,): which rows of words (n, W) have a bit set (`any` over a short last axis is slow)."""
+    return reduce(np.bitwise_or, words.T) != 0
+
+
+def _removable(x: np.ndarray, second: bool) -> np.ndarray:
+    """Return the bits whose centre may go, of the neighbours x1 ... x8: an array (8, n, W).
+
+    Conditions G1 (one crossing), G2 (two or three of the pairs of neighbours, counted from either start) and G3,
+    or in every second pass G3'. Written in place: at these sizes allocation costs as much as the operation.
+    """
     x1, x2, x3, x4, x5, x6, x7, x8 = x
-    b1, b2, b3, b4 = ~x1 & (x2 | x3), ~x3 & (x4 | x5), ~x5 & (x6 | x7), ~x7 & (x8 | x1)
-    one_crossing = (b1 ^ b2 ^ b3 ^ b4) & ~((b1 & b2) | (b3 & b4))
     a1, a2, a3, a4 = x1 | x2, x3 | x4, x5 | x6, x7 | x8
     c1, c2, c3, c4 = x2 | x3, x4 | x5, x6 | x7, x8 | x1
-    two = _at_least_two(a1, a2, a3, a4) & _at_least_two(c1, c2, c3, c4)
-    four = a1 & a2 & a3 & a4 & c1 & c2 & c3 & c4
-    side = ((x6 | x7 | ~x4) & x5) if second else ((x2 | x3 | ~x8) & x1)
-    return one_crossing & two & ~four & ~side
+    b1, b2, b3, b4 = c1 & ~x1, c2 & ~x3, c3 & ~x5, c4 & ~x7
+    result = ~((b1 & b2) | (b3 & b4))
+    b1 ^= b2
+    b3 ^= b4
+    b1 ^= b3
+    result &= b1
+    result &= _at_least_two(a1, a2, a3, a4)
+    result &= _at_least_two(c1, c2, c3, c4)
+    for part in (a2, a3, a4, c1, c2, c3, c4):
+        a1 &= part
+    side = (x6 | x7 | ~x4) & x5 if second else (x2 | x3 | ~x8) & x1
+    side |= a1
+    result &= ~side
+    return result
 
 
 def _at_least_two(a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray) -> np.ndarray:
