@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mtcp.config import Benchmark
+from mtcp.metrics import multi_task
 from mtcp.tasks import TASK_NAMES, Task, make_task
 
 MULTI_TASK: Final = "multi_task"
@@ -20,6 +21,15 @@ COST: Final = "cost"
 PRIMARY: Final = {"selection": "last", "output": "final"}
 #: Practically equal within this where a benchmark's `rope` is silent, in the metric's unit.
 DEFAULT_ROPES: Final = {"miou": 0.005, "rmse": 0.005, "mean": 0.2, "max_miou": 0.005, "ods_f": 0.005}
+#: What the other definitions of Delta_m average, task by task: no variant of a metric beside the metric itself.
+AVERAGED: Final = {
+    "semseg": ("miou", "pixel_accuracy"),
+    "human_parts": ("miou", "pixel_accuracy"),
+    "depth": ("rmse", "log_rmse"),
+    "sal": ("max_miou", "max_f"),
+    "normals": ("mean", "median", "within_11_25", "within_22_5", "within_30"),
+    "edge": ("ods_f", "ois_f", "ap"),
+}
 #: Costs are compared in per cent of the reference's, lower is better.
 COST_ROPE: Final = 5.0
 COST_METRICS: Final = ("parameters", "seconds_per_step", "seconds_per_image", "peak_memory_mb", "train_seconds")
@@ -60,36 +70,50 @@ def measures(benchmark: Benchmark) -> dict[str, Measure]:
     return found | {metric: Measure(COST, metric, False, COST_ROPE, "%", relative=True) for metric in COST_METRICS}
 
 
-def delta_m(values: dict[str, float], reference: dict[str, float], tasks: Sequence[Task]) -> float:
-    """Return Delta_m in per cent: the mean over tasks of (M - B) / B, negated where lower is better."""
-    signed = [(1 if task.higher_is_better else -1) * (values[task.name] / reference[task.name] - 1) for task in tasks]
-    return 100 * float(np.mean(signed))
-
-
 def delta_m_rows(runs: pd.DataFrame, benchmark: Benchmark) -> pd.DataFrame:
-    """Return rows like those of `runs` with task "multi_task", metric "delta_m": one per run and selection.
+    """Return rows like those of `runs` with task "multi_task": Delta_m by its definitions, per run and selection.
 
-    Final outputs against the baseline's run of the same seed and selection, one primary metric per task. A run
-    lacking a task's number, or whose baseline run is missing or diverged, has no row.
+    Final outputs against the baseline's run of the same seed and selection. A run that lacks a number, or whose
+    baseline run is missing or diverged, has no row. `delta_m_per_metric` and `delta_m_pooled` take the metrics of
+    `AVERAGED` (see `mtcp.metrics.multi_task`), and are left out where one of those is missing.
     """
     tasks = benchmark_tasks(benchmark)
     chosen = runs[(runs.output == "final") & runs.value.notna()]
-    chosen = chosen[
-        [
-            (t, m) in {(task.name, task.metric) for task in tasks}
-            for t, m in zip(chosen.task, chosen.metric, strict=True)
-        ]
-    ]
-    wide = chosen.pivot_table(index=["method", "seed", "selection"], columns="task", values="value", sort=False)
-    wide = wide.reindex(columns=[task.name for task in tasks]).dropna()
+    found: dict[tuple[str, int, str], dict[str, dict[str, float]]] = {}
+    heads: dict[tuple[str, int, str], dict] = {}
+    for row in chosen.to_dict("records"):
+        key = (row["method"], row["seed"], row["selection"])
+        found.setdefault(key, {}).setdefault(row["task"], {})[row["metric"]] = row["value"]
+        heads.setdefault(key, row)
     rows = []
-    for (method, seed, selection), values in wide.iterrows():
-        if (benchmark.baseline, seed, selection) not in wide.index:
-            continue
-        change = delta_m(values.to_dict(), wide.loc[(benchmark.baseline, seed, selection)].to_dict(), tasks)
-        own = chosen[(chosen.method == method) & (chosen.seed == seed) & (chosen.selection == selection)].iloc[0]
-        rows.append({**own.to_dict(), "task": MULTI_TASK, "metric": "delta_m", "value": change})
+    for (method, seed, selection), values in found.items():
+        reference = found.get((benchmark.baseline, seed, selection), {})
+        for metric, change in _changes(values, reference, tasks).items():
+            head = heads[method, seed, selection]
+            rows.append({**head, "task": MULTI_TASK, "metric": metric, "value": change})
     return pd.DataFrame(rows, columns=runs.columns)
+
+
+def _changes(
+    values: dict[str, dict[str, float]], reference: dict[str, dict[str, float]], tasks: Sequence[Task]
+) -> dict[str, float]:
+    changes = {}
+    if all(task.metric in side.get(task.name, {}) for task in tasks for side in (values, reference)):
+        own, other = ({task.name: side[task.name][task.metric] for task in tasks} for side in (values, reference))
+        changes["delta_m"] = float(multi_task.delta_m(own, other, tasks))
+    if all(
+        name in side.get(task.name, {})
+        for task in tasks
+        for name in AVERAGED[task.name]
+        for side in (values, reference)
+    ):
+        own, other = (
+            {task.name: {name: side[task.name][name] for name in AVERAGED[task.name]} for task in tasks}
+            for side in (values, reference)
+        )
+        changes["delta_m_per_metric"] = float(multi_task.delta_m_per_metric(own, other))
+        changes["delta_m_pooled"] = float(multi_task.delta_m_pooled(own, other))
+    return changes
 
 
 def by_seed(table: pd.DataFrame, method: str, measure: Measure) -> pd.DataFrame:

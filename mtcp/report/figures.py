@@ -112,7 +112,7 @@ def weight_charts(curves: pd.DataFrame, methods: pd.DataFrame, tasks: tuple[Task
                 "task:N",
                 sort=list(labels.values()),
                 scale=alt.Scale(domain=list(labels.values()), range=list(_TASK_COLOURS[: len(labels)])),
-                legend=alt.Legend(title=None, orient="top", columns=2),
+                legend=None,  # one for all of these charts stands above them on the page
             ),
         )
         band = base.mark_area(opacity=0.15).encode(y="least:Q", y2="greatest:Q")
@@ -160,8 +160,8 @@ def _finish(chart: Any, height: int, choice: bool = True) -> dict[str, Any]:
         axis=alt.AxisConfig(
             labelColor="var(--muted)", titleColor="var(--muted)", gridColor="var(--line)", domainColor="var(--line)",
             tickColor="var(--line)", labelFontSize=12, titleFontSize=12, titleFontWeight="normal", labelLimit=170,
+            labelOverlap=True, labelSeparation=8, tickCount=6,
         ),
-        legend=alt.LegendConfig(labelColor="var(--ink)", titleColor="var(--muted)", labelFontSize=12),
     )  # fmt: skip
     specification = chart.to_dict()
     specification.pop("$schema", None)

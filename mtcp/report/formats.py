@@ -50,6 +50,8 @@ _DISPLAYS: Final = {
     ("normals", "within_22_5"): Display("within 22.5°", digits=1, unit="%"),
     ("normals", "within_30"): Display("within 30°", digits=1, unit="%"),
     ("multi_task", "delta_m"): Display("Δm", digits=2, unit="%"),
+    ("multi_task", "delta_m_per_metric"): Display("Δm per metric, then task", digits=2, unit="%"),
+    ("multi_task", "delta_m_pooled"): Display("Δm over all metrics", digits=2, unit="%"),
     ("cost", "parameters"): Display("parameters", 1e-6, 3, "M"),
     ("cost", "seconds_per_step"): Display("training step", 1e3, 0, "ms"),
     ("cost", "seconds_per_image"): Display("per image", 1e3, 1, "ms"),
@@ -71,9 +73,11 @@ def difference(task: str, metric: str) -> Display:
 
 
 def probability(value: float) -> str:
-    """Return a probability with two or three digits, never a rounded 0 or 1; a dash where there is none."""
+    """Return a probability with three digits, 0 and 1 only where they are exact; a dash where there is none."""
     if not isfinite(value):
         return "–"
+    if value in (0, 1):
+        return f"{value:.0f}"
     if 0 < value < 0.001:
         return "< 0.001"
     if 0.999 < value < 1:

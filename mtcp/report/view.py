@@ -22,6 +22,17 @@ _COSTS: Final = ("parameters", "seconds_per_image", "seconds_per_step", "peak_me
 _NAMES: Final = (
     "runs", "multi_task", "summary", "comparisons", "claims", "methods", "curves", "provenance",
 )  # fmt: skip
+_SELECTIONS: Final = {
+    "last": "Last epoch",
+    "held_out": "Best epoch on the held-out part of training",
+    "best_on_test": "Best epoch on the test images (optimistic: test was looked at)",
+}
+_OUTPUTS: Final = {
+    "final": "final output",
+    "initial": "initial prediction",
+    "aux1": "first auxiliary output",
+    "aux2": "second auxiliary output",
+}
 #: Sample pictures embedded in one report, all together (bytes).
 _SAMPLE_BUDGET: Final = 3_000_000
 _FLAG_MARK: Final = " †"
@@ -43,14 +54,16 @@ def build_view(root: Path, name: str, with_images: bool) -> dict[str, Any]:
         "subtitle": _subtitle(benchmark, tasks),
         "facts": _facts(tables, benchmark),
         "notes": list(_notes(tables, labels)),
-        "legend": list(_legend(methods)),
         "reference": benchmark.reference,
         "baseline": benchmark.baseline,
         "baseline_label": labels.get(benchmark.baseline, benchmark.baseline),
         "rope": f"{benchmark.delta_m_rope:g}",
+        "task_labels": [task.label for task in tasks],
         "claims": [_claim(row, labels) for row in tables["claims"].itertuples()],
+        "tally": _tally(tables["claims"]),
         "comparison": _comparison(tables, benchmark, tasks, marks),
         "ablation": _ablation(tables, benchmark, tasks, marks),
+        "further": _further(tables, tasks, marks, benchmark),
         "families": _families(tables["comparisons"], benchmark, labels, marks),
         "statistics_note": _statistics_note(tables),
         "chartable": methods[methods.family != "floor"][["method", "label"]].to_dict("records"),
@@ -176,10 +189,12 @@ def _comparison(
     rows = []
     for row in shown.itertuples():
         own = [cells.get((row.method, *column), _EMPTY) for column in columns]
+        if row.method == benchmark.baseline:
+            own[len(tasks)] = {**_EMPTY, "text": "0", "value": "0"}
         own.append({**_EMPTY, "text": str(row.configurations), "value": row.configurations})
         rows.append(_row(row, own, marks, benchmark))
     _separate_floors(rows)
-    return {"columns": head, "rows": rows}
+    return {"columns": head, "rows": rows, "legend": list(_legend(shown))}
 
 
 def _ablation(
@@ -213,7 +228,7 @@ def _ablation(
         )
         for row in shown.itertuples()
     ]
-    return {"columns": head, "rows": rows}
+    return {"columns": head, "rows": rows, "legend": list(_legend(shown))}
 
 
 _EMPTY: Final = {"text": "–", "value": "", "sd": "", "more": "", "mark": ""}
@@ -236,18 +251,18 @@ def _column(task: str, metric: str, tasks: Sequence[Task]) -> dict[str, str]:
 def _cells(summary: pd.DataFrame, rank: str) -> dict[tuple[str, str, str], dict[str, Any]]:
     """Return {(method, task, metric): cell} of the primary selection and output, and of the costs."""
     primary = summary[((summary.selection == "last") & (summary.output == "final")) | (summary.task == COST)]
-    cells = {}
-    for row in primary.itertuples():
-        shown = display(row.task, row.metric)
-        place = getattr(row, rank)
-        cells[row.method, row.task, row.metric] = {
-            "text": shown.number(row.mean, signed=row.task == MULTI_TASK),
-            "value": _plain(row.mean),
-            "sd": shown.number(row.sd) if isfinite(row.sd) and row.task != COST else "",
-            "more": shown.interval(row.low, row.high) if row.task == MULTI_TASK and isfinite(row.low) else "",
-            "mark": {1: "best", 2: "runner-up"}.get(int(place), "") if pd.notna(place) else "",
-        }
-    return cells
+    return {(row.method, row.task, row.metric): _cell(row, getattr(row, rank)) for row in primary.itertuples()}
+
+
+def _cell(row: Any, place: Any) -> dict[str, Any]:
+    shown, change = display(row.task, row.metric), row.task == MULTI_TASK
+    return {
+        "text": shown.number(row.mean, signed=change),
+        "value": _plain(row.mean),
+        "sd": shown.number(row.sd) if isfinite(row.sd) and row.task != COST else "",
+        "more": shown.interval(row.low, row.high) if change and isfinite(row.low) else "",
+        "mark": {1: "best", 2: "runner-up"}.get(place, "") if pd.notna(place) else "",
+    }
 
 
 def _row(row: Any, cells: list[dict[str, Any]], marks: dict[str, str], benchmark: Benchmark) -> dict[str, Any]:
@@ -262,7 +277,45 @@ def _separate_floors(rows: list[dict[str, Any]]) -> None:
         first["rule"] = True
 
 
+def _further(
+    tables: dict[str, pd.DataFrame], tasks: Sequence[Task], marks: dict[str, str], benchmark: Benchmark
+) -> list[dict[str, Any]]:
+    """Return what stands beside the primary numbers: all metrics, other selections, other outputs."""
+    summary, methods = tables["summary"], tables["methods"]
+    numbers = summary[summary.task != COST]
+    found = []
+    for (selection, output), rows in numbers.groupby(["selection", "output"], sort=False):
+        main = (selection, output) == ("last", "final")
+        primary = {(task.name, task.metric) for task in tasks} | {(MULTI_TASK, "delta_m")}
+        columns = list(dict.fromkeys(zip(rows.task, rows.metric, strict=True)))
+        if not main:
+            columns = [column for column in columns if column in primary]
+        cells = {(row.method, row.task, row.metric): _cell(row, "") for row in rows.itertuples()}
+        shown = methods[methods.method.isin(rows.method)]
+        table = {
+            "legend": [],
+            "columns": [_column(task, metric, tasks) for task, metric in columns],
+            "rows": [
+                _row(row, [cells.get((row.method, *column), _EMPTY) for column in columns], marks, benchmark)
+                for row in shown.itertuples()
+            ],
+        }
+        title = (
+            "All metrics, last epoch"
+            if main
+            else f"{_SELECTIONS.get(selection, selection)}, {_OUTPUTS.get(output, output)}"
+        )
+        found.append({"title": title, "table": table})
+    return found
+
+
 # --- Claims and comparisons --------------------------------------------------------------------------------------
+
+
+def _tally(claims: pd.DataFrame) -> str:
+    """Return "1 reproduced, 3 inconclusive, 2 not run"."""
+    counts = claims.verdict.value_counts()
+    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in _SIGNS if verdict in counts)
 
 
 def _claim(row: Any, labels: dict[str, str]) -> dict[str, Any]:
