@@ -1,14 +1,62 @@
 """`mtcp data`: get, check and look at data sets."""
 
-from typing import Annotated
+import json
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
-from mtcp.cli.options import progress
+from mtcp.cli.options import AsJson, print_table, progress
 
-app = typer.Typer(no_args_is_help=True, help="Import, render, verify and show data sets.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Import, render, verify and show data sets. docs/data.md says where each one can be had.",
+)
 
 SetName = Annotated[str, typer.Argument(help="A data set or benchmark, such as rooms or nyud.", metavar="NAME")]
+Track = Annotated[
+    bool | None, typer.Option("--dvc/--no-dvc", help="Track the set with DVC (default: in a DVC repository).")
+]
+
+
+@app.command("import")
+def import_(
+    name: SetName,
+    path: Annotated[Path, typer.Argument(help="A folder, a .tgz, .tar or .zip, or nyu_depth_v2_labeled.mat.")],
+    track: Track = None,
+) -> None:
+    """Import a copy of a data set as data/NAME: verified image by image, what is missing derived, digested.
+
+    Normals (from depth) and edges (from labels) are derived where the set has none; data/NAME.lock.json records it.
+
+    Example: mtcp data import nyud ~/Downloads/NYUD_MT.tgz
+    """
+    from mtcp.config import Project
+    from mtcp.data.importing import import_set
+
+    project = Project()
+    with progress(f"importing {name}") as bar:
+        done = import_set(project, name, path, track=_tracked(project, track), progress=lambda stage: bar)
+    _tell(done)
+
+
+@app.command()
+def fetch(
+    name: SetName,
+    url: Annotated[str, typer.Option("--url", help="Address of an archive (http or https).")],
+    track: Track = None,
+) -> None:
+    """Download an archive through `dvc import-url` and import it as data/NAME.
+
+    Example: mtcp data fetch pascal --url https://host/PASCAL_MT.tgz
+    """
+    from mtcp.config import Project
+    from mtcp.data.fetching import fetch_set
+
+    project = Project()
+    with progress(f"fetching {name}") as bar:
+        done = fetch_set(project, name, url, track=_tracked(project, track), progress=lambda stage: bar)
+    _tell(done)
 
 
 @app.command()
@@ -20,8 +68,8 @@ def render(name: SetName) -> None:
     from mtcp.config import Project
     from mtcp.data import sets
 
-    with progress(f"rendering {name}") as on_image:
-        typer.echo(f"wrote {sets.render(Project(), name, on_image)}")
+    with progress(f"rendering {name}") as bar:
+        typer.echo(f"wrote {sets.render(Project(), name, bar)}")
 
 
 @app.command()
@@ -30,5 +78,98 @@ def prepare(name: SetName) -> None:
     from mtcp.config import Project
     from mtcp.data import sets
 
-    with progress(f"preparing {name}") as on_image:
-        typer.echo(f"ready: {sets.prepare(Project(), name, on_image)}")
+    with progress(f"preparing {name}") as bar:
+        typer.echo(f"ready: {sets.prepare(Project(), name, bar)}")
+
+
+@app.command()
+def verify(name: SetName, as_json: AsJson = False) -> None:
+    """Check every image and target of data/NAME and compare the set with data/NAME.lock.json.
+
+    Exit status 2, and all problems by image, where something is wrong. Prints the set's statistics.
+    """
+    from mtcp.config import Project
+    from mtcp.data.checking import check_set, statistics
+    from mtcp.data.importing import problem_list, warn
+    from mtcp.data.sets import open_set, recorded_content
+    from mtcp.errors import UserError
+
+    project = Project()
+    layout = open_set(project, name)
+    with progress(f"verifying {name}") as bar:
+        found = check_set(layout, bar)
+    problems = found.problems + recorded_content(project, name)
+    if problems:
+        raise UserError(problem_list(f"data/{name}", problems))
+    warn(found)
+    summary = statistics(found)
+    if as_json:
+        typer.echo(json.dumps(summary, indent=1))
+        return
+    rows = [
+        {"target": task, "statistic": key, "value": value}
+        for task, entries in summary.items()
+        for key, value in entries.items()
+    ]
+    print_table(["target", "statistic", "value"], rows, False, title=f"data/{name} is in order")
+
+
+@app.command("list")
+def list_(as_json: AsJson = False) -> None:
+    """List data sets: what the benchmarks need and what lies here."""
+    from mtcp.config import Project
+    from mtcp.data.sets import describe
+
+    print_table(["set", "benchmarks", "here", "train", "test", "packaging", "tracked"], describe(Project()), as_json)
+
+
+@app.command()
+def show(
+    name: SetName,
+    split: Annotated[str, typer.Option("--split", help="train or test.")] = "train",
+    image: Annotated[
+        list[str] | None, typer.Option("--image", help="Image id; may be repeated (default: four).")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="PNG to write (default: NAME-SPLIT.png).")
+    ] = None,
+) -> None:
+    """Write a PNG sheet: one row per image, the photograph and all its targets side by side.
+
+    Example: mtcp data show rooms --image 0001
+    """
+    from mtcp.config import Project
+    from mtcp.data.checking import tasks_of
+    from mtcp.data.sets import open_set
+    from mtcp.data.sheet import sheet
+    from mtcp.errors import UserError
+    from mtcp.files import replacing
+
+    layout = open_set(Project(), name)
+    if split not in ("train", "test"):
+        raise UserError(f"--split {split}: expected train or test")
+    ids = layout.ids("val" if split == "test" else "train")
+    for image_id in image or ():
+        if image_id not in ids:
+            raise UserError(f"--image {image_id}: split '{split}' of {name} has {ids[0]} to {ids[-1]}, not this one")
+    chosen = image or list(ids[:4])
+    picture = sheet(layout, chosen, tasks_of(layout, chosen))
+    target = output or Path(f"{name}-{split}.png")
+    with replacing(target) as temporary:
+        picture.save(temporary)
+    typer.echo(f"wrote {target}")
+
+
+def _tracked(project: Any, track: bool | None) -> bool:
+    return (project.root / ".dvc").is_dir() if track is None else track
+
+
+def _tell(done: Any) -> None:
+    from mtcp.data.importing import warn
+
+    warn(done.findings)
+    lock = done.lock
+    derived = "".join(f"; {task} derived from {source}" for task, source in lock["derived"].items())
+    images = f"{lock['counts']['train']} + {lock['counts']['val']} images"
+    typer.echo(f"imported {images} as {done.folder} ({lock['packaging']}{derived})")
+    typer.echo(f"now commit data/{lock['name']}.lock.json" + (f" and data/{lock['name']}.dvc" if done.tracked else ""))

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from mtcp.data import packaging
+from mtcp.data.derive import edges_from_labels
+from mtcp.data.matlab import read_context, read_parts
 from mtcp.errors import UserError
 from mtcp.tasks import VOID
 
@@ -83,35 +85,39 @@ class Layout:
 
     def _labels(self, path: Path, image_id: str) -> NDArray[np.uint8]:
         values = np.asarray(read_picture(path, image_id))
-        if values.ndim != 2 or (values.dtype.itemsize > 1 and values.max() > VOID):
+        if values.ndim != 2 or values.max() > VOID:
             raise UserError(
-                f"image '{image_id}': {path} is no label map: expected one 8-bit channel, got {values.dtype} "
+                f"image '{image_id}': {path} is no label map: expected one channel of values 0..255, got shape "
                 f"{values.shape} with values up to {values.max()}; export it as 8-bit grey or palette PNG"
             )
         return values.astype(np.uint8)
 
-    def _normals(self, path: Path, image_id: str) -> NDArray[np.float32]:
+    def raw_normals(self, path: Path, image_id: str) -> NDArray[np.float32]:
+        """Return normals as stored, in [-1, 1], neither normalised nor turned to this project's convention."""
         values = read_array(path, image_id)
         if values.ndim != 3 or values.shape[2] != 3:
             raise UserError(f"image '{image_id}': {path} must have shape (H, W, 3), it has {values.shape}")
-        if values.dtype == np.uint8:
-            values = values.astype(np.float32) * np.float32(2 / 255) - 1
-            values[np.abs(values).max(axis=-1) < 0.01] = 0  # (127.5)/255 cannot be stored: 127 or 128 mean zero
-        values = values.astype(np.float32)
+        if values.dtype != np.uint8:
+            return values.astype(np.float32)
+        decoded = values.astype(np.float32) * np.float32(2 / 255) - 1
+        decoded[np.abs(decoded).max(axis=-1) < 0.01] = 0  # zero lies between 127 and 128: both mean it
+        return decoded
+
+    def _normals(self, path: Path, image_id: str) -> NDArray[np.float32]:
+        values = self.raw_normals(path, image_id)
         with np.errstate(invalid="ignore"):
             length = np.sqrt((values * values).sum(axis=-1, keepdims=True))
-            valid = np.isfinite(length[..., 0]) & (length[..., 0] > 0.1)
-            values = np.where(valid[..., None], values / np.where(length > 0, length, 1), np.float32(VOID))
+            valid = np.isfinite(length) & (length > 0.1)
         if self.packaging.get("normals", {}).get("z") == "viewer":
-            values[..., 2] = np.where(valid, -values[..., 2], np.float32(VOID))
-        return values.astype(np.float32)
+            values = values * np.float32([1, 1, -1])
+        return np.where(valid, values / np.where(valid, length, 1), np.float32(VOID))
 
     def _edge(self, path: Path, image_id: str) -> NDArray[np.uint8]:
         values = np.squeeze(read_array(path, image_id))
         if values.ndim != 2:
             raise UserError(f"image '{image_id}': {path} must have shape (H, W), it has {values.shape}")
-        if values.dtype == np.uint8 and values.max(initial=0) == VOID and not (values == 1).any():
-            return (values > 127).astype(np.uint8)  # a picture of edges, black and white
+        if path.suffix == ".png":  # a picture, black and white: without void
+            return (values > values.max() / 2).astype(np.uint8)
         return np.where(values == VOID, VOID, values > 0.5).astype(np.uint8)
 
 
@@ -130,7 +136,7 @@ class NyudLayout(Layout):
 
     def _semseg(self, path: Path, image_id: str) -> NDArray[np.uint8]:
         values = self._labels(path, image_id)
-        return values - np.uint8(1)  # 0 wraps around to 255, which is void
+        return np.where(values == VOID, VOID, values - np.uint8(1)).astype(np.uint8)  # 0 wraps around to void
 
     def _depth(self, path: Path, image_id: str) -> NDArray[np.float32]:
         values = np.squeeze(read_array(path, image_id))
@@ -144,6 +150,41 @@ class NyudLayout(Layout):
         return np.where(values > 0, values, np.float32(VOID))
 
 
+class PascalLayout(Layout):
+    """PASCAL_MT: semseg PNG (0..20, 255 void), human parts (.mat of PASCAL-Part, or PNG 0..6), and PNG pictures of
+    saliency and normals, which are another network's output. Edges come from PASCAL-Context's label boundaries.
+
+    An image without any body part is void in human_parts: the field neither trains nor judges parts on it.
+    """
+
+    kind = "pascal"
+    lists = "ImageSets/Context"
+    images = "JPEGImages"
+    places: ClassVar = {
+        "semseg": (("semseg/VOC12", (".png",)), ("semseg/pascal-context", (".png",))),
+        "human_parts": (("human_parts", (".mat", ".png")), ("human_parts_png", (".png",))),
+        "sal": (("sal_distill", (".png",)),),
+        "normals": (("normals_distill", (".png", ".npy")),),
+        "edge": (("pascal-context/trainval", (".mat",)), ("edge", ARRAY_ENDINGS), ("edge_derived", ARRAY_ENDINGS)),
+    }
+
+    def _semseg(self, path: Path, image_id: str) -> NDArray[np.uint8]:
+        return self._labels(path, image_id)
+
+    def _human_parts(self, path: Path, image_id: str) -> NDArray[np.uint8]:
+        parts = read_parts(path, image_id) if path.suffix == ".mat" else self._labels(path, image_id)
+        return parts if ((parts > 0) & (parts != VOID)).any() else np.full_like(parts, VOID)
+
+    def _sal(self, path: Path, image_id: str) -> NDArray[np.uint8]:
+        values = self._labels(path, image_id)
+        return (values > 127).astype(np.uint8)
+
+    def _edge(self, path: Path, image_id: str) -> NDArray[np.uint8]:
+        if path.suffix == ".mat":
+            return edges_from_labels(read_context(path, image_id), void=0)
+        return super()._edge(path, image_id)
+
+
 def open_layout(kind: Literal["nyud", "pascal"], folder: Path) -> Layout:
     """Return the reader of `folder`; raises `UserError` where the folder is missing."""
     if not folder.is_dir():
@@ -151,7 +192,7 @@ def open_layout(kind: Literal["nyud", "pascal"], folder: Path) -> Layout:
     return LAYOUTS[kind](folder)
 
 
-LAYOUTS: Final[dict[str, type[Layout]]] = {"nyud": NyudLayout}
+LAYOUTS: Final[dict[str, type[Layout]]] = {"nyud": NyudLayout, "pascal": PascalLayout}
 
 
 def read_ids(path: Path) -> tuple[str, ...]:

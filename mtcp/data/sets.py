@@ -17,7 +17,7 @@ from typing import Any
 
 from mtcp.config import Project
 from mtcp.data import packaging
-from mtcp.data.layouts import open_layout
+from mtcp.data.layouts import Layout, open_layout
 from mtcp.data.render import render_set, scene_ids, settings_of
 from mtcp.errors import UserError
 from mtcp.files import read_json, write_json
@@ -78,7 +78,9 @@ def benchmark_of(project: Project, name: str) -> str:
 def render(project: Project, name: str, progress: Progress = lambda done, total: None) -> Path:
     """Render the data set of a benchmark into data/<name>, and record its digest in data/<name>.lock.json."""
     folder = _render(project, name, progress)
-    write_json(project.root / f"data/{name}.lock.json", {"schema": 1, **_record(project, name, folder)})
+    record = _record(project, name, folder)
+    lock = {"schema": 1, "name": name, "digest": record["content"], "inputs": record["digest"]}
+    write_json(project.root / f"data/{name}.lock.json", {**lock, "counts": record["counts"]})
     return folder
 
 
@@ -150,7 +152,7 @@ def _render(project: Project, name: str, progress: Progress) -> Path:
 
 
 def _record(project: Project, name: str, folder: Path) -> dict[str, Any]:
-    """What a manifest and a rendered set's lock say: digest of the inputs and of the content, and the counts."""
+    """What a manifest says: the digest that enters the keys, the digest of the content, and the counts."""
     benchmark = benchmark_of(project, name)
     layout = open_layout(project.benchmark(benchmark).layout, folder)
     return {
@@ -168,9 +170,9 @@ def _compared(project: Project, name: str, record: dict[str, Any], *, rendered: 
     if not path.exists():
         return ""
     lock = read_json(path)
-    if rendered and lock["digest"] != record["digest"]:
+    if rendered and lock["inputs"] != record["digest"]:
         return f"data/{name}.lock.json is of other settings: `mtcp data render {name}` renews it"
-    if lock["content"] == record["content"]:
+    if lock["digest"] == record["content"]:
         return ""
     if rendered:
         note = (
@@ -181,5 +183,56 @@ def _compared(project: Project, name: str, record: dict[str, Any], *, rendered: 
         return note
     raise UserError(
         f"data/{name} is not what data/{name}.lock.json records (content {record['content'][:12]}, expected "
-        f"{lock['content'][:12]}): `mtcp data verify {name}` names the files; pull or import it again"
+        f"{lock['digest'][:12]}): `mtcp data verify {name}` names the files; pull or import it again"
     )
+
+
+def open_set(project: Project, name: str) -> Layout:
+    """Open what lies in data/<name>, by the layout it was recorded with; raises `UserError` where nothing does."""
+    folder = project.root / "data" / name
+    record = packaging.read(folder)
+    if "layout" not in record:
+        benchmark = next((b for b in project.benchmark_names() if project.data_name(b) == name), None)
+        if benchmark and project.benchmark(benchmark).rendered is not None:
+            raise UserError(f"no data for '{name}': `mtcp data render {name}` makes them")
+        raise UserError(missing_sentence(name))
+    return open_layout(record["layout"], folder)
+
+
+def recorded_content(project: Project, name: str) -> list[str]:
+    """Compare data/<name> with its lock; returns the problems."""
+    path = project.root / f"data/{name}.lock.json"
+    if not path.exists():
+        return []
+    lock, found = read_json(path), content_digest(project.root / "data" / name)
+    if found == lock["digest"]:
+        return []
+    return [
+        f"content {found[:12]} is not the {lock['digest'][:12]} of {path.name}: files were changed, added or removed"
+    ]
+
+
+def describe(project: Project) -> list[dict[str, Any]]:
+    """One row per data set that a benchmark uses, or that lies in data/."""
+    users: dict[str, list[str]] = {}
+    for benchmark in project.benchmark_names():
+        users.setdefault(project.data_name(benchmark), []).append(benchmark)
+    for path in sorted((project.root / "data").glob("*/" + packaging.FILE)):
+        if not path.parent.name.startswith("."):
+            users.setdefault(path.parent.name, [])
+    rows = []
+    for name, benchmarks in sorted(users.items()):
+        record = packaging.read(project.root / "data" / name)
+        layout = open_layout(record["layout"], project.root / "data" / name) if record else None
+        rows.append(
+            {
+                "set": name,
+                "benchmarks": ", ".join(benchmarks),
+                "here": bool(record),
+                "train": len(layout.ids("train")) if layout else None,
+                "test": len(layout.ids("val")) if layout else None,
+                "packaging": record.get("packaging"),
+                "tracked": (project.root / f"data/{name}.dvc").exists(),
+            }
+        )
+    return rows

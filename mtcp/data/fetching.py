@@ -1,0 +1,48 @@
+"""Download of a data set through `dvc import-url`, which records address, tag and digest of what it fetched."""
+
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
+
+from mtcp.config import Project
+from mtcp.data.archives import ENDINGS
+from mtcp.data.importing import Imported, import_set
+from mtcp.data.sets import dvc
+from mtcp.errors import UserError
+from mtcp.files import read_json
+from mtcp.provenance import file_digest
+
+
+def fetch_set(project: Project, name: str, url: str, **options: object) -> Imported:
+    """Download `url` to data/<name>-source<ending>, tracked by DVC, and import it as data/<name>.
+
+    Raises `UserError` where the download fails, where it is no data set, or where it is another file than the one
+    that data/<name>.lock.json records.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or "drive.google.com" in parts.netloc:
+        raise UserError(
+            f"{url} cannot be fetched: expected http(s); from Google Drive download by hand, "
+            f"then `mtcp data import {name} FILE`"
+        )
+    if not (project.root / ".dvc").is_dir():
+        raise UserError(
+            f"{project.root} is no DVC repository: run `dvc init`, or download by hand and `mtcp data import`"
+        )
+    file = PurePosixPath(parts.path).name
+    ending = next((ending for ending in (*ENDINGS, ".mat") if file.lower().endswith(ending)), None)
+    if ending is None:
+        raise UserError(f"{url} names no archive: expected a name that ends in {', '.join(ENDINGS)} or .mat")
+    target = Path(f"data/{name}-source{ending}")
+    done = dvc(project.root, "import-url", "--force", "--quiet", url, str(target))
+    if done.returncode:
+        words = " ".join((done.stderr or done.stdout).split())
+        raise UserError(f"`dvc import-url {url}` failed ({words}): check the address, or download by hand and import")
+    digest = file_digest(project.root / target)
+    lock = project.root / f"data/{name}.lock.json"
+    known = read_json(lock)["source"].get("sha256") if lock.exists() else None
+    if known not in (None, digest):
+        raise UserError(
+            f"{url} is not the file that {lock} records (sha256 {digest[:12]}, expected {known[:12]}): it was changed; "
+            f"remove {lock.name} to take the new one"
+        )
+    return import_set(project, name, project.root / target, origin={"url": url, "sha256": digest}, **options)

@@ -1,0 +1,238 @@
+"""Import of a data set that somebody has: a folder, an archive, or NYU Depth v2's .mat file.
+
+The files of the layout are copied as they are. What is missing altogether and follows from the rest is derived
+(nyud: normals from depth; both: edges from label boundaries), every image is checked, and only then does the set
+appear, whole, as data/<name>, with data/<name>.lock.json and, in a DVC repository, data/<name>.dvc.
+"""
+
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from PIL import Image
+
+from mtcp.config import Project
+from mtcp.data import packaging
+from mtcp.data.archives import ENDINGS, is_archive, unpack
+from mtcp.data.checking import Findings, check_set, each, tasks_of
+from mtcp.data.derive import edges_from_labels, normals_from_depth, nyu_camera
+from mtcp.data.layouts import LAYOUTS, Layout
+from mtcp.data.nyu import unpack_nyu
+from mtcp.data.sets import Progress, content_digest, dvc, installing
+from mtcp.errors import UserError
+from mtcp.files import write_json
+from mtcp.provenance import file_digest
+from mtcp.tasks import VOID
+
+_LICENCES: Final = {
+    "nyud": "NYU Depth v2 (Silberman et al., ECCV 2012): research use; do not redistribute",
+    "pascal": "photographs under Flickr's terms of use; VOC, PASCAL-Context and PASCAL-Part annotations: research use",
+}
+_SHOWN: Final = 20
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an import left: the folder, its lock's content, and what is worth a look."""
+
+    folder: Path
+    lock: dict[str, Any]
+    findings: Findings
+    tracked: bool
+
+
+def layout_of(project: Project, name: str) -> str:
+    """Return the layout of data set `name`: its benchmark's, or the one it is called after."""
+    for benchmark in project.benchmark_names():
+        if project.data_name(benchmark) == name:
+            return project.benchmark(benchmark).layout
+    for kind in LAYOUTS:
+        if name.startswith(kind):
+            return kind
+    raise UserError(
+        f"which layout has '{name}'? No benchmark uses it: call it {' or '.join(f'{kind}...' for kind in LAYOUTS)}, "
+        "or write config/benchmarks/NAME.yaml first"
+    )
+
+
+def import_set(
+    project: Project,
+    name: str,
+    source: Path,
+    *,
+    track: bool,
+    origin: dict[str, Any] | None = None,
+    progress: Callable[[str], Progress] = lambda stage: lambda done, total: None,
+) -> Imported:
+    """Import `source` as data/<name>; `track` adds it to DVC. `origin` is recorded (default: the source's name).
+
+    Raises `UserError` with all problems, by image, and leaves what was there before.
+    """
+    kind = layout_of(project, name)
+    with installing(project, name) as folder:
+        with _opened(source, kind, folder.parent, f".{name}-new-source-", progress("reading")) as (root, move):
+            _place(LAYOUTS[kind](root), folder, shutil.move if move else shutil.copyfile, progress("copying"))
+        layout = LAYOUTS[kind](folder)
+        derived = _derive(layout, progress("deriving"))
+        findings = check_set(layout, progress("checking"))
+        if findings.problems:
+            raise UserError(problem_list(source, findings.problems))
+        record = _packaging(layout, findings, derived)
+        packaging.write(folder, record)
+        lock = {
+            "schema": 1,
+            "name": name,
+            "digest": content_digest(folder),
+            "counts": {split: len(layout.ids(split)) for split in ("train", "val")},
+            "packaging": record["packaging"],
+            "derived": derived,
+            "source": origin or _origin(source),
+            "licence": _LICENCES[kind],
+        }
+    write_json(project.root / f"data/{name}.lock.json", lock)
+    if track:
+        done = dvc(project.root, "add", "--quiet", f"data/{name}")
+        if done.returncode:
+            words = " ".join((done.stderr or done.stdout).split())
+            raise UserError(f"data/{name} is imported, but `dvc add data/{name}` failed: {words}")
+    return Imported(project.root / "data" / name, lock, findings, track)
+
+
+def problem_list(source: Path | str, problems: list[str]) -> str:
+    """One sentence, then the problems, a line each; the tail of a long list is counted."""
+    lines = [f"  {problem}" for problem in problems[:_SHOWN]]
+    if len(problems) > _SHOWN:
+        lines.append(f"  ... and {len(problems) - _SHOWN} more")
+    return "\n".join([f"{source} cannot be used, {len(problems)} problems:", *lines])
+
+
+@contextmanager
+def _opened(source: Path, kind: str, beside: Path, prefix: str, progress: Progress) -> Iterator[tuple[Path, bool]]:
+    """Yield the layout's root inside `source`, and whether its files may be moved away (they are a temporary copy)."""
+    if not source.exists():
+        raise UserError(f"{source} does not exist: give a folder, an archive ({', '.join(ENDINGS)}) or a .mat file")
+    if source.is_dir():
+        yield _root(source, kind), False
+        return
+    import tempfile
+
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=beside))
+    try:
+        if source.suffix == ".mat" and kind == "nyud":
+            unpack_nyu(source, folder, progress)
+        elif is_archive(source):
+            unpack(source, folder)
+        else:
+            raise UserError(f"{source} is neither a folder nor an archive ({', '.join(ENDINGS)}) nor NYU's .mat file")
+        yield _root(folder, kind), True
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _root(folder: Path, kind: str) -> Path:
+    """Find the folder of the layout at most three levels down."""
+    lists = LAYOUTS[kind].lists
+    for pattern in ("", "*/", "*/*/", "*/*/*/"):
+        for found in sorted(folder.glob(f"{pattern}{lists}")) if pattern else [folder / lists]:
+            if found.is_dir():
+                return found.parents[len(Path(lists).parts) - 1]
+    raise UserError(
+        f"{folder} is no {kind} data set: {lists}/train.txt and {lists}/val.txt, which list the images, are not in it"
+    )
+
+
+def _place(layout: Layout, folder: Path, put: Callable[[Path, Path], Any], progress: Progress) -> None:
+    """Bring the split lists and every listed image's files to `folder`; absent files are the check's business."""
+    lists = {split: layout.ids(split) for split in ("train", "val")}
+    for split in lists:
+        target = folder / layout.lists / f"{split}.txt"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        put(layout.folder / layout.lists / f"{split}.txt", target)
+    ids = sorted({image_id for names in lists.values() for image_id in names})
+    for done, image_id in enumerate(ids, start=1):
+        try:
+            found = [layout.image_path(image_id)]
+        except UserError:
+            found = []
+        found += [path for task in layout.places if (path := layout.find(task, image_id))]
+        for path in found:
+            target = folder / path.relative_to(layout.folder)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            put(path, target)
+        progress(done, len(ids))
+
+
+def _derive(layout: Layout, progress: Progress) -> dict[str, str]:
+    """Derive targets that no image has; returns {task: from what}."""
+    ids = sorted({*layout.ids("train"), *layout.ids("val")})
+    have = tasks_of(layout, ids)
+    plan = {}
+    if layout.kind == "nyud" and "depth" in have and "normals" not in have:
+        plan["normals"] = "depth, local plane fits"
+    if "semseg" in have and "edge" not in have:
+        plan["edge"] = "semseg, label boundaries"
+    if plan:
+        for task in plan:
+            (layout.folder / layout.places[task][-1][0]).mkdir(exist_ok=True)
+        for done, _ in enumerate(each(_Derive(layout, tuple(plan)), ids), start=1):
+            progress(done, len(ids))
+    return plan
+
+
+@dataclass(frozen=True)
+class _Derive:
+    layout: Layout
+    tasks: tuple[str, ...]
+
+    def __call__(self, image_id: str) -> None:
+        try:
+            if "normals" in self.tasks:
+                depth = self.layout.target("depth", image_id)
+                normals = normals_from_depth(depth, nyu_camera(*depth.shape))
+                normals[normals[..., 0] == VOID] = 0
+                picture = np.rint((normals + 1) * 127.5).astype(np.uint8)
+                Image.fromarray(picture).save(self.layout.folder / f"normals/{image_id}.png")
+            if "edge" in self.tasks:
+                edges = edges_from_labels(self.layout.target("semseg", image_id))
+                place = self.layout.places["edge"][-1][0]
+                np.save(self.layout.folder / f"{place}/{image_id}.npy", edges, allow_pickle=False)
+        except UserError:
+            return  # the check that follows names the image and what is wrong with it
+
+
+def _packaging(layout: Layout, findings: Findings, derived: dict[str, str]) -> dict[str, Any]:
+    """Name the packaging found and record the conventions detected."""
+    sizes = list(findings.sizes)
+    size = list(sizes[0]) if len(sizes) == 1 else None
+    words = f"{sizes[0][0]}x{sizes[0][1]}" if size else f"{len(sizes)} sizes"
+    classes = int(np.nonzero(findings.sums["semseg"][:VOID])[0].max(initial=0)) + 1 if "semseg" in findings.sums else 0
+    if layout.kind == "nyud" and size == [425, 560]:
+        words += " crop (the field runs it at 448x576)"
+    if layout.kind == "nyud" and classes == 41:
+        words += ", 41-way labels (the field's usual ones have 40)"
+    record: dict[str, Any] = {"layout": layout.kind, "packaging": f"{layout.kind.upper()}_MT {words}", "size": size}
+    if "normals_z" in findings.sums:
+        towards = findings.sums["normals_z"][0] > 0
+        record["normals"] = {"source": derived.get("normals", "given"), "z": "viewer" if towards else "away"}
+    if "edge" in findings.sums:
+        record["edge"] = {"source": derived.get("edge", "given")}
+    return record
+
+
+def _origin(source: Path) -> dict[str, Any]:
+    if source.is_dir():
+        return {"name": source.resolve().name}
+    return {"name": source.name, "sha256": file_digest(source)}
+
+
+def warn(findings: Findings) -> None:
+    """Print warnings to standard error, the tail of a long list counted."""
+    for warning in findings.warnings[:_SHOWN]:
+        print(f"mtcp: warning: {warning}", file=sys.stderr)
+    if len(findings.warnings) > _SHOWN:
+        print(f"mtcp: warning: ... and {len(findings.warnings) - _SHOWN} more", file=sys.stderr)
