@@ -135,11 +135,10 @@ class Pairs:
 
 def paired(table: pd.DataFrame, method: str, reference: str, measure: Measure) -> Pairs:
     """Pair `method` with `reference` on the seeds both finished; positive means that `method` is better."""
-    both = (
-        by_seed(table, method, measure)
-        .join(by_seed(table, reference, measure), how="inner", lsuffix="_own", rsuffix="_reference")
-        .sort_index()
+    both = by_seed(table, method, measure).merge(
+        by_seed(table, reference, measure), left_index=True, right_index=True, suffixes=("_own", "_reference")
     )
+    both = both.sort_index()
     difference = (both.value_own - both.value_reference).to_numpy(float)
     if measure.relative:
         difference = 100 * difference / both.value_reference.to_numpy(float)

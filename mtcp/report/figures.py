@@ -15,7 +15,8 @@ from mtcp.tasks import Task
 _ACCENT, _SECOND, _QUIET, _INK = "var(--accent)", "var(--second)", "var(--quiet)", "var(--ink)"
 _TASK_COLOURS: Final = tuple(f"var(--task-{number})" for number in range(1, 7))
 _ROW: Final = 24
-_FONT: Final = "inherit"
+#: By name, as the page has it: labels are measured before they are drawn.
+_FONT: Final = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', sans-serif"
 
 
 def delta_m_chart(
@@ -159,7 +160,7 @@ def _finish(chart: Any, height: int, choice: bool = True) -> dict[str, Any]:
         view=alt.ViewConfig(stroke=None),
         axis=alt.AxisConfig(
             labelColor="var(--muted)", titleColor="var(--muted)", gridColor="var(--line)", domainColor="var(--line)",
-            tickColor="var(--line)", labelFontSize=12, titleFontSize=12, titleFontWeight="normal", labelLimit=170,
+            tickColor="var(--line)", labelFontSize=12, titleFontSize=12, titleFontWeight="normal", labelLimit=150,
             labelOverlap=True, labelSeparation=8, tickCount=6,
         ),
     )  # fmt: skip

@@ -53,10 +53,10 @@ _DISPLAYS: Final = {
     ("multi_task", "delta_m_per_metric"): Display("Δm per metric, then task", digits=2, unit="%"),
     ("multi_task", "delta_m_pooled"): Display("Δm over all metrics", digits=2, unit="%"),
     ("cost", "parameters"): Display("parameters", 1e-6, 3, "M"),
-    ("cost", "seconds_per_step"): Display("training step", 1e3, 0, "ms"),
-    ("cost", "seconds_per_image"): Display("per image", 1e3, 1, "ms"),
-    ("cost", "peak_memory_mb"): Display("peak memory", 1.0, 0, "MB"),
-    ("cost", "train_seconds"): Display("training", 1.0, 0, "s"),
+    ("cost", "seconds_per_step"): Display("training", 1e3, 0, "ms/step"),
+    ("cost", "seconds_per_image"): Display("inference", 1e3, 1, "ms/image"),
+    ("cost", "peak_memory_mb"): Display("memory", 1.0, 0, "MB"),
+    ("cost", "train_seconds"): Display("whole training", 1.0, 0, "s"),
 }
 #: Differences of costs are relative.
 PER_CENT: Final = Display("", digits=1, unit="%")

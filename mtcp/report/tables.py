@@ -17,6 +17,7 @@ literature.csv        published numbers of the same data set, with their sources
 Numbers have nine significant digits and rows a fixed order, so that equal runs give equal bytes.
 """
 
+import csv
 from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
@@ -103,7 +104,7 @@ def build_tables(plan: Plan, benchmark: str, partial: bool = False) -> dict[str,
     known = measures(config)
     change = delta_m_rows(tidy, config)
     with_change = pd.concat([tidy, change], ignore_index=True)
-    history = pd.concat([_history(run) for run in runs], ignore_index=True)
+    history = pd.DataFrame([row for run in runs for row in _history(run)], columns=HISTORY_COLUMNS)
     published = _read_published(plan.root)
     tables = {
         "runs": tidy,
@@ -188,19 +189,23 @@ def _number(value: float | None) -> float:
     return float("nan") if value is None else float(value)
 
 
-def _history(run: Run) -> pd.DataFrame:
-    """Return the run's history.csv in long form; empty where the run has none."""
+def _history(run: Run) -> list[tuple[str, str, int, int, str, float]]:
+    """Return the rows of the run's history.csv in long form, empty cells left out; none where the run is not trained."""
     path = run.directory / "history.csv"
     if not (run.run_path.exists() and path.exists()):
-        return pd.DataFrame(columns=HISTORY_COLUMNS)
+        return []
     try:
-        wide = pd.read_csv(path)
-        long = wide.melt(id_vars="epoch", var_name="column")
-    except (ValueError, KeyError) as error:
+        with path.open(newline="", encoding="utf-8") as stream:
+            columns, *rows = csv.reader(stream)
+        epoch = columns.index("epoch")
+        return [
+            (run.benchmark, run.method, run.seed, int(row[epoch]), column, float(text))
+            for row in rows
+            for column, text in zip(columns, row, strict=True)
+            if column != "epoch" and text
+        ]
+    except ValueError as error:
         raise UserError(f"{path} is damaged ({error}): remove {run.directory} and run the pipeline again") from error
-    order = {name: place for place, name in enumerate(wide.columns)}
-    long = long.sort_values(["epoch", "column"], key=lambda part: part.map(order) if part.name == "column" else part)
-    return long.assign(benchmark=run.benchmark, method=run.method, seed=run.seed)[HISTORY_COLUMNS].dropna()
 
 
 def _provenance(run: Run) -> dict[str, Any]:

@@ -146,11 +146,10 @@ def _notes(tables: dict[str, pd.DataFrame], labels: dict[str, str]) -> Iterator[
         yield f"Partial: {int(methods.open.sum())} of {int(methods.seeds.sum())} runs are not done; their rows say so."
     for row in methods[methods.diverged > 0].itertuples():
         yield f"{row.label} diverged on {row.diverged} of {row.seeds} seeds ({row.reasons}); these enter no mean."
-    short = comparisons[comparisons.n < comparisons.least_n] if len(comparisons) else comparisons
-    if len(short):
+    if len(comparisons) and comparisons.n.max() < comparisons.least_n.min():
         yield (
-            f"{int(methods.seeds.max())} seeds conclude nothing here: with {int(short.family_size.max())} comparisons "
-            f"in a family, {int(short.least_n.max())} paired seeds are the least that could. "
+            f"{int(comparisons.n.max())} paired seeds conclude nothing here: with {int(comparisons.family_size.max())} "
+            f"comparisons in a family, {int(comparisons.least_n.max())} are the least that could. "
             f"Read the numbers as a sketch."
         )
     if len(comparisons) and (comparisons.environments == "mixed").any():
@@ -184,7 +183,7 @@ def _comparison(
     shown = pd.concat([methods[~floors & (methods.family != "ablation")], methods[floors]])
     columns = [*_task_columns(tasks), (MULTI_TASK, "delta_m"), *((COST, metric) for metric in _COSTS)]
     head = [_column(task, metric, tasks) for task, metric in columns]
-    head.append({"title": "Configurations", "detail": "tried", "first": "ascending"})
+    head.append({"title": "Tuning", "detail": "configs", "first": "ascending"})
     cells = _cells(tables["summary"], "rank")
     rows = []
     for row in shown.itertuples():

@@ -65,22 +65,29 @@ class Store:
                     ]
                 )
         record = {
-            "schema": 1, "benchmark": run.benchmark, "method": run.method, "seed": run.seed, "train_key": run.train_key,
-            "key_parts": {}, "config": run.config.model_dump(mode="json"), "status": status,
-            "reason": "loss_depth is not finite at step 12" if status == "diverged" else "", "flags": list(flags),
-            "epochs": 6, "parameters": 4_000_000 if run.method == "single_task" else 1_500_000 + 10 * METHODS.index(run.method),
-            "seconds": 21.5 + run.seed, "cpu_seconds": 20.0, "seconds_per_step": 0.06 + 0.001 * run.seed, "images_per_second": 130.0,
+            "schema": 1, "benchmark": run.benchmark, "method": run.method, "seed": run.seed,
+            "train_key": run.train_key, "key_parts": {}, "config": run.config.model_dump(mode="json"),
+            "status": status, "reason": "loss_depth is not finite at step 12" if status == "diverged" else "",
+            "flags": list(flags), "epochs": 6, "parameters": parameters(run.method), "seconds": 21.5 + run.seed,
+            "cpu_seconds": 20.0, "seconds_per_step": 0.06 + 0.001 * run.seed, "images_per_second": 130.0,
             "peak_memory_mb": 700.0, "device": "cpu",
-            "environment": {"class": "cpu-torch2.15-torchjd0.18", "python": "3.11.9", "packages": {"torch": "2.15.0"}, "cpu": "A CPU", "gpu": None},
-            "data": {"digest": "d" * 64, "note": "rendered"}, "git": {"commit": "c" * 40, "dirty": False, "diff_sha256": None},
+            "environment": {
+                "class": "cpu-torch2.15-torchjd0.18", "python": "3.11.9", "packages": {"torch": "2.15.0"},
+                "cpu": "A CPU", "gpu": None,
+            },
+            "data": {"digest": "d" * 64, "note": "rendered"},
+            "git": {"commit": "c" * 40, "dirty": False, "diff_sha256": None},
             "started": "2026-01-01T10:00:00+00:00", "finished": "2026-01-01T10:00:22+00:00",
         }  # fmt: skip
         write_record(run.run_path, record | changes)
         if status == "finished":
             evaluation = {
-                "schema": 1, "benchmark": run.benchmark, "method": run.method, "seed": run.seed, "train_key": run.train_key,
-                "eval_key": run.eval_key, "images": 96, "seconds_per_image": 0.004, "non_finite": dict.fromkeys(PRIMARY, 0),
-                "metrics": {"last": {"final": final, "aux1": {"semseg": {"miou": 0.3}}}, "held_out": {"final": final}},
+                "schema": 1, "benchmark": run.benchmark, "method": run.method, "seed": run.seed,
+                "train_key": run.train_key, "eval_key": run.eval_key, "images": 96, "seconds_per_image": 0.004,
+                "non_finite": dict.fromkeys(PRIMARY, 0),
+                "metrics": {
+                    "last": {"final": final, "aux1": {"semseg": {"miou": 0.3}}}, "held_out": {"final": final},
+                },
             }  # fmt: skip
             write_record(run.metrics_path, evaluation)
 
@@ -89,28 +96,44 @@ class Store:
             self.write(run)
 
 
+def parameters(method: str) -> int:
+    """Made-up sizes: four networks against one."""
+    return 4_000_000 if method == "single_task" else 1_500_000 + 10 * METHODS.index(method)
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     """An empty store with a grid of seven methods and nine seeds on `rooms`."""
     return make_store(tmp_path, range(9))
 
 
+@pytest.fixture(scope="session")
+def _finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("finished")
+    make_store(folder, range(9)).write_all()
+    return folder
+
+
+@pytest.fixture
+def done(tmp_path: Path, _finished: Path) -> Store:
+    """The same store with all runs finished; a copy of its own for every test."""
+    shutil.copytree(_finished, tmp_path, dirs_exist_ok=True)
+    return make_store(tmp_path, range(9))
+
+
 def make_store(folder: Path, seeds: range) -> Store:
-    for part in (
-        "config/claims.yaml",
-        "config/ledger.yaml",
-        "config/methods.yaml",
-        "config/benchmarks/rooms.yaml",
-        "results/published.csv",
-    ):
+    """Write a project's configuration to `folder` and plan its grid, with made-up keys."""
+    kept = ("claims.yaml", "ledger.yaml", "methods.yaml", "benchmarks/rooms.yaml")
+    for part in (*(f"config/{name}" for name in kept), "results/published.csv"):
         (folder / part).parent.mkdir(parents=True, exist_ok=True)
-        if (ROOT / part).exists():
-            shutil.copy(ROOT / part, folder / part)
-    (folder / "params.yaml").write_text(f"benchmarks: [rooms]\nmethods: [{', '.join(METHODS)}]\nseeds: {list(seeds)}\n")
+        shutil.copy(ROOT / part, folder / part)
+    methods = ", ".join(METHODS)
+    (folder / "params.yaml").write_text(f"benchmarks: [rooms]\nmethods: [{methods}]\nseeds: {list(seeds)}\n")
     project = Project(folder)
+    configs = {method: project.resolve("rooms", method, 0) for method in METHODS}
     runs = tuple(
-        Run(project.resolve("rooms", method, seed), {}, f"{seed:04d}{METHODS.index(method):012d}", "e" * 16, folder)
-        for method in METHODS
+        Run(configs[method].model_copy(update={"seed": seed}), {}, f"{seed:04d}{place:012d}", "e" * 16, folder)
+        for place, method in enumerate(METHODS)
         for seed in seeds
     )
     return Store(folder, Plan(project, runs))
