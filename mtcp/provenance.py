@@ -181,7 +181,8 @@ def data_digest(project: Project, name: str) -> str:
         except (yaml.YAMLError, KeyError, IndexError, TypeError) as error:
             raise UserError(f"{tracked} names no `outs: - md5:`; track data/{data} with `dvc add` again") from error
     if benchmark.rendered is not None:
-        code = code_digest([PACKAGE_ROOT / "mtcp/data/render.py"])
+        scenes = PACKAGE_ROOT / f"mtcp/data/scenes/{benchmark.rendered.get('preset')}.py"
+        code = code_digest([PACKAGE_ROOT / "mtcp/data/render.py", *([scenes] if scenes.exists() else [])])
         return digest(
             ["rendered", code, benchmark.rendered, benchmark.height, benchmark.width, sorted(benchmark.tasks)]
         )
@@ -254,7 +255,7 @@ def environment(device: str, root: Path) -> dict[str, Any]:
     lock = root / "requirements.lock"
     return {
         "class": environment_class(device),
-        "python": platform.pythoninstalled_version(),
+        "python": platform.python_version(),
         "platform": platform.platform(),
         "cpu": _cpu_name(),
         "cores": os.cpu_count(),

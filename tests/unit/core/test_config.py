@@ -1,0 +1,115 @@
+"""Configuration: what is accepted, what is refused, and how a mistake is said."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mtcp.config import Project
+from mtcp.errors import UserError
+
+
+@pytest.fixture
+def project(tmp_path: Path, root: Path) -> Path:
+    shutil.copytree(root / "config", tmp_path / "config")
+    shutil.copy(root / "params.yaml", tmp_path)
+    return tmp_path
+
+
+def edit(path: Path, change) -> None:
+    content = yaml.safe_load(path.read_text())
+    change(content)
+    path.write_text(yaml.safe_dump(content))
+
+
+def refusal(project: Path, call) -> str:
+    with pytest.raises(UserError) as caught:
+        call(Project(project))
+    return str(caught.value)
+
+
+def test_the_shipped_configuration_resolves_for_every_benchmark_and_method(root: Path) -> None:
+    project = Project(root)
+    for benchmark in project.benchmark_names():
+        for method in project.methods:
+            config = project.resolve(benchmark, method, 0)
+            assert [task.name for task in config.task_list] == [name for name in config.tasks], "in the field's order"
+
+
+def test_a_method_has_the_last_word_over_its_benchmark(root: Path) -> None:
+    project = Project(root)
+    assert project.resolve("rooms", "mtcp", 0).scheme.given["kappa"] == 1.6
+    assert project.resolve("rooms", "mtcp_kappa_7_5", 0).scheme.given["kappa"] == 7.5
+
+
+def test_an_unknown_benchmark_names_the_known_ones(project: Path) -> None:
+    said = refusal(project, lambda p: p.benchmark("roms"))
+    assert "'roms'" in said
+    assert "rooms" in said
+
+
+def test_an_unknown_method_names_file_and_known_ones(project: Path) -> None:
+    said = refusal(project, lambda p: p.method("mtcq"))
+    assert "'mtcq'" in said
+    assert "config/methods.yaml" in said
+
+
+@pytest.mark.parametrize("seed", ["one", 1.5, -1, True])
+def test_a_seed_that_is_no_natural_number_is_refused(project: Path, seed) -> None:
+    edit(project / "params.yaml", lambda content: content.update(seeds=[0, seed]))
+    said = refusal(project, lambda p: p.params)
+    assert "params.yaml, key 'seeds.1'" in said
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "key"),
+    [
+        ("params.yaml", lambda c: c.update(seed=[0]), "seed"),
+        ("config/methods.yaml", lambda c: c["mtcp"].update(achitecture={}), "mtcp.achitecture"),
+        ("config/methods.yaml", lambda c: c["mtcp"].update(losses={"depth": 1}), "mtcp.losses.depth"),
+        ("config/benchmarks/rooms.yaml", lambda c: c["training"].update(epoch=3), "training.epoch"),
+        ("config/benchmarks/rooms.yaml", lambda c: c.update(colour="red"), "colour"),
+    ],
+)
+def test_an_unknown_key_is_named_with_its_file_and_its_neighbours(project: Path, file, change, key) -> None:
+    edit(project / file, change)
+    said = refusal(project, lambda p: (p.params, p.methods, p.resolve("rooms", "mtcp", 0)))
+    assert str(project / file) in said
+    assert f"'{key}'" in said
+    assert "known here:" in said
+
+
+def test_an_unknown_task_names_the_tasks(project: Path) -> None:
+    edit(project / "config/benchmarks/rooms.yaml", lambda c: c["tasks"].update(flow={}))
+    said = refusal(project, lambda p: p.benchmark("rooms"))
+    assert "unknown task 'flow'" in said
+    assert "semseg" in said
+
+
+def test_a_method_override_of_training_is_validated(project: Path) -> None:
+    edit(project / "config/methods.yaml", lambda c: c["mtcp"].update(training={"epochs": 0}))
+    assert "'mtcp.training.epochs'" in refusal(project, lambda p: p.resolve("rooms", "mtcp", 0))
+
+
+def test_broken_yaml_and_a_missing_file_are_one_sentence(project: Path) -> None:
+    (project / "params.yaml").write_text("seeds: [0, 1")
+    assert "no valid YAML" in refusal(project, lambda p: p.params)
+    (project / "params.yaml").unlink()
+    assert "is missing" in refusal(project, lambda p: p.params)
+
+
+def test_labels_and_resources_are_in_no_key(root: Path) -> None:
+    config = Project(root).resolve("rooms", "mtcp", 0)
+    text = repr(config.training_part()) + repr(config.evaluation_part())
+    assert "label" not in text
+    assert "mem_mb" not in text
+    assert "rope" not in text
+    assert "'method'" not in text, "two names of one configuration share a trained network"
+
+
+def test_a_field_at_its_default_is_not_hashed(root: Path) -> None:
+    config = Project(root).resolve("rooms", "mtcp", 0)
+    assert "decay_power" not in config.training_part()["training"]
+    other = config.model_copy(update={"training": config.training.model_copy(update={"decay_power": 1.0})})
+    assert other.training_part()["training"]["decay_power"] == 1.0
