@@ -162,7 +162,7 @@ def evaluate_run(
         if snapshots:
             metrics["best_on_test"] = best_on_test(config, metrics["last"], [final_only(path) for path in snapshots])
     write_statistics(directory / f"images-{eval_key}.npz", last)
-    write_sheets(directory / "samples", last.samples, config.task_list)
+    write_sheets(directory / "samples", last.samples, config.task_list, split.layout.packaging.get("classes", ()))
     content = {
         **head,
         "images": len(last.ids),

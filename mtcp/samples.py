@@ -5,7 +5,7 @@ not rendered stay in the run's own folder; what is published is the report's dec
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -29,7 +29,9 @@ _SCALE: Final = np.array(
 _WIDTH: Final = 220
 _GAP: Final = 8
 _LINE: Final = 18
+_CHIP: Final = 94
 _NORMALS_ERROR: Final = 60.0
+_PARTS: Final = ("background", "head", "torso", "upper arm", "lower arm", "upper leg", "lower leg")
 
 
 @dataclass(frozen=True)
@@ -52,18 +54,27 @@ class _Row:
     bar: tuple[str, str] | None = None
 
 
-def write_sheets(folder: Path, samples: Sequence[Sample], tasks: Sequence[Task]) -> None:
-    """Write `<position>-<id>.png` for every sample into `folder`, and remove what lay there before."""
+def write_sheets(
+    folder: Path, samples: Sequence[Sample], tasks: Sequence[Task], class_names: Sequence[str] = ()
+) -> None:
+    """Write `<position>-<id>.png` for every sample into `folder`, and remove what lay there before.
+
+    `class_names` are those of semantic segmentation; classes without a name are shown by number.
+    """
+    names = {"semseg": class_names, "human_parts": _PARTS}
     shutil.rmtree(folder, ignore_errors=True)
     for position, sample in enumerate(samples):
         with replacing(folder / f"{position:02d}-{sample.image_id.replace('/', '_')}.png") as temporary:
-            sheet(sample, tasks).save(temporary, format="PNG")
+            sheet(sample, tasks, names).save(temporary, format="PNG")
 
 
-def sheet(sample: Sample, tasks: Sequence[Task]) -> Image.Image:
+def sheet(sample: Sample, tasks: Sequence[Task], class_names: Mapping[str, Sequence[str]]) -> Image.Image:
     """Return the picture of one sample: the image, then per task truth, prediction and error."""
     photograph = ((sample.image.transpose(1, 2, 0) * _STD + _MEAN) * 255).round().clip(0, 255).astype(np.uint8)
-    rows = [_row(task, sample.truths[task.name], sample.predictions[task.name]) for task in tasks]
+    rows = [
+        _row(task, sample.truths[task.name], sample.predictions[task.name], class_names.get(task.name, ()))
+        for task in tasks
+    ]
     height = round(_WIDTH * photograph.shape[0] / photograph.shape[1])
     width = 3 * _WIDTH + 4 * _GAP
     legends = [_legend_lines(row, width) for row in rows]
@@ -95,10 +106,10 @@ def class_colours(classes: int) -> RGB:
     return (255 * value[:, None] * (1 - saturation[:, None] * shade)).round().astype(np.uint8)
 
 
-def _row(task: Task, truth: np.ndarray, prediction: np.ndarray) -> _Row:
+def _row(task: Task, truth: np.ndarray, prediction: np.ndarray, names: Sequence[str]) -> _Row:
     match task.name:
         case "semseg" | "human_parts":
-            return _class_row(task, truth, prediction.argmax(axis=0))
+            return _class_row(task, truth, prediction.argmax(axis=0), names)
         case "depth":
             return _depth_row(task, truth[0], prediction[0])
         case "normals":
@@ -106,7 +117,7 @@ def _row(task: Task, truth: np.ndarray, prediction: np.ndarray) -> _Row:
     return _binary_row(task, truth[0], 1 / (1 + np.exp(-prediction[0].astype(float))))
 
 
-def _class_row(task: Task, truth: np.ndarray, found: np.ndarray) -> _Row:
+def _class_row(task: Task, truth: np.ndarray, found: np.ndarray, names: Sequence[str]) -> _Row:
     colours, valid = class_colours(task.channels), truth != VOID
     wrong = np.where((found != truth)[..., None], np.array([200, 40, 40]), np.array([235, 235, 235]))
     shown = np.union1d(truth[valid], found)
@@ -117,7 +128,7 @@ def _class_row(task: Task, truth: np.ndarray, found: np.ndarray) -> _Row:
             colours[found],
             _with_void(wrong.astype(np.uint8), valid),
         ),
-        legend=tuple((colours[index], f"class {index}") for index in shown),
+        legend=tuple((colours[index], names[index] if index < len(names) else f"class {index}") for index in shown),
     )
 
 
@@ -165,8 +176,9 @@ def _binary_row(task: Task, truth: np.ndarray, probability: np.ndarray) -> _Row:
 
 
 def _direction(normals: np.ndarray) -> RGB:
-    """The usual colours of normals: red for x, green for y, blue for z, each from -1 to 1."""
-    return ((np.nan_to_num(normals).transpose(1, 2, 0) + 1) * 127.5).clip(0, 255).astype(np.uint8)
+    """The usual colours of normals: red to the right, green upwards, blue to the viewer, each from -1 to 1."""
+    to_viewer = normals * np.array([1, -1, -1])[:, None, None]
+    return ((np.nan_to_num(to_viewer).transpose(1, 2, 0) + 1) * 127.5).clip(0, 255).astype(np.uint8)
 
 
 def _grey(values: np.ndarray) -> RGB:
@@ -201,7 +213,7 @@ def _legend_lines(row: _Row, width: int) -> int:
 
 
 def _legend_columns(width: int) -> int:
-    return (width - 2 * _GAP) // 80
+    return (width - 2 * _GAP) // _CHIP
 
 
 def _draw_legend(
@@ -209,7 +221,7 @@ def _draw_legend(
 ) -> None:
     columns = _legend_columns(canvas.width)
     for position, (colour, text) in enumerate(row.legend):
-        left, line = _GAP + position % columns * 80, top + position // columns * _LINE
+        left, line = _GAP + position % columns * _CHIP, top + position // columns * _LINE
         draw.rectangle((left, line + 2, left + 11, line + 13), fill=tuple(map(int, colour)))
         draw.text((left + 16, line), text, fill="black", font=font)
     if row.bar:

@@ -73,23 +73,25 @@ def select(statistics: Statistics, images: np.ndarray) -> Statistics:
 
 
 def non_finite(prediction: "Tensor") -> "Tensor":
-    """Return (B, H, W): True where any channel is NaN or infinite."""
+    """Return (B, H, W): True where any channel is NaN or infinite; (B, 1, 1) of False where none is."""
     import torch
 
     # A sum is finite only if all its terms are, and takes a hundredth of the time of looking at each.
     if torch.isfinite(prediction.sum()):
-        return torch.zeros((), dtype=torch.bool, device=prediction.device).expand(
-            prediction.shape[0], *prediction.shape[2:]
-        )
+        return torch.zeros(len(prediction), 1, 1, dtype=torch.bool, device=prediction.device)
     return ~torch.isfinite(prediction).all(dim=1)
 
 
-def per_image(values: "Tensor", dtype: type = np.int64) -> np.ndarray:
-    """Sum (B, ...) over everything but the first axis, into float64 or integers, as NumPy."""
+def per_image(values: "Tensor") -> np.ndarray:
+    """Sum (B, ..., W) over everything but the first axis, as NumPy: booleans are counted, others become float64.
+
+    Rows are summed in float32 and rows' sums in float64: as exact as wanted (1e-6), without a copy in float64.
+    """
     import torch
 
-    total = torch.float64 if np.issubdtype(dtype, np.floating) else torch.int64
-    return values.flatten(1).sum(1, dtype=total).cpu().numpy().astype(dtype)
+    if values.dtype == torch.bool:
+        return torch.count_nonzero(values.flatten(1), dim=1).cpu().numpy()
+    return values.sum(-1).double().flatten(1).sum(1).cpu().numpy()
 
 
 def _concatenate(arrays: list[np.ndarray]) -> np.ndarray:

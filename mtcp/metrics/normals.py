@@ -21,10 +21,11 @@ BIN: Final = 0.01
 BINS: Final = 18_000
 WITHIN: Final = {"within_11_25": 11.25, "within_22_5": 22.5, "within_30": 30.0}
 _DIGIT: Final = 256
+_TINY: Final = 1e-30
 
 
 class NormalsMeter(Meter):
-    """Sums `angle`, `angle_squared` (float64), `pixels` and one count per threshold, each (images,); a histogram.
+    """Sums `angle`, `angle_squared` (float64) and `pixels`, each (images,), and a histogram.
 
     The histogram of angles in bins of 0.01 degrees is written in base 256: `bins_1` (images, 18000), uint8, is
     the lower digit; each entry of `bins_256` (images, any), uint16, names a bin that holds 256 pixels more (65535:
@@ -35,22 +36,21 @@ class NormalsMeter(Meter):
         import torch
 
         self.check(prediction, target)
-        valid = (target != VOID).all(dim=1)
+        valid = target[:, 0] != VOID
         broken = non_finite(prediction)
-        p, t = prediction.float(), target.float()
-        (p0, p1, p2), (t0, t1, t2) = p.unbind(1), t.unbind(1)
+        (p0, p1, p2), (t0, t1, t2) = prediction.float().unbind(1), target.float().unbind(1)
         x, y, z = p1 * t2 - p2 * t1, p2 * t0 - p0 * t2, p0 * t1 - p1 * t0
         dot = p0 * t0 + p1 * t1 + p2 * t2
         across = x.square_().add_(y.square_()).add_(z.square_()).sqrt_()
-        # atan2(0, 0) is 0, but a vector without a direction is as far from the truth as from its opposite.
-        across.masked_fill_((across == 0) & (dot == 0), 1)
-        angle = torch.atan2(across, dot).mul_(180 / torch.pi).masked_fill_(broken, 180)
-        counted = angle.masked_fill(~valid, 0)
+        # atan2(0, 0) is 0, but a vector without a direction is as far from the truth as from its opposite: 90 degrees.
+        angle = torch.atan2(across.add_(_TINY), dot).mul_(180 / torch.pi)
+        if broken.any():
+            angle = angle.masked_fill(broken, 180)
+        angle *= valid
         return {
-            "angle": per_image(counted, np.float64),
-            "angle_squared": per_image(counted.square(), np.float64),
+            "angle": per_image(angle),
+            "angle_squared": per_image(angle.square()),
             "pixels": per_image(valid),
-            **{name: per_image(valid & (angle < limit)) for name, limit in WITHIN.items()},
             **_histogram(angle, valid),
             "non_finite": per_image(broken),
         }
@@ -59,11 +59,13 @@ class NormalsMeter(Meter):
         pixels = statistics["pixels"].sum()
         if not pixels:
             return dict.fromkeys(("mean", "median", "rmse", *WITHIN), float("nan"))
+        upto = _counts(statistics).cumsum()
+        central = np.searchsorted(upto, [(pixels - 1) // 2, pixels // 2], side="right")
         return {
             "mean": float(statistics["angle"].sum() / pixels),
-            "median": _median(statistics),
+            "median": float(BIN * (central.mean() + 0.5)),
             "rmse": float(np.sqrt(statistics["angle_squared"].sum() / pixels)),
-            **{name: float(100 * statistics[name].sum() / pixels) for name in WITHIN},
+            **{name: float(100 * upto[round(limit / BIN) - 1] / pixels) for name, limit in WITHIN.items()},
         }
 
 
@@ -71,11 +73,11 @@ def _histogram(angle: "Tensor", valid: "Tensor") -> Statistics:
     import torch
 
     batch = len(angle)
-    # Void pixels fall into a further bin, which is cut off.
-    bins = (angle * (1 / BIN)).long().clamp_(0, BINS - 1).masked_fill_(~valid, BINS)
-    bins += torch.arange(batch, device=bins.device)[:, None, None] * (BINS + 1)
-    counts = torch.bincount(bins.flatten(), minlength=batch * (BINS + 1)).reshape(batch, BINS + 1)[:, :BINS]
-    counts = counts.cpu().numpy()
+    # Angle 0 where void: taken out of the first bin again. Exactly 180 degrees belongs to the last one.
+    bins = (angle * (1 / BIN)).long().clamp_(max=BINS - 1)
+    bins += torch.arange(batch, device=bins.device)[:, None, None] * BINS
+    counts = torch.bincount(bins.flatten(), minlength=batch * BINS).reshape(batch, BINS).cpu().numpy()
+    counts[:, 0] -= per_image(~valid)
     repeats = [np.repeat(np.arange(BINS, dtype=np.uint16), row // _DIGIT) for row in counts]
     further = np.full((batch, max(map(len, repeats))), np.iinfo(np.uint16).max, dtype=np.uint16)
     for row, entries in zip(further, repeats, strict=True):
@@ -83,11 +85,7 @@ def _histogram(angle: "Tensor", valid: "Tensor") -> Statistics:
     return {"bins_1": (counts % _DIGIT).astype(np.uint8), "bins_256": further}
 
 
-def _median(statistics: Statistics) -> float:
+def _counts(statistics: Statistics) -> np.ndarray:
+    """Return the pooled histogram (18000,)."""
     further = statistics["bins_256"]
-    counts = statistics["bins_1"].sum(0, dtype=np.int64)
-    counts += _DIGIT * np.bincount(further[further < BINS], minlength=BINS)
-    upto = counts.cumsum()
-    total = upto[-1]
-    central = np.searchsorted(upto, [(total - 1) // 2, total // 2], side="right")
-    return float(BIN * (central.mean() + 0.5))
+    return statistics["bins_1"].sum(0, dtype=np.int64) + _DIGIT * np.bincount(further[further < BINS], minlength=BINS)

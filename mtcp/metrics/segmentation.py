@@ -11,7 +11,7 @@ Human parts: the background is a class; images in which no valid pixel is a part
 (Maninis et al., CVPR 2019).
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -21,21 +21,31 @@ from mtcp.tasks import VOID
 if TYPE_CHECKING:
     from torch import Tensor
 
+#: Pixels whose logits are looked at together: 40 classes of float32 take 1.3 MB.
+_BLOCK: Final = 8192
+
 
 def most_likely(logits: "Tensor") -> "Tensor":
-    """Return the class (B, H, W), uint8, of the largest logit, the first of equal ones; K where a logit is NaN.
+    """Return the class (B, H, W) of the largest logit (B, K, H, W), the first of equal ones, as `argmax` does.
 
-    The same as `argmax` otherwise, which on a CPU takes seven times as long over channels that lie apart.
+    On a CPU `argmax` over channels that lie apart takes ten times as long as finding the maximum and then the
+    channel that has it, block by block in the processor's cache.
     """
     import torch
 
-    classes = logits.shape[1]
-    largest = logits.amax(dim=1)
-    code = torch.zeros(largest.shape, dtype=torch.uint8, device=logits.device)
-    for index in range(classes):
-        hit = (logits[:, index] == largest).view(torch.uint8)
-        torch.maximum(code, hit.mul_(classes - index), out=code)
-    return classes - code
+    if logits.device.type != "cpu":
+        return logits.argmax(dim=1)
+    batch, classes, height, width = logits.shape
+    # The first of equal ones has the largest rank; 0 stands for no channel, which only a NaN leaves.
+    rank = np.arange(classes, 0, -1, dtype=np.uint8)[:, None]
+    found = np.empty((batch, height * width), dtype=np.uint8)
+    for image, row in zip(logits.reshape(batch, classes, -1).numpy(), found, strict=True):
+        for start in range(0, height * width, _BLOCK):
+            block = image[:, start : start + _BLOCK]
+            hit = (block == block.max(axis=0)).view(np.uint8)
+            hit *= rank
+            row[start : start + _BLOCK] = classes - hit.max(axis=0)
+    return torch.from_numpy(found).reshape(batch, height, width)
 
 
 class SegmentationMeter(Meter):
@@ -46,19 +56,23 @@ class SegmentationMeter(Meter):
 
         self.check(prediction, target, channels_in_target=False)
         classes, batch = self.task.channels, len(prediction)
-        target = target.long()
-        valid = target != VOID
-        self._check_labels(target, valid)
+        lowest, highest = target.aminmax()
+        if lowest < 0 or highest > VOID:
+            raise self._wrong_label((target < 0) | (target > VOID), target)
         broken = non_finite(prediction)
-        found = most_likely(prediction.float()).long().masked_fill_(broken, classes)
-        if self.task.name == "human_parts":
-            valid = valid & (valid & (target > 0)).flatten(1).any(1)[:, None, None]
-        # One table per image, (truth, prediction); the further row and column hold void and not-a-class.
-        width = classes + 1
-        cell = torch.where(valid, target, classes) * width + found
-        cell += torch.arange(batch, device=cell.device)[:, None, None] * width**2
-        table = torch.bincount(cell.flatten(), minlength=batch * width**2).reshape(batch, width, width)
+        found = most_likely(prediction.float())
+        if broken.any():
+            found = found.masked_fill(broken, classes)
+        # One table per image: any label by any class, the last column being no class.
+        rows, columns = VOID + 1, classes + 1
+        cell = target.long() * columns + found
+        cell += torch.arange(batch, device=cell.device)[:, None, None] * (rows * columns)
+        table = torch.bincount(cell.flatten(), minlength=batch * rows * columns).reshape(batch, rows, columns)
+        if table[:, classes:VOID].any():
+            raise self._wrong_label((target >= classes) & (target != VOID), target)
         table = table[:, :classes].cpu().numpy().astype(np.int32)
+        if self.task.name == "human_parts":
+            table[table[:, 1:].sum(axis=(1, 2)) == 0] = 0
         tp = np.diagonal(table, axis1=1, axis2=2).copy()
         return {
             "tp": tp,
@@ -79,12 +93,9 @@ class SegmentationMeter(Meter):
             "pixel_accuracy": float(tp.sum() / present.sum()),
         }
 
-    def _check_labels(self, target: "Tensor", valid: "Tensor") -> None:
-        wrong = valid & ((target < 0) | (target >= self.task.channels))
-        if wrong.any():
-            index = int(wrong.flatten(1).any(1).int().argmax())
-            raise ImageError(
-                f"task '{self.task.name}': label {int(target[wrong][0])} in the truth, where 0 to "
-                f"{self.task.channels - 1} and {VOID} (void) are expected; mend the label or the task's `classes`",
-                index,
-            )
+    def _wrong_label(self, wrong: "Tensor", target: "Tensor") -> ImageError:
+        return ImageError(
+            f"task '{self.task.name}': label {int(target[wrong][0])} in the truth, where 0 to "
+            f"{self.task.channels - 1} and {VOID} (void) are expected; mend the label or the task's `classes`",
+            int(wrong.flatten(1).any(1).int().argmax()),
+        )
