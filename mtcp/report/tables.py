@@ -49,6 +49,11 @@ RUN_COLUMNS: Final = [
     "task", "metric", "value", "reason",
 ]  # fmt: skip
 HISTORY_COLUMNS: Final = ["benchmark", "method", "seed", "epoch", "column", "value"]
+#: Columns that stay text whatever they hold: a key such as 12345678e0123456 is no number.
+_TEXT: Final = (
+    "benchmark", "method", "reference", "label", "train_key", "eval_key", "commit", "diff_sha256", "data_digest",
+    "status", "reason", "reasons", "flags", "environment", "environments", "torch", "python", "backbone",
+)  # fmt: skip
 #: How data sets are called in results/published.csv.
 _LITERATURE: Final = {"nyud": "NYUD-v2", "pascal": "PASCAL-Context"}
 
@@ -79,7 +84,7 @@ def write_metrics(plan: Plan) -> Path:
 def read_table(path: Path) -> pd.DataFrame:
     """Read one written table; raises `UserError` where it is missing or damaged."""
     try:
-        return pd.read_csv(path)
+        return pd.read_csv(path, dtype=dict.fromkeys(_TEXT, "str"))
     except FileNotFoundError as error:
         raise UserError(f"{path} is missing: make the tables first with `mtcp tables {path.parent.name}`") from error
     except ValueError as error:
@@ -190,7 +195,7 @@ def _number(value: float | None) -> float:
 
 
 def _history(run: Run) -> list[tuple[str, str, int, int, str, float]]:
-    """Return the rows of the run's history.csv in long form, empty cells left out; none where the run is not trained."""
+    """Return the run's history.csv in long form without empty cells; nothing where the run is not trained."""
     path = run.directory / "history.csv"
     if not (run.run_path.exists() and path.exists()):
         return []

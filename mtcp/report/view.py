@@ -2,16 +2,19 @@
 
 import base64
 from collections.abc import Iterator, Sequence
+from io import BytesIO
 from math import isfinite
 from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
 import yaml
+from PIL import Image
 
 from mtcp.comparisons import COST, MULTI_TASK, benchmark_tasks, measures
 from mtcp.config import Benchmark, Project
 from mtcp.errors import UserError
+from mtcp.plan import STORE
 from mtcp.report import figures
 from mtcp.report.formats import difference, display, probability
 from mtcp.report.tables import TABLES, read_table
@@ -71,11 +74,13 @@ def build_view(root: Path, name: str, with_images: bool) -> dict[str, Any]:
         "strips": figures.seed_charts(tables["runs"], methods, tasks),
         "losses": figures.loss_charts(tables["curves"], methods, tasks),
         "weights": figures.weight_charts(tables["curves"], methods, tasks),
-        "samples": _samples(root, tables["provenance"], labels) if benchmark.rendered or with_images else [],
+        "samples": _samples(root, tables["provenance"], labels, benchmark.reference)
+        if benchmark.rendered or with_images
+        else [],
         "samples_note": _samples_note(benchmark, with_images),
         "literature": _literature(read_table(literature)) if literature.exists() else None,
         "ledger": load_ledger(root / "config/ledger.yaml"),
-        "provenance": [_provenance(row, labels) for row in tables["provenance"].fillna("").itertuples()],
+        "provenance": [_provenance(row, labels) for row in tables["provenance"].astype(object).fillna("").itertuples()],
     }
     if len(tables["multi_task"]):
         spec = figures.delta_m_chart(tables["multi_task"], tables["summary"], methods, benchmark.delta_m_rope)
@@ -412,29 +417,41 @@ def _statistics_note(tables: dict[str, pd.DataFrame]) -> str:
 # --- Pictures, literature, provenance ----------------------------------------------------------------------------
 
 
-def _samples(root: Path, provenance: pd.DataFrame, labels: dict[str, str]) -> list[dict[str, Any]]:
-    """Return the pictures of each method's first finished seed, as far as the page's budget goes."""
+def _samples(root: Path, provenance: pd.DataFrame, labels: dict[str, str], first: str) -> list[dict[str, Any]]:
+    """Return the prediction sheets of each method's first finished seed, method `first` before all others.
+
+    They are embedded as WebP, a quarter of the stored PNG's size, as far as the page's budget goes.
+    """
     groups, spent = [], 0
     finished = provenance[provenance.status == "finished"].sort_values("seed", kind="stable")
-    for method in labels:
+    for method in sorted(labels, key=lambda name: name != first):
         own = finished[finished.method == method]
         if own.empty:
             continue
         run = own.iloc[0]
-        folder = root / "results/runs" / run.benchmark / method / f"seed{run.seed}-{run.train_key}" / "samples"
+        folder = root / STORE / run.benchmark / method / f"seed{run.seed}-{run.train_key}" / "samples"
         images = []
         for path in sorted(folder.glob("*.png")):
-            content = path.read_bytes()
-            if spent + len(content) > _SAMPLE_BUDGET:
-                break
+            content = _webp(path)
             spent += len(content)
-            source = "data:image/png;base64," + base64.b64encode(content).decode()
-            images.append(
-                {"source": source, "name": path.stem, "alt": f"{path.stem}: {labels[method]} beside the truth"}
-            )
+            if spent > _SAMPLE_BUDGET:
+                return groups
+            source = "data:image/webp;base64," + base64.b64encode(content).decode()
+            alt = f"Image, truth, prediction and error by task: {labels[method]}, {path.stem}"
+            images.append({"source": source, "name": path.stem, "alt": alt})
         if images:
             groups.append({"title": f"{labels[method]}, seed {run.seed}", "images": images})
     return groups
+
+
+def _webp(path: Path) -> bytes:
+    buffer = BytesIO()
+    try:
+        with Image.open(path) as picture:
+            picture.save(buffer, "webp", quality=82)
+    except OSError as error:
+        raise UserError(f"{path} is damaged ({error}): remove it and evaluate the run again") from error
+    return buffer.getvalue()
 
 
 def _samples_note(benchmark: Benchmark, with_images: bool) -> str:

@@ -221,6 +221,12 @@ def test_missing_table_says_how_to_make_it(tmp_path):
         read_table(tmp_path / "rooms/summary.csv")
 
 
+def test_keys_stay_text(tmp_path):
+    keys = ["0000000000000003", "12345678e0123456"]
+    (tmp_path / "a.csv").write_text(to_csv(pd.DataFrame({"train_key": keys, "value": [1.5, 2.0]})))
+    assert read_table(tmp_path / "a.csv").train_key.tolist() == keys
+
+
 def test_csv_keeps_nine_digits():
     assert to_csv(pd.DataFrame({"a": [1 / 3], "b": [None]})) == "a,b\n0.333333333,\n"
 

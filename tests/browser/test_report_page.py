@@ -1,0 +1,163 @@
+"""The HTML report in a real browser: no errors, no requests, charts drawn, tables that sort, both themes, a phone."""
+
+import importlib.util
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        shutil.which("chromium") is None or shutil.which("chromedriver") is None,
+        reason="chromium and chromedriver are not installed",
+    ),
+]
+
+STORE = Path(__file__).resolve().parents[1] / "unit/report/conftest.py"
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    """The report of a made-up store, as a file URL."""
+    from mtcp.report.render import write_report
+    from mtcp.report.tables import write_tables
+
+    spec = importlib.util.spec_from_file_location("made_up_store", STORE)
+    made_up = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = made_up
+    spec.loader.exec_module(made_up)
+    folder = tmp_path_factory.mktemp("page")
+    store = made_up.make_store(folder, range(3))
+    store.write_all()
+    store.write(store.plan.run("rooms", "uncertainty", 1), "diverged")
+    write_tables(store.plan, "rooms")
+    return write_report(folder, "rooms")[0].as_uri()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium")
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
+    yield driver
+    driver.quit()
+
+
+def open_page(browser, page, width=1280, scheme="light"):
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    feature = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", feature)
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    browser.get_log("performance")
+    browser.get(page)
+    drawn = "return document.documentElement.dataset.drawn"
+    WebDriverWait(browser, 60).until(lambda each: each.execute_script(drawn) == "yes")
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_opens_without_errors_or_requests(browser, page, width, scheme):
+    open_page(browser, page, width, scheme)
+    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    urls = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
+    assert [url for url in urls if not url.startswith(("file:", "data:"))] == []
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    charts = browser.execute_script(
+        "return [...document.querySelectorAll('.chart')].map(e => !!e.querySelector('svg'))"
+    )
+    assert len(charts) > 5
+    assert all(charts)
+
+
+def test_contrast_of_text_in_both_themes(browser, page):
+    """Body and muted text against the page, by the luminance ratio of WCAG (at least 4.5)."""
+    for scheme in ("light", "dark"):
+        open_page(browser, page, scheme=scheme)
+        for selector in ("body", ".muted", ".badge.inconclusive"):
+            colours = browser.execute_script(
+                "const e = document.querySelector(arguments[0]); const s = getComputedStyle(e);"
+                "const b = getComputedStyle(document.body).backgroundColor;"
+                "return [s.color, s.backgroundColor === 'rgba(0, 0, 0, 0)' ? b : s.backgroundColor]",
+                selector,
+            )
+            light, dark = sorted((luminance(colour) for colour in colours), reverse=True)
+            assert (light + 0.05) / (dark + 0.05) >= 4.5, (scheme, selector)
+
+
+def luminance(colour):
+    parts = [int(part) / 255 for part in colour[colour.index("(") + 1 : -1].split(",")[:3]]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+#: The main table; more of them lie folded below it.
+TABLE = "document.querySelector('#comparison table').tBodies[0].rows"
+
+
+def test_tables_sort_by_click_and_by_key(browser, page):
+    from selenium.webdriver.common.keys import Keys
+
+    open_page(browser, page)
+    head = browser.find_element("css selector", "#comparison thead th:nth-child(2)")
+    button = head.find_element("tag name", "button")
+    button.click()
+    assert head.get_attribute("aria-sort") == "descending"  # higher mIoU is better: best first
+    values = browser.execute_script(f"return [...{TABLE}].map(row => Number(row.cells[1].dataset.value))")
+    assert values == sorted(values, reverse=True)
+    button.send_keys(Keys.ENTER)
+    assert head.get_attribute("aria-sort") == "ascending"
+    name = browser.find_element("css selector", "#comparison thead th:first-child")
+    name.find_element("tag name", "button").send_keys(Keys.SPACE)
+    labels = browser.execute_script(f"return [...{TABLE}].map(row => row.cells[0].dataset.value)")
+    assert labels == sorted(labels, key=str.lower)
+    assert head.get_attribute("aria-sort") == "none"
+
+
+def test_choosing_a_method_brings_it_out(browser, page):
+    from selenium.webdriver.support.ui import Select
+
+    open_page(browser, page)
+    count = "return document.querySelectorAll('#charts .chart [fill=\"var(--accent)\"]').length"
+    label = "return [...document.querySelectorAll('#charts .chart')].map(e => e.innerHTML).join('')"
+    assert browser.execute_script(count) > 0
+    before = browser.execute_script(label)
+    Select(browser.find_element("id", "first")).select_by_value("mtl_baseline")
+    browser.execute_async_script("setTimeout(arguments[0], 500)")
+    assert browser.execute_script(label) != before
+
+
+def test_theme_button(browser, page):
+    open_page(browser, page, scheme="light")
+    background = "return getComputedStyle(document.body).backgroundColor"
+    before = browser.execute_script(background)
+    browser.find_element("class name", "toggle").click()
+    assert browser.execute_script(background) != before
+
+
+def test_every_control_is_reached_by_keyboard_and_named(browser, page):
+    open_page(browser, page)
+    unnamed = browser.execute_script(
+        "return [...document.querySelectorAll('button, select, a, summary, [tabindex]')].filter(e =>"
+        " !(e.innerText || '').trim() && !e.getAttribute('aria-label') && !e.closest('label')"
+        " && !e.closest('details:not([open])')).map(e => e.outerHTML.slice(0, 120))"
+    )
+    assert unnamed == []
+    assert browser.execute_script("return document.querySelectorAll('[tabindex]:not([tabindex=\"0\"])').length") == 0
+
+
+def test_prints_with_everything_open(browser, page):
+    open_page(browser, page)
+    browser.execute_script("dispatchEvent(new Event('beforeprint'))")
+    assert browser.execute_script("return document.querySelectorAll('details:not([open])').length") == 0

@@ -1,0 +1,201 @@
+"""Reports: what they must show, that they render and never compute, and that text of users cannot break them."""
+
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from mtcp.errors import UserError
+from mtcp.report.formats import difference, display, probability
+from mtcp.report.render import compile_pdf, escape_tex, write_report
+from mtcp.report.tables import write_tables
+
+
+@pytest.fixture
+def tabled(done):
+    """A finished store with tables; one method diverged on one seed and another with a flag."""
+    done.write(done.plan.run("rooms", "uncertainty", 1), "diverged")
+    done.write(done.plan.run("rooms", "mtcp_no_cfm", 1), flags=("negative_weights",))
+    write_tables(done.plan, "rooms")
+    return done
+
+
+class Elements(HTMLParser):
+    """All start tags with their attributes, and the visible text."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.text, self._hidden = [], [], 0
+        self.feed(html)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        self._hidden += tag in ("script", "style")
+
+    def handle_endtag(self, tag):
+        self._hidden -= tag in ("script", "style")
+
+    def handle_data(self, data):
+        if not self._hidden:
+            self.text.append(data)
+
+
+def visible(html):
+    return re.sub(r"\s+", " ", " ".join(Elements(html).text))
+
+
+def test_report_shows_what_the_tables_say(tabled):
+    html, tex = write_report(tabled.root, "rooms")
+    page, source = html.read_text(), tex.read_text()
+    summary = pd.read_csv(tabled.root / "results/tables/rooms/summary.csv")
+    row = summary[(summary.method == "mtcp") & (summary.metric == "rmse") & (summary.selection == "last")].iloc[0]
+    text = visible(page)
+    assert f"{row['mean']:.4f} ± {row.sd:.4f}" in text
+    assert f"{row['mean']:.4f}" in source
+    for wanted in (
+        "MT-CP (as intended)", "Per-pixel prior", "without CFM †", "negative weights", "n = 8", "reproduced",
+        "diverged on 1 of 9 seeds (loss_depth is not finite at step 12)", "not among the methods of the grid",
+        "wraps around in 8-bit images", "cccccccccc", "dddddddddddd", "cpu-torch2.15-torchjd0.18",
+    ):  # fmt: skip
+        assert wanted in text, wanted
+    assert 'class="best"' in page
+    assert r"\textbf{" in source
+    assert r"\underline{" in source
+    assert r"\toprule" in source
+
+
+def test_report_computes_nothing(tabled):
+    """Change one cell of a table, and exactly that number changes on the page."""
+    path = tabled.root / "results/tables/rooms/summary.csv"
+    table = pd.read_csv(path)
+    cell = (table.method == "mtcp") & (table.metric == "mean") & (table.selection == "last")
+    table.loc[cell, "mean"] = 12.345
+    table.to_csv(path, index=False)
+    html, tex = write_report(tabled.root, "rooms")
+    assert "12.35" in visible(html.read_text())
+    assert "12.35" in tex.read_text()
+
+
+def test_report_is_self_contained(tabled):
+    page = write_report(tabled.root, "rooms")[0]
+    elements = Elements(page.read_text())
+    for tag, attributes in elements.tags:
+        for name in ("src", "href", "srcset", "action"):
+            target = attributes.get(name)
+            assert target is None or target.startswith(("#", "data:")), (tag, target)
+    assert page.stat().st_size < 6e6
+    specs = [
+        json.loads(block) for block in re.findall(r'<script type="application/json">(.*?)</script>', page.read_text())
+    ]
+    assert len(specs) == 1 + 4 + 4 + 5
+    assert all("$schema" not in spec and "url" not in json.dumps(spec) for spec in specs)
+
+
+def test_report_is_the_same_bytes_twice(tabled):
+    first = [path.read_bytes() for path in write_report(tabled.root, "rooms")]
+    assert first == [path.read_bytes() for path in write_report(tabled.root, "rooms")]
+
+
+def test_a_hostile_label_stays_text(tabled):
+    path = tabled.root / "results/tables/rooms/methods.csv"
+    table = pd.read_csv(path)
+    label = r"</script><b>50% & \input{x} #_$ 中"
+    table.loc[table.method == "mtcp", "label"] = label
+    table.to_csv(path, index=False)
+    html, tex = write_report(tabled.root, "rooms")
+    assert label in " ".join(Elements(html.read_text()).text)
+    assert r"$<$/script$>$$<$b$>$50\% \& \textbackslash{}input\{x\} \#\_\$ ?" in tex.read_text()
+    if shutil.which("pdflatex"):
+        compile_pdf(tex)
+
+
+def test_partial_report_says_so(store):
+    store.write(store.plan.run("rooms", "mtcp", 0))
+    store.write(store.plan.run("rooms", "single_task", 0))
+    write_tables(store.plan, "rooms", partial=True)
+    html, tex = write_report(store.root, "rooms")
+    text = visible(html.read_text())
+    assert "Partial: 61 of 63 runs are not done" in text
+    assert "1 paired seeds conclude nothing here" in text
+    assert "the run is missing" in text
+    assert "reproduced." not in text
+    if shutil.which("pdflatex"):
+        compile_pdf(tex)
+
+
+def test_an_empty_store_still_renders(store):
+    write_tables(store.plan, "rooms", partial=True)
+    html, tex = write_report(store.root, "rooms")
+    assert "0 of 63" in visible(html.read_text())
+    if shutil.which("pdflatex"):
+        compile_pdf(tex)
+
+
+def test_samples_are_embedded_for_rendered_scenes_only(tabled):
+    run = tabled.plan.run("rooms", "mtcp", 0)
+    (run.directory / "samples").mkdir()
+    Image.new("RGB", (64, 48), "red").save(run.directory / "samples/0-room.png")
+    assert "data:image/webp" in write_report(tabled.root, "rooms")[0].read_text()
+    config = tabled.root / "config/benchmarks/rooms.yaml"
+    config.write_text(re.sub(r"(?m)^rendered:.*\n", "", config.read_text()))
+    page = write_report(tabled.root, "rooms")[0].read_text()
+    assert "data:image/webp" not in page
+    assert "Real photographs are not embedded" in page
+    assert "data:image/webp" in write_report(tabled.root, "rooms", with_images=True)[0].read_text()
+
+
+def test_literature_stands_apart(tabled):
+    published = pd.read_csv(tabled.root / "results/published.csv")
+    published[published.dataset == "NYUD-v2"].to_csv(tabled.root / "results/tables/rooms/literature.csv", index=False)
+    html, tex = write_report(tabled.root, "rooms")
+    assert "From the literature" in visible(html.read_text())
+    assert "50.56" in visible(html.read_text())
+    assert "From the literature: NYUD-v2" in tex.read_text()
+    if shutil.which("pdflatex"):
+        compile_pdf(tex)
+
+
+def test_missing_tables_are_named(store):
+    with pytest.raises(UserError, match=r"runs.csv is missing: make the tables first with `mtcp tables rooms`"):
+        write_report(store.root, "rooms")
+
+
+def test_pdf_without_pdflatex(tabled, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(UserError, match="`--pdf` needs pdflatex"):
+        write_report(tabled.root, "rooms", pdf=True)
+
+
+@pytest.mark.latex
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def test_pdf_compiles(tabled):
+    pdf = write_report(tabled.root, "rooms", pdf=True)[2]
+    assert pdf.read_bytes().startswith(b"%PDF")
+
+
+def test_tex_escaping():
+    assert escape_tex("a_b & 5 % of κ ± 1°") == r"a\_b \& 5 \% of $\kappa$ $\pm$ 1\textdegree{}"
+
+
+@pytest.mark.parametrize(
+    ("shown", "text"),
+    [
+        (display("semseg", "miou").number(0.41234), "41.23"),
+        (display("depth", "rmse").number(0.5), "0.5000"),
+        (display("normals", "rmse").number(30.126), "30.13"),
+        (display("multi_task", "delta_m").number(-1.236, signed=True), "−1.24"),
+        (display("semseg", "miou").number(float("nan")), "–"),
+        (display("semseg", "own_metric").number(0.5), "0.5000"),
+        (difference("cost", "parameters").interval(-1.0, 2.0), "[−1.0, +2.0]"),
+        (probability(0.00001), "< 0.001"),
+        (probability(0.9999), "> 0.999"),
+        (probability(1.0), "1"),
+        (probability(0.25), "0.250"),
+    ],
+)
+def test_numbers_as_shown(shown, text):
+    assert shown == text
