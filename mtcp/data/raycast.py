@@ -92,7 +92,7 @@ class Box:
         dx, dz = self._into(d[0], d[2])
         near, far = None, None
         for o, step, half in ((ox, dx, self.half[0]), (oy, d[1], self.half[1]), (oz, dz, self.half[2])):
-            inverse = 1.0 / step
+            inverse = 1.0 / np.where(step == 0, np.float32(1e-20), step)  # along a side: 0 * infinity is NaN
             middle, reach = -o * inverse, np.abs(inverse) * half
             first, last = middle - reach, middle + reach
             near = first if near is None else np.maximum(near, first)
