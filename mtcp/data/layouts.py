@@ -113,9 +113,7 @@ class Layout:
         return np.where(valid, values / np.where(valid, length, 1), np.float32(VOID))
 
     def _edge(self, path: Path, image_id: str) -> NDArray[np.uint8]:
-        values = np.squeeze(read_array(path, image_id))
-        if values.ndim != 2:
-            raise UserError(f"image '{image_id}': {path} must have shape (H, W), it has {values.shape}")
+        values = read_plane(path, image_id)
         if path.suffix == ".png":  # a picture, black and white: without void
             return (values > values.max() / 2).astype(np.uint8)
         return np.where(values == VOID, VOID, values > 0.5).astype(np.uint8)
@@ -139,9 +137,7 @@ class NyudLayout(Layout):
         return np.where(values == VOID, VOID, values - np.uint8(1)).astype(np.uint8)  # 0 wraps around to void
 
     def _depth(self, path: Path, image_id: str) -> NDArray[np.float32]:
-        values = np.squeeze(read_array(path, image_id))
-        if values.ndim != 2:
-            raise UserError(f"image '{image_id}': {path} must have shape (H, W), it has {values.shape}")
+        values = read_plane(path, image_id)
         if np.issubdtype(values.dtype, np.integer):
             values = values.astype(np.float32) / np.float32(1000)
         values = values.astype(np.float32)
@@ -234,3 +230,13 @@ def read_array(path: Path, image_id: str) -> NDArray[Any]:
         return np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise UserError(f"image '{image_id}': {path} is no readable .npy array ({error}); fetch it again") from error
+
+
+def read_plane(path: Path, image_id: str) -> NDArray[Any]:
+    """Read an array of shape (H, W), (H, W, 1) or (1, H, W) as (H, W); raises `UserError` for any other."""
+    values = read_array(path, image_id)
+    if values.ndim == 3 and 1 in (values.shape[0], values.shape[2]):
+        values = values[..., 0] if values.shape[2] == 1 else values[0]
+    if values.ndim != 2:
+        raise UserError(f"image '{image_id}': {path} must have shape (H, W), it has {values.shape}")
+    return values
