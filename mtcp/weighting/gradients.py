@@ -66,21 +66,14 @@ def reachability(network: nn.Module, size: tuple[int, int]) -> dict[str, set[Ten
 
 
 def cut_parameters(context: SchemeContext, cut: Literal["trunk", "all_shared"]) -> list[nn.Parameter]:
-    """Return the parameters of the cut in the network's order; raises `UserError` where nothing is shared."""
+    """Return the trainable parameters of the cut that reach a final output, in the network's order."""
     network = context.network
     reach = list(reachability(network, context.size).values())
     wanted = [parameter for parameter in network.parameters() if parameter.requires_grad]
     if cut == "trunk":
         trunk = set(network.trunk.parameters()) if network.trunk is not None else set()
-        found = [p for p in wanted if p in trunk and any(p in leaves for leaves in reach)]
-    else:
-        found = [p for p in wanted if sum(p in leaves for leaves in reach) >= 2]
-    if not found:
-        raise UserError(
-            f"a scheme that combines gradients needs parameters that tasks share, and cut '{cut}' has none in this "
-            "architecture: choose another architecture or a scheme of cost 'losses'"
-        )
-    return found
+        return [p for p in wanted if p in trunk and any(p in leaves for leaves in reach)]
+    return [p for p in wanted if sum(p in leaves for leaves in reach) >= 2]
 
 
 def cosines(gramian: Tensor) -> Tensor:
@@ -187,12 +180,15 @@ class GradientScheme(Scheme):
             raise UserError(f"{self.at()}: `{method}` must return a tensor of shape {tuple(shape)}, got {got}")
 
     def _cut(self, cut: str) -> list[nn.Parameter]:
-        """Return the cut's parameters, empty for the representation; keep what lies upstream of the latter."""
-        if cut != "representation":
-            self._upstream: list[nn.Parameter] = []
-            return cut_parameters(self.context, cut)
-        self._upstream = cut_parameters(self.context, "trunk")
-        return []
+        """Return the cut's parameters, none for the representation; keep what lies upstream of the latter."""
+        shared = cut_parameters(self.context, "trunk" if cut == "representation" else cut)
+        if not shared:
+            raise UserError(
+                f"scheme '{self.name}' combines the gradients of shared parameters, and cut '{cut}' has none in this "
+                "architecture: choose another architecture, or a scheme of cost `losses`"
+            )
+        self._upstream: list[nn.Parameter] = shared if cut == "representation" else []
+        return [] if cut == "representation" else shared
 
 
 class JacobianScheme(GradientScheme):

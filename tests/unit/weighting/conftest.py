@@ -21,13 +21,14 @@ class Toy(nn.Module):
     def __init__(self, tasks: tuple[str, ...] = TASKS, fused: bool = False) -> None:
         super().__init__()
         self.tasks, self.fused = tasks, fused
-        self.trunk: nn.Module | None = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
+        self.stem = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
+        self.trunk: nn.Module | None = self.stem
         self.decoders = nn.ModuleDict({task: nn.Conv2d(4, 4, 1) for task in tasks})
         self.heads = nn.ModuleDict({task: nn.Conv2d(4, 1, 1) for task in tasks})
         self.unused = nn.Linear(2, 2)
 
     def encode(self, image: Tensor) -> Tensor:
-        return self.trunk(image)
+        return self.stem(image)
 
     def decode(self, representation: Tensor) -> dict[str, dict[str, Tensor]]:
         features = {task: torch.tanh(self.decoders[task](representation)) for task in self.tasks}
@@ -59,7 +60,7 @@ class Bench:
         representation = self.network.encode(image)
         outputs = self.network.decode(representation)
         losses = {
-            task: (10.0 ** -index) * (outputs[task]["final"] - targets[:, index : index + 1]).square().mean() + 0.05
+            task: (10.0**-index) * (outputs[task]["final"] - targets[:, index : index + 1]).square().mean() + 0.05
             for index, task in enumerate(self.context.tasks)
             if task not in absent
         }

@@ -1,0 +1,194 @@
+"""Cost of every weighting scheme relative to equal weights: seconds per step and peak memory, in one process.
+
+`pytest tests/benchmarks/test_schemes.py -s` prints the table; the figures are ratios, so that they mean the same on
+any machine. Networks and shapes are those of `rooms`, on random images.
+"""
+
+import multiprocessing
+import statistics
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+
+from mtcp import plugins
+from mtcp.config import PluginConfig, Project, RunConfig
+from mtcp.losses import batch_losses
+from mtcp.models.architecture import build_network
+from mtcp.weighting.base import SchemeContext, build_scheme
+
+ROOT = Path(__file__).parents[2]
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+ROUNDS = 5
+SCHEMES = sorted(plugins.find("scheme"))
+
+
+def cost(name: str) -> str:
+    return plugins.load("scheme", name).cost
+
+
+def configuration(scheme: str, architecture: str = "mtcp", tasks: int = 4, **given: object) -> RunConfig:
+    config = Project(ROOT).resolve("rooms", "mtcp_equal", 0)
+    kept = dict(list(config.tasks.items())[:tasks])
+    if scheme == "fixed":
+        given = {"weights": dict.fromkeys(kept, 1.0)}
+    return config.model_copy(
+        update={
+            "tasks": kept,
+            "architecture": PluginConfig(name=architecture),
+            "scheme": PluginConfig(name=scheme, **given),
+        }
+    )
+
+
+def stepper(config: RunConfig) -> Callable[[], None]:
+    """Return a function that does one whole training step: forward, backward through the scheme, optimiser."""
+    torch.manual_seed(0)
+    network = build_network(config).to(DEVICE).train()
+    tasks = tuple(task.name for task in config.task_list)
+    context = SchemeContext(tasks, 0, 2, 1, (config.height, config.width), network)
+    scheme = build_scheme(config, context, ROOT).to(DEVICE)
+    scheme.end_epoch()
+    optimiser = torch.optim.AdamW([*network.parameters(), *scheme.parameters()], lr=1e-4, fused=True)
+    batch, size = 8, (config.height, config.width)
+    image = torch.randn(batch, 3, *size, device=DEVICE)
+    targets = {
+        "semseg": torch.randint(0, 13, (batch, *size), device=DEVICE),
+        "depth": 1 + torch.rand(batch, 1, *size, device=DEVICE),
+        "normals": torch.nn.functional.normalize(torch.randn(batch, 3, *size, device=DEVICE)),
+        "edge": torch.randint(0, 2, (batch, 1, *size), device=DEVICE).float(),
+    }
+
+    def losses() -> tuple[dict, torch.Tensor | None, torch.Tensor]:
+        representation = network.encode(image)
+        outputs = network.decode(representation, size)
+        return *batch_losses(outputs, targets, config.task_list, config.losses), representation
+
+    def step() -> None:
+        final, auxiliary, representation = losses()
+        scheme.backward(final, auxiliary, representation, 1.0)
+        optimiser.step()
+        optimiser.zero_grad()
+        if scheme.cost == "forward":
+            with torch.no_grad():
+                scheme.after_step(lambda: losses()[0])
+        if DEVICE == "cuda":
+            torch.cuda.synchronize()
+
+    return step
+
+
+def ratio(config: RunConfig, plain: RunConfig, rounds: int = ROUNDS) -> float:
+    """Median over rounds of time(config) / time(plain); the two alternate, so that a busy machine slows both."""
+    one, other = stepper(config), stepper(plain)
+    ratios = []
+    for turn in range(rounds + 1):
+        times = []
+        for step in (one, other):
+            started = time.perf_counter()
+            step()
+            times.append(time.perf_counter() - started)
+        if turn:
+            ratios.append(times[0] / times[1])
+    return statistics.median(ratios)
+
+
+def overhead(name: str, rounds: int = 200) -> float:
+    """Seconds that a scheme of cost `losses` adds to a step: its backward pass on bare scalars, less a plain one."""
+    scheme = build_scheme(configuration(name), bare_context(), ROOT).to(DEVICE)
+
+    def seconds(step: Callable[[dict[str, torch.Tensor]], None]) -> float:
+        leaves = {task: torch.tensor(0.5, requires_grad=True, device=DEVICE) for task in scheme.tasks}
+        times = []
+        for _ in range(rounds):
+            started = time.perf_counter()
+            step({task: leaf * 1.0 for task, leaf in leaves.items()})
+            if DEVICE == "cuda":
+                torch.cuda.synchronize()
+            times.append(time.perf_counter() - started)
+        return statistics.median(times)
+
+    return seconds(lambda losses: scheme.backward(losses, None, None, 1.0)) - seconds(
+        lambda losses: sum(losses.values()).backward()
+    )
+
+
+def bare_context() -> SchemeContext:
+    tasks = tuple(task.name for task in configuration("equal").task_list)
+    return SchemeContext(tasks, 0, 2, 1, (48, 64), torch.nn.Identity())
+
+
+def peak_memory(name: str) -> float:
+    """Bytes that steps of a scheme add to a process that has built everything: a fresh one on the CPU."""
+    if DEVICE == "cuda":
+        step = stepper(configuration(name))
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        step()
+        return torch.cuda.max_memory_allocated() - before
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as fresh:
+        return fresh.submit(_growth, name).result()
+
+
+def _growth(name: str) -> float:
+    step = stepper(configuration(name))
+    Path("/proc/self/clear_refs").write_text("5")  # the kernel's peak starts from here
+    before = _status("VmRSS")
+    step()
+    step()
+    return _status("VmHWM") - before
+
+
+def _status(field: str) -> float:
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field))
+    return 1024 * float(line.split()[1])
+
+
+@pytest.fixture(scope="module")
+def plain_seconds() -> float:
+    step = stepper(configuration("equal"))
+    step()
+    return min(_timed(step) for _ in range(ROUNDS))
+
+
+def _timed(step: Callable[[], None]) -> float:
+    started = time.perf_counter()
+    step()
+    return time.perf_counter() - started
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in SCHEMES if cost(name) == "losses"])
+def test_overhead_of_loss_values_alone(name: str, plain_seconds: float) -> None:
+    print(f"\n{name:16s} {100 * overhead(name) / plain_seconds:5.2f} % of a step")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in SCHEMES if cost(name) != "losses"])
+def test_time(name: str) -> None:
+    print(f"\n{name:16s} {cost(name):10s} {ratio(configuration(name), configuration('equal')):.2f} x time")
+
+
+@pytest.mark.slow
+def test_memory() -> None:
+    plain = peak_memory("equal")
+    print(f"\nequal: {plain / 2**20:.0f} MB")
+    for name in SCHEMES:
+        if cost(name) != "losses":
+            print(f"{name:16s} {peak_memory(name) / plain:.2f} x memory")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mgda", "pcgrad", "upgrad"])
+@pytest.mark.parametrize("cut", ["trunk", "all_shared", "representation"])
+@pytest.mark.parametrize("architecture", ["mtcp", "mtl_baseline"])
+def test_cost_at_three_tasks(name: str, cut: str, architecture: str) -> None:
+    plain = configuration("equal", architecture, tasks=3)
+    if architecture == "mtl_baseline" and cut == "all_shared":
+        pytest.skip("all that is shared is the trunk")
+    print(
+        f"\n{name} {cut} {architecture}: {ratio(configuration(name, architecture, tasks=3, cut=cut), plain):.2f} x time"
+    )

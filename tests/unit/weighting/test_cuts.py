@@ -1,0 +1,119 @@
+"""Which parameters a gradient scheme combines, and that everything else gets the plain gradient."""
+
+import pytest
+import torch
+
+from mtcp import plugins
+from mtcp.errors import UserError
+from mtcp.weighting.gradients import cosines, cut_parameters, reachability
+
+
+def names(run, cut):
+    own = {id(parameter): name for name, parameter in run.network.named_parameters()}
+    return {own[id(parameter)] for parameter in cut_parameters(run.context, cut)}
+
+
+TRUNK = {"stem.0.weight", "stem.0.bias", "stem.1.weight", "stem.1.bias"}
+DECODERS = {f"decoders.{task}.{part}" for task in ("semseg", "depth", "normals") for part in ("weight", "bias")}
+
+
+def test_trunk_is_what_lies_upstream_of_the_representation(bench):
+    assert names(bench("equal", fused=True), "trunk") == TRUNK
+
+
+def test_all_shared_is_found_by_reachability(bench):
+    assert names(bench("equal"), "all_shared") == TRUNK
+    assert names(bench("equal", fused=True), "all_shared") == TRUNK | DECODERS
+
+
+def test_reachability_leaves_running_statistics_and_modes_as_they_are(bench):
+    network = bench("equal").network.train()
+    network.decoders.eval()
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    modes = [module.training for module in network.modules()]
+    reach = reachability(network, (8, 8))
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+    assert [module.training for module in network.modules()] == modes
+    assert network.heads["depth"].weight in reach["depth"]
+    assert network.heads["depth"].weight not in reach["semseg"]
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def test_frozen_parameters_are_in_no_cut(bench):
+    run = bench("equal")
+    run.network.trunk[0].requires_grad_(False)
+    assert names(run, "trunk") == {"stem.1.weight", "stem.1.bias"}
+
+
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("cut", ["trunk", "all_shared", "representation"])
+def test_every_cut_gives_the_plain_gradient_where_nothing_is_weighed(cut, fused, bench, monkeypatch):
+    wanted = bench("equal", fused).gradients(auxiliary=True)
+    run = bench("mgda", fused, cut=cut)
+    monkeypatch.setattr(run.scheme, "weights", lambda gramian, losses, present: torch.ones(len(gramian)))
+    got = run.gradients(auxiliary=True)
+    assert got.keys() == wanted.keys()
+    for key in wanted:
+        torch.testing.assert_close(got[key], wanted[key], rtol=1e-4, atol=1e-6, msg=key)
+
+
+@pytest.mark.parametrize("auxiliary", [False, True])
+@pytest.mark.parametrize("cut", ["trunk", "all_shared", "representation"])
+def test_coefficients_act_on_the_cut_and_nowhere_else(cut, auxiliary, bench, monkeypatch):
+    weights = torch.tensor([2.0, -1.0, 0.5])
+    run = bench("mgda", True, cut=cut)
+    monkeypatch.setattr(run.scheme, "weights", lambda gramian, losses, present: weights)
+    got = run.gradients(auxiliary=auxiliary)
+    plain = bench("equal", True)
+    losses, _ = plain.losses(0)
+    extra = 0.5 * sum(losses.values()) ** 2 if auxiliary else 0.0
+    parameters = dict(plain.network.named_parameters())
+    keep = {"retain_graph": True, "allow_unused": True}
+    weighed = torch.autograd.grad((weights * torch.stack(list(losses.values()))).sum() + extra,
+                                  parameters.values(), **keep)  # fmt: skip
+    summed = torch.autograd.grad(sum(losses.values()) + extra, parameters.values(), **keep)
+    inside = TRUNK | DECODERS if cut == "all_shared" else TRUNK
+    for key, one, other in zip(parameters, weighed, summed, strict=True):
+        if key in got:
+            torch.testing.assert_close(got[key], one if key in inside else other, rtol=1e-4, atol=1e-6, msg=key)
+
+
+@pytest.mark.parametrize("name", ["gradnorm", "excess_mtl", "db_mtl"])
+def test_schemes_of_loss_weights_weigh_the_other_parameters_too(name, bench):
+    run = bench(name)
+    for step in range(3):
+        run.step(step)
+    losses, _ = run.losses(3)
+    head = run.network.heads["depth"].weight
+    (own,) = torch.autograd.grad(losses["depth"], head)
+    got = run.gradients(step=3)["heads.depth.weight"]
+    factor = (
+        1 / losses["depth"].item() if name == "db_mtl" else run.scheme.other_weights(torch.ones(3), torch.arange(3))[1]
+    )
+    torch.testing.assert_close(got, own * factor, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("cut", ["trunk", "representation"])
+def test_an_architecture_without_a_trunk_is_refused(cut, bench):
+    context = bench("equal").context
+    context.network.trunk = None
+    options = plugins.parameters("scheme", "pcgrad", {"cut": cut})
+    with pytest.raises(UserError, match=rf"scheme 'pcgrad' .* cut '{cut}' has none in this architecture"):
+        plugins.load("scheme", "pcgrad")(context, options)
+
+
+def test_cosines():
+    gramian = torch.tensor([[4.0, -2.0, 0.0], [-2.0, 1.0, 0.0], [0.0, 0.0, 0.0]]).double()
+    torch.testing.assert_close(cosines(gramian)[0], torch.tensor([1.0, -1.0, 0.0], dtype=torch.float64))
+
+
+def test_cosines_and_conflict_are_recorded_for_every_pair(bench):
+    run = bench("pcgrad")
+    for step in range(3):
+        run.step(step)
+    run.scheme.end_epoch()
+    record = run.scheme.record()
+    pairs = [name for name in record if name.startswith("cosine_")]
+    assert pairs == ["cosine_semseg_depth", "cosine_semseg_normals", "cosine_depth_normals"]
+    assert all(-1 <= record[pair] <= 1 for pair in pairs)
+    assert 0 <= record["conflict_share"] <= 1

@@ -1,0 +1,290 @@
+"""Gradient-level schemes against closed forms, torchjd, toy problems, and the properties their papers claim."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torchjd import aggregation
+
+from baselines.weighting.nash_mtl import nash_weights
+from mtcp import plugins
+from mtcp.weighting.base import Diverged, SchemeContext
+
+LOSSES = [0.5, 2.0, 4.0]
+
+
+class Direct(torch.nn.Module):
+    """Tasks read one vector: the gradients are whatever a test wants them to be."""
+
+    def __init__(self, rows: int, size: int) -> None:
+        super().__init__()
+        self.trunk = torch.nn.Linear(1, size, bias=False)
+        self.rows = rows
+
+    def forward(self, image):
+        return {"abcdefgh"[row]: {"final": self.trunk.weight.sum()} for row in range(self.rows)}
+
+
+def combined(name, jacobian, losses=None, present=None, steps=1, **given):
+    """Return (update, coefficients) of the last of `steps` equal steps of scheme `name` on the Jacobian."""
+    scheme = build(name, len(present) if present else len(jacobian), jacobian.shape[1], **given)
+    return again(scheme, jacobian, losses, steps=steps)
+
+
+def build(name, tasks, size, **given):
+    context = SchemeContext(tuple("abcdefgh"[:tasks]), 7, 4, 3, (8, 8), Direct(tasks, size))
+    return plugins.load("scheme", name)(context, plugins.parameters("scheme", name, given))
+
+
+def again(scheme, jacobian, losses=None, present=None, steps=1):
+    losses = torch.tensor(losses or [1.0] * len(jacobian))
+    present = torch.tensor(present or list(range(len(jacobian))))
+    for _ in range(steps):
+        result = scheme.combined(jacobian, (jacobian @ jacobian.T).double(), losses, present)
+        scheme.steps += 1
+    return result
+
+
+def random_jacobian(seed, rows=3, size=20, shift=0.0):
+    draws = torch.Generator().manual_seed(seed)
+    return torch.randn(rows, size, generator=draws) + shift
+
+
+CONFLICT = torch.tensor([[1.0, 0.0], [-1.0, 1.0]])
+AGREE = torch.tensor([[1.0, 0.0, 0.5], [0.2, 1.0, 0.0], [0.0, 0.3, 2.0]])
+
+
+@pytest.mark.parametrize("name", ["pcgrad", "gradvac", "upgrad", "dualproj"])
+def test_without_conflict_it_is_the_plain_sum(name):
+    update, coefficients = combined(name, AGREE)
+    torch.testing.assert_close(coefficients, torch.ones(3, dtype=torch.float64), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(update, AGREE.sum(0), rtol=1e-6, atol=1e-6)
+
+
+def test_pcgrad_by_hand():
+    # a loses its part along b: (1,0) + (-1,1)/2 = (.5,.5); b loses its part along a: (0,1)
+    torch.testing.assert_close(combined("pcgrad", CONFLICT)[0], torch.tensor([0.5, 1.5]))
+
+
+def test_upgrad_and_dualproj_by_hand():
+    # The dual cone of the two rows is y >= x >= 0: a projects to (.5,.5), b to (0,1), their sum (0,1) to itself.
+    torch.testing.assert_close(combined("upgrad", CONFLICT)[0], torch.tensor([0.5, 1.5]), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(combined("dualproj", CONFLICT)[0], torch.tensor([0.0, 1.0]), rtol=1e-3, atol=1e-3)
+
+
+def test_gradvac_in_its_first_step_is_pcgrad_and_then_pulls_to_the_usual_angle():
+    scheme = build("gradvac", 2, 2, beta=1.0)
+    torch.testing.assert_close(again(scheme, CONFLICT)[0], combined("pcgrad", CONFLICT)[0])
+    cosine = -(0.5**0.5)
+    torch.testing.assert_close(scheme.usual[0, 1], torch.tensor(cosine, dtype=torch.float64))
+    torch.testing.assert_close(again(scheme, CONFLICT)[0], CONFLICT.sum(0))
+
+
+def test_gradvac_reaches_the_target_angle_exactly():
+    scheme = build("gradvac", 2, 3)
+    scheme.usual.fill_(0.6)
+    jacobian = torch.tensor([[2.0, 0.0, 0.0], [0.5, 1.0, 0.0]])
+    _, coefficients = again(scheme, jacobian)
+    # Each task adds the other's gradient so that their cosine becomes 0.6; recover both and check.
+    scheme.usual.fill_(0.6)
+    own = build("gradvac", 2, 3)
+    own.usual[0, 1], own.usual[1, 0] = 0.6, -1.0
+    changed = again(own, jacobian)[0] - jacobian[1]
+    torch.testing.assert_close(torch.cosine_similarity(changed, jacobian[1], dim=0), torch.tensor(0.6))
+    assert (coefficients > 1).all()
+
+
+def test_gradvac_equals_torchjd_for_two_tasks():
+    scheme, library = build("gradvac", 2, 20, beta=0.3), aggregation.GradVac(beta=0.3)
+    for seed in range(10):
+        jacobian = random_jacobian(seed, rows=2)
+        torch.testing.assert_close(again(scheme, jacobian)[0], library(jacobian), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_mgda_is_the_shortest_vector_of_the_hull(seed):
+    jacobian = random_jacobian(seed, shift=0.3)
+    update, coefficients = combined("mgda", jacobian)
+    assert coefficients.sum() == pytest.approx(3.0, abs=1e-5)
+    assert (coefficients >= 0).all()
+    grid = [w for w in itertools.product(np.linspace(0, 1, 41), repeat=2) if sum(w) <= 1]
+    shortest = min((torch.tensor([a, b, 1 - a - b]).float() @ jacobian).norm() for a, b in grid)
+    assert update.norm() / 3 <= shortest * 1.005
+
+
+def test_mgda_for_two_tasks_by_hand():
+    # min over the segment between (2, 0) and (0, 1): weights 1/5 and 4/5
+    _, coefficients = combined("mgda", torch.tensor([[2.0, 0.0], [0.0, 1.0]]))
+    torch.testing.assert_close(coefficients, torch.tensor([0.4, 1.6], dtype=torch.float64), rtol=1e-2, atol=1e-2)
+
+
+def test_cagrad_radius_0_is_the_sum_and_otherwise_the_worst_task_gains():
+    jacobian = random_jacobian(2)
+    torch.testing.assert_close(combined("cagrad", jacobian, c=0.0)[0], jacobian.sum(0), rtol=1e-4, atol=1e-4)
+    mean = jacobian.mean(0)
+    update = combined("cagrad", jacobian, c=0.5)[0] / 3
+    assert (jacobian @ update).min() > (jacobian @ mean).min()
+    torch.testing.assert_close((update - mean).norm(), 0.5 * mean.norm(), rtol=1e-3, atol=1e-4)
+
+
+def test_imtl_g_projects_equally_onto_all_unit_gradients():
+    jacobian = random_jacobian(1, shift=0.5)
+    update, coefficients = combined("imtl_g", jacobian)
+    projections = (jacobian / jacobian.norm(dim=1, keepdim=True)) @ update
+    torch.testing.assert_close(projections, projections[:1].expand(3), rtol=1e-3, atol=1e-4)
+    assert coefficients.sum() == pytest.approx(3.0)
+
+
+def test_aligned_mtl_is_the_smallest_singular_value_times_the_polar_factor():
+    jacobian = random_jacobian(3)
+    U, S, V = torch.linalg.svd(jacobian, full_matrices=False)
+    torch.testing.assert_close(combined("aligned_mtl", jacobian)[0], (S[-1] * U @ V).sum(0), rtol=1e-3, atol=1e-4)
+
+
+def test_config_has_equal_positive_cosines_and_the_projected_length():
+    jacobian = random_jacobian(4)
+    update, coefficients = combined("config", jacobian)
+    angles = torch.cosine_similarity(jacobian, update[None])
+    torch.testing.assert_close(angles, angles[:1].expand(3), rtol=1e-3, atol=1e-4)
+    assert angles[0] > 0
+    torch.testing.assert_close(update.norm(), (jacobian @ (update / update.norm())).sum(), rtol=1e-4, atol=1e-4)
+    # A combination of gradients: the logged coefficients give it back.
+    torch.testing.assert_close(coefficients.float() @ jacobian, update, rtol=1e-3, atol=1e-3)
+
+
+def test_graddrop_keeps_one_sign_an_entry_with_the_probability_of_its_purity():
+    jacobian = torch.tensor([[1.0, 2.0, -1.0], [-3.0, 2.0, -1.0]]).repeat_interleave(3000, dim=1)
+    entries = combined("graddrop", jacobian)[0].view(3, 3000)
+    assert set(entries[0].tolist()) == {1.0, -3.0}
+    assert (entries[1] == 4).all()
+    assert (entries[2] == -2).all()
+    assert (entries[0] == 1.0).float().mean() == pytest.approx(0.25, abs=0.04)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10_000), st.integers(2, 5), st.floats(-4, 4))
+def test_nash_solves_its_equation_at_any_scale(seed, tasks, magnitude):
+    scales = torch.logspace(-1, 1, tasks)[:, None] * 10.0**magnitude
+    jacobian = random_jacobian(seed, rows=tasks).double() * scales
+    gramian = (jacobian @ jacobian.T).numpy()
+    weights = nash_weights(gramian)
+    assert (weights > 0).all()
+    np.testing.assert_allclose(gramian @ weights * weights, 1.0, rtol=1e-5)
+
+
+def test_nash_equals_torchjd_where_its_solver_works():
+    jacobian = random_jacobian(0)
+    jacobian = jacobian / jacobian.norm()
+    library = aggregation.NashMTL(3, max_norm=0.0)(jacobian)
+    torch.testing.assert_close(combined("nash_mtl", jacobian, max_norm=1e9)[0], library, rtol=1e-3, atol=1e-4)
+
+
+def test_nash_by_hand_and_its_norm():
+    # Orthogonal gradients: a_t = 1 / ||g_t||, the update is the sum of unit vectors.
+    jacobian = torch.tensor([[2.0, 0.0], [0.0, 0.1]])
+    torch.testing.assert_close(combined("nash_mtl", jacobian, max_norm=9.0)[0], torch.ones(2), rtol=1e-5, atol=1e-5)
+    assert combined("nash_mtl", jacobian, max_norm=0.5)[0].norm() == pytest.approx(0.5)
+
+
+def test_nash_without_a_solution_diverges_with_a_sentence():
+    with pytest.raises(Diverged, match="scheme 'nash_mtl', step 0: the solver failed"):
+        combined("nash_mtl", torch.tensor([[1.0, 0.0], [-1.0, 0.0]]))
+
+
+def test_fairgrad_with_alpha_1_is_nash():
+    for scale in (1e-3, 1.0, 1e2):
+        jacobian = scale * random_jacobian(5, shift=0.2)
+        torch.testing.assert_close(
+            combined("fairgrad", jacobian, alpha=1.0)[0],
+            combined("nash_mtl", jacobian, max_norm=1e9)[0],
+            rtol=1e-3,
+            atol=1e-4,
+        )
+
+
+@pytest.mark.parametrize("name", ["mgda", "cagrad", "imtl_g", "aligned_mtl", "config", "upgrad", "dualproj", "pcgrad"])
+def test_scales_with_the_gradients_however_small(name):
+    """Absolute tolerances of a solver must not turn small gradients into equal weights."""
+    jacobian = random_jacobian(6, shift=-0.1)
+    one, other = combined(name, jacobian)[0], combined(name, 1e-4 * jacobian)[0]
+    torch.testing.assert_close(1e4 * other, one, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["nash_mtl", "imtl_g", "db_mtl"])
+def test_scaling_one_loss_changes_the_update_in_length_alone(name):
+    jacobian = random_jacobian(7, shift=0.2)
+    scale = torch.tensor([[100.0], [1.0], [1.0]])
+    one = combined(name, jacobian, LOSSES)[0]
+    other = combined(name, scale * jacobian, [100 * LOSSES[0], *LOSSES[1:]])[0]
+    torch.testing.assert_close(other / other.norm(), one / one.norm(), rtol=1e-2, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["mgda", "cagrad", "imtl_g", "nash_mtl", "aligned_mtl", "fairgrad", "config", "upgrad", "dualproj", "excess_mtl",
+     "db_mtl", "gradnorm"],
+)  # fmt: skip
+def test_task_order_does_not_matter(name):
+    jacobian, order = random_jacobian(8), [2, 0, 1]
+    one, weights = combined(name, jacobian, LOSSES, steps=3)
+    other, shuffled = combined(name, jacobian[order], [LOSSES[i] for i in order], steps=3)
+    torch.testing.assert_close(other, one, rtol=1e-2, atol=1e-2)
+    torch.testing.assert_close(shuffled, weights[order], rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize("name", ["upgrad", "dualproj", "mgda", "nash_mtl", "config", "aligned_mtl"])
+def test_no_task_is_ascended(name):
+    jacobian = random_jacobian(9, rows=4, size=6)
+    assert (jacobian @ combined(name, jacobian)[0]).min() > -1e-2 * jacobian.norm()
+
+
+def test_gradnorm_by_hand():
+    # norms 2 and 1, equal progress: targets 1.5; task a is above, task b below; step 0.1 * norm / 1.5
+    scheme = build("gradnorm", 2, 2, rate=0.1)
+    jacobian = torch.tensor([[2.0, 0.0], [0.0, 1.0]])
+    _, first = again(scheme, jacobian, [1.0, 1.0])
+    assert first.tolist() == [1.0, 1.0]
+    a, b = 1 - 0.1 * 2 / 1.5, 1 + 0.1 * 1 / 1.5
+    _, second = again(scheme, jacobian, [1.0, 1.0])
+    assert second.tolist() == pytest.approx([2 * a / (a + b), 2 * b / (a + b)])
+
+
+def test_gradnorm_balances_norms_and_favours_the_slow_task():
+    scheme = build("gradnorm", 2, 2, rate=0.01)
+    jacobian = torch.tensor([[2.0, 0.0], [0.0, 1.0]])
+    _, weights = again(scheme, jacobian, [1.0, 1.0], steps=300)
+    assert (weights * torch.tensor([2.0, 1.0])).tolist() == pytest.approx([4 / 3, 4 / 3], abs=0.05)
+    _, slower = again(scheme, jacobian, [1.0, 0.2], steps=300)
+    assert slower[0] > weights[0] + 0.1
+
+
+def test_excess_mtl_equals_torchjd_after_the_first_step():
+    """torchjd takes the first step's risk without dividing it by itself; from there on the recursion is the same."""
+    scheme, library = build("excess_mtl", 3, 20, step=0.5), aggregation.ExcessMTLWeighting(0.5)
+    library(random_jacobian(0))
+    again(scheme, random_jacobian(0))
+    library._weights = scheme.simplex.clone()
+    for seed in range(1, 5):
+        _, weights = again(scheme, random_jacobian(seed))
+        torch.testing.assert_close(weights.float() / 3, library(random_jacobian(seed)), rtol=1e-3, atol=1e-4)
+
+
+def test_db_mtl_by_hand():
+    jacobian = torch.tensor([[2.0, 0.0], [0.0, 1.0]])
+    # gradients of the logarithms (4, 0) and (0, .25): both get the larger length, 4
+    torch.testing.assert_close(combined("db_mtl", jacobian, [0.5, 4.0], beta=0.0)[0], torch.tensor([4.0, 4.0]))
+
+
+@pytest.mark.parametrize("name", ["gradvac", "excess_mtl", "db_mtl", "gradnorm"])
+def test_the_state_of_an_absent_task_stays(name):
+    scheme = build(name, 3, 20)
+    again(scheme, random_jacobian(0), LOSSES)
+    before = {key: value.clone() for key, value in scheme.named_buffers()}
+    again(scheme, random_jacobian(1, rows=2), LOSSES[:2], present=[0, 2])
+    kept = {"gradvac": "usual", "excess_mtl": "squares", "db_mtl": "running", "gradnorm": "first"}[name]
+    assert torch.equal(getattr(scheme, kept)[1], before[kept][1])
+    changed = "task_weights" if name == "gradnorm" else kept
+    assert not torch.equal(getattr(scheme, changed)[0], before[changed][0])

@@ -1,0 +1,85 @@
+import math
+
+import pytest
+
+from mtcp.weighting.monitor import Monitor
+
+TASKS = ("a", "b")
+
+
+def test_means_are_over_the_steps_in_which_a_task_was_present():
+    monitor = Monitor(TASKS)
+    monitor.observe({"a": 1.0, "b": 3.0})
+    monitor.observe({"a": 2.0})
+    monitor.end_epoch()
+    assert monitor.record() == {"weight_a": 1.5, "weight_b": 3.0}
+
+
+def test_a_task_absent_from_an_epoch_has_no_weight_in_it():
+    monitor = Monitor(TASKS)
+    monitor.observe({"a": 1.0})
+    monitor.end_epoch()
+    assert math.isnan(monitor.record()["weight_b"])
+
+
+def test_conflict_counts_pairs_below_0():
+    monitor = Monitor(("a", "b", "c"), pairs=True)
+    monitor.observe({"a": 1.0, "b": 1.0, "c": 1.0}, {("a", "b"): -0.5, ("a", "c"): 0.5, ("b", "c"): 0.0})
+    monitor.observe({"a": 1.0, "b": 1.0}, {("a", "b"): -0.1})
+    monitor.end_epoch()
+    record = monitor.record()
+    assert record["cosine_a_b"] == pytest.approx(-0.3)
+    assert record["conflict_share"] == 0.5
+    assert monitor.conflict
+
+
+@pytest.mark.parametrize(
+    ("weights", "moved", "negative", "runaway"),
+    [
+        ([(1, 1), (1, 1)], False, False, False),
+        ([(1, 1), (1, 1.01)], True, False, False),
+        ([(2, 2), (3, 3)], False, False, False),
+        ([(1, 1), (-0.1, 1)], True, True, False),
+        ([(1, 1), (1, 1001)], True, False, True),
+        ([(5000, 4000), (5000, 6000)], True, False, False),
+    ],
+)
+def test_signs(weights, moved, negative, runaway):
+    monitor = Monitor(TASKS)
+    for pair in weights:
+        monitor.observe(dict(zip(TASKS, map(float, pair), strict=True)))
+    assert (monitor.moved, monitor.negative, monitor.runaway) == (moved, negative, runaway)
+
+
+def test_state_continues_in_the_middle_of_an_epoch():
+    one, other = Monitor(TASKS), Monitor(TASKS)
+    one.observe({"a": 1.0, "b": -2.0})
+    other.load(one.state())
+    for monitor in (one, other):
+        monitor.observe({"a": 4.0, "b": 5.0})
+        monitor.end_epoch()
+    assert one == other
+
+
+def test_stayed_equal_needs_a_reason_to_move(bench):
+    dwa = bench("dwa").scheme
+    for epoch in range(3):
+        assert dwa.flags() == [], epoch
+        dwa.monitor.observe({"semseg": 1.0, "depth": 1.0, "normals": 1.0})
+        dwa.end_epoch()
+    assert dwa.flags() == ["stayed_equal"]
+    surgery = bench("pcgrad").scheme
+    surgery.monitor.observe({"semseg": 1.0, "depth": 1.0}, {("semseg", "depth"): 0.4})
+    surgery.end_epoch()
+    assert surgery.flags() == []
+    surgery.monitor.observe({"semseg": 1.0, "depth": 1.0}, {("semseg", "depth"): -0.4})
+    assert surgery.flags() == ["stayed_equal"]
+
+
+@pytest.mark.parametrize("name", ["equal", "fixed", "lps_as_released"])
+def test_schemes_that_are_not_to_move_raise_no_flag(name, bench):
+    run = bench(name)
+    for step in range(4):
+        run.step(step)
+        run.scheme.end_epoch()
+    assert run.scheme.flags() == []

@@ -1,0 +1,153 @@
+"""A scheme of one's own: what is refused, and with which sentence."""
+
+import pytest
+import torch
+
+from mtcp import plugins
+from mtcp.config import PluginConfig, Project
+from mtcp.errors import UserError
+from mtcp.weighting.base import Diverged, build_scheme
+
+LOSS = """\
+from pydantic import Field
+import torch
+from mtcp.plugins import PluginParameters, scheme
+from mtcp.weighting.base import LossScheme
+
+@scheme("{name}")
+class Mine(LossScheme):
+    '''Mine.'''
+    class Parameters(PluginParameters):
+        power: float = Field(1.0, gt=0, le=2, description="a power")
+    def total(self, losses, present):
+        return {result}
+"""
+GRAMIAN = """\
+import torch
+from mtcp.plugins import scheme
+from mtcp.weighting.gradients import GramianScheme
+
+@scheme("{name}")
+class Mine(GramianScheme):
+    '''Mine.'''
+    def weights(self, gramian, losses, present):
+        return {result}
+"""
+JACOBIAN = GRAMIAN.replace("GramianScheme", "JacobianScheme").replace(
+    "weights(self, gramian,", "combine(self, jacobian,"
+)
+
+
+@pytest.fixture
+def own(tmp_path, bench):
+    """Return a function that writes plugins/<file>.py and builds the scheme of that name on the toy network."""
+    (tmp_path / "plugins").mkdir()
+    config = Project(plugins.PACKAGE_ROOT).resolve("rooms", "mtcp_equal", 0)
+
+    def build(text, name="mine", result="losses.sum()", **given):
+        (tmp_path / "plugins" / f"{name}.py").write_text(text.format(name=name, result=result))
+        run = bench("equal")
+        chosen = config.model_copy(update={"scheme": PluginConfig(name=name, **given)})
+        run.scheme = build_scheme(chosen, run.context, tmp_path)
+        return run
+
+    build.root = tmp_path
+    return build
+
+
+@pytest.mark.parametrize("text", [LOSS, GRAMIAN, JACOBIAN])
+def test_a_good_one_trains(own, text):
+    result = {LOSS: "(losses ** self.options.power).sum()", GRAMIAN: "gramian.diagonal()", JACOBIAN: "jacobian.sum(0)"}
+    run = own(text, result=result[text])
+    run.step(0)
+    run.scheme.end_epoch()
+    assert "weight_depth" in run.scheme.record()
+
+
+@pytest.mark.parametrize(
+    ("text", "result", "sentence"),
+    [
+        (LOSS, "losses", r"scheme 'mine', step 1: `total` must return a scalar tensor, got shape \(3,\)"),
+        (LOSS, "3.0", "scheme 'mine', step 1: `total` must return a scalar tensor, got float"),
+        (LOSS, "torch.tensor(1.0)", "scheme 'mine', step 1: `total` returned a value that does not depend"),
+        (GRAMIAN, "gramian", r"scheme 'mine', step 1: `weights` must return a tensor of shape \(3,\), got .*\(3, 3\)"),
+        (GRAMIAN, "[1, 1, 1]", r"scheme 'mine', step 1: `weights` must return a tensor of shape \(3,\), got list"),
+        (JACOBIAN, "jacobian", r"scheme 'mine', step 1: `combine` must return a tensor of shape \(\d+,\), got shape"),
+    ],
+)
+def test_wrong_shapes(own, text, result, sentence):
+    run = own(text, result=result)
+    run.scheme.steps = 1
+    with pytest.raises(UserError, match=sentence):
+        run.step(1)
+
+
+@pytest.mark.parametrize(
+    ("text", "result", "sentence"),
+    [
+        (LOSS, "(losses * torch.tensor([1.0, float('nan'), 1.0])).sum()", "task 'depth', step 0: the weight is nan"),
+        (LOSS, "(losses - losses.detach()).sqrt().sum()", "task 'semseg', step 0: the weight is"),
+        (GRAMIAN, "torch.tensor([1.0, 1.0, float('inf')])", "task 'normals', step 0: the coefficient is inf"),
+        (JACOBIAN, "jacobian.sum(0) / 0", "step 0: the combined gradient is not finite"),
+    ],
+)
+def test_nan_ends_the_run_and_leaves_the_network_as_it_was(own, text, result, sentence):
+    run = own(text, result=result)
+    before = [parameter.clone() for parameter in run.network.parameters()]
+    with pytest.raises(Diverged, match=f"scheme 'mine', {sentence}"):
+        run.step(0)
+    assert all(torch.equal(one, other) for one, other in zip(before, run.network.parameters(), strict=True))
+    assert all(parameter.grad is None for parameter in run.network.parameters())
+
+
+def test_parameters_out_of_bounds(own):
+    with pytest.raises(UserError, match=r"scheme 'mine', parameter 'power': .*less than or equal to 2.*got 3"):
+        own(LOSS, power=3)
+    with pytest.raises(UserError, match=r"scheme 'mine', parameter 'pover': .*its parameters: power"):
+        own(LOSS, pover=1)
+
+
+def test_a_file_that_does_not_import(own):
+    with pytest.raises(UserError, match=r"plug-in .*mine\.py does not import: ModuleNotFoundError: .*nowhere"):
+        own("import nowhere\n" + LOSS)
+
+
+def test_a_file_that_is_no_python(own):
+    with pytest.raises(UserError, match=r"plug-in .*mine\.py cannot be read as Python"):
+        own("def\n")
+
+
+def test_a_file_that_defines_nothing(own):
+    with pytest.raises(UserError, match=r"plug-in .*mine\.py defines nothing: put @scheme"):
+        own("weights = 1\n")
+
+
+def test_a_helper_may_define_nothing(own):
+    (own.root / "plugins" / "_helper.py").write_text("weights = 1\n")
+    own(LOSS)
+
+
+def test_a_name_that_exists(own):
+    with pytest.raises(UserError, match=r"scheme 'pcgrad' is defined twice, in .*pcgrad\.py and .*pcgrad\.py"):
+        own(LOSS, name="pcgrad")
+
+
+def test_a_name_that_is_none(own):
+    with pytest.raises(UserError, match="'My Scheme' is no name for a scheme"):
+        own(LOSS.replace("{name}", "My Scheme"))
+
+
+def test_a_class_that_is_no_scheme(own):
+    text = "from mtcp.plugins import scheme\n@scheme('mine')\nclass Mine:\n    total = sum\n"
+    with pytest.raises(UserError, match=r"scheme 'mine' in .*mine\.py must derive from LossScheme"):
+        own(text)
+
+
+def test_an_unknown_scheme_suggests_the_nearest(own):
+    with pytest.raises(UserError, match="unknown scheme 'pcgard'; did you mean 'pcgrad'"):
+        plugins.load("scheme", "pcgard")
+
+
+def test_planning_reads_names_without_importing(own, tmp_path):
+    (tmp_path / "plugins" / "loud.py").write_text("raise RuntimeError\n" + LOSS.format(name="loud", result="0"))
+    assert plugins.find("scheme", tmp_path)["loud"].name == "loud.py"
