@@ -6,7 +6,7 @@ runs.csv              one row per run x selection x output x task x metric; cost
 history.csv           one row per run x epoch x column (losses, weights, learning rate)
 multi_task.csv        Delta_m per run and selection, against the baseline's run of the same seed
 summary.csv           mean, spread and t interval over seeds; Delta_m under task "multi_task"; ranks
-comparisons.csv       paired differences by family (reference x measure), with Holm, ROPE, least n
+comparisons.csv       paired differences by family (reference x measure), with Holm, ROPE, least n; image bootstrap
 claims.csv            the verdicts
 methods.csv           one row per method: seeds finished, flags, configurations tried, environment
 curves.csv            history averaged over seeds
@@ -41,6 +41,7 @@ from mtcp.config import Benchmark, Method
 from mtcp.errors import UserError
 from mtcp.files import read_record, write_json, write_text
 from mtcp.plan import Plan, Run
+from mtcp.report.images import add_image_intervals, draw_metrics
 from mtcp.statistics import compare_family, spread, t_interval
 
 TABLES: Final = "results/tables"
@@ -116,7 +117,11 @@ def build_tables(plan: Plan, benchmark: str, partial: bool = False) -> dict[str,
         "history": history,
         "multi_task": change.drop(columns=["status", "flags", "output", "task", "reason"]),
         "summary": summarise(with_change, config, methods),
-        "comparisons": compare(with_change, config, methods),
+        "comparisons": add_image_intervals(
+            compare(with_change, config, methods),
+            draw_metrics([run for run in runs if _status(run) == "finished"], config),
+            config,
+        ),
         "claims": judge(
             load_claims(plan.root / "config/claims.yaml"), with_change, benchmark, config, known, published
         ),

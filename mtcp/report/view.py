@@ -384,6 +384,7 @@ def _compared(row: Any, labels: dict[str, str], marks: dict[str, str]) -> dict[s
         "sd": shown.number(row.sd) if isfinite(row.sd) else "",
         "interval": shown.interval(row.low, row.high),
         "holm_interval": shown.interval(row.holm_low, row.holm_high),
+        "image_interval": shown.interval(row.image_low, row.image_high),
         "p": probability(row.p),
         "p_value": _plain(row.p),
         "p_holm": probability(row.p_holm),

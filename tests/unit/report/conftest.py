@@ -121,6 +121,14 @@ def done(tmp_path: Path, _finished: Path) -> Store:
     return make_store(tmp_path, range(9))
 
 
+@pytest.fixture
+def small(tmp_path: Path) -> Store:
+    """A finished store with two seeds."""
+    made = make_store(tmp_path, range(2))
+    made.write_all()
+    return made
+
+
 def make_store(folder: Path, seeds: range) -> Store:
     """Write a project's configuration to `folder` and plan its grid, with made-up keys."""
     kept = ("claims.yaml", "ledger.yaml", "methods.yaml", "benchmarks/rooms.yaml")
