@@ -2,15 +2,21 @@
 
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 # Before torch is imported: timings and bits on shared machines should not depend on the number of cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 REAL_DATA = ROOT.parent / "shared/data"
+
+#: What a project of a user's own consists of.
+PARTS = ("config", "workflow", "profiles", "plugins", "Snakefile", "params.yaml", "dvc.yaml", "requirements.lock")
 
 NEEDED = {
     "browser": ("chromium", "chromedriver"),
@@ -44,3 +50,86 @@ def root() -> Path:
 def real_data() -> Path:
     """The folder of real photographs with dense labels."""
     return REAL_DATA
+
+
+class ProjectFolder:
+    """A copy of the project in which commands run, and whose YAML files are easily changed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def edit(self, name: str, **changes: object) -> None:
+        """Set keys of a YAML file; a dotted key reaches inside."""
+        file = self.path / name
+        content = yaml.safe_load(file.read_text())
+        for key, value in changes.items():
+            *parents, leaf = key.split("__")
+            inner = content
+            for parent in parents:
+                inner = inner[parent]
+            inner[leaf] = value
+        file.write_text(yaml.safe_dump(content, sort_keys=False))
+
+    def run(self, *command: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
+        """Run a command of the environment under test in the project, and return its output."""
+        return subprocess.run(
+            self.command(*command), cwd=self.path, env=environment(), capture_output=True, text=True, timeout=timeout
+        )
+
+    def start(self, *command: str) -> subprocess.Popen[str]:
+        """Start a command of the environment under test in the project."""
+        pipe = subprocess.PIPE
+        return subprocess.Popen(
+            self.command(*command), cwd=self.path, env=environment(), stdout=pipe, stderr=pipe, text=True
+        )
+
+    @staticmethod
+    def command(tool: str, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", tool, *arguments]
+
+    def snakemake(self, *arguments: str, cores: int = 2) -> subprocess.CompletedProcess[str]:
+        return self.run("snakemake", "--cores", str(cores), *arguments)
+
+    def mtcp(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return self.run("mtcp", *arguments)
+
+
+def environment() -> dict[str, str]:
+    """One thread each, no colours, and the environment's own commands first on the PATH, as DVC calls `snakemake`."""
+    here = Path(sys.executable).parent
+    return {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "NO_COLOR": "1",
+        "DVC_NO_ANALYTICS": "1",
+        "PYTHONPATH": str(ROOT),
+        "PATH": f"{here}:{os.environ['PATH']}",
+    }
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> ProjectFolder:
+    """A project whose `rooms` has 16 training and 6 test images and trains for two short epochs."""
+    for part in PARTS:
+        source = ROOT / part
+        copy = shutil.copytree if source.is_dir() else shutil.copy
+        copy(source, tmp_path / part)
+    (tmp_path / "results").mkdir()
+    shutil.copy(ROOT / "results/published.csv", tmp_path / "results")
+    (tmp_path / "data").mkdir()
+    for lock in (ROOT / "data").glob("*.lock.json"):
+        shutil.copy(lock, tmp_path / "data")
+    (tmp_path / "data/rooms.lock.json").unlink(missing_ok=True)
+    folder = ProjectFolder(tmp_path)
+    folder.edit(
+        "config/benchmarks/rooms.yaml",
+        rendered__train=16,
+        rendered__test=6,
+        training__epochs=2,
+        training__batch_size=4,
+        channels=8,
+        encoder={"kind": "timm", "model": "resnet10t", "args": {"channels": [8, 8, 16, 16], "stem_width": 8}},
+        held_out=0.2,
+    )
+    folder.edit("params.yaml", benchmarks=["rooms"], methods=["single_task", "mtcp"], seeds=[0, 1])
+    return folder

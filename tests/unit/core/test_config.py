@@ -34,7 +34,7 @@ def test_the_shipped_configuration_resolves_for_every_benchmark_and_method(root:
     for benchmark in project.benchmark_names():
         for method in project.methods:
             config = project.resolve(benchmark, method, 0)
-            assert [task.name for task in config.task_list] == [name for name in config.tasks], "in the field's order"
+            assert [task.name for task in config.task_list] == list(config.tasks), "in the field's order"
 
 
 def test_a_method_has_the_last_word_over_its_benchmark(root: Path) -> None:

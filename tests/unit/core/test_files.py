@@ -1,6 +1,5 @@
 """Atomic and sealed files."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path: Path) -> No
         temporary.write_text("half")
         raise RuntimeError
     assert path.read_text() == "old"
-    assert os.listdir(tmp_path) == ["a.txt"]
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_record_comes_back_as_written(tmp_path: Path) -> None:

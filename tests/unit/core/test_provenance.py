@@ -28,7 +28,9 @@ def test_comments_docstrings_and_layout_change_no_key(tmp_path: Path, same: str)
     assert digest_of(tmp_path / "m.py", "def f(x):\n    return x + 1\n") == digest_of(tmp_path / "m.py", same)
 
 
-@pytest.mark.parametrize("other", ["def f(x):\n    return x + 2\n", "def f(x):\n    return x - 1\n", "def g(x):\n    return x + 1\n"])
+@pytest.mark.parametrize(
+    "other", ["def f(x):\n    return x + 2\n", "def f(x):\n    return x - 1\n", "def g(x):\n    return x + 1\n"]
+)
 def test_code_changes_the_key(tmp_path: Path, other: str) -> None:
     assert digest_of(tmp_path / "m.py", "def f(x):\n    return x + 1\n") != digest_of(tmp_path / "m.py", other)
 

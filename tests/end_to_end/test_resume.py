@@ -1,0 +1,105 @@
+"""A training that is stopped or killed at any moment ends with the bits of an unbroken one."""
+
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+
+def result(project) -> tuple[bytes, bytes]:
+    directory = next((project.path / "results/runs/rooms/mtcp").iterdir())
+    assert (directory / "run.json").exists()
+    assert not (directory / "state.pt").exists()
+    return (directory / "model.safetensors").read_bytes(), (directory / "history.csv").read_bytes()
+
+
+@pytest.fixture
+def prepared(project):
+    project.edit("params.yaml", methods=["mtcp"], seeds=[0])
+    project.edit("config/benchmarks/rooms.yaml", training__epochs=4)
+    assert project.mtcp("data", "prepare", "rooms").returncode == 0
+    return project
+
+
+TRAIN = ("mtcp", "train", "rooms", "mtcp", "--seed", "0")
+
+
+def remove_run(project) -> None:
+    import shutil
+
+    shutil.rmtree(project.path / "results/runs")
+
+
+def test_killed_at_random_moments_it_ends_with_the_same_bits(prepared) -> None:
+    started = time.monotonic()
+    assert prepared.run(*TRAIN).returncode == 0
+    whole = time.monotonic() - started
+    unbroken = result(prepared)
+    draw = random.Random(0)
+    for trial in range(10):
+        remove_run(prepared)
+        process = prepared.start(*TRAIN)
+        time.sleep(whole * draw.uniform(0.3, 1.0))
+        process.send_signal(signal.SIGKILL if trial % 2 else signal.SIGTERM)
+        process.communicate(timeout=120)
+        done = prepared.run(*TRAIN)
+        assert done.returncode == 0, done.stderr
+        assert result(prepared) == unbroken, f"trial {trial} differs"
+
+
+def test_a_stopped_training_says_so_and_leaves_its_state(prepared) -> None:
+    prepared.edit("config/benchmarks/rooms.yaml", training__epochs=200)
+    process = prepared.start(*TRAIN)
+    history = None
+    for _ in range(600):
+        history = next((prepared.path / "results/runs").glob("*/*/*/history.csv"), None)
+        if history:
+            break
+        time.sleep(0.1)
+    assert history, "no epoch ended within a minute"
+    process.send_signal(signal.SIGTERM)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "state saved" in stderr
+    assert (history.parent / "state.pt").exists()
+    assert "interrupted" in prepared.mtcp("plan").stdout
+
+
+def test_a_second_process_on_one_run_is_refused(prepared) -> None:
+    prepared.edit("config/benchmarks/rooms.yaml", training__epochs=200)
+    process = prepared.start(*TRAIN)
+    try:
+        for _ in range(600):
+            if any((prepared.path / "results/runs").glob("*/*/*/history.csv")):
+                break
+            time.sleep(0.1)
+        second = prepared.run(*TRAIN)
+        assert second.returncode == 2
+        assert f"in use by process {process.pid}" in second.stderr
+        assert "running" in prepared.mtcp("plan").stdout
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_truncated_state_is_one_sentence(prepared) -> None:
+    prepared.edit("config/benchmarks/rooms.yaml", training__epochs=200)
+    process = prepared.start(*TRAIN)
+    state: Path | None = None
+    for _ in range(600):
+        state = next((prepared.path / "results/runs").glob("*/*/*/state.pt"), None)
+        if state:
+            break
+        time.sleep(0.1)
+    process.kill()
+    process.communicate()
+    assert state
+    state.write_bytes(state.read_bytes()[:1000])
+    done = prepared.run(*TRAIN)
+    assert done.returncode == 2
+    assert "state.pt cannot be read" in done.stderr
+    assert "Traceback" not in done.stderr
