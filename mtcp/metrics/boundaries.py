@@ -8,7 +8,9 @@ With P = matched predicted / predicted, R = matched true / true, F = 2PR / (P + 
 
 - `ods_f`: the largest F over thresholds, one for all images (linear interpolation of P and R between thresholds);
 - `ois_f`: F of the counts pooled at each image's own best threshold;
-- `ap`: area under P over R, linearly interpolated at R = 0, 0.01 ... 1, outside the measured range 0.
+- `ap`: area under P over R, linearly interpolated at R = 0, 0.01 ... 1; outside the range of R that the thresholds
+  reach it counts as 0, so that a map with few distinct values has a low AP however good it is. Of equal R the largest
+  P counts.
 
 Source: Arbeláez, Maire, Fowlkes and Malik, PAMI 2011, and the conventions of its benchmark code. Tolerance 0.0075
 is BSDS's, 0.011 NYUD's. With several annotators a predicted pixel is matched if any annotator's map matches it, and
@@ -128,8 +130,7 @@ def _between(values: np.ndarray) -> np.ndarray:
 
 
 def _average_precision(precision: np.ndarray, recall: np.ndarray) -> float:
-    recall, first = np.unique(recall, return_index=True)
-    if len(recall) < 2:
-        return 0.0
+    order = np.lexsort((-precision, recall))
+    recall, best = np.unique(recall[order], return_index=True)
     grid = np.linspace(0, 1, 101)
-    return float(np.interp(grid, recall, precision[first], left=0, right=0).sum() / 100)
+    return float(np.interp(grid, recall, precision[order][best], left=0, right=0).sum() / 100)

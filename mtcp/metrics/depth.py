@@ -29,13 +29,15 @@ class DepthMeter(Meter):
         self.cap = cap
 
     def update(self, prediction: "Tensor", target: "Tensor") -> Statistics:
+        import torch
+
         self.check(prediction, target)
         target, broken = target.float(), non_finite(prediction)
         valid = target != VOID
         near = valid & (target < self.cap)
         depth = prediction.float().clamp(min=NEAREST)
         if broken.any():
-            depth = depth.where(valid, 1)
+            depth = depth.masked_fill(broken[:, None], torch.nan).where(valid, 1)
         # Masks are factors, which is faster than choosing; so the void is 255 and its broken predictions are gone.
         squared = (depth - target).square_().mul_(valid)
         log_squared = depth.log_().sub_(target.log()).square_().mul_(valid)
