@@ -43,6 +43,11 @@ class Transform:
         # Undo rotation and scale in square pixels (x times aspect), then undo the mirror.
         return [[mirror * c, mirror * s / self.aspect, 0.0], [-s * self.aspect, c, 0.0]]
 
+    @property
+    def reaches_outside(self) -> bool:
+        """Whether some output pixel may come from outside the input."""
+        return self.scale < 1 or self.angle != 0
+
 
 def draw_transform(policy: Literal["nyud", "pascal", "none"], seed: int, aspect: float = 1.0) -> Transform:
     """Return the sample's transform, a pure function of `seed`."""
@@ -64,19 +69,16 @@ def augment(image: Tensor, targets: dict[str, Tensor], transforms: list[Transfor
     """
     matrices = torch.tensor([t.matrix() for t in transforms], dtype=image.dtype, device=image.device)
     grid = F.affine_grid(matrices, list(image.shape), align_corners=False)
-    image = F.grid_sample(image, grid, "bicubic", "zeros", align_corners=False).clamp(0, 255)
-    names = list(targets)
-    sampled = F.grid_sample(
-        torch.cat([targets[name] for name in names], dim=1), grid, "nearest", "border", align_corners=False
-    )
-    outside = (grid.abs() > 1).any(dim=-1)[:, None]
-    sampled = sampled.masked_fill(outside, VOID)
-    warped = dict(zip(names, sampled.split([targets[name].shape[1] for name in names], dim=1), strict=True))
+    image = F.grid_sample(image, grid, "bicubic", "zeros", align_corners=False).clamp_(0, 255)
+    channels = [target.shape[1] for target in targets.values()]
+    sampled = F.grid_sample(torch.cat(list(targets.values()), dim=1), grid, "nearest", "border", align_corners=False)
+    if any(t.reaches_outside for t in transforms):
+        sampled.masked_fill_((grid.abs().amax(dim=-1) > 1)[:, None], VOID)
+    warped = dict(zip(targets, sampled.split(channels, dim=1), strict=True))
     if "depth" in warped:
-        zoom = torch.tensor([t.zoom for t in transforms], dtype=image.dtype, device=image.device)
-        warped["depth"] = torch.where(
-            warped["depth"] == VOID, warped["depth"], warped["depth"] / zoom[:, None, None, None]
-        )
+        depth = warped["depth"]
+        zoom = torch.tensor([t.zoom for t in transforms], dtype=depth.dtype, device=depth.device)
+        warped["depth"] = (depth / zoom[:, None, None, None]).masked_fill_(depth == VOID, VOID)
     if "normals" in warped:
         warped["normals"] = _turn_normals(warped["normals"], transforms)
     return image, warped
@@ -89,6 +91,6 @@ def _turn_normals(normals: Tensor, transforms: list[Transform]) -> Tensor:
         torch.tensor(v, dtype=normals.dtype, device=normals.device)[:, None, None] for v in zip(*values, strict=True)
     )
     x, y, z = normals.unbind(dim=1)
-    x_mirrored = x * (1 - 2 * flip)
-    turned = torch.stack([c * x_mirrored - s * y, s * x_mirrored + c * y, z], dim=1)
-    return torch.where(normals == VOID, normals, turned)
+    x = x * (1 - 2 * flip)
+    turned = torch.stack([c * x - s * y, s * x + c * y, z], dim=1)
+    return turned.masked_fill_((z == VOID)[:, None], VOID)

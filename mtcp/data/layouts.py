@@ -72,6 +72,11 @@ class Layout:
         """Return the photograph (H, W, 3); grey and CMYK files are converted to RGB."""
         return np.asarray(read_picture(self.image_path(image_id), image_id).convert("RGB"))
 
+    def image_size(self, image_id: str) -> tuple[int, int]:
+        """Return height and width of the photograph, from its header alone."""
+        width, height = read_picture(self.image_path(image_id), image_id, decode=False).size
+        return height, width
+
     def target(self, task: str, image_id: str) -> NDArray[Any]:
         """Return the target of one task; raises `UserError` naming task, image and file where it cannot be used."""
         path = self.find(task, image_id)
@@ -210,11 +215,12 @@ def read_ids(path: Path) -> tuple[str, ...]:
     return ids
 
 
-def read_picture(path: Path, image_id: str) -> Image.Image:
-    """Open and decode an image file; raises `UserError` where it is damaged."""
+def read_picture(path: Path, image_id: str, decode: bool = True) -> Image.Image:
+    """Open an image file, and decode it unless only its header is wanted; raises `UserError` where it is damaged."""
     try:
         picture = Image.open(path)
-        picture.load()
+        if decode:
+            picture.load()
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UserError(
             f"image '{image_id}': {path} cannot be decoded ({error}); it is truncated or no image: fetch it again"

@@ -1,11 +1,11 @@
 """Batches from a data set on disk.
 
-A split is decoded once into arrays at network size (`_decode`), held in memory, and augmented batch by batch. Every
-draw is a pure function of (benchmark, seed, purpose, epoch, image id), so that batches do not depend on the number
-of workers, on resuming, or on the method.
+A split is decoded once to network size, into memory or a packed file, and augmented batch by batch. Every draw is a
+pure function of (benchmark, seed, purpose, epoch, image id), so that batches depend neither on the number of workers,
+nor on resuming, nor on the method.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
@@ -20,15 +20,33 @@ from torch import Tensor
 
 from mtcp.config import RunConfig
 from mtcp.data.augment import augment, draw_transform
+from mtcp.data.cache import packed
 from mtcp.data.layouts import Layout, open_layout
 from mtcp.errors import UserError
 from mtcp.randomness import stream
 from mtcp.tasks import VOID, Task
 
 SplitName = Literal["fit", "held_out", "train", "test"]
-_MEAN: Final = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
-_STD: Final = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
+_MEAN: Final = (0.485, 0.456, 0.406)  # ImageNet's, of images in [0, 1]
+_STD: Final = (0.229, 0.224, 0.225)
 _CLASSES: Final = ("semseg", "human_parts")
+_IN_MEMORY: Final = 512 * 2**20
+
+
+def _form(kind: type, *channels: int) -> Callable[[tuple[int, int]], tuple[type, tuple[int, ...]]]:
+    return lambda size: (kind, (*size, *channels))
+
+
+#: How an image and its targets are stored; float16 leaves normals an error below 0.03°.
+_FORMS: Final = {
+    "image": _form(np.uint8, 3),
+    "semseg": _form(np.uint8),
+    "human_parts": _form(np.uint8),
+    "depth": _form(np.float32),
+    "sal": _form(np.uint8),
+    "normals": _form(np.float16, 3),
+    "edge": _form(np.uint8),
+}
 
 
 @dataclass(frozen=True)
@@ -47,10 +65,6 @@ class Batch:
             {name: target.to(device, non_blocking=True) for name, target in self.targets.items()},
         )
 
-    def pin_memory(self) -> "Batch":
-        """Return the batch in page-locked memory (called by torch's loader)."""
-        return Batch(self.ids, self.image.pin_memory(), {k: t.pin_memory() for k, t in self.targets.items()})
-
 
 @dataclass(frozen=True)
 class Split:
@@ -65,22 +79,33 @@ class Split:
         return len(self.ids)
 
     @cached_property
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """All images at network size, by name: "image" and tasks, first axis as `ids`, channels last if any."""
+    def records(self) -> NDArray[np.void]:
+        """All images at network size as one structured array with the fields "image" and the tasks, channels last.
+
+        Small splits are kept in memory; larger ones are packed once into a memory-mapped file, which all runs on
+        this machine share.
+        """
         size = self.config.height, self.config.width
-        samples = [_sample(self.layout, self.config, image_id) for image_id in self.ids]
-        return {
-            name: np.stack([_compact(name, resize(name, sample[name], *size)) for sample in samples])
-            for name in ("image", *(task.name for task in self.config.task_list))
-        }
+        tasks = tuple(task.name for task in self.config.task_list)
+        kind = np.dtype([(name, *_FORMS[name](size)) for name in ("image", *tasks)])
+
+        def fill(records: NDArray[np.void]) -> None:
+            for record, image_id in zip(records, self.ids, strict=True):
+                for name, array in _sample(self.layout, self.config, image_id).items():
+                    record[name] = resize(name, array, *size)
+
+        if kind.itemsize * len(self) > _IN_MEMORY:
+            return packed(self.layout, self.ids, tasks, kind, f"{self.name}-{size[0]}x{size[1]}", fill)
+        records = np.empty(len(self), kind)
+        fill(records)
+        return records
 
     @cached_property
     def aspects(self) -> list[float]:
         """Original width over height of every image."""
-        if size := self.layout.packaging.get("size"):
-            return [size[1] / size[0]] * len(self.ids)
-        sizes = [Image.open(self.layout.image_path(image_id)).size for image_id in self.ids]
-        return [width / height for width, height in sizes]
+        size = self.layout.packaging.get("size")
+        sizes = [size] * len(self) if size else [self.layout.image_size(image_id) for image_id in self.ids]
+        return [width / height for height, width in sizes]
 
 
 def open_split(config: RunConfig, folder: Path, split: SplitName) -> Split:
@@ -110,20 +135,40 @@ def steps_per_epoch(split: Split, config: RunConfig) -> int:
     return steps
 
 
-def training_batches(split: Split, config: RunConfig, epoch: int, start: int = 0, workers: int = 0) -> Iterator[Batch]:
-    """Yield the augmented batches of one epoch from step `start` on; the same ones for any number of `workers`."""
-    batches = _Epoch(split, config, epoch)
-    yield from torch.utils.data.DataLoader(
-        batches, batch_size=None, sampler=range(start, len(batches)), num_workers=workers,
-        pin_memory=torch.cuda.is_available(),
+def training_batches(
+    split: Split, config: RunConfig, epoch: int, start: int = 0, device: torch.device | str = "cpu", workers: int = 0
+) -> Iterator[Batch]:
+    """Yield the augmented batches of one epoch on `device` from step `start` on.
+
+    `workers` processes read ahead, the device augments; batches are the same for any number of workers.
+    """
+    steps = _Epoch(split, config, epoch)
+    loader = torch.utils.data.DataLoader(
+        steps, batch_size=None, sampler=range(start, len(steps)), num_workers=workers,
+        pin_memory=torch.device(device).type == "cuda",
     )  # fmt: skip
+    for raw in loader:
+        yield _augmented(raw, config, epoch, device)
+
+
+@dataclass(frozen=True)
+class _Raw:
+    """The images of one batch as stored: `planes` (B, H, W) or (B, H, W, C) by name."""
+
+    ids: tuple[str, ...]
+    aspects: tuple[float, ...]
+    planes: dict[str, Tensor]
+
+    def pin_memory(self) -> "_Raw":
+        """Return the batch in page-locked memory (called by torch's loader)."""
+        return _Raw(self.ids, self.aspects, {name: plane.pin_memory() for name, plane in self.planes.items()})
 
 
 class _Epoch(torch.utils.data.Dataset):
-    """The batches of one epoch by step: shuffled once, augmented when asked for."""
+    """The batches of one epoch by step, in the order drawn for it."""
 
     def __init__(self, split: Split, config: RunConfig, epoch: int) -> None:
-        self.split, self.config, self.epoch = split, config, epoch
+        self.split, self.size = split, config.training.batch_size
         self.steps = steps_per_epoch(split, config)
         generator = np.random.Generator(np.random.PCG64(stream(config.benchmark, config.seed, "order", epoch)))
         self.order = generator.permutation(len(split))
@@ -131,18 +176,24 @@ class _Epoch(torch.utils.data.Dataset):
     def __len__(self) -> int:
         return self.steps
 
-    def __getitem__(self, step: int) -> Batch:
-        size = self.config.training.batch_size
-        chosen = np.sort(self.order[step * size : (step + 1) * size])
-        ids = tuple(self.split.ids[k] for k in chosen)
-        parts = self.config.benchmark, self.config.seed, "augmentation", self.epoch
-        transforms = [
-            draw_transform(self.config.augmentation.policy, stream(*parts, image_id), self.split.aspects[k])
-            for k, image_id in zip(chosen, ids, strict=True)
-        ]
-        raw = {name: _planes(array[chosen]) for name, array in self.split.arrays.items()}
-        image, targets = augment(raw.pop("image"), raw, transforms)
-        return _batch(ids, image, targets)
+    def __getitem__(self, step: int) -> _Raw:
+        chosen = np.sort(self.order[step * self.size : (step + 1) * self.size])
+        return _Raw(
+            tuple(self.split.ids[k] for k in chosen),
+            tuple(self.split.aspects[k] for k in chosen),
+            _stored(self.split.records[chosen]),
+        )
+
+
+def _augmented(raw: _Raw, config: RunConfig, epoch: int, device: torch.device | str) -> Batch:
+    parts = config.benchmark, config.seed, "augmentation", epoch
+    transforms = [
+        draw_transform(config.augmentation.policy, stream(*parts, image_id), aspect)
+        for image_id, aspect in zip(raw.ids, raw.aspects, strict=True)
+    ]
+    planes = {name: _planes(plane.to(device, non_blocking=True)) for name, plane in raw.planes.items()}
+    image, targets = augment(planes.pop("image"), planes, transforms)
+    return _batch(raw.ids, image, targets)
 
 
 def evaluation_batches(split: Split, config: RunConfig) -> Iterator[Batch]:
@@ -154,8 +205,8 @@ def evaluation_batches(split: Split, config: RunConfig) -> Iterator[Batch]:
     limit = config.evaluation.batch_size
     if split.layout.packaging.get("size") == size:
         for first in range(0, len(split), limit):
-            raw = {name: _planes(array[first : first + limit]) for name, array in split.arrays.items()}
-            yield _batch(split.ids[first : first + limit], raw.pop("image"), raw)
+            planes = {name: _planes(plane) for name, plane in _stored(split.records[first : first + limit]).items()}
+            yield _batch(split.ids[first : first + limit], planes.pop("image"), planes)
         return
     samples = ((image_id, _sample(split.layout, config, image_id)) for image_id in split.ids)
     for _, group in groupby(samples, key=lambda entry: entry[1]["image"].shape):
@@ -172,25 +223,25 @@ def evaluation_batches(split: Split, config: RunConfig) -> Iterator[Batch]:
 def _evaluation_batch(samples: list[tuple[str, dict[str, NDArray[Any]]]], size: list[int]) -> Batch:
     images = np.stack([resize("image", sample["image"], *size) for _, sample in samples])
     names = [name for name in samples[0][1] if name != "image"]
-    targets = {name: _planes(np.stack([sample[name] for _, sample in samples])) for name in names}
-    return _batch(tuple(image_id for image_id, _ in samples), _planes(images), targets)
+    targets = {name: _planes(torch.from_numpy(np.stack([sample[name] for _, sample in samples]))) for name in names}
+    return _batch(tuple(image_id for image_id, _ in samples), _planes(torch.from_numpy(images)), targets)
 
 
 def _batch(ids: tuple[str, ...], image: Tensor, targets: dict[str, Tensor]) -> Batch:
     """Normalise images and give targets the types of `mtcp.tasks`."""
     typed = {name: target[:, 0].long() if name in _CLASSES else target.contiguous() for name, target in targets.items()}
-    return Batch(ids, (image / 255 - _MEAN) / _STD, typed)
+    mean, std = (torch.tensor(values, device=image.device).view(1, 3, 1, 1) for values in (_MEAN, _STD))
+    return Batch(ids, (image / 255 - mean) / std, typed)
 
 
-def _planes(array: NDArray[Any]) -> Tensor:
+def _stored(records: NDArray[np.void]) -> dict[str, Tensor]:
+    """Fields of records -> tensors of their own memory."""
+    return {name: torch.from_numpy(np.ascontiguousarray(records[name])) for name in records.dtype.names}
+
+
+def _planes(tensor: Tensor) -> Tensor:
     """(B, H, W) or (B, H, W, C) of any type -> (B, C, H, W) float32."""
-    tensor = torch.from_numpy(np.ascontiguousarray(array)).float()
-    return tensor.movedim(-1, 1).contiguous() if tensor.ndim == 4 else tensor[:, None]
-
-
-def _compact(name: str, array: NDArray[Any]) -> NDArray[Any]:
-    """Normals as float16 (error below 0.03°), everything else as read."""
-    return array.astype(np.float16) if name == "normals" else array
+    return (tensor.movedim(-1, 1) if tensor.ndim == 4 else tensor[:, None]).contiguous().float()
 
 
 def _sample(layout: Layout, config: RunConfig, image_id: str) -> dict[str, NDArray[Any]]:

@@ -355,8 +355,8 @@ def _shade(scene: Scene, index: NDArray[np.int16], point: Points, normal: Points
     contrast = np.array([m.contrast for m in materials], np.float32)[index]
     tone = 1 + contrast * tone * (kind != PLAIN)
 
-    # Light from above is a little stronger than from below (y points down).
-    ambient = np.float32(scene.ambient) * (np.float32(0.8) - np.float32(0.2) * normal[1])
+    # Light from above is stronger than from below (y points down).
+    ambient = np.float32(scene.ambient) * (np.float32(0.7) - np.float32(0.3) * normal[1])
     light = [ambient.copy() for _ in range(3)]
     for lamp in scene.lights:
         to = tuple(np.float32(a) - b for a, b in zip(lamp.position, point, strict=True))

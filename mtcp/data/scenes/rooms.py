@@ -1,7 +1,8 @@
 """Furnished rooms with the 13 classes of NYU Depth v2's coarse map, from a camera held by a person.
 
 Colours and patterns are drawn independently of the class (windows shine, screens are dark, ceilings are light), so
-that shape, place and shading must tell it. Position, direction, height, lens tilt, room and furniture vary.
+that shape, place and shading must tell it. Position, direction, height, lens tilt, room and furniture vary. A lamp at
+the camera and one under the ceiling light the room, so that brightness hints at distance and slant, as a flash does.
 """
 
 import math
@@ -65,8 +66,8 @@ class _Room:
 
     def __init__(self, draw: Random, height: int, width: int) -> None:
         self.draw, self.height, self.width = draw, height, width
-        self.half_x, self.half_z = draw.uniform(1.7, 3.4), draw.uniform(1.7, 3.4)
-        self.tall = draw.uniform(2.3, 3.0)
+        self.half_x, self.half_z = draw.uniform(1.5, 3.8), draw.uniform(1.5, 3.8)
+        self.tall = draw.uniform(2.4, 2.8)
         self.parts: list[Part] = []
         self.pieces = 0
         #: Taken floor: circles (x, z, radius).
@@ -91,29 +92,23 @@ class _Room:
             self._chair_somewhere()
         for _ in range(2 + int(draw.random() * 4)):
             self._thing_on_floor()
+        ceiling = draw.uniform(-0.7, 0.7) * self.half_x, 0.25 - self.tall, draw.uniform(-0.7, 0.7) * self.half_z
         lights = [
-            Light(
-                (draw.uniform(-0.7, 0.7) * self.half_x, 0.25 - self.tall, draw.uniform(-0.7, 0.7) * self.half_z),
-                draw.uniform(0.7, 1.6),
-                (1.0, draw.uniform(0.85, 1.0), draw.uniform(0.7, 1.0)),
-            )
-            for _ in range(1 + int(draw.random() * 2))
+            Light(camera.position, draw.uniform(0.8, 1.1)),
+            Light(ceiling, draw.uniform(0.2, 0.7), (1.0, draw.uniform(0.85, 1.0), draw.uniform(0.7, 1.0))),
         ]
-        return Scene(
-            self.parts, camera, lights, ambient=draw.uniform(0.2, 0.45), exposure=draw.uniform(0.7, 1.2),
-            noise=draw.uniform(0.005, 0.02),
-        )  # fmt: skip
+        return Scene(self.parts, camera, lights, ambient=draw.uniform(0.1, 0.2), noise=draw.uniform(0.004, 0.012))
 
     # -- materials -----------------------------------------------------------------------------------------------
 
-    def _material(self, *, low: float = 0.08, high: float = 0.85, emission: float = 0.0) -> Material:
+    def _material(self, *, low: float = 0.2, high: float = 0.85, emission: float = 0.0) -> Material:
         draw = self.draw
         grey = draw.uniform(low, high)
         spread = draw.uniform(0.0, 0.5) * min(grey, 1 - grey)
         colour = tuple(grey + draw.uniform(-spread, spread) for _ in range(3))
         pattern = (PLAIN, PLAIN, CHECKS, STRIPES, MARBLE, MARBLE)[int(draw.random() * 6)]
         phase = tuple(draw.random() for _ in range(3))
-        return Material(colour, pattern, draw.uniform(1.5, 6.0), draw.uniform(0.05, 0.3), phase, emission)
+        return Material(colour, pattern, draw.uniform(1.5, 6.0), draw.uniform(0.03, 0.2), phase, emission)
 
     def _add(self, name: str, material: Material, *shapes: Shape) -> None:
         """Add one object of class `name` made of `shapes`."""
@@ -123,12 +118,12 @@ class _Room:
     # -- shell and camera ----------------------------------------------------------------------------------------
 
     def _shell(self) -> None:
-        self._add("floor", self._material(high=0.6), Plane(1, 0.0, -1.0))
+        self._add("floor", self._material(high=0.7), Plane(1, 0.0, -1.0))
         self._add("ceiling", self._material(low=0.6, high=0.95), Plane(1, -self.tall, 1.0))
-        walls = self._material(low=0.3, high=0.9)
+        walls = self._material(low=0.45, high=0.9)
         for axis, reach in ((0, self.half_x), (2, self.half_z)):
             for side in (-1.0, 1.0):
-                accent = self._material(low=0.2) if self.draw.random() < 0.25 else walls
+                accent = self._material(low=0.3) if self.draw.random() < 0.25 else walls
                 self._add("wall", accent, Plane(axis, side * reach, -side))
 
     def _camera(self) -> Camera:
@@ -138,7 +133,7 @@ class _Room:
         z = 0.75 * self.half_z * math.cos(around)
         yaw = math.atan2(-x, -z) + draw.uniform(-0.7, 0.7)
         return Camera(
-            (x, -draw.uniform(1.1, 1.8), z), yaw, draw.uniform(-0.55, 0.15), draw.uniform(-0.08, 0.08),
+            (x, -draw.uniform(1.3, 1.7), z), yaw, draw.uniform(-0.55, 0.15), draw.uniform(-0.08, 0.08),
             self.height, self.width,
         )  # fmt: skip
 
@@ -191,7 +186,7 @@ class _Room:
             shape = Box((slide, y, side * reach), (wide, high, 0.03))
         else:
             shape = Box((side * reach, y, slide), (0.03, high, wide))
-        self._add(name, self._material(low=0.5 if emission else 0.08, emission=emission), shape)
+        self._add(name, self._material(low=0.5 if emission else 0.2, emission=emission), shape)
 
     # -- furniture -----------------------------------------------------------------------------------------------
 

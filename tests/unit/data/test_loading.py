@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from mtcp.config import AugmentationConfig, RunConfig, TaskConfig, TrainingConfig
-from mtcp.data import packaging
+from mtcp.data import loading, packaging
 from mtcp.data.loading import (
     Batch,
     evaluation_batches,
@@ -137,6 +137,32 @@ def test_without_augmentation_images_are_only_shuffled(nyud: Path, config: Make)
     np.testing.assert_allclose(
         batch.targets["depth"][0, 0].numpy(), split.layout.target("depth", split.ids[index]), atol=1e-6
     )
+
+
+def test_a_large_split_is_packed_once_and_gives_the_same_batches(nyud: Path, config: Make, monkeypatch):
+    def epoch() -> list[Batch]:
+        return list(training_batches(open_split(config(), nyud, "train"), config(), 0))
+
+    in_memory = epoch()
+    monkeypatch.setattr(loading, "_IN_MEMORY", 0)
+    packed = epoch()
+    assert all(equal(a, b) for a, b in zip(in_memory, packed, strict=True))
+    (file,) = (nyud.parent / ".packed").glob("*.npy")
+    written = file.stat().st_mtime_ns
+    epoch()
+    assert file.stat().st_mtime_ns == written
+    np.save(nyud / "depth/0002.npy", np.full((24, 32), 9.0, np.float32))
+    changed = epoch()
+    assert not all(equal(a, b) for a, b in zip(packed, changed, strict=True))
+    assert not file.exists() and len(list((nyud.parent / ".packed").glob("*.npy"))) == 1
+
+
+def test_packing_that_fails_leaves_nothing(nyud: Path, config: Make, monkeypatch):
+    monkeypatch.setattr(loading, "_IN_MEMORY", 0)
+    (nyud / "images/0004.jpg").write_bytes(b"")
+    with pytest.raises(UserError, match="image '0004'"):
+        next(iter(training_batches(open_split(config(), nyud, "train"), config(), 0)))
+    assert not list((nyud.parent / ".packed").glob("*.npy"))
 
 
 def test_resizing_takes_the_nearest_target_and_a_smooth_image():
