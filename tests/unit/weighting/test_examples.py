@@ -1,0 +1,54 @@
+"""The example scheme and the grid of all schemes."""
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from mtcp import plugins
+from mtcp.config import Project
+from mtcp.weighting.base import SchemeContext
+
+EXAMPLES = plugins.PACKAGE_ROOT / "examples"
+
+
+def test_balance_by_hand(effective, bench):
+    root = EXAMPLES / "own_scheme"
+    context = SchemeContext(("a", "b"), 0, 1, 1, (8, 8), bench("equal").network)
+    options = plugins.parameters("scheme", "running_balance", {"momentum": 0.5}, root)
+    scheme = plugins.load("scheme", "running_balance", root)(context, options)
+    assert effective(scheme, [1.0, 3.0]).tolist() == pytest.approx([1.5, 0.5])
+    assert effective(scheme, [1.0, 1.0]).tolist() == pytest.approx([4 / 3, 2 / 3])  # means 1 and 2
+    assert effective(scheme, [None, 1.0]).tolist() == [1.0]
+
+
+def test_the_grid_of_schemes_names_every_scheme_and_resolves():
+    grid = yaml.safe_load((EXAMPLES / "schemes/params.yaml").read_text())
+    configs = [Project(plugins.PACKAGE_ROOT).resolve("schemes", method, 0) for method in grid["methods"]]
+    assert {config.scheme.name for config in configs} >= set(plugins.find("scheme", Path("/nonexistent")))
+    for config in configs:
+        plugins.parameters("scheme", config.scheme.name, config.scheme.given)
+
+
+@pytest.mark.slow
+def test_the_example_becomes_a_row_of_the_table_and_reruns_nothing(project):
+    project.edit("params.yaml", methods=["single_task", "mtcp_equal"], seeds=[0])
+    project.edit("config/benchmarks/rooms.yaml", reference="mtcp_equal")
+    first = project.snakemake()
+    assert first.returncode == 0, first.stderr
+    before = {path: path.stat().st_mtime_ns for path in project.path.glob("results/runs/rooms/*/*/run.json")}
+    assert len(before) == 2
+
+    shutil.copy(EXAMPLES / "own_scheme/plugins/running_balance.py", project.path / "plugins")
+    with (project.path / "config/methods.yaml").open("a") as methods:
+        methods.write((EXAMPLES / "own_scheme/method.yaml").read_text())
+    project.edit("params.yaml", methods=["single_task", "mtcp_equal", "running_balance"])
+    second = project.snakemake()
+    assert second.returncode == 0, second.stderr
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    runs = pd.read_csv(project.path / "results/tables/rooms/runs.csv")
+    assert set(runs[runs["method"] == "running_balance"]["task"]) >= {"semseg", "depth", "normals", "edge", "cost"}
+    history = pd.read_csv(project.path / "results/tables/rooms/history.csv")
+    assert "weight_edge" in set(history[history["method"] == "running_balance"]["column"])
