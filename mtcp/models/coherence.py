@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from mtcp.models.attention import coherence_attention
 from mtcp.models.cbam import CBAM
-from mtcp.models.layers import BatchNorm
+from mtcp.models.layers import BatchNorm, Projection
 
 
 class CFM(nn.Module):
@@ -20,8 +20,8 @@ class CFM(nn.Module):
         super().__init__()
         joint = channels * others
         self.main_cbam, self.main_norm = CBAM(channels), BatchNorm(channels)
-        self.gates = nn.ModuleList(nn.Linear(channels, channels) for _ in range(others))
-        self.mix = nn.Linear(joint, joint)
+        self.gates = nn.ModuleList(Projection(channels, channels) for _ in range(others))
+        self.mix = Projection(joint, joint)
         self.query_cbam, self.query_norm = CBAM(joint), BatchNorm(joint)
         self.key_cbam, self.key_norm = CBAM(joint), BatchNorm(joint)
         self.out_cbam, self.out_norm = CBAM(channels), BatchNorm(channels)

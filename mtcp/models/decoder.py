@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mtcp.models.layers import channels_first, channels_last
+from mtcp.models.layers import Projection, channels_first, channels_last
 from mtcp.models.swin import Stage
 
 DEPTHS = (1, 2, 1)
@@ -39,7 +39,7 @@ class FPN(nn.Module):
 
     def __init__(self, widths: list[int], channels: int) -> None:
         super().__init__()
-        self.lateral = nn.ModuleList(nn.Linear(width, channels) for width in widths)
+        self.lateral = nn.ModuleList(Projection(width, channels) for width in widths)
         self.output = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, maps: list[Tensor]) -> Tensor:

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mtcp.models.layers import BatchNorm, channels_first
+from mtcp.models.layers import BatchNorm, Projection, channels_first
 from mtcp.tasks import Task
 
 
@@ -23,9 +23,9 @@ class ConvHead(nn.Module):
     def __init__(self, channels: int, out: int, upsample: int) -> None:
         super().__init__()
         self.upsample = upsample
-        self.conv1 = nn.Linear(channels, channels, bias=False)
+        self.conv1 = Projection(channels, channels, bias=False)
         self.norm = BatchNorm(channels)
-        self.conv2 = nn.Linear(channels, out)
+        self.conv2 = Projection(channels, out)
 
     def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
         logits = channels_first(self.conv2(F.relu(self.norm(self.conv1(x))))).contiguous()
@@ -41,8 +41,8 @@ class DepthHead(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv1 = nn.Linear(channels, channels // 2)
-        self.conv2 = nn.Linear(channels // 2, 32)
+        self.conv1 = Projection(channels, channels // 2)
+        self.conv2 = Projection(channels // 2, 32)
         self.conv3 = nn.Conv2d(32, 1, 1)
 
     def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
@@ -55,10 +55,10 @@ class DeepAuxiliaryHead(nn.Module):
 
     def __init__(self, channels: int, out: int) -> None:
         super().__init__()
-        self.conv1 = nn.Linear(channels, channels, bias=False)
-        self.conv2 = nn.Linear(channels, channels, bias=False)
+        self.conv1 = Projection(channels, channels, bias=False)
+        self.conv2 = Projection(channels, channels, bias=False)
         self.norm = BatchNorm(channels)
-        self.conv3 = nn.Linear(channels, out)
+        self.conv3 = Projection(channels, out)
 
     def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
         logits = self.conv3(F.relu(self.norm(self.conv2(self.conv1(x)))))

@@ -1,11 +1,12 @@
 """MT-CP: shared trunk, a decoder per task, coherence fusion across tasks, trace-back, heads (WACV 2025)."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
 
 from mtcp.models.architecture import Architecture, BuildContext, Outputs
+from mtcp.models.checkpointing import recomputed
 from mtcp.models.coherence import CFM
 from mtcp.models.decoder import FPN, HFP
 from mtcp.models.encoders import build_trunk
@@ -32,6 +33,7 @@ class MTCP(Architecture):
     def __init__(self, context: BuildContext, parameters: "MTCP.Parameters") -> None:
         super().__init__()
         self.tasks = [task.name for task in context.tasks]
+        self.checkpointing = context.checkpointing
         self.trunk = build_trunk(context)
         self.branches = nn.ModuleDict({task.name: nn.ModuleDict() for task in context.tasks})
         channels, layout = context.channels, context.layout
@@ -59,7 +61,7 @@ class MTCP(Architecture):
 
     def decode(self, representation: Tensor, size: tuple[int, int]) -> Outputs:
         shared = channels_last(representation).contiguous()
-        maps = {task: self.branches[task]["hfp"](shared) for task in self.tasks}
+        maps = {task: self._run(task, "hfp", shared) for task in self.tasks}
         own = {task: self.branches[task]["fpn"](maps[task]) for task in self.tasks}
         return {task: self._task_outputs(task, own, maps[task], size) for task in self.tasks}
 
@@ -69,14 +71,18 @@ class MTCP(Architecture):
         branch = self.branches[task]
         fused = own[task]
         if "cfm" in branch:
-            fused = branch["cfm"](fused, [own[other] for other in self.tasks if other != task])
+            fused = self._run(task, "cfm", fused, [own[other] for other in self.tasks if other != task])
         outputs = {}
         if "initial_head" in branch:
             outputs["initial"] = branch["initial_head"](fused, size)
         if "traceback" not in branch:
             return {**outputs, "final": branch["head"](fused, size)}
-        first, second, last = branch["traceback"](fused, maps)
+        first, second, last = self._run(task, "traceback", fused, maps)
         if "aux_head1" in branch:
             outputs["aux1"] = branch["aux_head1"](first, size)
             outputs["aux2"] = branch["aux_head2"](second, size)
         return {**outputs, "final": branch["head"](last, size)}
+
+    def _run(self, task: str, part: str, *args: Any) -> Any:
+        module = self.branches[task][part]
+        return recomputed(module, *args) if self.checkpointing and self.training else module(*args)

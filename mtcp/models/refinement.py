@@ -4,10 +4,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mtcp.models.cbam import CBAM
-from mtcp.models.layers import BatchNorm, resize
+from mtcp.models.layers import BatchNorm, Projection, project, resize
 
 
-def joint_projection(conv: nn.Linear, pred: Tensor, feature: Tensor) -> Tensor:
+def joint_projection(conv: Projection, pred: Tensor, feature: Tensor) -> Tensor:
     """W [p, f] + b with p resized to f's size, the concatenation never made.
 
     A projection commutes with interpolation, whose weights sum to one: a coarser p is projected first, a finer one
@@ -16,10 +16,10 @@ def joint_projection(conv: nn.Linear, pred: Tensor, feature: Tensor) -> Tensor:
     height, width = feature.shape[1:3]
     pred_weight, feature_weight = conv.weight.split((pred.shape[-1], feature.shape[-1]), 1)
     if pred.shape[1] > height:
-        projected = F.linear(resize(pred, height, width), pred_weight)
+        projected = project(resize(pred, height, width), pred_weight)
     else:
-        projected = resize(F.linear(pred, pred_weight), height, width)
-    return F.linear(feature, feature_weight, conv.bias) + projected
+        projected = resize(project(pred, pred_weight), height, width)
+    return project(feature, feature_weight, conv.bias) + projected
 
 
 class SRM(nn.Module):
@@ -31,8 +31,8 @@ class SRM(nn.Module):
     def __init__(self, pred: int, feature: int, channels: int, feature_branch: bool) -> None:
         super().__init__()
         self.pred_cbam, self.feature_cbam = CBAM(pred), CBAM(feature)
-        self.pred_conv, self.pred_norm = nn.Linear(pred + feature, channels), BatchNorm(channels)
-        self.feature_conv = nn.Linear(pred + feature, feature) if feature_branch else None
+        self.pred_conv, self.pred_norm = Projection(pred + feature, channels), BatchNorm(channels)
+        self.feature_conv = Projection(pred + feature, feature) if feature_branch else None
         self.feature_norm = BatchNorm(feature) if feature_branch else None
 
     def forward(self, pred: Tensor, feature: Tensor) -> tuple[Tensor, Tensor | None]:

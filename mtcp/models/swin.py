@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mtcp.models.layers import Projection, project
+
 WINDOW = 7
 
 
@@ -73,8 +75,8 @@ class WindowAttention(nn.Module):
         self.heads, self.shift = heads, shift
         self.relative_position_bias_table = nn.Parameter(torch.empty((2 * WINDOW - 1) ** 2, heads))
         nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
-        self.qkv = nn.Linear(width, 3 * width)
-        self.proj = nn.Linear(width, width)
+        self.qkv = Projection(width, 3 * width)
+        self.proj = Projection(width, width)
         self.register_buffer("relative_position_index", relative_position_index(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -82,7 +84,7 @@ class WindowAttention(nn.Module):
         padded = (height + -height % WINDOW, width + -width % WINDOW)
         # Padding is zero before the projection, hence its bias after it: the bias is added to the padded map, and
         # the projections themselves see real tokens only.
-        qkv = F.pad(F.linear(x, self.qkv.weight), (0, 0, 0, padded[1] - width, 0, padded[0] - height))
+        qkv = F.pad(project(x, self.qkv.weight), (0, 0, 0, padded[1] - width, 0, padded[0] - height))
         if self.shift:
             qkv = qkv.roll((-self.shift, -self.shift), (1, 2))
         qkv = to_windows(qkv) + self.qkv.bias.to(qkv.dtype)
@@ -103,8 +105,8 @@ class MLP(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(width, 4 * width)
-        self.fc2 = nn.Linear(4 * width, width)
+        self.fc1 = Projection(width, 4 * width)
+        self.fc2 = Projection(4 * width, width)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.fc2(F.gelu(self.fc1(x)))
@@ -131,7 +133,7 @@ class PatchMerging(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(4 * width)
-        self.reduction = nn.Linear(4 * width, 2 * width, bias=False)
+        self.reduction = Projection(4 * width, 2 * width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         _, height, width, _ = x.shape

@@ -1,0 +1,27 @@
+"""Activation checkpointing: recompute a part in the backward pass instead of keeping what is inside it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
+
+
+@contextmanager
+def statistics_kept(module: nn.Module) -> Iterator[None]:
+    """Leave running statistics of BatchNorm as they are inside the block, so that no batch counts twice."""
+    norms = [part for part in module.modules() if isinstance(part, _BatchNorm)]
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True
+
+
+def recomputed(module: nn.Module, *args: Any) -> Any:
+    """Return `module(*args)`; its inner activations are computed anew when the backward pass needs them."""
+    return checkpoint(module, *args, use_reentrant=False, context_fn=lambda: (nullcontext(), statistics_kept(module)))
