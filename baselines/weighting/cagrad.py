@@ -1,10 +1,12 @@
 """Conflict-averse gradient descent."""
 
 from pydantic import Field
+from torch import Tensor
 from torchjd.aggregation import CAGradWeighting
 
 from mtcp.plugins import scheme
 from mtcp.weighting.aggregators import LibraryWeighting
+from mtcp.weighting.base import Diverged
 
 
 @scheme("cagrad")
@@ -24,3 +26,11 @@ class CAGrad(LibraryWeighting):
 
     def build(self) -> CAGradWeighting:
         return CAGradWeighting(self.options.c)
+
+    def weights(self, gramian: Tensor, losses: Tensor, present: Tensor) -> Tensor:
+        from cvxpy import SolverError
+
+        try:
+            return super().weights(gramian, losses, present)
+        except (SolverError, TypeError) as error:  # TypeError: torchjd computes with the None of an unsolved problem
+            raise Diverged(f"{self.at()}: the solver failed: {error}") from error

@@ -87,7 +87,7 @@ def solving(scheme: Scheme) -> Iterator[None]:
     """Turn a solver's failure inside the block into `Diverged`: it ends the run with a status, never in silence."""
     try:
         yield
-    except (ValueError, ArithmeticError, RuntimeError) as error:
+    except (ValueError, ArithmeticError, torch.linalg.LinAlgError) as error:
         raise Diverged(f"{scheme.at()}: the solver failed: {error}") from error
 
 
@@ -152,9 +152,8 @@ class GradientScheme(Scheme):
         if auxiliary is not None:
             update = update + _flat(gradients[len(others) :], cut) - weights @ jacobian
 
-        pieces = [
-            piece.view_as(tensor) for piece, tensor in zip(update.split([t.numel() for t in cut]), cut, strict=True)
-        ]
+        sizes = [tensor.numel() for tensor in cut]
+        pieces = [piece.view_as(t).to(t.dtype) for piece, t in zip(update.split(sizes), cut, strict=True)]
         if self.cut:
             _accumulate(self.cut, pieces, scale)
         else:

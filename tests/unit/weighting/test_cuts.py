@@ -117,3 +117,14 @@ def test_cosines_and_conflict_are_recorded_for_every_pair(bench):
     assert pairs == ["cosine_semseg_depth", "cosine_semseg_normals", "cosine_depth_normals"]
     assert all(-1 <= record[pair] <= 1 for pair in pairs)
     assert 0 <= record["conflict_share"] <= 1
+
+
+@pytest.mark.parametrize("cut", ["trunk", "all_shared", "representation"])
+def test_half_precision_activations(cut, bench):
+    run = bench("pcgrad", True, cut=cut)
+    with torch.autocast("cpu", torch.bfloat16):
+        losses, representation = run.losses(0)
+    assert representation.dtype == torch.bfloat16
+    run.scheme.backward({task: loss.float() for task, loss in losses.items()}, None, representation, 1.0)
+    assert all(p.grad.dtype == torch.float32 for p in run.network.parameters() if p.grad is not None)
+    assert run.network.stem[0].weight.grad.abs().sum() > 0

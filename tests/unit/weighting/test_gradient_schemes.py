@@ -2,6 +2,7 @@
 
 import itertools
 
+import cvxpy
 import numpy as np
 import pytest
 import torch
@@ -192,6 +193,20 @@ def test_nash_by_hand_and_its_norm():
 def test_nash_without_a_solution_diverges_with_a_sentence():
     with pytest.raises(Diverged, match="scheme 'nash_mtl', step 0: the solver failed"):
         combined("nash_mtl", torch.tensor([[1.0, 0.0], [-1.0, 0.0]]))
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [("upgrad", ValueError("no solution")), ("cagrad", cvxpy.SolverError("no solution")), ("config", ValueError("no"))],
+)
+def test_a_solver_that_fails_ends_the_run_with_a_sentence(name, error, monkeypatch):
+    def fail(statistic):
+        raise error
+
+    scheme = build(name, 3, 20)
+    monkeypatch.setattr(scheme.library, "forward", fail)
+    with pytest.raises(Diverged, match=f"scheme '{name}', step 0: the solver failed: no"):
+        again(scheme, random_jacobian(0))
 
 
 def test_fairgrad_with_alpha_1_is_nash():
