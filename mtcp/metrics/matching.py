@@ -39,53 +39,54 @@ def matched(pairs: Pairs, cuts: np.ndarray, truths: int) -> np.ndarray:
     """Return which predicted pixels a largest one-to-one matching uses, for every cut of a prediction.
 
     `cuts` (pixels, T), boolean: which pixels belong to which cut; `truths`: the number of true pixels. The result
-    has the shape of `cuts`; its column sums are the sizes of the largest matchings. Cuts are solved together as
-    separate parts of one graph until that holds `_GROUP` pairs, because a call costs more than a small graph.
+    has the shape of `cuts`; its column sums are the sizes of the largest matchings. From the last cut to the first,
+    each starts from the matching of the one before it, because cuts at neighbouring thresholds share most
+    pixels; small cuts are solved together, because a call costs more than a small graph.
     """
     first, second = pairs
     result = np.zeros_like(cuts)
     by_cut = np.ascontiguousarray(cuts.T)
     sizes = by_cut @ np.bincount(first, minlength=len(cuts))
     group = (sizes.cumsum() - sizes) // _GROUP
-    for part in (np.flatnonzero(group == number) for number in np.unique(group)):
-        cut, pair = np.nonzero(by_cut[part][:, first])
-        if len(pair):
-            hits = _largest_matching(cut * len(cuts) + first[pair], cut * truths + second[pair])
-            result[hits % len(cuts), part[hits // len(cuts)]] = True
+    mate = np.full(len(cuts), _FREE)
+    for number in np.unique(group)[::-1]:
+        part = np.flatnonzero(group == number)
+        mates = _augmented(first, second, by_cut[part], mate, truths)
+        result[:, part] = (mates != _FREE).T
+        mate = mates[0]
     return result
 
 
+_FREE: Final = -1
 _GROUP: Final = 20_000
 
 
-def _largest_matching(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Return the labels on the left that a largest matching uses, of the bipartite graph with edges (left, right).
+def _augmented(first: np.ndarray, second: np.ndarray, active: np.ndarray, mate: np.ndarray, truths: int) -> np.ndarray:
+    """Return (cuts, pixels): the true pixel that each predicted one is matched with, or `_FREE`, in a largest matching.
 
-    `left` is sorted.
+    `active` (cuts, pixels) says which predicted pixels belong to which cut; `mate` (pixels,) is a matching to start
+    from. A flow of unit capacity through the residual graph: a pair that is not matched leads from left to right,
+    a matched one back, the source to free pixels on the left, and free ones on the right to the sink.
     """
-    left_labels, left = _numbered(left)
-    right_labels, right = _numbered(right)
-    lefts, rights, edges = len(left_labels), len(right_labels), len(left)
+    pixels = active.shape[1]
+    mates = np.where(active, mate, _FREE)
+    lefts, rights = mates.size, len(active) * truths
     source, sink = lefts + rights, lefts + rights + 1
-    # Rows: left nodes to their neighbours, right nodes to the sink, the source to all left nodes, the sink.
-    start = np.concatenate(
-        [
-            [0],
-            np.bincount(left).cumsum(),
-            edges + np.arange(1, rights + 1),
-            [edges + rights + lefts] * 2,
-        ]
-    )
-    head = np.concatenate([lefts + right, np.full(rights, sink), np.arange(lefts)])
-    capacity = np.ones(len(head), dtype=np.int32)
-    graph = csr_array((capacity, head.astype(np.int32), start.astype(np.int32)), shape=(sink + 1, sink + 1))
+    cut, pair = np.nonzero(active[:, first])
+    left, right = cut * pixels + first[pair], cut * truths + second[pair]
+    open_pairs = mates.ravel()[left] != second[pair]
+    left, right = left[open_pairs], right[open_pairs]
+    free = np.flatnonzero(active & (mates == _FREE))
+    taken = np.flatnonzero(mates != _FREE)
+    behind = np.full(rights, sink)
+    behind[taken // pixels * truths + mates.ravel()[taken]] = taken
+    head = np.concatenate([lefts + right, behind, free]).astype(np.int32)
+    ends = len(left) + np.arange(1, rights + 1)
+    start = np.concatenate([[0], np.bincount(left, minlength=lefts).cumsum(), ends, [len(head)] * 2]).astype(np.int32)
+    graph = csr_array((np.ones(len(head), dtype=np.int32), head, start), shape=(sink + 1, sink + 1))
     flow = maximum_flow(graph, source, sink, method="dinic").flow
-    row = slice(flow.indptr[source], flow.indptr[source + 1])
-    return left_labels[flow.indices[row][flow.data[row] > 0]]
-
-
-def _numbered(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the sorted distinct labels, and every label's place among them (as `np.unique`, without sorting)."""
-    used = np.zeros(labels.max() + 1, dtype=bool)
-    used[labels] = True
-    return np.flatnonzero(used), (used.cumsum(dtype=np.int64) - 1)[labels]
+    # What flows out of a pixel on the left is its mate from now on; what flows back only undoes.
+    used = np.flatnonzero(flow.data[: flow.indptr[lefts]] > 0)
+    row = np.searchsorted(flow.indptr, used, side="right") - 1
+    mates.ravel()[row] = (flow.indices[used] - lefts) % truths
+    return mates
