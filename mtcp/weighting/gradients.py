@@ -245,11 +245,14 @@ def _flat(gradients: Iterable[Tensor | None], tensors: list[Tensor]) -> Tensor:
 
 
 def _accumulate(parameters: list[nn.Parameter], gradients: Iterable[Tensor | None], scale: float) -> None:
-    """Add `scale` x gradient to each parameter's `.grad`, which stays as it is where the gradient is None."""
+    """Add `scale` x gradient to each parameter's `.grad`, which stays as it is where the gradient is None.
+
+    A new `.grad` takes the parameter's strides, as autograd's own does: fused optimisers read both as flat memory.
+    """
     for parameter, gradient in zip(parameters, gradients, strict=True):
         if gradient is None:
             continue
         if parameter.grad is None:
-            parameter.grad = gradient * scale
+            parameter.grad = torch.mul(gradient, scale, out=torch.empty_like(parameter))
         else:
             parameter.grad.add_(gradient, alpha=scale)

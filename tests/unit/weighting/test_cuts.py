@@ -128,3 +128,14 @@ def test_half_precision_activations(cut, bench):
     run.scheme.backward({task: loss.float() for task, loss in losses.items()}, None, representation, 1.0)
     assert all(p.grad.dtype == torch.float32 for p in run.network.parameters() if p.grad is not None)
     assert run.network.stem[0].weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("cut", ["trunk", "all_shared", "representation"])
+def test_gradients_take_the_strides_of_their_parameters(cut, bench):
+    run = bench("pcgrad", True, cut=cut)
+    run.network.to(memory_format=torch.channels_last)
+    losses, representation = run.losses(0)
+    run.scheme.backward(losses, None, representation, 1.0)
+    for name, parameter in run.network.named_parameters():
+        if parameter.grad is not None:
+            assert parameter.grad.stride() == parameter.stride(), name
