@@ -96,11 +96,11 @@ def sheet(sample: Sample, tasks: Sequence[Task], class_names: Mapping[str, Seque
 
 
 def class_colours(classes: int) -> RGB:
-    """Return (classes, 3): hues a golden angle apart at alternating brightness, so that neighbours differ."""
+    """Return (classes, 3): hues a golden angle apart in three brightnesses and two saturations, so that all differ."""
     index = np.arange(classes)
     hue = (index * 0.61803398875) % 1
-    value = np.where(index % 2 == 0, 0.95, 0.65)
-    saturation = np.where(index % 3 == 0, 0.55, 0.85)
+    value = np.array([0.95, 0.75, 0.5])[index % 3]
+    saturation = np.array([0.45, 0.95])[index // 3 % 2]
     channel = (np.array([5.0, 3.0, 1.0])[None] + 6 * hue[:, None]) % 6
     shade = np.clip(np.minimum(channel, 4 - channel), 0, 1)
     return (255 * value[:, None] * (1 - saturation[:, None] * shade)).round().astype(np.uint8)
@@ -149,8 +149,8 @@ def _depth_row(task: Task, truth: np.ndarray, depth: np.ndarray) -> _Row:
 
 def _normals_row(task: Task, truth: np.ndarray, normals: np.ndarray) -> _Row:
     valid = (truth != VOID).all(axis=0)
-    length = np.linalg.norm(normals, axis=0)
-    unit = normals / np.where(length > 0, length, 1)
+    finite = np.nan_to_num(normals, posinf=0, neginf=0)
+    unit = finite / np.maximum(np.linalg.norm(finite, axis=0), 1e-12)
     error = np.rad2deg(np.arccos(np.clip((unit * truth).sum(axis=0), -1, 1)))
     return _Row(
         (f"{task.label}: truth", "prediction", f"error: 0 to {_NORMALS_ERROR:.0f}°"),

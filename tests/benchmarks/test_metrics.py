@@ -1,0 +1,112 @@
+"""Speed of the metrics at 480x640, each beside a plain implementation of the same in one run.
+
+`pytest tests/benchmarks/test_metrics.py` prints both; compare the two rows of a group, never times of two machines.
+"""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from scipy.ndimage import gaussian_filter
+from scipy.optimize import linear_sum_assignment
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import maximum_bipartite_matching
+
+from mtcp.config import EvaluationConfig
+from mtcp.metrics.boundaries import boundary_counts
+from mtcp.metrics.matching import matched, pairs_within
+from mtcp.metrics.meters import meter
+from mtcp.metrics.suppression import suppress
+from mtcp.metrics.thinning import stack_levels, thin
+from mtcp.tasks import make_task
+
+SIZE = (480, 640)
+TASKS = (make_task("semseg", classes=40), make_task("depth"), make_task("normals"))
+
+
+@pytest.fixture(scope="module")
+def images() -> list[tuple]:
+    """(meter, prediction, target) of one image for segmentation, depth and normals."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    semseg = torch.randn(1, 40, *SIZE), torch.randint(0, 40, (1, *SIZE))
+    depth = torch.rand(1, 1, *SIZE) * 9, torch.rand(1, 1, *SIZE) * 9 + 0.5
+    normals = torch.randn(1, 3, *SIZE), F.normalize(torch.randn(1, 3, *SIZE), dim=1)
+    meters = [meter(task, EvaluationConfig()) for task in TASKS]
+    return [(judge, *pair) for judge, pair in zip(meters, (semseg, depth, normals), strict=True)]
+
+
+@pytest.fixture(scope="module")
+def boundary() -> tuple[np.ndarray, np.ndarray]:
+    """A soft boundary map with some 30,000 ridge pixels, and a truth of some 10,000."""
+    rng = np.random.default_rng(0)
+    labels = np.digitize(gaussian_filter(rng.random(SIZE), 9), np.linspace(0.45, 0.55, 12))
+    truth = np.zeros(SIZE, dtype=bool)
+    truth[:, 1:] |= labels[:, 1:] != labels[:, :-1]
+    truth[1:] |= labels[1:] != labels[:-1]
+    strength = gaussian_filter(truth.astype(float), 1.5) + 0.6 * gaussian_filter(rng.random(SIZE), 2.5)
+    return ((strength - strength.min()) / np.ptp(strength)).astype(np.float32), truth
+
+
+def plainly(images: list[tuple]) -> list:
+    """Segmentation, depth and normals of one image, written as one would at first."""
+    (_, logits, labels), (_, depth, metres), (_, normals, truth) = images
+    confusion = torch.bincount((labels * 40 + logits.argmax(1)).flatten(), minlength=1600)
+    valid = metres != 255
+    squared = (depth[valid] - metres[valid]).double().square().sum()
+    logarithmic = (depth[valid].log() - metres[valid].log()).double().square().sum()
+    cosine = (F.normalize(normals, dim=1) * truth).sum(1)[(truth != 255).all(1)]
+    angle = torch.rad2deg(torch.acos(cosine.clamp(-1, 1))).numpy()
+    return [
+        confusion,
+        squared,
+        logarithmic,
+        angle.mean(),
+        np.median(angle),
+        [(angle < k).mean() for k in (11.25, 22.5, 30)],
+    ]
+
+
+@pytest.mark.benchmark(group="semseg, depth and normals of one image")
+@pytest.mark.parametrize("how", ["ours", "plain"])
+def test_dense_metrics(benchmark, images, how):
+    if how == "plain":
+        benchmark(plainly, images)
+    else:
+        benchmark(lambda: [judge.update(prediction, target) for judge, prediction, target in images])
+
+
+@pytest.mark.benchmark(group="boundaries of one image, 99 thresholds")
+@pytest.mark.parametrize("tolerance", [0.0075, 0.011])
+def test_boundaries(benchmark, boundary, tolerance):
+    strength, truth = boundary
+    counts = benchmark.pedantic(boundary_counts, (strength, [truth], tolerance), rounds=3, warmup_rounds=1)
+    assert counts["matched_true"].max() <= counts["true"]
+
+
+@pytest.mark.benchmark(group="thinning of 99 maps")
+@pytest.mark.parametrize("how", ["at once", "one by one"])
+def test_thinning(benchmark, boundary, how):
+    level = (suppress(boundary[0], 0.01) * 99).astype(int)
+    if how == "at once":
+        benchmark.pedantic(lambda: thin(stack_levels(level, 99)), rounds=3, warmup_rounds=1)
+    else:
+        each = [(level > k).astype(np.uint64)[..., None] for k in range(99)]
+        benchmark.pedantic(lambda: [thin(words) for words in each], rounds=1)
+
+
+@pytest.mark.benchmark(group="matching at one threshold, a crop of 120x160")
+@pytest.mark.parametrize("how", ["maximum flow", "Hopcroft-Karp", "assignment"])
+def test_matching(benchmark, boundary, how):
+    crop = np.s_[:120, :160]
+    predicted, truth = suppress(boundary[0], 0.01)[crop] > 0.3, boundary[1][crop]
+    first, second = pairs_within(predicted, truth, 6)
+    shape = (int(predicted.sum()), int(truth.sum()))
+    ones = np.ones((shape[0], 1), dtype=bool)
+    graph = csr_array((np.ones(len(first), dtype=np.int8), (first, second)), shape=shape)
+    ways = {
+        "maximum flow": lambda: int(matched((first, second), ones, shape[1]).sum()),
+        "Hopcroft-Karp": lambda: int((maximum_bipartite_matching(graph) >= 0).sum()),
+        "assignment": lambda: int((graph.toarray()[linear_sum_assignment(-graph.toarray())] > 0).sum()),
+    }
+    assert benchmark.pedantic(ways[how], rounds=3, warmup_rounds=1) == ways["maximum flow"]()

@@ -1,0 +1,260 @@
+"""Evaluation: sizes, outputs, selections, files, and what it refuses."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from mtcp.checkpoints import save_network
+from mtcp.config import EvaluationConfig, Project, RunConfig
+from mtcp.data.loading import Batch, evaluation_batches, open_split
+from mtcp.errors import UserError
+from mtcp.evaluation import EvaluationResult, best_on_test, evaluate, evaluate_run, write_statistics
+from mtcp.files import read_record
+from mtcp.metrics.meter import Meter
+from mtcp.metrics.meters import meter
+from mtcp.metrics.recompute import metrics_from_statistics, read_statistics
+from mtcp.models.architecture import Architecture, build_network
+from mtcp.tasks import VOID, make_task
+
+TASKS = (make_task("semseg", classes=3), make_task("depth"), make_task("sal"))
+CONFIG = EvaluationConfig()
+METERS = {task.name: meter(task, CONFIG) for task in TASKS}
+
+
+class Fixed(Architecture):
+    """Predicts from the image's mean alone: depth is that mean, in the final output, and doubled in the auxiliary."""
+
+    def __init__(self, broken: bool = False) -> None:
+        super().__init__()
+        self.broken = broken
+
+    def encode(self, image: Tensor) -> Tensor:
+        return image.mean(dim=(1, 2, 3), keepdim=True)
+
+    def decode(self, representation: Tensor, size: tuple[int, int]) -> dict[str, dict[str, Tensor]]:
+        plane = representation.expand(-1, 1, *size)
+        depth = torch.full_like(plane, torch.nan) if self.broken else plane
+        classes = torch.cat([plane, plane + 1, plane - 1], dim=1)
+        return {
+            "semseg": {"final": classes},
+            "depth": {"final": depth, "aux1": 2 * plane},
+            "sal": {"final": plane},
+        }
+
+
+def batch(
+    ids: tuple[str, ...], value: float, size: tuple[int, int] = (12, 16), shown: tuple[int, int] = (6, 8)
+) -> Batch:
+    """Images of one value at the network's size `shown`, truths at the original `size`."""
+    count = len(ids)
+    targets = {
+        "semseg": torch.ones(count, *size, dtype=torch.long),
+        "depth": torch.full((count, 1, *size), 2.0),
+        "sal": torch.zeros(count, 1, *size),
+    }
+    return Batch(ids, torch.full((count, 3, *shown), value), targets)
+
+
+def test_every_image_counts_once_at_its_own_original_size_and_all_outputs_are_judged():
+    told: list[int] = []
+    batches = [batch(("a", "b"), 2.0), batch(("c",), 3.0, size=(9, 7))]
+    result = evaluate(Fixed(), METERS, batches, "cpu", on_images=told.append)
+    assert result.ids == ("a", "b", "c")
+    assert told == [2, 1]
+    assert set(result.statistics) == {"final", "aux1"}
+    assert result.statistics["final"]["depth"]["pixels"].tolist() == [192, 192, 63]
+    metrics = result.metrics(METERS)
+    assert metrics["final"]["semseg"]["pixel_accuracy"] == 1.0
+    assert metrics["final"]["depth"]["rmse"] == pytest.approx(np.sqrt(63 / (2 * 192 + 63)))
+    assert metrics["aux1"]["depth"]["rmse"] == pytest.approx(np.sqrt((2 * 192 * 4 + 63 * 16) / (2 * 192 + 63)))
+    assert set(metrics["aux1"]) == {"depth"}
+    assert result.seconds_per_image > 0
+
+
+def test_outputs_can_be_chosen():
+    result = evaluate(Fixed(), METERS, [batch(("a",), 2.0)], "cpu", outputs=lambda name: name == "final")
+    assert set(result.statistics) == {"final"}
+
+
+def test_predictions_are_resized_bilinearly_to_the_truth():
+    class Ramp(Fixed):
+        def decode(self, representation: Tensor, size: tuple[int, int]) -> dict[str, dict[str, Tensor]]:
+            outputs = super().decode(representation, size)
+            ramp = torch.arange(size[1], dtype=torch.float32).expand(len(representation), 1, *size)
+            return outputs | {"depth": {"final": 1 + ramp}}
+
+    given = batch(("a",), 1.0, size=(4, 8), shown=(2, 4))
+    # Pixel centres of the fine map lie a quarter of a coarse pixel beside those of the coarse one; ends are held.
+    given.targets["depth"][:] = 1 + torch.tensor([0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3])
+    assert evaluate(Ramp(), METERS, [given], "cpu").metrics(METERS)["final"]["depth"]["rmse"] == pytest.approx(
+        0, abs=1e-6
+    )
+
+
+def test_broken_predictions_are_reported_and_their_metrics_are_missing():
+    result = evaluate(Fixed(broken=True), METERS, [batch(("a",), 2.0)], "cpu")
+    assert result.non_finite() == {"semseg": 0, "depth": 192, "sal": 0}
+    assert result.metrics(METERS)["final"]["depth"]["rmse"] is None
+
+
+def test_a_truth_out_of_range_is_named_by_its_image():
+    given = batch(("a", "b"), 2.0)
+    given.targets["semseg"][1, 3, 3] = 7
+    with pytest.raises(UserError, match="image 'b': task 'semseg': label 7 in the truth"):
+        evaluate(Fixed(), METERS, [given], "cpu")
+
+
+def test_no_image_is_refused():
+    with pytest.raises(UserError, match="no image to evaluate"):
+        evaluate(Fixed(), METERS, [], "cpu")
+
+
+def test_all_void_gives_missing_metrics_and_no_failure():
+    given = batch(("a",), 2.0)
+    for target in given.targets.values():
+        target[:] = VOID
+    metrics = evaluate(Fixed(), METERS, [given], "cpu").metrics(METERS)
+    assert all(value is None for values in metrics["final"].values() for value in values.values())
+
+
+def test_metrics_of_any_subset_come_from_the_stored_statistics(tmp_path: Path):
+    batches = [batch(("a", "b"), 2.0), batch(("c",), 3.0, size=(9, 7))]
+    result = evaluate(Fixed(), METERS, batches, "cpu")
+    write_statistics(tmp_path / "images.npz", result)
+    ids, statistics = read_statistics(tmp_path / "images.npz")
+    assert ids == ("a", "b", "c")
+    assert metrics_from_statistics(statistics, TASKS, CONFIG) == result.metrics(METERS)["final"]
+    only = metrics_from_statistics(statistics, TASKS, CONFIG, np.array([2]))
+    assert only["depth"]["rmse"] == pytest.approx(1.0)
+    twice = metrics_from_statistics(statistics, TASKS, CONFIG, np.array([2, 2, 0]))
+    assert twice["depth"]["rmse"] == pytest.approx(np.sqrt(2 * 63 / (2 * 63 + 192)))
+    assert read_statistics(tmp_path / "images.npz", "aux1")[1].keys() == {"depth"}
+
+
+def test_missing_and_damaged_statistics_are_named(tmp_path: Path):
+    path = tmp_path / "images.npz"
+    with pytest.raises(UserError, match=r"images\.npz is missing: evaluate the run again"):
+        read_statistics(path)
+    path.write_bytes(b"PK\x03\x04 cut short")
+    with pytest.raises(UserError, match=r"images\.npz is damaged"):
+        read_statistics(path)
+    write_statistics(path, evaluate(Fixed(), METERS, [batch(("a",), 2.0)], "cpu"))
+    with pytest.raises(UserError, match="no statistics of output 'initial'"):
+        read_statistics(path, "initial")
+
+
+# --- a run in the store ------------------------------------------------------------------------------------------
+
+
+def prior(project: Project) -> tuple[RunConfig, Path, Architecture]:
+    config = project.resolve("rooms", "trivial_prior", 0)
+    data = project.root / "data/rooms"
+    network = build_network(config)
+    network.fit(evaluation_batches(open_split(config, data, "train"), config))
+    return config, data, network
+
+
+def record(status: str = "finished") -> dict[str, Any]:
+    return {"benchmark": "rooms", "method": "trivial_prior", "seed": 0, "train_key": "t", "status": status, "more": 1}
+
+
+def run(config: RunConfig, data: Path, directory: Path, **options: Any) -> EvaluationResult | None:
+    return evaluate_run(config, data=data, directory=directory, record=record(), eval_key="e", device="cpu", **options)
+
+
+def test_a_run_is_evaluated_into_its_folder(tiny_project: Project, tmp_path: Path):
+    config, data, network = prior(tiny_project)
+    save_network(network, config, tmp_path / "model.safetensors")
+    told: list[tuple[int, int]] = []
+    run(config, data, tmp_path, on_image=lambda done, total: told.append((done, total)))
+    assert told == [(2, 5), (4, 5), (5, 5)]
+    found = read_record(tmp_path / "metrics-e.json")
+    assert found["images"] == 5
+    assert found["train_key"] == "t"
+    assert found["eval_key"] == "e"
+    assert set(found["metrics"]) == {"last"}
+    assert set(found["metrics"]["last"]["final"]) == {"semseg", "depth", "normals", "edge"}
+    ids, statistics = read_statistics(tmp_path / "images-e.npz")
+    assert ids == open_split(config, data, "test").ids
+    assert metrics_from_statistics(statistics, config.task_list, config.evaluation) == found["metrics"]["last"]["final"]
+    sheets = sorted((tmp_path / "samples").glob("*.png"))
+    assert [path.name for path in sheets] == [f"{k:02d}-{image_id}.png" for k, image_id in enumerate(ids[:3])]
+    assert Image.open(sheets[0]).size[0] > 600
+
+
+def test_evaluating_twice_leaves_equal_files_and_no_stale_sheet(tiny_project: Project, tmp_path: Path):
+    config, data, network = prior(tiny_project)
+    save_network(network, config, tmp_path / "model.safetensors")
+    first = run(config, data, tmp_path)
+    pictures = {path.name: path.read_bytes() for path in (tmp_path / "samples").iterdir()}
+    (tmp_path / "samples/99-old.png").write_bytes(b"")
+    second = run(config, data, tmp_path)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "samples").iterdir()} == pictures
+    assert_equal(first, second)
+
+
+@pytest.mark.slow
+def test_several_processes_give_the_same_statistics(tiny_project: Project, tmp_path: Path):
+    config, data, network = prior(tiny_project)
+    save_network(network, config, tmp_path / "model.safetensors")
+    assert_equal(run(config, data, tmp_path), run(config, data, tmp_path, threads=2))
+
+
+def assert_equal(first: EvaluationResult, second: EvaluationResult) -> None:
+    for task, statistics in first.statistics["final"].items():
+        for name, values in statistics.items():
+            assert np.array_equal(values, second.statistics["final"][task][name]), (task, name)
+
+
+def test_held_out_and_snapshots_are_evaluated_where_they_were_kept(tiny_project: Project, tmp_path: Path):
+    config, data, network = prior(tiny_project)
+    save_network(network, config, tmp_path / "model.safetensors")
+    network.depth += 1
+    save_network(network, config, tmp_path / "model-held-out.safetensors")
+    save_network(network, config, tmp_path / "snapshots/epoch-1.safetensors")
+    run(config, data, tmp_path)
+    metrics = read_record(tmp_path / "metrics-e.json")["metrics"]
+    assert set(metrics) == {"last", "held_out", "best_on_test"}
+    assert metrics["held_out"]["final"]["depth"]["rmse"] > metrics["last"]["final"]["depth"]["rmse"]
+    assert metrics["best_on_test"]["final"] == metrics["last"]["final"]
+
+
+def test_best_on_test_maximises_the_mean_relative_gain(tiny_project: Project):
+    config = tiny_project.resolve("rooms", "trivial_prior", 0)
+
+    def metrics(miou: float, rmse: float | None) -> dict[str, Any]:
+        return {
+            "final": {
+                "semseg": {"miou": miou},
+                "depth": {"rmse": rmse},
+                "normals": {"mean": 30.0},
+                "edge": {"ods_f": 0.5},
+            }
+        }
+
+    last, better, worse, broken = metrics(0.4, 1.0), metrics(0.42, 1.0), metrics(0.44, 1.2), metrics(0.9, None)
+    assert best_on_test(config, last, [worse, better, broken]) == better
+    assert best_on_test(config, last, [worse]) == last
+
+
+def test_a_diverged_run_gets_a_record_without_numbers(tiny_project: Project, tmp_path: Path):
+    config, data, _ = prior(tiny_project)
+    result = evaluate_run(config, data=data, directory=tmp_path, record=record("diverged"), eval_key="e", device="cpu")
+    assert result is None
+    assert read_record(tmp_path / "metrics-e.json")["metrics"] == {}
+
+
+def test_a_run_without_a_checkpoint_is_refused(tiny_project: Project, tmp_path: Path):
+    config, data, _ = prior(tiny_project)
+    with pytest.raises(UserError, match=r"has no finished checkpoint \(model\.safetensors\): train the run first"):
+        run(config, data, tmp_path)
+
+
+def test_meters_know_every_task_of_the_configuration(tiny_project: Project):
+    config = tiny_project.resolve("rooms", "trivial_prior", 0)
+    assert all(isinstance(meter(task, config.evaluation), Meter) for task in config.task_list)
