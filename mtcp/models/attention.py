@@ -29,14 +29,14 @@ def coherence_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     type of autocast).
     """
     device = query.device.type
-    if torch.is_autocast_enabled(device):
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(device)
-        query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
-    with torch.autocast(device, enabled=False):
-        if query.shape[1] > WHOLE_MAP:
-            return AttentionInRows.apply(query, key, value)
-        weights = (query.float() @ key.float().transpose(1, 2)).softmax(-1)
-        return weights.to(value.dtype) @ value
+        with torch.autocast(device, enabled=False):
+            return coherence_attention(query.to(dtype), key.to(dtype), value.to(dtype))
+    if query.shape[1] > WHOLE_MAP:
+        return AttentionInRows.apply(query, key, value)
+    weights = (query.float() @ key.float().transpose(1, 2)).softmax(-1)
+    return weights.to(value.dtype) @ value
 
 
 class AttentionInRows(torch.autograd.Function):
