@@ -1,5 +1,6 @@
 """Checks of the run store against itself: what a record says, what its files hold, what the tables show."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -49,24 +50,30 @@ def _run_problems(run: Run) -> Iterator[str]:
 
 def _metric_problems(run: Run) -> Iterator[str]:
     """Compare the written metrics with those recomputed from the statistics per image."""
-    from mtcp.metrics.recompute import metrics_from_statistics
+    from mtcp.metrics.recompute import metrics_from_statistics, read_statistics
 
     try:
-        written = read_record(run.metrics_path)
+        written = read_record(run.metrics_path)["metrics"].get("last", {})
+        for output, tasks in written.items():
+            judged = [task for task in run.config.task_list if task.name in tasks]
+            _, statistics = read_statistics(run.images_path, output)
+            recomputed = metrics_from_statistics(statistics, judged, run.config.evaluation)
+            for task, metrics in tasks.items():
+                for metric, value in metrics.items():
+                    if not _same(value, recomputed[task][metric]):
+                        yield (
+                            f"{output} {task} {metric} is {value} in the record and {recomputed[task][metric]} "
+                            f"from the statistics per image"
+                        )
     except UserError as error:
         yield str(error)
-        return
-    try:
-        recomputed = metrics_from_statistics(run.images_path, run.config)
-    except (UserError, OSError) as error:
-        yield f"{run.images_path.name}: {error}"
-        return
-    for output, tasks in written["metrics"].get("last", {}).items():
-        for task, metrics in tasks.items():
-            for metric, value in metrics.items():
-                again = recomputed.get(output, {}).get(task, {}).get(metric)
-                if again != value:
-                    yield f"{output} {task} {metric} is {value} in the record and {again} from the statistics per image"
+
+
+def _same(written: float | None, recomputed: float) -> bool:
+    """Equal up to rounding; None stands for a value that does not exist."""
+    if written is None:
+        return not math.isfinite(recomputed)
+    return math.isclose(written, recomputed, rel_tol=1e-9, abs_tol=1e-12)
 
 
 def _foreign(plan: Plan) -> Iterator[tuple[Path, str]]:
