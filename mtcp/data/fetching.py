@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from mtcp.config import Project
 from mtcp.data.archives import ENDINGS
 from mtcp.data.importing import Imported, import_set
-from mtcp.data.sets import dvc
+from mtcp.data.sets import dvc, last_words
 from mtcp.errors import UserError
 from mtcp.files import read_json
 from mtcp.provenance import file_digest
@@ -33,10 +33,12 @@ def fetch_set(project: Project, name: str, url: str, **options: object) -> Impor
     if ending is None:
         raise UserError(f"{url} names no archive: expected a name that ends in {', '.join(ENDINGS)} or .mat")
     target = Path(f"data/{name}-source{ending}")
-    done = dvc(project.root, "import-url", "--force", "--quiet", url, str(target))
+    (project.root / "data").mkdir(exist_ok=True)
+    done = dvc(project.root, "import-url", "--force", url, str(target))
     if done.returncode:
-        words = " ".join((done.stderr or done.stdout).split())
-        raise UserError(f"`dvc import-url {url}` failed ({words}): check the address, or download by hand and import")
+        raise UserError(
+            f"`dvc import-url {url}` failed ({last_words(done)}): check the address, or download by hand and import"
+        )
     digest = file_digest(project.root / target)
     lock = project.root / f"data/{name}.lock.json"
     known = read_json(lock)["source"].get("sha256") if lock.exists() else None

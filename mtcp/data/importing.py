@@ -23,7 +23,7 @@ from mtcp.data.checking import Findings, check_set, each, tasks_of
 from mtcp.data.derive import edges_from_labels, normals_from_depth, nyu_camera
 from mtcp.data.layouts import LAYOUTS, Layout
 from mtcp.data.nyu import unpack_nyu
-from mtcp.data.sets import Progress, content_digest, dvc, installing
+from mtcp.data.sets import Progress, content_digest, dvc, installing, last_words
 from mtcp.errors import UserError
 from mtcp.files import write_json
 from mtcp.provenance import file_digest
@@ -96,10 +96,9 @@ def import_set(
         }
     write_json(project.root / f"data/{name}.lock.json", lock)
     if track:
-        done = dvc(project.root, "add", "--quiet", f"data/{name}")
+        done = dvc(project.root, "add", f"data/{name}")
         if done.returncode:
-            words = " ".join((done.stderr or done.stdout).split())
-            raise UserError(f"data/{name} is imported, but `dvc add data/{name}` failed: {words}")
+            raise UserError(f"data/{name} is imported, but `dvc add data/{name}` failed: {last_words(done)}")
     return Imported(project.root / "data" / name, lock, findings, track)
 
 

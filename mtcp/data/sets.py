@@ -122,11 +122,12 @@ def missing_sentence(name: str) -> str:
 def pull(project: Project, name: str) -> None:
     """Bring a DVC-tracked set from the local cache or the remote; raises `UserError` with DVC's own words."""
     for command in ("checkout", "pull"):
-        done = dvc(project.root, command, "--quiet", f"data/{name}.dvc")
+        done = dvc(project.root, command, f"data/{name}.dvc")
         if done.returncode == 0 and (project.root / "data" / name).is_dir():
             return
-    words = " ".join((done.stderr or done.stdout).split())
-    raise UserError(f"`dvc pull data/{name}.dvc` failed ({words}): check `dvc remote list`, or import the data again")
+    raise UserError(
+        f"`dvc pull data/{name}.dvc` failed ({last_words(done)}): check `dvc remote list`, or import the data again"
+    )
 
 
 def dvc(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -134,6 +135,13 @@ def dvc(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "dvc", *arguments], cwd=root, capture_output=True, text=True, check=False
     )
+
+
+def last_words(done: subprocess.CompletedProcess[str]) -> str:
+    """The error that a DVC command ended with, without its advertisements."""
+    lines = [line.strip() for line in (done.stderr + done.stdout).splitlines()]
+    errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR")]
+    return " ".join(errors) or " ".join(lines[-1:])
 
 
 def _render(project: Project, name: str, progress: Progress) -> Path:

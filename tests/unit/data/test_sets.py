@@ -1,0 +1,270 @@
+"""Rendered sets, their locks and manifests; DVC between two clones; downloads from a local server."""
+
+import http.server
+import shutil
+import subprocess
+import sys
+import tarfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from mtcp.cli.data import app
+from mtcp.config import Project
+from mtcp.data import packaging, sets
+from mtcp.data.fetching import fetch_set
+from mtcp.data.importing import import_set
+from mtcp.data.layouts import open_layout
+from mtcp.data.render import settings_of
+from mtcp.errors import UserError
+from mtcp.files import read_json, write_json
+from mtcp.provenance import data_digest
+
+
+@pytest.mark.parametrize("name", ["rooms", "people"])
+def test_a_rendered_set_is_read_like_a_real_one(project: Project, name: str):
+    folder = sets.render(project, name)
+    benchmark = project.benchmark(name)
+    layout = open_layout(benchmark.layout, folder)
+    assert (len(layout.ids("train")), len(layout.ids("val"))) == (3, 2)
+    for task in benchmark.tasks:
+        target = layout.target(task, "0001")
+        assert target.shape[:2] == layout.image("0001").shape[:2] == (24, 32)
+    normals = layout.target("normals", "0001")
+    np.testing.assert_allclose(np.linalg.norm(normals, axis=-1), 1, atol=1e-2)
+    assert read_json(project.root / f"data/{name}.lock.json")["digest"] == sets.content_digest(folder)
+
+
+def test_preparing_renders_once_and_again_when_settings_change(project: Project):
+    first = sets.prepare(project, "rooms")
+    record = read_json(first)
+    assert record["digest"] == data_digest(project, "rooms") and record["counts"] == {"train": 3, "val": 2}
+    stamp = (project.root / "data/rooms/packaging.json").stat().st_mtime_ns
+    assert sets.prepare(project, "rooms") == first
+    assert (project.root / "data/rooms/packaging.json").stat().st_mtime_ns == stamp
+    _change(project, "rooms", seed=1)
+    second = sets.prepare(project, "rooms")
+    assert second != first and not first.exists()
+    assert read_json(second)["content"] != record["content"]
+
+
+def _change(project: Project, name: str, **rendered: object) -> None:
+    path = project.root / f"config/benchmarks/{name}.yaml"
+    content = yaml.safe_load(path.read_text())
+    content["rendered"].update(rendered)
+    path.write_text(yaml.safe_dump(content))
+
+
+def test_rendering_twice_gives_the_same_bytes(project: Project):
+    first = sets.content_digest(sets.render(project, "people"))
+    assert sets.content_digest(sets.render(project, "people")) == first
+
+
+def test_a_rendered_set_that_differs_from_its_lock_is_a_recorded_warning(project: Project, capsys):
+    sets.render(project, "rooms")
+    path = project.root / "data/rooms.lock.json"
+    lock = read_json(path)
+    write_json(path, {**lock, "digest": "0" * 64})
+    note = read_json(sets.prepare(project, "rooms"))["note"]
+    assert "this machine rounds differently" in note and note in capsys.readouterr().err
+    write_json(path, {**lock, "inputs": "0" * 64})
+    assert "other settings" in read_json(sets.prepare(project, "rooms"))["note"]
+
+
+def test_an_imported_set_that_differs_from_its_lock_is_an_error(project: Project, nyud: Path):
+    import_set(project, "nyud", nyud, track=False)
+    np.save(project.root / "data/nyud/depth/0001.npy", np.ones((24, 32), np.float32))
+    with pytest.raises(UserError, match=r"data/nyud is not what data/nyud.lock.json records"):
+        sets.prepare(project, "nyud")
+
+
+def test_without_data_the_two_commands_are_named(project: Project):
+    for action in (sets.prepare, sets.open_set):
+        with pytest.raises(UserError, match=r"mtcp data import nyud PATH.*mtcp data fetch nyud --url URL"):
+            action(project, "nyud")
+    with pytest.raises(UserError, match="mtcp data render rooms"):
+        sets.open_set(project, "rooms")
+    with pytest.raises(UserError, match="no benchmark uses a data set 'elsewhere'"):
+        sets.prepare(project, "elsewhere")
+    with pytest.raises(UserError, match="'nyud' is not rendered"):
+        sets.render(project, "nyud")
+
+
+@pytest.mark.parametrize(
+    ("rendered", "key"),
+    [({"preset": "caves"}, "rendered.preset"), ({"train": 0}, "rendered.train"), ({"colour": 1}, "rendered.colour")],
+)
+def test_wrong_renderer_settings_are_named(rendered: dict, key: str):
+    with pytest.raises(UserError, match=rf"config/benchmarks/rooms\.yaml, key '{key}'"):
+        settings_of({"preset": "rooms", "train": 1, "test": 1, **rendered}, "rooms")
+
+
+class TestCommands:
+    @pytest.fixture(autouse=True)
+    def inside(self, project: Project, monkeypatch):
+        monkeypatch.chdir(project.root)
+
+    def run(self, *arguments: str) -> str:
+        result = CliRunner().invoke(app, list(arguments))
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result.output
+
+    def test_import_verify_list_show(self, project: Project, nyud: Path):
+        assert "imported 4 + 2 images" in self.run("import", "nyud", str(nyud))
+        assert "data/nyud is in order" in self.run("verify", "nyud")
+        assert '"quantile_50"' in self.run("verify", "nyud", "--json")
+        rows = yaml.safe_load(self.run("list", "--json"))
+        assert {row["set"]: row["here"] for row in rows} == {
+            "nyud": True, "pascal": False, "people": False, "rooms": False,
+        }  # fmt: skip
+        assert "wrote nyud-test.png" in self.run("show", "nyud", "--split", "test")
+        from PIL import Image
+
+        assert Image.open("nyud-test.png").size == (32 * 5, 24 * 2)
+
+    def test_show_refuses_what_is_not_there(self, nyud: Path):
+        self.run("import", "nyud", str(nyud))
+        with pytest.raises(UserError, match="has 0001 to 0004, not this one"):
+            self.run("show", "nyud", "--image", "0005")
+        with pytest.raises(UserError, match="expected train or test"):
+            self.run("show", "nyud", "--split", "val")
+
+    def test_verify_tells_a_changed_file(self, project: Project, nyud: Path):
+        self.run("import", "nyud", str(nyud))
+        (project.root / "data/nyud/extra.txt").write_text("x")
+        with pytest.raises(UserError, match="files were changed, added or removed"):
+            self.run("verify", "nyud")
+
+
+def dvc(root: Path, *arguments: str) -> None:
+    subprocess.run([sys.executable, "-m", "dvc", *arguments], cwd=root, check=True, capture_output=True)
+
+
+def git(root: Path, *arguments: str) -> None:
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+    subprocess.run(["git", *identity, *arguments], cwd=root, check=True, capture_output=True)
+
+
+@pytest.fixture
+def repository(project: Project) -> Project:
+    """The project as a git and DVC repository that ignores data as ours does."""
+    git(project.root, "init", "-q")
+    dvc(project.root, "init", "-q")
+    dvc(project.root, "config", "core.analytics", "false")
+    (project.root / ".gitignore").write_text("/data/?*\n!/data/*.dvc\n!/data/*.lock.json\n")
+    return project
+
+
+@pytest.mark.slow
+def test_dvc_moves_a_set_to_a_second_clone(repository: Project, nyud: Path, tmp_path: Path):
+    import_set(repository, "nyud", nyud, track=True)
+    root = repository.root
+    tracked = yaml.safe_load((root / "data/nyud.dvc").read_text())["outs"][0]["md5"]
+    assert data_digest(repository, "nyud") == tracked
+    dvc(root, "remote", "add", "-d", "store", str(tmp_path / "store"))
+    git(root, "add", "-A")
+    git(root, "commit", "-qm", "data")
+    dvc(root, "push", "-q")
+    git(tmp_path, "clone", "-q", str(root), "second")
+    second = Project(tmp_path / "second")
+    assert not (second.root / "data/nyud").exists()
+    manifest = sets.prepare(second, "nyud")
+    assert read_json(manifest)["digest"] == tracked
+    assert sets.content_digest(second.root / "data/nyud") == sets.content_digest(root / "data/nyud")
+    shutil.rmtree(second.root / "data/nyud")
+    shutil.rmtree(second.root / ".dvc/cache")
+    shutil.rmtree(tmp_path / "store")
+    with pytest.raises(UserError, match=r"`dvc pull data/nyud\.dvc` failed"):
+        sets.prepare(second, "nyud")
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """Address and folder of an HTTP server on this machine."""
+    folder = tmp_path / "www"
+    folder.mkdir()
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *arguments: object, **options: object) -> None:
+            super().__init__(*arguments, directory=str(folder), **options)
+
+        def end_headers(self) -> None:
+            path = Path(self.translate_path(self.path))
+            if path.is_file():  # DVC asks for a tag by which to see a change
+                self.send_header("ETag", f'"{path.stat().st_mtime_ns}"')
+            super().end_headers()
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_port}", folder
+        running.shutdown()
+
+
+@pytest.mark.slow
+def test_fetch_from_a_server(repository: Project, nyud: Path, server: tuple[str, Path]):
+    address, folder = server
+    with tarfile.open(folder / "NYUD_MT.tgz", "w:gz") as archive:
+        archive.add(nyud, "NYUD_MT")
+    done = fetch_set(repository, "nyud", f"{address}/NYUD_MT.tgz", track=True)
+    assert done.lock["source"]["url"] == f"{address}/NYUD_MT.tgz"
+    assert (repository.root / "data/nyud-source.tgz.dvc").exists() and (repository.root / "data/nyud.dvc").exists()
+
+    # The same address, another file: refused, and what was imported stays.
+    (nyud / "gt_sets/val.txt").write_text("0005\n")
+    with tarfile.open(folder / "NYUD_MT.tgz", "w:gz") as archive:
+        archive.add(nyud, "NYUD_MT")
+    with pytest.raises(UserError, match=r"it was changed; remove nyud.lock.json to take the new one"):
+        fetch_set(repository, "nyud", f"{address}/NYUD_MT.tgz", track=True)
+    assert sets.content_digest(repository.root / "data/nyud") == done.lock["digest"]
+    (repository.root / "data/nyud.lock.json").unlink()
+    assert fetch_set(repository, "nyud", f"{address}/NYUD_MT.tgz", track=True).lock["counts"]["val"] == 1
+
+
+@pytest.mark.slow
+def test_fetch_of_what_is_no_data_set(repository: Project, nyud: Path, server: tuple[str, Path]):
+    address, folder = server
+    with pytest.raises(UserError, match=r"dvc import-url .*failed"):
+        fetch_set(repository, "nyud", f"{address}/absent.tgz", track=False)
+    with tarfile.open(folder / "whole.tgz", "w:gz") as archive:
+        archive.add(nyud, "NYUD_MT")
+    whole = (folder / "whole.tgz").read_bytes()
+    (folder / "truncated.tgz").write_bytes(whole[: len(whole) // 2])
+    (folder / "page.zip").write_text("<html>Quota exceeded</html>")
+    for name in ("truncated.tgz", "page.zip"):
+        with pytest.raises(UserError, match="broken or truncated archive"):
+            fetch_set(repository, "nyud", f"{address}/{name}", track=False)
+    assert not (repository.root / "data/nyud").exists()
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("ftp://host/NYUD_MT.tgz", r"expected http\(s\)"),
+        ("https://drive.google.com/uc?id=1", "download by hand, then `mtcp data import nyud FILE`"),
+        ("https://host/page.html", "names no archive"),
+    ],
+)
+def test_addresses_that_cannot_work(project: Project, url: str, words: str):
+    (project.root / ".dvc").mkdir()
+    with pytest.raises(UserError, match=words):
+        fetch_set(project, "nyud", url, track=False)
+
+
+def test_fetching_needs_dvc(project: Project):
+    with pytest.raises(UserError, match="is no DVC repository"):
+        fetch_set(project, "nyud", "https://host/NYUD_MT.tgz", track=False)
+
+
+def test_packaging_of_a_rendered_set_names_camera_and_classes(project: Project):
+    record = packaging.read(sets.render(project, "rooms"))
+    assert record["camera"]["fx"] == pytest.approx(0.81 * 32) and len(record["classes"]) == 13
+    assert record["normals"] == {"source": "rendered", "z": "away"}
