@@ -88,7 +88,8 @@ class EvaluationConfig(Model):
 class ResourceConfig(Model):
     """What one training job asks of the scheduler."""
 
-    gpu: int = Field(0, ge=0)
+    gpu: int = Field(0, ge=0, le=1, description="1: runs want a GPU, and `--device auto` takes one")
+    runs_per_gpu: int = Field(1, ge=1, description="small runs that share one GPU of a workstation")
     threads: int = Field(1, ge=1)
     mem_mb: int = Field(2000, ge=100)
     runtime: int = Field(60, ge=1, description="minutes")

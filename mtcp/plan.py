@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from mtcp.config import Project, RunConfig
+from mtcp.config import Project, ResourceConfig, RunConfig
 from mtcp.errors import UserError
 from mtcp.files import read_record
 from mtcp.plugins import PACKAGE_ROOT
@@ -130,6 +130,10 @@ class Plan:
         """One run, planned on the spot where the grid of params.yaml does not hold it."""
         found = self._by_name.get((benchmark, method, seed))
         return found or runs_of(self.project, benchmark, method, [seed])[0]
+
+    def resources(self, benchmark: str) -> ResourceConfig:
+        """What one run of a benchmark asks of the machine."""
+        return self.project.benchmark(benchmark).resources
 
     def data_folder(self, benchmark: str) -> Path:
         """Where the images of a benchmark lie."""

@@ -4,9 +4,12 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from mtcp.config import ResourceConfig
 
 BenchmarkName = Annotated[
     str, typer.Argument(help="A benchmark of config/benchmarks/, such as rooms.", metavar="BENCHMARK")
@@ -14,28 +17,44 @@ BenchmarkName = Annotated[
 MethodName = Annotated[str, typer.Argument(help="A method of config/methods.yaml, such as mtcp.", metavar="METHOD")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="The repetition; seeds are paired across methods.")]
 Device = Annotated[
-    str, typer.Option("--device", help="auto, cpu, cuda or cuda:N; auto takes a GPU where there is one.")
+    str, typer.Option("--device", help="auto, cpu, cuda or cuda:N; auto is a GPU where the benchmark wants one.")
 ]
 Threads = Annotated[int, typer.Option("--threads", min=1, help="CPU threads to compute with.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of a table.")]
 
 
-def chosen_device(name: str) -> str:
-    """Resolve `auto`, and check that the device exists; raises `UserError` otherwise."""
+@contextmanager
+def held_device(name: str, resources: "ResourceConfig") -> Iterator[str]:
+    """Yield the torch device to run on; `auto` holds a free GPU for the while where the benchmark wants one.
+
+    Raises `UserError` for a device that is not there.
+    """
+    from mtcp.slots import gpu_slot
+
+    if name == "auto" and resources.gpu:
+        with gpu_slot(resources.runs_per_gpu) as slot:
+            yield _existing("cuda" if slot is not None or _gpu_given() else "cpu")
+    else:
+        yield "cpu" if name == "auto" else _existing(name)
+
+
+def _gpu_given() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def _existing(name: str) -> str:
     import torch
 
     from mtcp.errors import UserError
 
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError as error:
         raise UserError(f"--device {name} is no device: use auto, cpu, cuda or cuda:N") from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UserError(
-            f"--device {name}: this machine shows {torch.cuda.device_count()} GPUs to torch; use --device cpu"
-        )
+        raise UserError(f"--device {name}: torch sees {torch.cuda.device_count()} GPUs here; use --device cpu")
     return name
 
 

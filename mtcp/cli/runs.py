@@ -12,7 +12,7 @@ from mtcp.cli.options import (
     MethodName,
     Seed,
     Threads,
-    chosen_device,
+    held_device,
     print_table,
     progress,
 )
@@ -122,8 +122,8 @@ def train(
 
     torch.set_num_threads(threads)
     try:
-        with progress(run.name) as on_step:
-            record = train_run(planned, run, chosen_device(device), on_step=on_step, on_epoch=_print_epoch)
+        with held_device(device, planned.resources(benchmark)) as where, progress(run.name) as on_step:
+            record = train_run(planned, run, where, on_step=on_step, on_epoch=_print_epoch)
     except Interrupted:
         print(f"{run.name}: stopped, state saved; the same command goes on from there", file=sys.stderr)
         raise typer.Exit(130) from None
@@ -166,8 +166,8 @@ def evaluate(
     from mtcp.store import evaluate_run
 
     torch.set_num_threads(threads)
-    with progress(f"evaluate {run.name}") as on_image:
-        path = evaluate_run(planned, run, chosen_device(device), threads, on_image)
+    with held_device(device, planned.resources(benchmark)) as where, progress(f"evaluate {run.name}") as on_image:
+        path = evaluate_run(planned, run, where, threads, on_image)
     typer.echo(f"{run.name}: {path.relative_to(planned.root)}")
 
 
