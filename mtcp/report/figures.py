@@ -23,7 +23,7 @@ def delta_m_chart(
     multi_task: pd.DataFrame, summary: pd.DataFrame, methods: pd.DataFrame, rope: float
 ) -> dict[str, Any]:
     """Forest plot of Delta_m: one point a seed, mean and 95 % t interval, ROPE band, zero line."""
-    rows = summary[(summary.task == "multi_task") & (summary.selection == "last")]
+    rows = summary[(summary.metric == "delta_m") & (summary.selection == "last")]
     rows = _labelled(rows, methods).sort_values("mean", ascending=False)
     points = _labelled(multi_task[(multi_task.selection == "last") & (multi_task.metric == "delta_m")], methods)
     order = rows.label.tolist()
@@ -83,7 +83,7 @@ def loss_charts(curves: pd.DataFrame, methods: pd.DataFrame, tasks: tuple[Task, 
         where = "held-out" if column.startswith("held_out") else "training"
         data = _plain(rows, "method", "label", "epoch", "mean", "least", "greatest")
         base = alt.Chart(data).encode(
-            x=alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1, format="d")),
+            x=_epochs(rows),
             detail="method:N",
         )
         y = alt.Y("mean:Q", title=f"{where} loss", scale=alt.Scale(zero=False))
@@ -108,7 +108,7 @@ def weight_charts(curves: pd.DataFrame, methods: pd.DataFrame, tasks: tuple[Task
             continue
         own = own.assign(task=own.column.map(labels))
         base = alt.Chart(_plain(own, "task", "epoch", "mean", "least", "greatest")).encode(
-            x=alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1, format="d")),
+            x=_epochs(own),
             color=alt.Color(
                 "task:N",
                 sort=list(labels.values()),
@@ -123,6 +123,12 @@ def weight_charts(curves: pd.DataFrame, methods: pd.DataFrame, tasks: tuple[Task
         )
         charts.append({"title": method.label, "spec": _finish(alt.layer(band, line), height=170, choice=False)})
     return charts
+
+
+def _epochs(rows: pd.DataFrame) -> alt.X:
+    """The epoch axis, at most ten ticks at whole epochs."""
+    last = int(rows.epoch.max())
+    return alt.X("epoch:Q", title="epoch", axis=alt.Axis(values=list(range(0, last + 1, 1 + last // 10)), format="d"))
 
 
 def _labelled(rows: pd.DataFrame, methods: pd.DataFrame) -> pd.DataFrame:
@@ -160,7 +166,7 @@ def _finish(chart: Any, height: int, choice: bool = True) -> dict[str, Any]:
         view=alt.ViewConfig(stroke=None),
         axis=alt.AxisConfig(
             labelColor="var(--muted)", titleColor="var(--muted)", gridColor="var(--line)", domainColor="var(--line)",
-            tickColor="var(--line)", labelFontSize=12, titleFontSize=12, titleFontWeight="normal", labelLimit=150,
+            tickColor="var(--line)", labelFontSize=12, titleFontSize=12, titleFontWeight="normal",
             labelOverlap=True, labelSeparation=8, tickCount=6,
         ),
     )  # fmt: skip

@@ -193,8 +193,8 @@ def _comparison(
     rows = []
     for row in shown.itertuples():
         own = [cells.get((row.method, *column), _EMPTY) for column in columns]
-        if row.method == benchmark.baseline:
-            own[len(tasks)] = {**_EMPTY, "text": "0", "value": "0"}
+        if row.method == benchmark.baseline and own[len(tasks)]["value"]:
+            own[len(tasks)] |= {"text": "0", "sd": "", "more": ""}  # by definition, so without a spread
         own.append({**_EMPTY, "text": str(row.configurations), "value": row.configurations})
         rows.append(_row(row, own, marks, benchmark))
     _separate_floors(rows)

@@ -23,6 +23,13 @@ PRIMARY = {
     "edge": ("ods_f", 0.50, 0.01),
 }
 
+FURTHER = {
+    "semseg": ["pixel_accuracy"],
+    "depth": ["log_rmse"],
+    "normals": ["median", "within_11_25", "within_22_5", "within_30"],
+    "edge": ["ois_f", "ap"],
+}
+
 
 @dataclass
 class Store:
@@ -39,6 +46,8 @@ class Store:
             for place, (task, (name, base, step)) in enumerate(PRIMARY.items())
         }
         final["depth"]["rmse_capped"] = final["depth"]["rmse"] - 0.01
+        for task, names in FURTHER.items():
+            final[task] |= {name: 0.9 * final[task][PRIMARY[task][0]] for name in names}
         run.directory.mkdir(parents=True, exist_ok=True)
         with (run.directory / "history.csv").open("w", newline="") as stream:
             weights = [] if run.method in ("single_task", "trivial_prior") else [f"weight_{task}" for task in PRIMARY]

@@ -92,6 +92,8 @@ def test_report_is_self_contained(tabled):
         json.loads(block) for block in re.findall(r'<script type="application/json">(.*?)</script>', page.read_text())
     ]
     assert len(specs) == 1 + 4 + 4 + 5
+    forest = specs[0]["layer"]
+    assert [len(layer["data"]["values"]) for layer in forest] == [1, 1, 6, 6 * 9 - 1, 6]  # methods without the floor
     assert all("$schema" not in spec and "url" not in json.dumps(spec) for spec in specs)
 
 

@@ -32,7 +32,7 @@ def test_runs_hold_every_metric_of_every_run(done):
     assert (row.value, row.train_key, row.status) == (written, run.train_key, "finished")
     costs = runs[(runs.task == "cost") & (runs.method == "mtcp") & (runs.seed == 0)]
     assert set(costs.metric) == set(COST_METRICS)
-    assert len(runs) == 7 * 9 * (2 * 5 + 1 + 5)
+    assert len(runs) == 7 * 9 * (2 * 13 + 1 + len(COST_METRICS))
 
 
 def test_delta_m_is_the_mean_signed_change_of_the_same_seed(done):
@@ -49,6 +49,17 @@ def test_delta_m_is_the_mean_signed_change_of_the_same_seed(done):
         total += sign * 100 * (own - base) / base / 4
     assert value(change, method="mtcp", seed=2, selection="last", metric="delta_m").value == pytest.approx(total)
     assert (change[change.method == "single_task"].value == 0).all()
+
+
+def test_other_definitions_of_delta_m_have_their_own_names(done):
+    change = build_tables(done.plan, "rooms")["multi_task"]
+    own = (
+        change[(change.method == "mtcp") & (change.seed == 0) & (change.selection == "last")].set_index("metric").value
+    )
+    assert set(own.index) == {"delta_m", "delta_m_per_metric", "delta_m_pooled"}
+    # The further metrics are the primary ones times 0.9, so each task's relative changes are equal, but for the
+    # shares of normals, where more is better.
+    assert own["delta_m_per_metric"] < own["delta_m"]
 
 
 def test_summary_has_mean_spread_interval_and_ranks(done):
