@@ -9,6 +9,7 @@ number. `held_out` is the network of the epoch with the best held-out loss. `bes
 snapshots by Delta_m against the last epoch, the protocol of the released code: optimistic, shown as such only.
 """
 
+import filecmp
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -136,8 +137,11 @@ def evaluate_run(
         raise UserError(f"{directory} has no finished checkpoint ({MODEL}): train the run first")
     split = open_split(config, data, "test")
     snapshots = sorted((directory / SNAPSHOTS).glob("*.safetensors"))
-    held_out = [directory / BEST_HELD_OUT] if (directory / BEST_HELD_OUT).exists() else []
-    total = len(split) * (1 + len(held_out) + len(snapshots))
+    held_out = directory / BEST_HELD_OUT
+    # Where the last epoch was the best one, its network is not judged twice.
+    held_out_is_last = held_out.exists() and filecmp.cmp(held_out, directory / MODEL, shallow=False)
+    held_out_is_other = held_out.exists() and not held_out_is_last
+    total = len(split) * (1 + held_out_is_other + len(snapshots))
     done = 0
 
     def advance(count: int) -> None:
@@ -157,8 +161,10 @@ def evaluate_run(
 
         last = judge(directory / MODEL, samples=config.evaluation.samples)
         metrics = {"last": last.metrics(meters)}
-        for checkpoint in held_out:
-            metrics["held_out"] = final_only(checkpoint)
+        if held_out_is_last:
+            metrics["held_out"] = {"final": metrics["last"]["final"]}
+        elif held_out_is_other:
+            metrics["held_out"] = final_only(held_out)
         if snapshots:
             metrics["best_on_test"] = best_on_test(config, metrics["last"], [final_only(path) for path in snapshots])
     write_statistics(directory / f"images-{eval_key}.npz", last)

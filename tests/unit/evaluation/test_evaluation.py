@@ -224,6 +224,17 @@ def test_held_out_and_snapshots_are_evaluated_where_they_were_kept(tiny_project:
     assert metrics["best_on_test"]["final"] == metrics["last"]["final"]
 
 
+def test_the_last_epoch_is_not_judged_twice_where_it_was_the_best(tiny_project: Project, tmp_path: Path):
+    config, data, network = prior(tiny_project)
+    for name in ("model", "model-held-out"):
+        save_network(network, config, tmp_path / f"{name}.safetensors")
+    told: list[tuple[int, int]] = []
+    run(config, data, tmp_path, on_image=lambda done, total: told.append((done, total)))
+    metrics = read_record(tmp_path / "metrics-e.json")["metrics"]
+    assert told[-1] == (5, 5)
+    assert metrics["held_out"]["final"] == metrics["last"]["final"]
+
+
 def test_best_on_test_maximises_the_mean_relative_gain(tiny_project: Project):
     config = tiny_project.resolve("rooms", "trivial_prior", 0)
 
