@@ -13,13 +13,14 @@ from torch.utils.checkpoint import checkpoint
 def statistics_kept(module: nn.Module) -> Iterator[None]:
     """Leave running statistics of BatchNorm as they are inside the block, so that no batch counts twice."""
     norms = [part for part in module.modules() if isinstance(part, _BatchNorm)]
+    kept = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
-        norm.track_running_stats = False
+        norm.momentum, norm.num_batches_tracked = 0.0, None
     try:
         yield
     finally:
-        for norm in norms:
-            norm.track_running_stats = True
+        for norm, (momentum, tracked) in zip(norms, kept, strict=True):
+            norm.momentum, norm.num_batches_tracked = momentum, tracked
 
 
 def recomputed(module: nn.Module, *args: Any) -> Any:

@@ -60,6 +60,10 @@ def _timm_backbone(config: EncoderConfig) -> nn.Module:
         path = checked_weights(Path(config.weights), config.sha256)
         options["pretrained_cfg_overlay"] = {"file": str(path)}
     try:
+        if config.weights:
+            # With features_only the library takes a file in which names are missing; the whole model does not.
+            whole = {name: value for name, value in options.items() if name != "out_indices"}
+            timm.create_model(config.model, pretrained=True, **whole)
         return timm.create_model(
             config.model, pretrained=config.pretrained or bool(config.weights), features_only=True, **options
         )

@@ -45,7 +45,7 @@ class MTCP(Architecture):
         if parameters.coherence == "cfm" and len(self.tasks) > 1:
             parts["cfm"] = lambda task: CFM(channels, len(self.tasks) - 1)
         if parameters.trace_back:
-            parts["traceback"] = lambda task: TraceBack(channels)
+            parts["traceback"] = lambda task: TraceBack(channels, parameters.auxiliary)
             if parameters.auxiliary:
                 parts["aux_head1"] = parts["aux_head2"] = lambda task: auxiliary_head(task, channels, layout)
         if parameters.initial_prediction:

@@ -25,34 +25,47 @@ def joint_projection(conv: Projection, pred: Tensor, feature: Tensor) -> Tensor:
 class SRM(nn.Module):
     """p = CBAM(pred) at f's size, f = CBAM(feature), c = [p, f] -> pred' = ReLU(BN(W c)), feature' = ReLU(BN(W' c)).
 
-    `feature_branch` False leaves feature' out (None): nothing reads it after the last module.
+    A branch that nothing reads is left out, and its result is None.
     """
 
-    def __init__(self, pred: int, feature: int, channels: int, feature_branch: bool) -> None:
+    def __init__(
+        self, pred: int, feature: int, channels: int, pred_branch: bool = True, feature_branch: bool = True
+    ) -> None:
         super().__init__()
         self.pred_cbam, self.feature_cbam = CBAM(pred), CBAM(feature)
+        # Built before it is left out: what follows starts from the same values with it and without.
         self.pred_conv, self.pred_norm = Projection(pred + feature, channels), BatchNorm(channels)
-        self.feature_conv = Projection(pred + feature, feature) if feature_branch else None
-        self.feature_norm = BatchNorm(feature) if feature_branch else None
+        self.feature_conv, self.feature_norm = Projection(pred + feature, feature), BatchNorm(feature)
+        if not pred_branch:
+            self.pred_conv = self.pred_norm = None
+        if not feature_branch:
+            self.feature_conv = self.feature_norm = None
 
-    def forward(self, pred: Tensor, feature: Tensor) -> tuple[Tensor, Tensor | None]:
+    def forward(self, pred: Tensor, feature: Tensor) -> tuple[Tensor | None, Tensor | None]:
         pred, feature = self.pred_cbam(pred), self.feature_cbam(feature)
-        refined = F.relu(self.pred_norm(joint_projection(self.pred_conv, pred, feature)))
-        if self.feature_conv is None:
-            return refined, None
-        return refined, F.relu(self.feature_norm(joint_projection(self.feature_conv, pred, feature)))
+        return (
+            _branch(self.pred_conv, self.pred_norm, pred, feature),
+            _branch(self.feature_conv, self.feature_norm, pred, feature),
+        )
+
+
+def _branch(conv: Projection | None, norm: BatchNorm | None, pred: Tensor, feature: Tensor) -> Tensor | None:
+    return None if conv is None else F.relu(norm(joint_projection(conv, pred, feature)))
 
 
 class TraceBack(nn.Module):
-    """Three SRMs from 1/16 to 1/4; the feature' branch travels on. Returns pred'_1, pred'_2, pred'_3, each C wide."""
+    """Three SRMs from 1/16 to 1/4; the feature' branch travels on. Returns pred'_1, pred'_2, pred'_3, each C wide.
 
-    def __init__(self, channels: int) -> None:
+    Only auxiliary heads read the first two: without them they are None.
+    """
+
+    def __init__(self, channels: int, auxiliary: bool = True) -> None:
         super().__init__()
-        self.srm1 = SRM(channels, 4 * channels, channels, feature_branch=True)
-        self.srm2 = SRM(4 * channels, 2 * channels, channels, feature_branch=True)
+        self.srm1 = SRM(channels, 4 * channels, channels, pred_branch=auxiliary)
+        self.srm2 = SRM(4 * channels, 2 * channels, channels, pred_branch=auxiliary)
         self.srm3 = SRM(2 * channels, channels, channels, feature_branch=False)
 
-    def forward(self, fused: Tensor, maps: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, fused: Tensor, maps: list[Tensor]) -> tuple[Tensor | None, Tensor | None, Tensor]:
         fine, middle, coarse = maps
         pred1, travelling = self.srm1(fused, coarse)
         pred2, travelling = self.srm2(travelling, middle)

@@ -18,8 +18,8 @@ from mtcp.models.architecture import BuildContext
 from mtcp.models.cbam import CBAM
 from mtcp.models.coherence import CFM
 from mtcp.models.decoder import FPN, HFP
-from mtcp.models.mask2former import shared_representation
 from mtcp.models.layers import channels_first, channels_last
+from mtcp.models.mask2former import shared_representation
 from mtcp.models.network import MTCP
 from mtcp.models.refinement import SRM, TraceBack
 from mtcp.tasks import make_task
@@ -100,7 +100,7 @@ PARTS = {
     "cbam": (lambda: CBAM(256), lambda m: {"out": m(input_map("cbam", 2, 256, 9, 11))}),
     "cfm": (lambda: CFM(256, 2), run_cfm),
     "srm": (
-        lambda: SRM(256, 1024, 256, feature_branch=True),
+        lambda: SRM(256, 1024, 256),
         lambda m: dict(
             zip(
                 ("pred", "feature"),

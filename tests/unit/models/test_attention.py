@@ -1,0 +1,97 @@
+"""The coherence attention equals its definition, in every form, type and size."""
+
+import pytest
+import torch
+
+from mtcp.models import attention
+from mtcp.models.attention import coherence_attention
+
+
+def definition(query, key, value):
+    return (query @ key.transpose(1, 2)).softmax(-1) @ value
+
+
+def inputs(batch, positions, width, channels, scale=1.0):
+    generator = torch.Generator().manual_seed(positions)
+    query, key = (scale * torch.randn(batch, positions, width, generator=generator).relu() for _ in range(2))
+    return query, key, torch.randn(batch, positions, channels, generator=generator)
+
+
+def with_gradients(function, tensors):
+    leaves = [tensor.clone().requires_grad_() for tensor in tensors]
+    out = function(*leaves)
+    weights = torch.linspace(-1, 1, out.numel()).view_as(out)
+    return [out.detach(), *torch.autograd.grad(out, leaves, weights)]
+
+
+@pytest.mark.parametrize("positions", [1, 30, 192, 1024, 1025, 1216, 2000])
+def test_both_forms_equal_the_definition_forward_and_backward(positions):
+    tensors = inputs(2, positions, 24, 16, 0.5)
+    expected = with_gradients(definition, tensors)
+    for own, reference in zip(with_gradients(coherence_attention, tensors), expected, strict=True):
+        torch.testing.assert_close(own, reference, atol=2e-5 * reference.abs().max().item(), rtol=1e-4)
+
+
+@pytest.mark.parametrize("block", [1, 5000, 64 * 300, 128 * 300])
+def test_any_block_size_gives_the_same(block, monkeypatch):
+    monkeypatch.setattr(attention, "WHOLE_MAP", 0)
+    monkeypatch.setattr(attention, "BLOCK_CPU", block)
+    tensors = inputs(2, 300, 12, 8)
+    expected = with_gradients(definition, tensors)
+    for own, reference in zip(with_gradients(coherence_attention, tensors), expected, strict=True):
+        torch.testing.assert_close(own, reference, atol=1e-5 * reference.abs().max().item(), rtol=1e-4)
+
+
+@pytest.mark.parametrize("whole", [0, 1024])
+def test_bf16_keeps_large_logits_in_fp32(whole, monkeypatch):
+    # Logits near 100 to 300, where bf16 is 1/2 to 2 apart: a softmax of rounded logits would be off by a factor.
+    monkeypatch.setattr(attention, "WHOLE_MAP", whole)
+    tensors = [tensor.bfloat16() for tensor in inputs(1, 200, 256, 8)]
+    expected = definition(*(tensor.float() for tensor in tensors))
+    own = coherence_attention(*tensors)
+    assert own.dtype == torch.bfloat16
+    torch.testing.assert_close(own.float(), expected, atol=0.02, rtol=0.02)
+
+
+def test_autocast_casts_the_inputs_and_gradients_come_back_in_fp32(monkeypatch):
+    monkeypatch.setattr(attention, "WHOLE_MAP", 0)
+    leaves = [tensor.requires_grad_() for tensor in inputs(1, 70, 16, 8, 0.3)]
+    with torch.autocast("cpu", torch.bfloat16):
+        out = coherence_attention(*leaves)
+    assert out.dtype == torch.bfloat16
+    out.float().sum().backward()
+    assert all(leaf.grad.dtype == torch.float32 and leaf.grad.isfinite().all() for leaf in leaves)
+
+
+def test_extreme_logits_stay_finite():
+    query, key, value = inputs(1, 1100, 16, 8, 60.0)
+    for result in with_gradients(coherence_attention, (query, key, value)):
+        assert result.isfinite().all()
+
+
+def test_nothing_of_the_size_of_the_map_is_kept_for_the_backward_pass():
+    tensors = [tensor.requires_grad_() for tensor in inputs(1, 1536, 24, 16)]
+    kept = 0
+
+    def pack(tensor):
+        nonlocal kept
+        kept += tensor.numel()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        coherence_attention(*tensors)
+    assert kept <= 1536 * (24 + 24 + 16 + 16 + 1)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_gpu_equals_cpu(dtype):
+    tensors = [tensor.to(dtype) for tensor in inputs(2, 2000, 64, 32, 0.5)]
+    expected = with_gradients(coherence_attention, [tensor.float() for tensor in tensors])
+    leaves = [tensor.cuda().requires_grad_() for tensor in tensors]
+    out = coherence_attention(*leaves)
+    weights = torch.linspace(-1, 1, out.numel()).view_as(out).to(out)
+    results = [out, *torch.autograd.grad(out, leaves, weights)]
+    tolerance = 5e-3 if dtype == torch.float32 else 5e-2
+    for own, reference in zip(results, expected, strict=True):
+        assert (own.float().cpu() - reference).abs().max() <= tolerance * reference.abs().max()

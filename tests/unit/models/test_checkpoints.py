@@ -1,0 +1,117 @@
+"""Checkpoints: what is saved comes back, and nothing else is taken for it."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from mtcp import checkpoints
+from mtcp.checkpoints import load_network, save_network
+from mtcp.config import PluginConfig, Project, RunConfig
+from mtcp.errors import UserError
+from mtcp.models.architecture import build_network
+
+CONFIG = Project(Path(__file__).resolve().parents[3]).resolve("rooms", "mtl_baseline", 0)
+
+
+def changed(**changes: object) -> RunConfig:
+    return RunConfig.model_validate({**CONFIG.model_dump(), **changes})
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    path = tmp_path_factory.mktemp("run") / "model.safetensors"
+    network = build_network(CONFIG)
+    with torch.no_grad():
+        for value in network.state_dict().values():
+            value += 1
+    save_network(network, CONFIG, path)
+    return path, network
+
+
+def test_round_trip(saved):
+    path, network = saved
+    loaded = load_network(CONFIG, path)
+    for name, value in network.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], value), name
+
+
+def test_loading_fetches_no_initial_weights(saved):
+    path, _ = saved
+    encoder = CONFIG.encoder.model_copy(update={"pretrained": True, "weights": "gone.safetensors"})
+    load_network(changed(encoder=encoder), path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"tasks": {"depth": CONFIG.tasks["depth"]}},
+            r"for tasks semseg=13, depth=1, normals=3, edge=1, but .* depth=1",
+        ),
+        ({"height": 96}, r"for size 48x64, but .* 96x64"),
+        ({"architecture": PluginConfig(name="mtcp")}, r"for architecture name=mtl_baseline, but .* name=mtcp"),
+        ({"channels": 16}, r"does not fit the network of 'mtl_baseline' on 'rooms'"),
+    ],
+)
+def test_other_purposes_are_refused(saved, changes, message):
+    with pytest.raises(UserError, match=message) as caught:
+        load_network(changed(**changes), saved[0])
+    assert "\n" not in str(caught.value)
+
+
+def test_other_number_of_classes_is_refused(saved):
+    tasks = {**CONFIG.tasks, "semseg": CONFIG.tasks["semseg"].model_copy(update={"classes": 40})}
+    with pytest.raises(UserError, match=r"semseg=13.*semseg=40"):
+        load_network(changed(tasks=tasks), saved[0])
+
+
+def test_other_format_version_is_refused(saved, monkeypatch):
+    monkeypatch.setattr(checkpoints, "FORMAT", 2)
+    with pytest.raises(UserError, match="for format version 1, but"):
+        load_network(CONFIG, saved[0])
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty", "truncated", "pickle", "foreign", "header"])
+def test_damaged_files_are_refused(saved, tmp_path, damage):
+    path = tmp_path / "model.safetensors"
+    content = saved[0].read_bytes()
+    match damage:
+        case "empty":
+            path.write_bytes(b"")
+        case "truncated":
+            path.write_bytes(content[: len(content) // 2])
+        case "pickle":
+            torch.save({"a": torch.zeros(1)}, path)
+        case "foreign":
+            save_file({"a": torch.zeros(1)}, path)
+        case "header":
+            save_file(load_file(saved[0]), path, metadata={"mtcp": "{"})
+    with pytest.raises(UserError, match=r"missing|no complete safetensors file|another program") as caught:
+        load_network(CONFIG, path)
+    assert str(path) in str(caught.value)
+
+
+def test_an_interrupted_save_leaves_the_old_file(saved, tmp_path, monkeypatch):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(b"old")
+
+    def fail(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoints, "save_file", fail)
+    with pytest.raises(UserError, match="No space left"):
+        save_network(saved[1], CONFIG, path)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_header_says_what_it_was_trained_for(saved):
+    from safetensors import safe_open
+
+    with safe_open(saved[0], framework="pt") as file:
+        header = json.loads(file.metadata()["mtcp"])
+    assert header["tasks"] == {"semseg": 13, "depth": 1, "normals": 3, "edge": 1}
+    assert header["size"] == [48, 64]

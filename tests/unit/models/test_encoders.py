@@ -1,0 +1,165 @@
+"""Trunks: the library's numbers, and one clear sentence for everything that cannot work."""
+
+import huggingface_hub
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation
+
+from mtcp.config import EncoderConfig
+from mtcp.errors import UserError
+from mtcp.models.architecture import BuildContext
+from mtcp.models.encoders import build_trunk
+from mtcp.tasks import make_task
+
+SMALL = {
+    "backbone_config": {
+        "model_type": "swin",
+        "embed_dim": 8,
+        "depths": [1, 1, 1, 1],
+        "num_heads": [1, 1, 2, 2],
+        "image_size": 224,
+        "out_features": ["stage1", "stage2", "stage3", "stage4"],
+    },
+    "encoder_layers": 1,
+    "decoder_layers": 3,
+    "feature_size": 32,
+    "mask_feature_size": 32,
+    "hidden_dim": 32,
+    "encoder_feedforward_dim": 32,
+    "dim_feedforward": 32,
+    "num_queries": 7,
+}
+
+
+def context(size=(64, 96), channels=32, **encoder) -> BuildContext:
+    return BuildContext(
+        tasks=(make_task("depth"),),
+        layout="nyud",
+        size=size,
+        encoder=EncoderConfig(**encoder),
+        channels=channels,
+        upsample=2,
+        seeds=("test", 0),
+    )
+
+
+@pytest.fixture
+def library_model():
+    torch.manual_seed(0)
+    return Mask2FormerForUniversalSegmentation(Mask2FormerConfig(**SMALL)).eval()
+
+
+def test_mask2former_gives_the_product_that_the_library_would(library_model, tmp_path):
+    library_model.save_pretrained(tmp_path)
+    trunk = build_trunk(context(kind="mask2former", model="local", weights=str(tmp_path))).eval()
+    image = torch.randn(2, 3, 64, 96)
+    with torch.no_grad():
+        reference = library_model(image)
+        logits = library_model.model(image).masks_queries_logits[-1]
+        expected = reference.pixel_decoder_last_hidden_state * logits.sum(1, keepdim=True)
+        torch.testing.assert_close(trunk(image), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_mask2former_without_weights_is_random_and_seeded():
+    first, second = (build_trunk(context(kind="mask2former", model="x", args=SMALL)) for _ in range(2))
+    for a, b in zip(first.parameters(), second.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_mask2former_width_must_be_the_networks():
+    with pytest.raises(UserError, match="set channels to 32"):
+        build_trunk(context(kind="mask2former", model="x", args=SMALL, channels=64))
+
+
+@pytest.mark.parametrize("model", ["test_resnet", "test_vit", "test_convnext", "test_efficientnet"])
+def test_timm_backbones_of_every_kind_give_r_at_a_quarter(model):
+    size = (160, 160) if model == "test_vit" else (50, 70)
+    trunk = build_trunk(context(size=size, kind="timm", model=model))
+    assert trunk(torch.randn(2, 3, *size)).shape == (2, 32, -(-size[0] // 4), -(-size[1] // 4))
+
+
+def test_unknown_timm_model_is_named_with_its_neighbours():
+    with pytest.raises(UserError, match=r"no model 'resnet51'.*resnet50"):
+        build_trunk(context(kind="timm", model="resnet51"))
+    with pytest.raises(UserError, match=r"no model 'qqqqqq'"):
+        build_trunk(context(kind="timm", model="qqqqqq"))
+
+
+def test_unknown_timm_argument_is_refused():
+    with pytest.raises(UserError, match=r"cannot build 'test_resnet'.*colour"):
+        build_trunk(context(kind="timm", model="test_resnet", args={"colour": 1}))
+
+
+def test_size_that_the_backbone_cannot_take_is_refused_before_training():
+    with pytest.raises(UserError, match=r"takes no images of 64x96 pixels.*img_size"):
+        build_trunk(context(kind="timm", model="swin_tiny_patch4_window7_224"))
+
+
+@pytest.mark.parametrize("kind", ["timm", "mask2former"])
+def test_no_hub_access_is_one_sentence(kind, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise ConnectionError("no route to host")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", refuse)
+    monkeypatch.setattr("timm.models._hub.hf_hub_download", refuse)
+    model = "resnet18.a1_in1k" if kind == "timm" else "facebook/mask2former-swin-small-ade-semantic"
+    with pytest.raises(UserError, match=r"cannot be fetched from the hub.*no route to host.*encoder.weights"):
+        build_trunk(context(kind=kind, model=model, pretrained=True))
+
+
+def weights_of(kind, folder, library_model):
+    """Save right weights; returns (the file, what encoder.weights says, further settings)."""
+    if kind == "mask2former":
+        library_model.save_pretrained(folder)
+        return folder / "model.safetensors", folder, {"model": "local"}
+    import timm
+
+    path = folder / "weights.safetensors"
+    save_file({k: v.contiguous() for k, v in timm.create_model("test_resnet").state_dict().items()}, path)
+    return path, path, {"model": "test_resnet"}
+
+
+@pytest.mark.parametrize("kind", ["timm", "mask2former"])
+def test_local_weights_are_loaded(kind, tmp_path, library_model):
+    path, weights, settings = weights_of(kind, tmp_path, library_model)
+    trunk = build_trunk(context(kind=kind, weights=str(weights), **settings))
+    own = {value.data_ptr(): value for value in trunk.state_dict().values()}
+    stored = [value for value in load_file(path).values() if value.dim() == 4]
+    assert sum(any(torch.equal(value, o) for o in own.values() if o.shape == value.shape) for value in stored) >= 5
+
+
+@pytest.mark.parametrize("kind", ["timm", "mask2former"])
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ("missing", "missing"),
+        ("truncated", "no complete safetensors file"),
+        ("text", "no complete safetensors file"),
+        ("shapes", r"does not load|cannot build"),
+        ("names", r"lacks \d+ parameters|cannot build"),
+        ("digest", "SHA-256"),
+    ],
+)
+def test_bad_weights_are_refused(kind, damage, message, tmp_path, library_model):
+    path, weights, settings = weights_of(kind, tmp_path, library_model)
+    if damage == "missing":
+        path.unlink()
+    elif damage == "truncated":
+        path.write_bytes(path.read_bytes()[:-100])
+    elif damage == "text":
+        path.write_text("these are no weights")
+    elif damage == "shapes":
+        save_file({k: torch.zeros(*v.shape, 2) if v.dim() == 4 else v for k, v in load_file(path).items()}, path)
+    elif damage == "names":
+        save_file({f"other.{k}": v for k, v in load_file(path).items()}, path)
+    else:
+        settings["sha256"] = "0" * 64
+    with pytest.raises(UserError, match=message) as caught:
+        build_trunk(context(kind=kind, weights=str(weights), **settings))
+    assert "\n" not in str(caught.value)
+
+
+def test_mask2former_weights_must_be_a_folder_with_its_configuration(tmp_path):
+    with pytest.raises(UserError, match=r"config\.json"):
+        build_trunk(context(kind="mask2former", model="x", weights=str(tmp_path / "none")))

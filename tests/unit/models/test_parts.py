@@ -1,0 +1,145 @@
+"""Parts whose form differs from their definition equal it; checkpointing changes nothing but memory."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from mtcp.models.cbam import CBAM
+from mtcp.models.checkpointing import recomputed
+from mtcp.models.decoder import FPN, HFP
+from mtcp.models.heads import DepthHead, auxiliary_head, task_head
+from mtcp.models.layers import Projection, project, resize
+from mtcp.models.refinement import SRM, joint_projection
+from mtcp.models.swin import WINDOW, PatchMerging, from_windows, shift_mask, to_windows
+from mtcp.tasks import make_task
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 7, 64), (1, 1, 1, 128), (3, 16, 4, 16)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_projection_is_a_linear_map_forward_and_backward(shape, bias):
+    layer = Projection(shape[-1], 256, bias=bias)
+    x = torch.randn(shape, requires_grad=True)
+    own, expected = layer(x), F.linear(x, layer.weight, layer.bias)
+    torch.testing.assert_close(own, expected)
+    weights = torch.randn_like(own)
+    for a, b in zip(
+        torch.autograd.grad(own, (x, layer.weight), weights),
+        torch.autograd.grad(expected, (x, layer.weight), weights),
+        strict=True,
+    ):
+        torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("pred_size", [(12, 16), (6, 8), (3, 4)])
+def test_joint_projection_is_the_projection_of_the_concatenation(pred_size):
+    conv = nn.Linear(24 + 40, 16)
+    pred, feature = torch.randn(2, *pred_size, 24), torch.randn(2, 6, 8, 40)
+    expected = conv(torch.cat((resize(pred, 6, 8), feature), -1))
+    torch.testing.assert_close(joint_projection(conv, pred, feature), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_depth_head_equals_its_definition():
+    head, x = DepthHead(16), torch.randn(2, 5, 6, 16)
+    with torch.no_grad():
+        hidden = F.interpolate(head.conv1(x).permute(0, 3, 1, 2), scale_factor=2, mode="bilinear", align_corners=True)
+        hidden = F.relu(head.conv2(hidden.permute(0, 2, 3, 1))).permute(0, 3, 1, 2)
+        expected = F.interpolate(head.conv3(hidden), size=(21, 25), mode="bilinear", align_corners=False)
+        torch.testing.assert_close(head(x, (21, 25)), expected, atol=1e-6, rtol=1e-5)
+
+
+def test_windows_come_back_in_place():
+    x = torch.arange(2 * 14 * 21 * 3.0).view(2, 14, 21, 3)
+    windows = to_windows(x)
+    assert windows.shape == (2 * 6, 49, 3)
+    assert torch.equal(windows[1, :, 0].view(7, 7), x[0, :7, 7:14, 0])
+    assert torch.equal(from_windows(windows, 14, 21), x)
+
+
+def test_shift_mask_separates_what_the_shift_brought_together():
+    # One window: after a shift by 3 rows and columns, the last three rows and columns came from the other side.
+    mask = shift_mask(7, 7, 3, torch.device("cpu"))[0, 0].view(7, 7, 7, 7)
+    assert mask[0, 0, 3, 3] == 0
+    assert mask[0, 0, 4, 0] == -100
+    assert mask[5, 1, 6, 2] == 0
+    assert mask[5, 5, 5, 0] == -100
+    # Two windows beside each other: the first one is untouched along the width.
+    assert (shift_mask(7, 14, 3, torch.device("cpu"))[0, 0].view(7, 7, 7, 7)[0, :, 0, :] == 0).all()
+
+
+def test_patch_merging_orders_corners_row_first_and_pads_odd_sizes():
+    merging = PatchMerging(1)
+    seen = []
+    merging.norm = nn.Identity()
+    merging.reduction = nn.Identity()
+    seen = merging(torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0], [7.0, 8.0, 9.0]]).view(1, 3, 3, 1))
+    assert seen.shape == (1, 2, 2, 4)
+    assert seen[0, 0, 0].tolist() == [1, 4, 2, 5]
+    assert seen[0, 1, 1].tolist() == [9, 0, 0, 0]
+
+
+@pytest.mark.parametrize("size", [(7, 7), (3, 4), (1, 1), (9, 13)])
+def test_decoder_takes_maps_of_any_size(size):
+    maps = HFP(8)(torch.randn(1, *size, 8))
+    expected = [size]
+    for _ in range(2):
+        expected.append(tuple(-(-side // 2) for side in expected[-1]))
+    assert [tuple(level.shape[1:3]) for level in maps] == expected
+    assert FPN([8, 16, 32], 8)(maps).shape == (1, *size, 8)
+
+
+def test_padded_tokens_are_keys():
+    # A map of 3x4 tokens in a window of 49: 37 keys are padding, so that even a constant value is diluted by them.
+    attention = HFP(8).stages[0].blocks[0].attn
+    with torch.no_grad():
+        attention.qkv.weight.zero_()
+        attention.qkv.weight[16:].copy_(torch.eye(8))
+        attention.qkv.bias.zero_()
+        attention.relative_position_bias_table.zero_()
+        attention.proj.weight.copy_(torch.eye(8))
+        attention.proj.bias.zero_()
+        out = attention(torch.ones(1, 3, 4, 8))
+    torch.testing.assert_close(out, torch.full((1, 3, 4, 8), 12 / WINDOW**2))
+
+
+def test_head_kinds_follow_task_and_layout():
+    semseg, sal = make_task("semseg", classes=5), make_task("sal")
+    assert task_head(semseg, 8, 4).upsample == 4
+    assert task_head(sal, 8, 4).upsample == 1
+    assert isinstance(task_head(make_task("depth"), 8, 4), DepthHead)
+    deep = type(auxiliary_head(sal, 8, "nyud"))
+    assert type(auxiliary_head(semseg, 8, "pascal")) is deep
+    assert type(auxiliary_head(sal, 8, "pascal")) is not deep
+
+
+def test_last_refinement_has_no_feature_branch():
+    module = SRM(8, 16, 4, feature_branch=False)
+    assert not any("feature_conv" in name or "feature_norm" in name for name, _ in module.named_parameters())
+    refined, travelling = module(torch.randn(2, 3, 4, 8), torch.randn(2, 6, 8, 16))
+    assert refined.shape == (2, 6, 8, 4)
+    assert travelling is None
+
+
+def test_recomputation_gives_equal_gradients_and_counts_no_batch_twice():
+    plain, lean = CBAM(16), CBAM(16)
+    lean.load_state_dict(plain.state_dict())
+    x = torch.randn(2, 6, 5, 16, requires_grad=True)
+    gradients = []
+    for module, run in ((plain, plain), (lean, lambda value: recomputed(lean, value))):
+        out = run(x)
+        gradients.append(torch.autograd.grad((out**2).sum(), [x, *module.parameters()]))
+    for a, b in zip(*gradients, strict=True):
+        assert torch.equal(a, b)
+    for (name, a), b in zip(plain.state_dict().items(), lean.state_dict().values(), strict=True):
+        assert torch.equal(a, b), name
+    assert lean.spatial.norm.num_batches_tracked == 1
+
+
+def test_project_leaves_small_products_to_blas():
+    x = torch.randn(1, 3, 3, 8)
+    assert torch.equal(project(x, torch.eye(8)), x)
