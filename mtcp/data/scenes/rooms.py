@@ -80,7 +80,7 @@ class _Room:
         self.taken.append((camera.position[0], camera.position[2], 0.55))
         for _ in range(1 + int(draw.random() * 2)):
             self._hang("window", draw.uniform(0.4, 0.9), draw.uniform(0.4, 0.7), -1.5, emission=draw.uniform(0.2, 1.0))
-        for _ in range(1 + int(draw.random() * 3)):
+        for _ in range(1 + int(draw.random() * 2)):
             self._hang("picture", draw.uniform(0.2, 0.55), draw.uniform(0.2, 0.45), -1.5)
         large = [self._bed, self._sofa, self._cabinet, self._cabinet, self._desk]
         draw.shuffle(large)
@@ -90,14 +90,14 @@ class _Room:
             self._dining()
         for _ in range(1 + int(draw.random() * 3)):
             self._chair_somewhere()
-        for _ in range(2 + int(draw.random() * 4)):
+        for _ in range(1 + int(draw.random() * 3)):
             self._thing_on_floor()
         ceiling = draw.uniform(-0.7, 0.7) * self.half_x, 0.25 - self.tall, draw.uniform(-0.7, 0.7) * self.half_z
         lights = [
             Light(camera.position, draw.uniform(0.8, 1.1)),
             Light(ceiling, draw.uniform(0.2, 0.7), (1.0, draw.uniform(0.85, 1.0), draw.uniform(0.7, 1.0))),
         ]
-        return Scene(self.parts, camera, lights, ambient=draw.uniform(0.1, 0.2), noise=draw.uniform(0.004, 0.012))
+        return Scene(self.parts, camera, lights, ambient=draw.uniform(0.1, 0.2), noise=draw.uniform(0.003, 0.01))
 
     # -- materials -----------------------------------------------------------------------------------------------
 
@@ -106,9 +106,9 @@ class _Room:
         grey = draw.uniform(low, high)
         spread = draw.uniform(0.0, 0.5) * min(grey, 1 - grey)
         colour = tuple(grey + draw.uniform(-spread, spread) for _ in range(3))
-        pattern = (PLAIN, PLAIN, CHECKS, STRIPES, MARBLE, MARBLE)[int(draw.random() * 6)]
+        pattern = (PLAIN, PLAIN, PLAIN, CHECKS, STRIPES, MARBLE)[int(draw.random() * 6)]
         phase = tuple(draw.random() for _ in range(3))
-        return Material(colour, pattern, draw.uniform(1.5, 6.0), draw.uniform(0.03, 0.2), phase, emission)
+        return Material(colour, pattern, draw.uniform(1.5, 6.0), draw.uniform(0.03, 0.12), phase, emission)
 
     def _add(self, name: str, material: Material, *shapes: Shape) -> None:
         """Add one object of class `name` made of `shapes`."""
@@ -232,20 +232,12 @@ class _Room:
             self._box(place, (0, -top - 0.04, 0), (0.1, 0.04, 0.08)),
         )  # fmt: skip
 
-    def _legs(
-        self, place: tuple[float, float, float], wide: float, deep: float, high: float, thick: float
-    ) -> list[Box]:
-        return [
-            self._box(place, (sx * (wide - thick), -high / 2, sz * (deep - thick)), (thick, high / 2, thick))
-            for sx in (-1, 1)
-            for sz in (-1, 1)
-        ]
-
     def _table(self, place: tuple[float, float, float], wide: float, deep: float, high: float) -> None:
+        """A plate on two panels."""
         self._add(
             "table", self._material(),
-            self._box(place, (0, -high + 0.03, 0), (wide, 0.03, deep)),
-            *self._legs(place, wide, deep, high - 0.06, 0.035),
+            self._box(place, (0, -high + 0.04, 0), (wide, 0.04, deep)),
+            *(self._box(place, (side * 0.85 * wide, -high / 2, 0), (0.05, high / 2, 0.8 * deep)) for side in (-1, 1)),
         )  # fmt: skip
         self._clutter(place, high, wide, deep)
 
@@ -266,40 +258,37 @@ class _Room:
         if not (spot := self._in_the_open(0.32)):
             return
         place = (*spot, draw.uniform(-math.pi, math.pi))
-        wide, seat, back = draw.uniform(0.2, 0.27), draw.uniform(0.4, 0.5), draw.uniform(0.8, 1.05)
+        wide, seat, back = draw.uniform(0.22, 0.3), draw.uniform(0.4, 0.5), draw.uniform(0.8, 1.05)
         self._add(
             "chair", self._material(),
-            self._box(place, (0, -seat, 0), (wide, 0.035, wide)),
-            self._box(place, (0, -(seat + back) / 2, -wide), (wide, (back - seat) / 2, 0.035)),
-            *self._legs(place, wide, wide, seat, 0.025),
+            self._box(place, (0, -seat, 0), (wide, 0.06, wide)),
+            self._box(place, (0, -(seat + back) / 2, -wide), (wide, (back - seat) / 2, 0.05)),
+            Cylinder((spot[0], -seat / 2, spot[1]), 0.07, seat / 2),
         )  # fmt: skip
 
     # -- small things --------------------------------------------------------------------------------------------
 
     def _clutter(self, place: tuple[float, float, float], top: float, wide: float, deep: float) -> None:
-        """Put up to three things on a surface at height `top`."""
+        """Put up to two things on a surface at height `top`."""
         draw = self.draw
-        for _ in range(int(draw.random() * 4)):
+        for _ in range(int(draw.random() * 3)):
             x, z = draw.uniform(-0.8, 0.8) * wide, draw.uniform(-0.7, 0.7) * deep
             if draw.random() < 0.4:
                 self._books(place, x, z, top)
             else:
                 lifted = self._box(place, (x, -top, z), (0.0, 0.0, 0.0)).centre
-                self._thing(lifted, draw.uniform(0.06, 0.16))
+                self._thing(lifted, draw.uniform(0.08, 0.18))
 
     def _books(self, place: tuple[float, float, float], x: float, z: float, top: float) -> None:
+        """Two or three books side by side."""
         draw = self.draw
-        shapes, materials = [], []
-        for _ in range(2 + int(draw.random() * 3)):
-            thick, high = draw.uniform(0.02, 0.05), draw.uniform(0.1, 0.17)
-            shapes.append(self._box(place, (x, -top - high, z), (thick, high, 0.09)))
-            materials.append(self._material())
+        for _ in range(2 + int(draw.random() * 2)):
+            thick, high = draw.uniform(0.03, 0.07), draw.uniform(0.12, 0.2)
+            self._add("books", self._material(), self._box(place, (x, -top - high, z), (thick, high, 0.1)))
             x += 2 * thick + 0.005
-        for shape, material in zip(shapes, materials, strict=True):
-            self._add("books", material, shape)
 
     def _thing_on_floor(self) -> None:
-        size = self.draw.uniform(0.1, 0.28)
+        size = self.draw.uniform(0.14, 0.32)
         if spot := self._in_the_open(size):
             self._thing((spot[0], 0.0, spot[1]), size)
 
