@@ -11,6 +11,7 @@ import pytest
 from mtcp.config import Project
 from mtcp.files import write_record
 from mtcp.plan import Plan, Run
+from mtcp.report.tables import write_tables
 
 ROOT = Path(__file__).resolve().parents[3]
 METHODS = ("trivial_prior", "single_task", "mtl_baseline", "mtcp", "uncertainty", "mtcp_equal", "mtcp_no_cfm")
@@ -47,7 +48,7 @@ class Store:
         }
         final["depth"]["rmse_capped"] = final["depth"]["rmse"] - 0.01
         for task, names in FURTHER.items():
-            final[task] |= {name: 0.9 * final[task][PRIMARY[task][0]] for name in names}
+            final[task] |= dict.fromkeys(names, 0.9 * final[task][PRIMARY[task][0]])
         run.directory.mkdir(parents=True, exist_ok=True)
         with (run.directory / "history.csv").open("w", newline="") as stream:
             weights = [] if run.method in ("single_task", "trivial_prior") else [f"weight_{task}" for task in PRIMARY]
@@ -62,12 +63,12 @@ class Store:
                     "seconds",
                 ]
             )
-            for epoch in range(6):
+            for epoch in range(3):
                 losses = [2 / (epoch + 1) + 0.1 * place + 0.05 * run.seed for place in range(8)]
                 rows.writerow(
                     [
                         epoch,
-                        1e-3 * (1 - epoch / 6) ** 0.9,
+                        1e-3 * (1 - epoch / 3) ** 0.9,
                         *losses,
                         *[1 + 0.1 * epoch * place for place in range(len(weights))],
                         3.5,
@@ -77,7 +78,7 @@ class Store:
             "schema": 1, "benchmark": run.benchmark, "method": run.method, "seed": run.seed,
             "train_key": run.train_key, "key_parts": {}, "config": run.config.model_dump(mode="json"),
             "status": status, "reason": "loss_depth is not finite at step 12" if status == "diverged" else "",
-            "flags": list(flags), "epochs": 6, "parameters": parameters(run.method), "seconds": 21.5 + run.seed,
+            "flags": list(flags), "epochs": 3, "parameters": parameters(run.method), "seconds": 21.5 + run.seed,
             "cpu_seconds": 20.0, "seconds_per_step": 0.06 + 0.001 * run.seed, "images_per_second": 130.0,
             "peak_memory_mb": 700.0, "device": "cpu",
             "environment": {
@@ -112,14 +113,14 @@ def parameters(method: str) -> int:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    """An empty store with a grid of seven methods and nine seeds on `rooms`."""
-    return make_store(tmp_path, range(9))
+    """An empty store with a grid of seven methods and four seeds on `rooms`."""
+    return make_store(tmp_path, range(4))
 
 
 @pytest.fixture(scope="session")
 def _finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("finished")
-    make_store(folder, range(9)).write_all()
+    make_store(folder, range(4)).write_all()
     return folder
 
 
@@ -127,7 +128,25 @@ def _finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def done(tmp_path: Path, _finished: Path) -> Store:
     """The same store with all runs finished; a copy of its own for every test."""
     shutil.copytree(_finished, tmp_path, dirs_exist_ok=True)
-    return make_store(tmp_path, range(9))
+    return make_store(tmp_path, range(4))
+
+
+@pytest.fixture(scope="session")
+def _tabled(tmp_path_factory: pytest.TempPathFactory, _finished: Path) -> Path:
+    folder = tmp_path_factory.mktemp("tabled")
+    shutil.copytree(_finished, folder, dirs_exist_ok=True)
+    made = make_store(folder, range(4))
+    made.write(made.plan.run("rooms", "uncertainty", 1), "diverged")
+    made.write(made.plan.run("rooms", "mtcp_no_cfm", 1), flags=("negative_weights",))
+    write_tables(made.plan, "rooms")
+    return folder
+
+
+@pytest.fixture
+def tabled(tmp_path: Path, _tabled: Path) -> Store:
+    """The finished store with tables; one method diverged on one seed and another has a flag."""
+    shutil.copytree(_tabled, tmp_path, dirs_exist_ok=True)
+    return make_store(tmp_path, range(4))
 
 
 @pytest.fixture
