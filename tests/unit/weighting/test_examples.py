@@ -32,6 +32,13 @@ def test_the_grid_of_schemes_names_every_scheme_and_resolves():
         plugins.parameters("scheme", config.scheme.name, config.scheme.given)
 
 
+def test_the_grid_of_schemes_is_rooms_in_short():
+    project = Project(plugins.PACKAGE_ROOT)
+    rooms, schemes = project.benchmark("rooms").model_dump(), project.benchmark("schemes").model_dump()
+    assert {key for key in rooms if rooms[key] != schemes[key]} == {"label", "data", "training", "reference"}
+    assert {key for key in rooms["training"] if rooms["training"][key] != schemes["training"][key]} == {"epochs"}
+
+
 @pytest.mark.slow
 def test_the_example_becomes_a_row_of_the_table_and_reruns_nothing(project):
     project.edit("params.yaml", methods=["single_task", "mtcp_equal"], seeds=[0])
