@@ -7,10 +7,9 @@ For a metric M of a task with reference value B (the single-task network's) the 
 so that positive is better. The definitions in use differ in what is averaged:
 
 - `delta_m`: one metric per task, the mean over tasks (Maninis et al., CVPR 2019; Vandenhende et al., TPAMI 2021);
-- `delta_m_per_metric`: all metrics of a task are averaged first, then the tasks (Liu et al., NeurIPS 2021, for
-  NYUv2: mIoU and accuracy, absolute and relative error, five of normals);
-- `delta_m_pooled`: the mean over all metrics of all tasks alike, as some code averages; tasks with more metrics
-  weigh more.
+- `delta_m_per_metric`: all metrics of a task are averaged first, then the tasks (LibMTL, Lin and Zhang, JMLR 2023);
+- `delta_m_pooled`: the mean over all metrics of all tasks alike, so that tasks with more metrics weigh more (CAGrad,
+  Liu et al., NeurIPS 2021, and Nash-MTL, Navon et al., ICML 2022, over nine metrics of NYUv2).
 
 Values and references may be arrays, one entry per seed: entry k of a value belongs to entry k of its reference.
 A reference that is zero, or a value that does not exist (NaN), gives NaN.

@@ -2,6 +2,7 @@
 
 import itertools
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from PIL import Image
 from scipy.ndimage import gaussian_filter, label
 from scipy.spatial import cKDTree
 
@@ -217,6 +219,22 @@ def test_average_precision_by_hand():
     expected = np.where(recall >= 0.5, np.interp(recall, [0.5, 1], [1, 2 / 3]), recall / 0.5).sum() / 100
     # Thresholds above .8 predict nothing: P = R = 0 starts the curve.
     assert score(strength, truth, 0.01)["ap"] == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.realdata
+def test_label_boundaries_of_a_real_frame(real_data: Path):
+    folder = real_data / "nyud_v2_240x320"
+    frame = (folder / "gt_sets/val.txt").read_text().split()[0]
+    labels = np.asarray(Image.open(folder / f"segmentation/{frame}.png"))
+    truth = np.zeros(labels.shape, dtype=bool)
+    truth[:, 1:] |= labels[:, 1:] != labels[:, :-1]
+    truth[1:] |= labels[1:] != labels[:-1]
+    grey = gaussian_filter(np.asarray(Image.open(folder / f"images/{frame}.jpg").convert("L"), dtype=float), 1.5)
+    slope = np.hypot(*np.gradient(grey))
+    scores = [score(slope / slope.max(), truth, tolerance)["ods_f"] for tolerance in (0.0025, 0.0075, 0.02)]
+    # Intensity edges know something of object boundaries, and a wider tolerance can only match more.
+    assert 0.05 < scores[0] < scores[1] < scores[2] < 0.95
+    assert score(0.9 * np.roll(truth, 1, axis=1), truth, 0.0075)["ods_f"] > 0.97
 
 
 def test_several_annotators():

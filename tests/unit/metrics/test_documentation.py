@@ -1,0 +1,33 @@
+"""The worked example of docs/metrics.md runs, and the page names every metric and every statistic."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from mtcp.config import EvaluationConfig
+from mtcp.metrics.meters import meter
+from mtcp.tasks import TASK_NAMES, VOID, make_task
+
+
+@pytest.fixture
+def page(root: Path) -> str:
+    return (root / "docs/metrics.md").read_text(encoding="utf-8")
+
+
+def test_the_worked_example_runs(page):
+    blocks = re.findall(r"```python\n(.*?)```", page, flags=re.S)
+    assert len(blocks) == 2
+    for block in blocks:
+        exec(compile(block, "docs/metrics.md", "exec"), {})
+
+
+@pytest.mark.parametrize("name", TASK_NAMES)
+def test_every_metric_and_statistic_is_documented(page, name):
+    judge = meter(make_task(name, classes=2 if name == "semseg" else None), EvaluationConfig())
+    shape = (1, 8, 8) if judge.task.loss == "cross_entropy" else (1, judge.task.channels, 8, 8)
+    statistics = judge.update(torch.zeros(1, judge.task.channels, 8, 8), torch.full(shape, VOID))
+    names = {*judge.compute(statistics), *statistics}
+    missing = {given for given in names if f"`{given.removesuffix('_capped')}`" not in page}
+    assert not missing
