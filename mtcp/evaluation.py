@@ -180,6 +180,38 @@ def evaluate_run(
     return last
 
 
+def evaluate_elsewhere(
+    trained: RunConfig,
+    checkpoint: Path,
+    other: RunConfig,
+    data: Path,
+    device: str,
+    *,
+    threads: int = 1,
+    on_images: Callable[[int], None] = lambda count: None,
+) -> tuple[EvaluationResult, Metrics]:
+    """Judge the network of `trained` on the test images in `data` of another benchmark, as `other` evaluates them.
+
+    The network keeps its input size and its tasks; writes nothing. Raises `UserError` where the other benchmark lacks
+    a task of the network or counts its classes differently.
+    """
+    channels = {task.name: task.channels for task in other.task_list}
+    for task in trained.task_list:
+        if channels.get(task.name) != task.channels:
+            has = f"has {channels[task.name]} channels" if task.name in channels else "does not exist"
+            raise UserError(
+                f"the network predicts '{task.name}' with {task.channels} channels, which {has} in benchmark "
+                f"'{other.benchmark}': choose a benchmark with the same tasks"
+            )
+    shape = {"tasks": trained.tasks, "height": trained.height, "width": trained.width}
+    config = RunConfig(**{**other.model_dump(), **shape})
+    with _image_map(threads) as map_images:
+        meters = {task.name: meter(task, config.evaluation, map_images) for task in config.task_list}
+        batches = evaluation_batches(open_split(config, data, "test"), config)
+        result = evaluate(load_network(trained, checkpoint), meters, batches, device, on_images=on_images)
+    return result, result.metrics(meters)
+
+
 def best_on_test(config: RunConfig, last: Metrics, candidates: list[Metrics]) -> Metrics:
     """Return the candidate with the largest Delta_m of the primary metrics against `last`, `last` included.
 

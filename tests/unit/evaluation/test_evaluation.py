@@ -13,7 +13,7 @@ from mtcp.checkpoints import save_network
 from mtcp.config import EvaluationConfig, Project, RunConfig
 from mtcp.data.loading import Batch, evaluation_batches, open_split
 from mtcp.errors import UserError
-from mtcp.evaluation import EvaluationResult, best_on_test, evaluate, evaluate_run, write_statistics
+from mtcp.evaluation import EvaluationResult, best_on_test, evaluate, evaluate_elsewhere, evaluate_run, write_statistics
 from mtcp.files import read_record
 from mtcp.metrics.meter import Meter
 from mtcp.metrics.meters import meter
@@ -264,6 +264,32 @@ def test_a_run_without_a_checkpoint_is_refused(tiny_project: Project, tmp_path: 
     config, data, _ = prior(tiny_project)
     with pytest.raises(UserError, match=r"has no finished checkpoint \(model\.safetensors\): train the run first"):
         run(config, data, tmp_path)
+
+
+def test_a_network_is_judged_on_another_benchmark_with_the_same_tasks(tiny_project: Project, tmp_path: Path):
+    config, data, network = prior(tiny_project)
+    save_network(network, config, tmp_path / "model.safetensors")
+    other = config.model_dump() | {"benchmark": "others", "height": 96, "width": 128}
+    fewer = RunConfig(**other | {"evaluation": {"depth_cap": 2.0}})
+    result, metrics = evaluate_elsewhere(config, tmp_path / "model.safetensors", fewer, data, "cpu")
+    own = run(config, data, tmp_path)
+    assert result.ids == own.ids
+    assert (
+        metrics["final"]["depth"]["rmse"]
+        == read_record(tmp_path / "metrics-e.json")["metrics"]["last"]["final"]["depth"]["rmse"]
+    )
+    assert (
+        result.statistics["final"]["depth"]["pixels_capped"].sum()
+        < own.statistics["final"]["depth"]["pixels_capped"].sum()
+    )
+    for tasks, message in (
+        ({"depth": {}}, "predicts 'semseg' with 13 channels, which does not exist in benchmark 'others'"),
+        (other["tasks"] | {"semseg": {"classes": 40}}, "which has 40 channels in benchmark 'others'"),
+    ):
+        with pytest.raises(UserError, match=message):
+            evaluate_elsewhere(
+                config, tmp_path / "model.safetensors", RunConfig(**other | {"tasks": tasks}), data, "cpu"
+            )
 
 
 def test_meters_know_every_task_of_the_configuration(tiny_project: Project):
