@@ -83,7 +83,6 @@ def _packages() -> list[dict[str, Any]]:
         "snakemake": "no pipeline; single runs still train with `mtcp train`",
         "dvc": "no versioned data and no `dvc repro`; Snakemake still runs",
         "torchjd": "no gradient-level weighting schemes",
-        "ecos": "no Nash-MTL (extra `mtcp[gpl]`)",
         "quadprog": "no UPGrad and DualProj (extra `mtcp[gpl]`)",
     }
     python = {"part": "python", "found": platform.python_version(), "without_it": None}

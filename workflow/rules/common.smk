@@ -15,7 +15,9 @@ except UserError as error:
     raise WorkflowError(str(error)) from None
 
 # The tables of one benchmark; a missing one is work.
-TABLES = ("runs", "history", "summary", "comparisons", "claims")
+TABLES = (
+    "runs", "history", "multi_task", "summary", "comparisons", "claims", "methods", "curves", "provenance",
+)
 # The interpreter that runs Snakemake has the packages, also where its folder is not on the PATH.
 MTCP = f"{sys.executable} -m mtcp"
 
@@ -32,6 +34,24 @@ wildcard_constraints:
 def relative(path):
     """Targets are relative to the project, so that a moved or cloned project has the same ones."""
     return str(Path(path).relative_to(PLAN.root))
+
+
+def needed_by(target, *inputs):
+    """`inputs` where `target` is missing, else nothing.
+
+    ancient() silences times, not "updated by another job": a new check or manifest would run finished work again.
+    """
+    return [] if Path(target).exists() else [ancient(path) for path in inputs]
+
+
+def run_inputs(target):
+    """Input function of a job on one run: its data and its checked methods."""
+
+    def inputs(wildcards):
+        manifest, stamps = PLAN.manifest(wildcards.benchmark), STAMPS[wildcards.benchmark]
+        return needed_by(target.format(**wildcards), relative(manifest), relative(stamps.check))
+
+    return inputs
 
 
 def targets():

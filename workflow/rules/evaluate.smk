@@ -1,11 +1,13 @@
 # Evaluates one trained run; a mended metric changes eval_key and only this rule runs again.
+METRICS = "results/runs/{benchmark}/{method}/seed{seed}-{train_key}/metrics-{eval_key}.json"
+
+
 rule evaluate:
     input:
-        run=ancient("results/runs/{benchmark}/{method}/seed{seed}-{train_key}/run.json"),
-        data=lambda wildcards: ancient(relative(PLAN.manifest(wildcards.benchmark))),
+        run_inputs(METRICS),
+        run=ancient(RUN),
     output:
-        "results/runs/{benchmark}/{method}/seed{seed}-{train_key}/metrics-{eval_key}.json",
-        "results/runs/{benchmark}/{method}/seed{seed}-{train_key}/images-{eval_key}.npz",
+        METRICS,
     log:
         "logs/evaluate/{benchmark}/{method}/seed{seed}-{train_key}-{eval_key}.log",
     benchmark:

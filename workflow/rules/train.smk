@@ -1,11 +1,13 @@
 # Trains one run. Only run.json is declared, and it is written last: Snakemake deletes a failed job's declared
 # outputs before a retry, and the resumable state must survive that.
+RUN = "results/runs/{benchmark}/{method}/seed{seed}-{train_key}/run.json"
+
+
 rule train:
     input:
-        data=lambda wildcards: ancient(relative(PLAN.manifest(wildcards.benchmark))),
-        check=lambda wildcards: ancient(relative(STAMPS[wildcards.benchmark].check)),
+        run_inputs(RUN),
     output:
-        "results/runs/{benchmark}/{method}/seed{seed}-{train_key}/run.json",
+        RUN,
     log:
         "logs/train/{benchmark}/{method}/seed{seed}-{train_key}.log",
     benchmark:
