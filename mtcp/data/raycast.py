@@ -23,6 +23,8 @@ PLAIN, CHECKS, STRIPES, MARBLE = range(4)
 #: Focal length over image width; NYU Depth v2 has 518.86 / 640.
 FOCAL: Final = 0.81
 _NEAR: Final = 0.05
+#: A capsule whose squared length (m²) is below this is a sphere.
+_POINT: Final = 1e-12
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,8 @@ class Shape(Protocol):
     def distance(self, origin: Vector, d: Points) -> Array:
         """Ray parameter of the nearest hit in front of `origin`, infinity where there is none."""
 
-    def normal(self, p: Points) -> Points:
-        """Outward unit normal at surface points `p`."""
+    def normal(self, p: Points, d: Points) -> Points:
+        """Outward unit normal at surface points `p`, seen along `d`: it faces the viewer, on the rim of a face too."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Plane:
         t = (self.offset - origin[self.axis]) / d[self.axis]
         return np.where(t > _NEAR, t, np.float32(np.inf))
 
-    def normal(self, p: Points) -> Points:
+    def normal(self, p: Points, d: Points) -> Points:
         parts = [np.zeros_like(p[0]) for _ in range(3)]
         parts[self.axis] += np.float32(self.sign)
         return parts[0], parts[1], parts[2]
@@ -99,13 +101,17 @@ class Box:
             far = last if far is None else np.minimum(far, last)
         return np.where((near <= far) & (near > _NEAR), near, np.float32(np.inf))
 
-    def normal(self, p: Points) -> Points:
+    def normal(self, p: Points, d: Points) -> Points:
         x, z = self._into(p[0] - self.centre[0], p[2] - self.centre[2])
         local = (x, p[1] - self.centre[1], z)
-        excess = [np.abs(v) - np.float32(h) for v, h in zip(local, self.half, strict=True)]
+        sides = [np.where(v < 0, np.float32(-1), np.float32(1)) for v in local]
+        dx, dz = self._into(d[0], d[2])
+        excess = [
+            np.where(side * step < 0, np.abs(v) - np.float32(h), np.float32(-np.inf))
+            for v, h, side, step in zip(local, self.half, sides, (dx, d[1], dz), strict=True)
+        ]
         on_x = (excess[0] >= excess[1]) & (excess[0] >= excess[2])
         on_y = ~on_x & (excess[1] >= excess[2])
-        sides = [np.where(v < 0, np.float32(-1), np.float32(1)) for v in local]
         nx, ny, nz = sides[0] * on_x, sides[1] * on_y, sides[2] * ~(on_x | on_y)
         c, s = np.float32(math.cos(self.yaw)), np.float32(math.sin(self.yaw))
         return c * nx - s * nz, ny, s * nx + c * nz
@@ -128,7 +134,7 @@ class Capsule:
         from_start = tuple(o - a for o, a in zip(origin, self.start, strict=True))
         best = self._sphere(tuple(o - a for o, a in zip(origin, self.start, strict=True)), d)
         length = _inner(axis, axis)
-        if length == 0:
+        if length < _POINT:
             return best
         best = np.minimum(best, self._sphere(tuple(o - b for o, b in zip(origin, self.end, strict=True)), d))
         # Infinite cylinder about the axis: the parts of d and from_start across the axis satisfy a quadratic.
@@ -143,11 +149,11 @@ class Capsule:
     def _sphere(self, from_centre: Vector, d: Points) -> Array:
         return _smaller_root(_inner(d, d), _inner(from_centre, d), _inner(from_centre, from_centre) - self.radius**2)
 
-    def normal(self, p: Points) -> Points:
+    def normal(self, p: Points, d: Points) -> Points:
         axis = tuple(b - a for a, b in zip(self.start, self.end, strict=True))
         rel = tuple(v - a for v, a in zip(p, self.start, strict=True))
         length = _inner(axis, axis)
-        share = np.clip(_inner(axis, rel) / length, 0, 1) if length else 0.0
+        share = np.clip(_inner(axis, rel) / length, 0, 1) if length >= _POINT else 0.0
         return tuple((r - share * a) / self.radius for r, a in zip(rel, axis, strict=True))
 
 
@@ -171,11 +177,12 @@ class Cylinder:
         inside = (cap > _NEAR) & (x * x + z * z < self.radius**2)
         return np.where(inside, np.minimum(cap, side), side)
 
-    def normal(self, p: Points) -> Points:
+    def normal(self, p: Points, d: Points) -> Points:
         x, y, z = (v - np.float32(c) for v, c in zip(p, self.centre, strict=True))
-        on_cap = np.abs(y) - self.half_height > np.sqrt(x * x + z * z) - self.radius
+        side = np.where(y < 0, np.float32(-1), np.float32(1))
+        on_cap = (np.abs(y) - self.half_height > np.sqrt(x * x + z * z) - self.radius) & (side * d[1] < 0)
         scale = np.float32(1 / self.radius) * ~on_cap
-        return x * scale, np.where(y < 0, np.float32(-1), np.float32(1)) * on_cap, z * scale
+        return x * scale, side * on_cap, z * scale
 
 
 def _inner(a: tuple, b: tuple) -> Array | float:
@@ -307,7 +314,7 @@ def render(scene: Scene, noise_seed: int = 0) -> Picture:
     if (index < 0).any():
         raise ValueError("a ray left the scene: every scene must be closed")
     point = tuple(np.float32(o) + depth * step for o, step in zip(origin, d, strict=True))
-    normal = _normals(scene, index, point)
+    normal = _normals(scene, index, point, d)
     image = _shade(scene, index, point, normal)
     if scene.noise:
         image = image + np.float32(scene.noise) * _grain(image.shape, noise_seed)
@@ -324,15 +331,15 @@ def render(scene: Scene, noise_seed: int = 0) -> Picture:
     )
 
 
-def _normals(scene: Scene, index: NDArray[np.int16], point: Points) -> Points:
+def _normals(scene: Scene, index: NDArray[np.int16], point: Points, d: Points) -> Points:
     normal = tuple(np.empty_like(point[0]) for _ in range(3))
     flat, order = index.ravel(), np.argsort(index.ravel(), kind="stable")
     starts = np.searchsorted(flat[order], np.arange(len(scene.parts) + 1))
-    flat_points = tuple(p.ravel() for p in point)
+    flat_points, flat_d = tuple(p.ravel() for p in point), tuple(step.ravel() for step in d)
     for k, part in enumerate(scene.parts):
         pixels = order[starts[k] : starts[k + 1]]
         if pixels.size:
-            values = part.shape.normal(tuple(p[pixels] for p in flat_points))
+            values = part.shape.normal(tuple(p[pixels] for p in flat_points), tuple(step[pixels] for step in flat_d))
             for target, value in zip(normal, values, strict=True):
                 target.reshape(-1)[pixels] = value
     return normal
