@@ -179,6 +179,17 @@ def test_batches_and_order_do_not_matter(name):
     assert m.compute(select(whole, order)) == pytest.approx(m.compute(whole), rel=1e-12)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+@pytest.mark.parametrize("name", TASK_NAMES)
+def test_a_gpu_gives_the_same_metrics(name):
+    m = judge(name)
+    prediction, target = example(name, 3, size=(40, 50))
+    prediction[1, :, 7] = float("nan")
+    expected, found = m.update(prediction, target), m.update(prediction.cuda(), target.cuda())
+    assert found["non_finite"].tolist() == expected["non_finite"].tolist()
+    assert m.compute(found) == pytest.approx(m.compute(expected), rel=1e-5, nan_ok=True)
+
+
 @pytest.mark.parametrize("name", TASK_NAMES)
 def test_void_pixels_do_not_matter(name):
     m = judge(name)
