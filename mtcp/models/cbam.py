@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx
 from torch.nn import functional as F
 
 
@@ -34,6 +35,35 @@ class SpatialGate(nn.Module):
         return self.norm(self.conv(pooled)).sigmoid().squeeze(1).unsqueeze(-1)
 
 
+class Gated(torch.autograd.Function):
+    """x * c * s for x (B, H, W, C), c (B, 1, 1, C) and s (B, H, W, 1), keeping only these three for the backward pass.
+
+    With the gradient g: dx = g c s; dc = sum over space of g x s; ds = sum over channels of g x c.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, channel: Tensor, spatial: Tensor) -> Tensor:
+        return x * channel * spatial
+
+    @staticmethod
+    def setup_context(ctx: FunctionCtx, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        x, channel, spatial = ctx.saved_tensors
+        product = (gradient * x).flatten(1, 2)
+        d_channel = spatial.flatten(1, 2).transpose(1, 2).to(product) @ product
+        d_spatial = product @ channel.flatten(1, 2).transpose(1, 2).to(product)
+        return (
+            gradient * spatial * channel,
+            d_channel.view_as(channel).to(channel),
+            d_spatial.view_as(spatial).to(spatial),
+        )
+
+
 class CBAM(nn.Module):
     """x -> y * spatial(y) with y = x * channel(x); shapes (B, H, W, C)."""
 
@@ -43,5 +73,5 @@ class CBAM(nn.Module):
         self.spatial = SpatialGate()
 
     def forward(self, x: Tensor) -> Tensor:
-        gated = x * self.channel(x)
-        return gated * self.spatial(gated)
+        channel = self.channel(x)
+        return Gated.apply(x, channel, self.spatial(x * channel))

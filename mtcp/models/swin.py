@@ -10,10 +10,13 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from mtcp.models.layers import Projection, project
 
 WINDOW = 7
+#: Values of a hidden map from which on its GELU is computed anew in the backward pass rather than kept.
+LARGE = 1 << 20
 
 
 def to_windows(x: Tensor) -> Tensor:
@@ -61,7 +64,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
     """
     if query.is_cuda:
         return F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
-    logits = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
+    logits = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
     return (logits + bias).softmax(-1) @ value
 
 
@@ -109,7 +112,13 @@ class MLP(nn.Module):
         self.fc2 = Projection(4 * width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(F.gelu(self.fc1(x)))
+        hidden = self.fc1(x)
+        if hidden.numel() < LARGE or not self.training:
+            return self._outer(hidden)
+        return checkpoint(self._outer, hidden, use_reentrant=False)
+
+    def _outer(self, hidden: Tensor) -> Tensor:
+        return self.fc2(F.gelu(hidden))
 
 
 class Block(nn.Module):

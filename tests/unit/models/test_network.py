@@ -56,7 +56,7 @@ def test_switches_decide_the_outputs_and_leave_no_idle_parameter(switches, names
 def test_representation_is_at_a_quarter_and_the_trunk_is_upstream_of_it():
     network = build_network(rooms())
     representation = network.encode(IMAGE)
-    assert representation.shape == (2, 32, 12, 16)
+    assert representation.shape == (2, rooms().channels, 12, 16)
     representation.sum().backward()
     reached = {name for name, parameter in network.named_parameters() if parameter.grad is not None}
     assert reached == {name for name, _ in network.named_parameters() if name.startswith("trunk.")}

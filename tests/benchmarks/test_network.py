@@ -1,0 +1,118 @@
+"""Training and inference steps of the networks, by device and precision; without weights and without data.
+
+On a CPU the networks of `rooms`; on a GPU those of the paper, 480x640, whose table of seconds, memory and achieved
+rate `python tests/benchmarks/test_network.py` prints as it stands in docs/performance.md.
+"""
+
+import sys
+import time
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from mtcp.config import Project
+from mtcp.models.architecture import build_network
+
+ROOT = Path(__file__).resolve().parents[2]
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+BENCHMARK, SIZES = ("nyud", (2, 8)) if DEVICE == "cuda" else ("rooms", (8,))
+PRECISIONS = ("fp32", "bf16") if DEVICE == "cuda" else ("fp32",)
+
+
+class Step:
+    """One network with its optimiser and a batch of noise."""
+
+    def __init__(self, method="mtcp", name=BENCHMARK, batch=SIZES[0], precision="fp32", size=None, **training):
+        config = Project(ROOT).resolve(name, method, 0)
+        encoder = config.encoder.model_copy(update={"pretrained": False})
+        height, width = size or (config.height, config.width)
+        config = config.model_copy(
+            update={
+                "encoder": encoder,
+                "height": height,
+                "width": width,
+                "training": config.training.model_copy(update=training),
+            }
+        )
+        self.precision = precision
+        self.network = build_network(config).to(DEVICE)
+        self.image = torch.randn(batch, 3, height, width, device=DEVICE)
+        self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=5e-5, fused=True)
+
+    def loss(self):
+        with torch.autocast(DEVICE, torch.bfloat16) if self.precision == "bf16" else nullcontext():
+            outputs = self.network(self.image)
+        return sum(output.float().square().mean() for named in outputs.values() for output in named.values())
+
+    def train(self):
+        self.network.train()
+        self.loss().backward()
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        self.finish()
+
+    @torch.no_grad()
+    def infer(self):
+        self.network.eval()
+        self.loss()
+        self.finish()
+
+    @staticmethod
+    def finish():
+        if DEVICE == "cuda":
+            torch.cuda.synchronize()
+
+
+@pytest.mark.parametrize("kind", ["train", "infer"])
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("batch", SIZES)
+@pytest.mark.parametrize("method", ["mtcp", "mtcp_no_cfm", "mtl_baseline", "single_task"])
+def test_step(benchmark, method, batch, precision, kind):
+    benchmark.group = f"{kind}, {BENCHMARK}, batch {batch}, {precision}, {DEVICE}"
+    step = Step(method, batch=batch, precision=precision)
+    benchmark.pedantic(getattr(step, kind), rounds=3, warmup_rounds=1)
+
+
+def best_of(action, rounds=5):
+    """Least seconds of `rounds` calls, after two to warm up."""
+    seconds = []
+    for _ in range(rounds + 2):
+        started = time.perf_counter()
+        action()
+        seconds.append(time.perf_counter() - started)
+    return min(seconds[2:])
+
+
+def table():
+    """Print seconds per image, images per second, peak memory and achieved rate, training and inference."""
+    name = torch.cuda.get_device_name() if DEVICE == "cuda" else f"{torch.get_num_threads()} CPU threads"
+    size = None if DEVICE == "cuda" else (192, 256)
+    print(f"{name}, torch {torch.__version__}, Python {sys.version.split()[0]}, {size or '480x640'}")
+    print("| precision | batch | step | s/image | images/s | peak GB | TFLOP/s |\n|---|---|---|---|---|---|---|")
+    for precision in PRECISIONS:
+        for batch in (2, 8) if DEVICE == "cuda" else (2,):
+            for kind in ("train", "infer"):
+                step = Step(name="nyud", batch=batch, precision=precision, size=size)
+                with FlopCounterMode(display=False) as counter:
+                    getattr(step, kind)()
+                if DEVICE == "cuda":
+                    torch.cuda.reset_peak_memory_stats()
+                seconds = best_of(getattr(step, kind), 5 if DEVICE == "cuda" else 2) / batch
+                if DEVICE == "cuda":
+                    peak = torch.cuda.max_memory_allocated() / 1e9
+                else:
+                    import resource
+
+                    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+                rate = counter.get_total_flops() / batch / seconds / 1e12
+                print(
+                    f"| {precision} | {batch} | {kind} | {seconds:.4f} | {1 / seconds:.1f} | {peak:.2f} | {rate:.2f} |"
+                )
+                del step
+
+
+if __name__ == "__main__":
+    table()
