@@ -163,7 +163,7 @@ class _Loop:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         done = self.progress.step - epoch * self.steps
-        for index, batch in enumerate(training_batches(self.fit, self.config, epoch, start=done), start=done):
+        for index, batch in enumerate(training_batches(self.fit, self.config, epoch, done, self.device), start=done):
             self._micro_step(batch.to(self.device), boundary=self._is_boundary(index))
             self.progress.step += 1
             self.on_step(self.progress.step, self.settings.epochs * self.steps)
