@@ -56,6 +56,9 @@ class TrainingConfig(Model):
     precision: Literal["fp32", "bf16"] = "fp32"
     channels_last: bool = False
     compile: bool = False
+    snapshots: int = Field(
+        0, ge=0, description="epochs kept, evenly spaced, for the optimistic `best on test` column of the released code"
+    )
     checkpointing: bool = Field(False, description="recompute activations in the backward pass to save memory")
 
 

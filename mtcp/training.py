@@ -29,6 +29,7 @@ from mtcp.randomness import stream
 from mtcp.weighting.base import Diverged, Scheme, SchemeContext, build_scheme
 
 STATE, HISTORY, MODEL, BEST = "state.pt", "history.csv", "model.safetensors", "model-held-out.safetensors"
+SNAPSHOTS = "snapshots"
 
 
 class Interrupted(Exception):
@@ -233,6 +234,8 @@ class _Loop:
             losses = self._held_out_losses()
             row |= {f"held_out_loss_{task}": value for task, value in losses.items()}
             self._keep_best(losses)
+        if _is_snapshot(epoch, self.settings):
+            save_network(self.network, self.config, self.directory / SNAPSHOTS / f"epoch-{epoch:04d}.safetensors")
         progress.history.append(row)
         progress.loss_sums, progress.loss_counts = {}, {}
         self._write_history()
@@ -301,6 +304,12 @@ def _load_state(path: Path, device: torch.device) -> dict[str, Any]:
         return torch.load(path, map_location=device, weights_only=True)
     except Exception as error:
         raise UserError(f"{path} cannot be read ({type(error).__name__}): remove it to train this run anew") from error
+
+
+def _is_snapshot(epoch: int, settings: TrainingConfig) -> bool:
+    """Whether `epoch` is among `settings.snapshots` evenly spaced ones; the last is kept as the model anyway."""
+    before, after = (count * settings.snapshots // settings.epochs for count in (epoch, epoch + 1))
+    return after > before and epoch + 1 < settings.epochs
 
 
 def _learning_rate(settings: TrainingConfig, epoch: int) -> float:

@@ -1,7 +1,8 @@
 """`mtcp plan`, `check`, `train` and `evaluate`: the grid and the work of one run."""
 
 import sys
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,6 +18,9 @@ from mtcp.cli.options import (
     progress,
 )
 from mtcp.errors import UserError
+
+if TYPE_CHECKING:
+    from mtcp.plan import Plan
 
 
 def register(app: typer.Typer) -> None:
@@ -143,21 +147,33 @@ def _print_epoch(row: dict[str, float]) -> None:
 
 def evaluate(
     benchmark: BenchmarkName,
-    method: MethodName,
-    seed: Seed,
+    method: Annotated[str | None, typer.Argument(help="A method of config/methods.yaml, such as mtcp.")] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="The repetition.")] = 0,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(help="A saved model.safetensors of any run: judged on BENCHMARK's test split, printed."),
+    ] = None,
     device: Device = "auto",
     threads: Threads = 1,
     key: Annotated[
         str | None, typer.Option(help="The eval_key that the caller expects; refused where it differs.")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Evaluate one trained run on the test split: metrics, statistics per image, sample pictures.
 
-    Example: mtcp evaluate rooms mtcp --seed 0
+    With --checkpoint, judge a saved network on the data of any benchmark with the same tasks, and print its metrics.
+
+    Examples: mtcp evaluate rooms mtcp --seed 0; mtcp evaluate nyud_240 --checkpoint results/runs/.../model.safetensors
     """
     from mtcp.plan import Plan
 
     planned = Plan.load()
+    if checkpoint is not None:
+        _judge(planned, benchmark, checkpoint, device, threads, as_json)
+        return
+    if method is None:
+        raise UserError("mtcp evaluate: name a METHOD of the grid, or a --checkpoint")
     run = planned.run(benchmark, method, seed)
     if key not in (None, run.eval_key):
         raise _changed(run.name, "eval_key", key, run.eval_key)
@@ -169,6 +185,38 @@ def evaluate(
     with held_device(device, planned.resources(benchmark)) as where, progress(f"evaluate {run.name}") as on_image:
         path = evaluate_run(planned, run, where, threads, on_image)
     typer.echo(f"{run.name}: {path.relative_to(planned.root)}")
+
+
+def _judge(planned: "Plan", benchmark: str, checkpoint: Path, device: str, threads: int, as_json: bool) -> None:
+    """Print the metrics of a saved network on the test split of `benchmark`."""
+    import torch
+
+    from mtcp.config import RunConfig
+    from mtcp.data.loading import open_split
+    from mtcp.evaluation import evaluate_elsewhere
+    from mtcp.files import read_record
+
+    torch.set_num_threads(threads)
+    record = read_record(checkpoint.parent / "run.json")
+    trained = RunConfig.model_validate(record["config"])
+    other = planned.project.resolve(benchmark, record["method"], record["seed"])
+    data, seen = planned.data_folder(benchmark), 0
+    total = len(open_split(other, data, "test"))
+    with held_device(device, planned.resources(benchmark)) as where, progress(f"judging {checkpoint.name}") as bar:
+
+        def advance(count: int) -> None:
+            nonlocal seen
+            seen += count
+            bar(seen, total)
+
+        _, metrics = evaluate_elsewhere(trained, checkpoint, other, data, where, threads=threads, on_images=advance)
+    rows = [
+        {"output": output, "task": task, "metric": metric, "value": value}
+        for output, tasks in metrics.items()
+        for task, values in tasks.items()
+        for metric, value in values.items()
+    ]
+    print_table(["output", "task", "metric", "value"], rows, as_json, title=f"{checkpoint} on {benchmark}")
 
 
 def _changed(name: str, kind: str, expected: str, now: str) -> UserError:

@@ -73,12 +73,22 @@ def write_tables(plan: Plan, benchmark: str, partial: bool = False, folder: Path
 
 
 def write_metrics(plan: Plan) -> Path:
-    """Write `results/tables/metrics.json`, the means of all benchmarks of the plan, from their summaries; its path."""
+    """Write `results/tables/metrics.json`, the means of all benchmarks of the plan, from their summaries; its path.
+
+    Beside it `delta_m.csv`, one row per benchmark and method, for `dvc plots`.
+    """
     path, tree = plan.root / TABLES / "metrics.json", {}
     for name in plan.project.params.benchmarks:
         summary = read_table(plan.root / TABLES / name / "summary.csv")
         tree[name] = metrics_tree(summary, plan.project.benchmark(name))
     write_json(path, tree)
+    bars = [
+        {"method": f"{name} {method}", "delta_m": values["delta_m"]}
+        for name, methods in tree.items()
+        for method, values in methods.items()
+        if "delta_m" in values
+    ]
+    write_text(path.with_name("delta_m.csv"), to_csv(pd.DataFrame(bars, columns=["method", "delta_m"])))
     return path
 
 

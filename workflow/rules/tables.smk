@@ -30,6 +30,7 @@ rule metrics:
         ancient([relative(stamps.tables) for stamps in STAMPS.values()]),
     output:
         "results/tables/metrics.json",
+        "results/tables/delta_m.csv",
         touch(relative(PLAN.metrics_stamp())),
     log:
         "logs/tables/metrics.log",

@@ -1,0 +1,75 @@
+"""`dvc repro` is the same work as Snakemake, cached; results travel between clones through a DVC remote."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+pytestmark = pytest.mark.slow
+
+
+def git(folder: Path, *arguments: str) -> None:
+    identity = ("-c", "user.name=test", "-c", "user.email=test@localhost")
+    subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True)
+
+
+@pytest.fixture
+def repository(project):
+    """A project under git and DVC, as a user's clone is."""
+    for part in ("mtcp", "baselines", ".gitignore", ".dvcignore"):
+        source = ROOT / part
+        if source.is_dir():
+            shutil.copytree(source, project.path / part, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, project.path)
+    project.edit("params.yaml", methods=["single_task", "mtcp"], seeds=[0])
+    assert project.mtcp("data", "render", "rooms").returncode == 0
+    git(project.path, "init")
+    assert project.run("dvc", "init").returncode == 0
+    git(project.path, "add", ".")
+    git(project.path, "commit", "-m", "start")
+    return project
+
+
+def said(done) -> str:
+    return done.stdout + done.stderr
+
+
+def test_dvc_repro_is_the_same_work_cached_and_shared(repository, tmp_path_factory) -> None:
+    done = repository.run("dvc", "repro")
+    assert done.returncode == 0, said(done)
+    again = repository.run("dvc", "repro")
+    assert "didn't change, skipping" in said(again), "the second call does nothing"
+    assert "Nothing to be done" in said(repository.snakemake()), "nor has the other front door anything to do"
+
+    shown = repository.run("dvc", "metrics", "show")
+    assert "rooms.mtcp.depth_rmse" in shown.stdout, said(shown)
+    plots = repository.run("dvc", "plots", "show")
+    assert plots.returncode == 0, said(plots)
+    assert "delta_m" in (repository.path / "dvc_plots/index.html").read_text()
+
+    git(repository.path, "add", ".")
+    git(repository.path, "commit", "-m", "results")
+    remote, clone = tmp_path_factory.mktemp("remote"), tmp_path_factory.mktemp("clone") / "project"
+    assert repository.run("dvc", "remote", "add", "-d", "store", str(remote)).returncode == 0
+    assert repository.run("dvc", "push").returncode == 0
+    git(repository.path, "commit", "-am", "remote")
+    subprocess.run(["git", "clone", "-q", str(repository.path), str(clone)], check=True)
+    second = type(repository)(clone)
+    assert second.run("dvc", "pull").returncode == 0
+    assert "Nothing to be done" in said(second.snakemake()), "a clone that pulled has nothing to do"
+    assert "didn't change, skipping" in said(second.run("dvc", "repro"))
+    tables = "results/tables/rooms/runs.csv"
+    assert (clone / tables).read_bytes() == (repository.path / tables).read_bytes()
+
+    second.edit("params.yaml", seeds=[0, 1])
+    before = {path: path.stat().st_mtime_ns for path in clone.glob("results/runs/*/*/seed0-*/model.safetensors")}
+    assert len(before) == 2
+    done = second.run("dvc", "repro")
+    assert done.returncode == 0, said(done)
+    assert before == {path: path.stat().st_mtime_ns for path in before}, "a further seed trains only itself"
+    changed = second.run("dvc", "metrics", "diff")
+    assert "depth_rmse" in changed.stdout, said(changed)
