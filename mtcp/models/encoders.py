@@ -12,7 +12,7 @@ from mtcp.config import EncoderConfig
 from mtcp.errors import UserError
 from mtcp.models.architecture import BuildContext
 from mtcp.models.decoder import FPN
-from mtcp.models.layers import channels_first, channels_last, resize
+from mtcp.models.layers import channels_first, channels_last, resize, use_projections
 
 
 def build_trunk(context: BuildContext) -> nn.Module:
@@ -31,6 +31,7 @@ class TimmTrunk(nn.Module):
     def __init__(self, context: BuildContext) -> None:
         super().__init__()
         self.backbone = _timm_backbone(context.encoder)
+        use_projections(self.backbone)
         info = self.backbone.feature_info
         self.levels = [index for index, reduction in enumerate(info.reduction()) if reduction >= 4]
         self.pyramid = FPN([info.channels()[index] for index in self.levels], context.channels)

@@ -19,24 +19,33 @@ def channels_last(x: Tensor) -> Tensor:
 
 
 def project(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x W^T + b for a map (B, H, W, C) and W (C', C), as `F.linear`.
+    """x W^T + b for tokens (..., N, C) and W (C', C), as `F.linear`.
 
-    On a CPU larger products run as a convolution over the map's rows: the library has BLAS behind the one and oneDNN
-    behind the other, which is up to 2.5 times as fast on processors that BLAS does not know, forward and backward.
+    On a CPU larger products run as a convolution over rows of tokens: the library has BLAS behind the one and oneDNN
+    behind the other, which is up to 2.5 times as fast on processors that BLAS does not know, forward and backward. It
+    takes a batch of 16 rows for that.
     """
-    if not x.is_cpu or weight.numel() < 16384:
+    tokens = x.numel() // x.shape[-1]
+    batch = max(tokens // x.shape[-2], 16)
+    if not x.is_cpu or weight.numel() < 16384 or tokens % batch:
         return F.linear(x, weight, bias)
-    batch, height, width, channels = x.shape
-    rows = x.reshape(batch * height, 1, width, channels)
+    rows = x.reshape(batch, 1, tokens // batch, x.shape[-1])
     projected = channels_last(F.conv2d(channels_first(rows), weight[:, :, None, None], bias))
-    return projected.reshape(batch, height, width, -1)
+    return projected.reshape(*x.shape[:-1], -1)
 
 
 class Projection(nn.Linear):
-    """A 1x1 convolution of (B, H, W, C)."""
+    """A linear layer of tokens (..., N, C), such as a 1x1 convolution of (B, H, W, C); see `project`."""
 
     def forward(self, x: Tensor) -> Tensor:
         return project(x, self.weight, self.bias)
+
+
+def use_projections(model: nn.Module) -> None:
+    """Let the linear layers of a library's model compute as `Projection` does; parameters and names stay."""
+    for module in model.modules():
+        if type(module) is nn.Linear:
+            module.__class__ = Projection
 
 
 class BatchNorm(nn.BatchNorm2d):

@@ -14,6 +14,7 @@ from mtcp.errors import UserError
 from mtcp.models.architecture import BuildContext
 from mtcp.models.checkpointing import recomputed
 from mtcp.models.encoders import checked_weights, no_hub_access
+from mtcp.models.layers import use_projections
 
 WEIGHTS = "model.safetensors"
 # The library reports every class-predictor weight that is left out on purpose; what is missing is checked here.
@@ -62,6 +63,7 @@ class Mask2FormerTrunk(nn.Module):
             )
         self.model.pixel_level_module.encoder.swin.layernorm = nn.Identity()
         self.model.transformer_module.decoder.mask_predictor.__class__ = MaskEmbeddings
+        use_projections(self.model)
         if context.checkpointing:
             self.model.pixel_level_module.encoder.gradient_checkpointing_enable()
 
