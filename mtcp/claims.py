@@ -6,12 +6,12 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-import yaml
 from pydantic import Field, ValidationError
 
 from mtcp.comparisons import Measure, Pairs, by_seed, paired
 from mtcp.config import Benchmark, Model, Name
 from mtcp.errors import UserError
+from mtcp.files import read_yaml
 from mtcp.statistics import Comparison, compare_family
 
 Evidence = Literal["code", "figure", "abstract", "secondary", "paper"]
@@ -52,14 +52,7 @@ class Claim(Model):
 
 def load_claims(path: Path) -> list[Claim]:
     """Read and check `config/claims.yaml`; raises `UserError` naming file, claim and key."""
-    try:
-        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(f"{path} is missing: restore it from the repository") from error
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(entries, list):
-        raise UserError(f"{path} must hold a list of claims, not {type(entries).__name__}")
+    entries = read_yaml(path, list)
     claims: list[Claim] = []
     for number, entry in enumerate(entries, 1):
         name = entry.get("id", f"number {number}") if isinstance(entry, dict) else f"number {number}"

@@ -9,10 +9,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from mtcp.errors import UserError
+from mtcp.files import read_yaml
 from mtcp.tasks import TASK_NAMES, Task, make_task
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$")]
@@ -220,12 +220,12 @@ class Project:
 
     @cached_property
     def params(self) -> Params:
-        return _validated(Params, self.root / "params.yaml", _read(self.root / "params.yaml"))
+        return _validated(Params, self.root / "params.yaml", read_yaml(self.root / "params.yaml", dict))
 
     @cached_property
     def methods(self) -> dict[str, Method]:
         path = self.root / "config/methods.yaml"
-        entries = _read(path)
+        entries = read_yaml(path, dict)
         for name in entries:
             _check_name(name, path)
         return {name: _validated(Method, path, entry, prefix=name) for name, entry in entries.items()}
@@ -241,7 +241,7 @@ class Project:
                 f"params.yaml: unknown benchmark '{name}': config/benchmarks/ has "
                 f"{', '.join(self.benchmark_names()) or 'none'}"
             )
-        return _validated(Benchmark, path, _read(path))
+        return _validated(Benchmark, path, read_yaml(path, dict))
 
     def data_name(self, benchmark: str) -> str:
         """Name of the data set of a benchmark: two benchmarks may share one, as nyud at two sizes does."""
@@ -279,18 +279,6 @@ class Project:
             },
             prefix=method,
         )  # fmt: skip
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(f"{path} is missing: run the command from the project's folder") from error
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path} must hold a mapping of keys to values, not {type(content).__name__}")
-    return content
 
 
 def _check_name(name: Any, path: Path) -> None:

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from mtcp.errors import UserError
 
 
@@ -58,6 +60,20 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path} is missing") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is damaged ({error}): remove it and run the pipeline again") from error
+
+
+def read_yaml(path: Path, kind: type[dict] | type[list]) -> Any:
+    """Read YAML that holds a mapping (`dict`) or a list; raises `UserError` naming the file where it does not."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is missing: run the command from the project's folder") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, kind):
+        wanted = {dict: "a mapping of keys to values", list: "a list"}[kind]
+        raise UserError(f"{path} must hold {wanted}, not {type(content).__name__}")
+    return content
 
 
 def write_record(path: Path, content: dict[str, Any]) -> None:

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
-import yaml
 from PIL import Image
 
 from mtcp.comparisons import COST, MULTI_TASK, benchmark_tasks, measures
 from mtcp.config import Benchmark, Project
 from mtcp.errors import UserError
+from mtcp.files import read_yaml
 from mtcp.plan import STORE
 from mtcp.report import figures
 from mtcp.report.formats import difference, display, probability
@@ -106,12 +106,7 @@ def build_view(root: Path, name: str, with_images: bool) -> dict[str, Any]:
 
 def load_ledger(path: Path) -> list[dict[str, Any]]:
     """Read `config/ledger.yaml`; raises `UserError` naming the row and the key that is missing."""
-    try:
-        rows = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(f"{path} is missing: restore it from the repository") from error
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from error
+    rows = read_yaml(path, list)
     wanted = ("id", "severity", "evidence", "released", "where", "here", "covered_by")
     for number, row in enumerate(rows, 1):
         for key in wanted:
