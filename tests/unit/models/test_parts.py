@@ -5,7 +5,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mtcp.models.cbam import CBAM
+from mtcp.models import swin
+from mtcp.models.cbam import CBAM, Gated
 from mtcp.models.checkpointing import recomputed
 from mtcp.models.decoder import FPN, HFP
 from mtcp.models.heads import DepthHead, auxiliary_head, task_head
@@ -138,6 +139,24 @@ def test_recomputation_gives_equal_gradients_and_counts_no_batch_twice():
     for (name, a), b in zip(plain.state_dict().items(), lean.state_dict().values(), strict=True):
         assert torch.equal(a, b), name
     assert lean.spatial.norm.num_batches_tracked == 1
+
+
+def test_large_mlps_are_computed_again_to_the_same_gradients(monkeypatch):
+    mlp, x = swin.MLP(8), torch.randn(2, 3, 4, 8, requires_grad=True)
+    gradients = []
+    for large in (1 << 20, 0):
+        monkeypatch.setattr(swin, "LARGE", large)
+        gradients.append(torch.autograd.grad(mlp(x).square().sum(), [x, *mlp.parameters()]))
+    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
+
+
+def test_gate_has_the_gradient_of_the_product():
+    factors = [torch.randn(shape, requires_grad=True) for shape in ((2, 3, 4, 8), (2, 1, 1, 8), (2, 3, 4, 1))]
+    out = Gated.apply(*factors)
+    weights = torch.randn_like(out)
+    expected = torch.autograd.grad(factors[0] * factors[1] * factors[2], factors, weights)
+    for a, b in zip(torch.autograd.grad(out, factors, weights), expected, strict=True):
+        torch.testing.assert_close(a, b)
 
 
 def test_project_leaves_small_products_to_blas():
