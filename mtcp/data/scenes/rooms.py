@@ -66,7 +66,7 @@ class _Room:
 
     def __init__(self, draw: Random, height: int, width: int) -> None:
         self.draw, self.height, self.width = draw, height, width
-        self.half_x, self.half_z = draw.uniform(1.5, 3.8), draw.uniform(1.5, 3.8)
+        self.half_x, self.half_z = draw.uniform(1.1, 4.2), draw.uniform(1.1, 4.2)
         self.tall = draw.uniform(2.4, 2.8)
         self.parts: list[Part] = []
         self.pieces = 0
@@ -133,7 +133,7 @@ class _Room:
         z = 0.75 * self.half_z * math.cos(around)
         yaw = math.atan2(-x, -z) + draw.uniform(-0.7, 0.7)
         return Camera(
-            (x, -draw.uniform(1.3, 1.7), z), yaw, draw.uniform(-0.55, 0.15), draw.uniform(-0.08, 0.08),
+            (x, -draw.uniform(1.3, 1.7), z), yaw, draw.uniform(-0.9, 0.45), draw.uniform(-0.12, 0.12),
             self.height, self.width,
         )  # fmt: skip
 
