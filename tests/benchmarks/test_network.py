@@ -1,7 +1,7 @@
 """Training and inference steps of the networks, by device and precision; without weights and without data.
 
 On a CPU the networks of `rooms`; on a GPU those of the paper, 480x640, whose table of seconds, memory and achieved
-rate `python tests/benchmarks/test_network.py` prints as it stands in docs/performance.md.
+rate `python tests/benchmarks/test_network.py` prints for docs/performance.md.
 """
 
 import sys
