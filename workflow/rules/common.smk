@@ -18,6 +18,9 @@ except UserError as error:
 TABLES = (
     "runs", "history", "multi_task", "summary", "comparisons", "claims", "methods", "curves", "provenance",
 )
+# `snakemake --lint` asks of every rule two things that are meant otherwise here. Software: the locked environment, whose
+# lock is recorded in every run, not conda. MTCP from outside of the rules: it is how they call the interpreter, no
+# parameter of the work; what decides the work is in the keys of their targets.
 # The interpreter that runs Snakemake has the packages, also where its folder is not on the PATH.
 MTCP = f"{sys.executable} -m mtcp"
 
