@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from mtcp.errors import UserError
 
 PACKAGE_ROOT: Final = Path(__file__).resolve().parent.parent
+_PACKAGES: Final = ("mtcp", "baselines")
 USER_FOLDER: Final = "plugins"
 _FOLDERS: Final = {
     "scheme": ("mtcp/weighting", "baselines/weighting"),
@@ -127,7 +128,7 @@ def load(kind: str, name: str, root: Path | None = None) -> type:
 
 
 def _import_file(path: Path) -> None:
-    inside = path.is_relative_to(PACKAGE_ROOT) and path.relative_to(PACKAGE_ROOT).parts[0] != USER_FOLDER
+    inside = any(path.is_relative_to(PACKAGE_ROOT / package) for package in _PACKAGES)
     try:
         if inside:
             importlib.import_module(".".join(path.relative_to(PACKAGE_ROOT).with_suffix("").parts))
