@@ -33,6 +33,7 @@ from mtcp.metrics.meter import ImageError, Meter, Statistics, merge
 from mtcp.metrics.meters import meter
 from mtcp.metrics.multi_task import delta_m
 from mtcp.models.architecture import Architecture
+from mtcp.provenance import file_digest
 from mtcp.samples import Sample, write_sheets
 
 MODEL: Final = "model.safetensors"
@@ -131,7 +132,9 @@ def evaluate_run(
     head = {"schema": 1, **head, "eval_key": eval_key}
     metrics_path = directory / f"metrics-{eval_key}.json"
     if record["status"] == "diverged":
-        write_record(metrics_path, {**head, "images": 0, "seconds_per_image": None, "non_finite": {}, "metrics": {}})
+        write_record(
+            metrics_path, {**head, "images": 0, "seconds_per_image": None, "non_finite": {}, "metrics": {}, "files": {}}
+        )
         return None
     if not (directory / MODEL).exists():
         raise UserError(f"{directory} has no finished checkpoint ({MODEL}): train the run first")
@@ -167,7 +170,8 @@ def evaluate_run(
             metrics["held_out"] = final_only(held_out)
         if snapshots:
             metrics["best_on_test"] = best_on_test(config, metrics["last"], [final_only(path) for path in snapshots])
-    write_statistics(directory / f"images-{eval_key}.npz", last)
+    statistics_path = directory / f"images-{eval_key}.npz"
+    write_statistics(statistics_path, last)
     write_sheets(directory / "samples", last.samples, config.task_list, split.layout.packaging.get("classes", ()))
     content = {
         **head,
@@ -175,6 +179,7 @@ def evaluate_run(
         "seconds_per_image": last.seconds_per_image,
         "non_finite": last.non_finite(),
         "metrics": metrics,
+        "files": {statistics_path.name: file_digest(statistics_path)},
     }
     write_record(metrics_path, content)
     return last

@@ -15,9 +15,9 @@ from mtcp.config import Project, ResourceConfig, RunConfig
 from mtcp.errors import UserError
 from mtcp.files import read_record
 from mtcp.plugins import PACKAGE_ROOT
-from mtcp.provenance import KEY_LENGTH, code_digest, data_digest, evaluation_parts, key_parts, short_key
+from mtcp.provenance import code_digest, data_digest, evaluation_parts, key_parts, manifest_path, short_key
 
-State = Literal["done", "trained", "running", "interrupted", "missing"]
+State = Literal["done", "trained", "running", "failed", "interrupted", "missing"]
 STORE: Final = "results/runs"
 
 
@@ -63,12 +63,19 @@ class Run:
     def images_path(self) -> Path:
         return self.directory / f"images-{self.eval_key}.npz"
 
+    @property
+    def failure_path(self) -> Path:
+        """What a crashed training left as its reason; gone once the training is taken up again."""
+        return self.directory / "failure.txt"
+
     def state(self) -> State:
-        """Done (trained and evaluated), trained, running (lock held), interrupted (a state to resume) or missing."""
+        """Done (evaluated), trained, running (lock held), failed (crashed), interrupted (can resume) or missing."""
         if self.run_path.exists():
             return "done" if self.metrics_path.exists() else "trained"
         if _is_locked(self.directory / ".lock"):
             return "running"
+        if self.failure_path.exists():
+            return "failed"
         return "interrupted" if (self.directory / "state.pt").exists() else "missing"
 
     def record(self) -> dict[str, Any]:
@@ -140,9 +147,8 @@ class Plan:
         return self.root / "data" / self.project.data_name(benchmark)
 
     def manifest(self, benchmark: str) -> Path:
-        """The small file by which a data set's presence enters the workflow."""
-        key = data_digest(self.project, benchmark)[:KEY_LENGTH]
-        return self.root / f"data/.ready/{self.project.data_name(benchmark)}-{key}.json"
+        """The small file by which the presence of a benchmark's data enters the workflow."""
+        return manifest_path(self.project, benchmark)
 
     def stamps(self, benchmark: str) -> "Stamps":
         """The stamps of one benchmark: of its checked methods, its tables and its report."""
@@ -197,6 +203,11 @@ def _with_seed(config: RunConfig, parts: dict[str, Any], evaluation: dict[str, A
     train_key = short_key(own)
     eval_key = short_key([train_key, evaluation])
     return Run(config.model_copy(update={"seed": seed}), own, train_key, eval_key, root)
+
+
+def key_of(stamp: Path) -> str:
+    """The key in a stamp's name."""
+    return stamp.stem.rpartition("-")[2]
 
 
 def _contents(*paths: Path) -> list[str]:

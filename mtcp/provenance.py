@@ -195,6 +195,12 @@ def data_digest(project: Project, name: str) -> str:
     return str(recorded)
 
 
+def manifest_path(project: Project, benchmark: str) -> Path:
+    """The small file by which the presence of a benchmark's data enters the workflow."""
+    key = data_digest(project, benchmark)[:KEY_LENGTH]
+    return project.root / f"data/.ready/{project.data_name(benchmark)}-{key}.json"
+
+
 # --- Keys --------------------------------------------------------------------------------------------------------
 
 

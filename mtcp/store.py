@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import fcntl
 import os
 import resource
 import signal
@@ -18,7 +19,8 @@ from typing import Any
 
 from mtcp import provenance
 from mtcp.errors import UserError
-from mtcp.files import read_json, write_record
+from mtcp.files import write_record, write_text
+from mtcp.integrity import digests, require_unchanged
 from mtcp.plan import Plan, Run
 
 
@@ -35,13 +37,15 @@ def train_run(
     Divergence is a result: it is recorded with its reason, and evaluation gives it no numbers.
     """
     from mtcp import training
+    from mtcp.data.sets import require_checked
 
     with locked(run.directory):
         if run.run_path.exists():
             return run.record()
-        manifest = _manifest(plan, run.benchmark)
+        run.failure_path.unlink(missing_ok=True)
+        manifest = require_checked(plan.project, run.benchmark)
         started, cpu = datetime.now(UTC), time.process_time()
-        with _stop_on_signal() as stop:
+        with _stop_on_signal() as stop, _reason_kept(run):
             result = training.train(
                 run.config, plan.data_folder(run.benchmark), run.directory, device,
                 on_step=on_step, on_epoch=on_epoch, stop=stop,
@@ -71,11 +75,7 @@ def train_run(
             "git": provenance.git_state(plan.root),
             "started": started.isoformat(timespec="seconds"),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-            "files": {
-                name: provenance.file_digest(run.directory / name)
-                for name in (training.MODEL, training.BEST, training.HISTORY)
-                if (run.directory / name).exists()
-            },
+            "files": digests(run.directory, _results(run.directory)),
         }
         write_record(run.run_path, record)
         (run.directory / training.STATE).unlink(missing_ok=True)
@@ -85,6 +85,7 @@ def train_run(
 def evaluate_run(plan: Plan, run: Run, device: str, threads: int, on_image: Callable[[int, int], None]) -> Path:
     """Evaluate the trained `run` on the test split; write its metrics and statistics, return the metrics' path."""
     from mtcp import evaluation
+    from mtcp.data.sets import require_checked
 
     if not run.run_path.exists():
         raise UserError(
@@ -92,11 +93,14 @@ def evaluate_run(plan: Plan, run: Run, device: str, threads: int, on_image: Call
             f"`mtcp train {run.benchmark} {run.method} --seed {run.seed}`"
         )
     with locked(run.directory):
+        require_checked(plan.project, run.benchmark)
+        record = run.record()
+        require_unchanged(run.directory, record["files"], f"remove {run.directory} and train the run again")
         evaluation.evaluate_run(
             run.config,
             data=plan.data_folder(run.benchmark),
             directory=run.directory,
-            record=run.record(),
+            record=record,
             eval_key=run.eval_key,
             device=device,
             threads=threads,
@@ -111,8 +115,6 @@ def locked(directory: Path) -> Iterator[None]:
 
     Raises `UserError` naming the holder where another process has it.
     """
-    import fcntl
-
     try:
         directory.mkdir(parents=True, exist_ok=True)
         handle = os.open(directory / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
@@ -121,16 +123,46 @@ def locked(directory: Path) -> Iterator[None]:
             f"cannot write to {directory}: {error.strerror}; mend the folder's rights or free space"
         ) from error
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if not _taken(handle):
             holder = os.read(handle, 200).decode(errors="replace").strip() or "another process"
-            raise UserError(f"{directory} is in use by {holder}: wait for it, or stop it first") from error
+            raise UserError(f"{directory} is in use by {holder}: wait for it, or stop it first")
+        if os.fstat(handle).st_nlink == 0:
+            raise UserError(f"{directory} was removed by another process: try again")
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+        for part in directory.glob(".*-*"):
+            part.unlink(missing_ok=True)  # half a file of a killed process: the lock says that nobody writes it
         yield
     finally:
         os.close(handle)
+
+
+def _taken(handle: int, tries: int = 10, pause_seconds: float = 0.1) -> bool:
+    """Take the lock; a few tries, since `mtcp plan` holds it for a moment to see whether a run is running."""
+    for _ in range(tries):
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(pause_seconds)
+        else:
+            return True
+    return False
+
+
+@contextmanager
+def _reason_kept(run: Run) -> Iterator[None]:
+    """Leave the reason of a crash in the run's directory, for `mtcp plan` and partial tables."""
+    from mtcp.training import Interrupted
+
+    try:
+        yield
+    except Interrupted:
+        raise
+    except Exception as error:
+        kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+        with contextlib.suppress(UserError):
+            write_text(run.failure_path, f"{kind}{error}\n")
+        raise
 
 
 @contextmanager
@@ -153,14 +185,13 @@ def _stop_on_signal() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-def _manifest(plan: Plan, benchmark: str) -> dict[str, Any]:
-    path = plan.manifest(benchmark)
-    if not path.exists():
-        raise UserError(
-            f"the data of '{benchmark}' are not here in the version that the plan names: "
-            f"run `mtcp data prepare {plan.project.data_name(benchmark)}`"
-        )
-    return read_json(path)
+def _results(directory: Path) -> list[Path]:
+    """The files of a finished training, but its record."""
+    from mtcp import training
+
+    found = [directory / name for name in (training.MODEL, training.BEST, training.HISTORY)]
+    found += sorted((directory / training.SNAPSHOTS).glob("*.safetensors"))
+    return [path for path in found if path.exists()]
 
 
 def _peak_memory_mb(device: str) -> float:

@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+from zipfile import BadZipFile, ZipFile
 
 import torch
 from torch import Tensor
@@ -301,6 +302,9 @@ class _Loop:
 
 def _load_state(path: Path, device: torch.device) -> dict[str, Any]:
     try:
+        with ZipFile(path) as archive:  # torch.load does not compare the checksums that torch.save wrote
+            if broken := archive.testzip():
+                raise BadZipFile(broken)
         return torch.load(path, map_location=device, weights_only=True)
     except Exception as error:
         raise UserError(f"{path} cannot be read ({type(error).__name__}): remove it to train this run anew") from error

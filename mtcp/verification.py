@@ -7,8 +7,9 @@ from tempfile import TemporaryDirectory
 
 from mtcp.errors import UserError
 from mtcp.files import read_record
+from mtcp.integrity import changed, stamped_problems
 from mtcp.plan import STORE, Plan, Run
-from mtcp.provenance import differences, file_digest, short_key
+from mtcp.provenance import differences, short_key
 
 Problem = dict[str, str]
 
@@ -20,9 +21,29 @@ def verify_all(plan: Plan) -> list[Problem]:
         problems += [{"where": run.name, "problem": text} for text in _run_problems(run)]
     problems += [{"where": str(path.relative_to(plan.root)), "problem": text} for path, text in _foreign(plan)]
     for benchmark in plan.project.params.benchmarks:
-        if plan.stamps(benchmark).tables.exists():
-            problems += _table_problems(plan, benchmark)
-    return problems
+        problems += [{"where": f"data of {benchmark}", "problem": text} for text in _data_problems(plan, benchmark)]
+        problems += _table_problems(plan, benchmark)
+        problems += _stamp_problems(plan, plan.stamps(benchmark).report)
+    return problems + _stamp_problems(plan, plan.metrics_stamp())
+
+
+def _data_problems(plan: Plan, benchmark: str) -> Iterator[str]:
+    """Compare the images that lie here with those that were checked; a clone with results alone needs none."""
+    from mtcp.data.sets import require_checked
+
+    if plan.manifest(benchmark).exists():
+        try:
+            require_checked(plan.project, benchmark)
+        except UserError as error:
+            yield str(error)
+
+
+def _stamp_problems(plan: Plan, stamp: Path) -> list[Problem]:
+    where = str(stamp.parent.relative_to(plan.root))
+    if not stamp.exists():
+        text = f"lacks {stamp.name}: what lies there was made from other runs, or never; run `snakemake --cores all`"
+        return [{"where": where, "problem": text}]
+    return [{"where": where, "problem": text} for text in stamped_problems(stamp)]
 
 
 def _run_problems(run: Run) -> Iterator[str]:
@@ -36,12 +57,7 @@ def _run_problems(run: Run) -> Iterator[str]:
         return
     if short_key(record["key_parts"]) != run.train_key:
         yield "the key that follows from its recorded parts is not its train_key"
-    for name, expected in record["files"].items():
-        path = run.directory / name
-        if not path.exists():
-            yield f"{name} is missing"
-        elif file_digest(path) != expected:
-            yield f"{name} is not the file that training wrote (SHA-256 differs)"
+    yield from changed(run.directory, record["files"])
     if not run.metrics_path.exists():
         yield f"is not evaluated: {run.metrics_path.name} is missing"
         return
@@ -77,11 +93,14 @@ def _same(written: float | None, recomputed: float) -> bool:
 
 
 def _foreign(plan: Plan) -> Iterator[tuple[Path, str]]:
-    """Folders in the store that no run of any plan could have made, and two directories that claim one key."""
+    """What lies in the store and no run of any plan could have made, and two directories that claim one key."""
     seen: dict[tuple[str, str, str], Path] = {}
-    for directory in sorted((plan.root / STORE).glob("*/*/*")):
+    places = [path for pattern in ("*", "*/*", "*/*/*") for path in (plan.root / STORE).glob(pattern)]
+    for directory in sorted(places):
         record_path = directory / "run.json"
         if not record_path.exists():
+            if directory.is_dir() and len(directory.relative_to(plan.root / STORE).parts) < 3:
+                continue
             if not (directory / ".lock").exists():
                 yield directory, "is no run: nothing of the pipeline's is in it; move it away"
             continue
@@ -90,10 +109,10 @@ def _foreign(plan: Plan) -> Iterator[tuple[Path, str]]:
         except UserError as error:
             yield directory, str(error)
             continue
-        place = f"{record['benchmark']}/{record['method']}/seed{record['seed']}-{record['train_key']}"
+        identity = tuple(str(record.get(name)) for name in ("benchmark", "method", "train_key"))
+        place = f"{identity[0]}/{identity[1]}/seed{record.get('seed')}-{identity[2]}"
         if directory.relative_to(plan.root / STORE).as_posix() != place:
             yield directory, f"holds the run {place}: it was moved or copied; remove it"
-        identity = (record["benchmark"], record["method"], record["train_key"])
         if identity in seen and seen[identity] != directory:
             yield directory, f"claims the key of {seen[identity].name}"
         seen.setdefault(identity, directory)
@@ -105,6 +124,10 @@ def _table_problems(plan: Plan, benchmark: str) -> Iterator[Problem]:
 
     from mtcp.report.tables import write_tables
 
+    stamp = plan.stamps(benchmark).tables
+    if not stamp.exists():
+        yield from _stamp_problems(plan, stamp)
+        return
     with TemporaryDirectory() as folder:
         try:
             paths = write_tables(plan, benchmark, partial=False, folder=Path(folder))

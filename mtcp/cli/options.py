@@ -20,6 +20,7 @@ Device = Annotated[
     str, typer.Option("--device", help="auto, cpu, cuda or cuda:N; auto is a GPU where the benchmark wants one.")
 ]
 Threads = Annotated[int, typer.Option("--threads", min=1, help="CPU threads to compute with.")]
+Key = Annotated[str | None, typer.Option("--key", help="The key that the caller expects; refused where it differs.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of a table.")]
 
 
@@ -56,6 +57,17 @@ def _existing(name: str) -> str:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UserError(f"--device {name}: torch sees {torch.cuda.device_count()} GPUs here; use --device cpu")
     return name
+
+
+def require_key(name: str, expected: str | None, now: str) -> None:
+    """Raise `UserError` where the caller planned `name` under another key than it has now."""
+    if expected not in (None, now):
+        from mtcp.errors import UserError
+
+        raise UserError(
+            f"{name}: its key is now {now} where the caller planned {expected}: configuration, code or data changed "
+            f"while the workflow ran; start it again"
+        )
 
 
 def print_table(columns: list[str], rows: list[dict[str, Any]], as_json: bool, title: str | None = None) -> None:

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from mtcp.config import Project
+from mtcp.cli.options import Key, require_key
+from mtcp.integrity import require_stamped, stamping
 
 
 def register(app: typer.Typer) -> None:
@@ -20,27 +21,37 @@ Chosen = Annotated[str | None, typer.Argument(help="Which benchmark; all of para
 
 def tables(
     benchmark: Chosen = None,
+    key: Key = None,
     partial: Annotated[
         bool, typer.Option("--partial", help="Show what is there: runs that are not done become marked rows.")
     ] = False,
 ) -> None:
     """Compute the tidy tables of a benchmark from its runs: results/tables/BENCHMARK/*.csv."""
-    from mtcp.plan import Plan
+    from mtcp.plan import Plan, key_of
     from mtcp.report.tables import write_tables
 
     plan = Plan.load(Path.cwd())
     for name in [benchmark] if benchmark else plan.project.params.benchmarks:
-        for path in write_tables(plan, name, partial):
-            typer.echo(path.relative_to(plan.root))
+        stamp = plan.stamps(name).tables
+        require_key(f"the grid of {name}", key, key_of(stamp))
+        with stamping(stamp, complete=not partial) as paths:
+            paths += write_tables(plan, name, partial)
+        _tell(plan.root, paths)
 
 
-def metrics() -> None:
+def metrics(key: Key = None) -> None:
     """Collect the means of all benchmarks from their tables: results/tables/metrics.json, for `dvc metrics`."""
-    from mtcp.plan import Plan
+    from mtcp.plan import Plan, key_of
     from mtcp.report.tables import write_metrics
 
     plan = Plan.load(Path.cwd())
-    typer.echo(write_metrics(plan).relative_to(plan.root))
+    stamp = plan.metrics_stamp()
+    require_key("the grid", key, key_of(stamp))
+    for name in plan.project.params.benchmarks:
+        require_stamped(plan.stamps(name).tables)
+    with stamping(stamp) as paths:
+        paths += write_metrics(plan)
+    _tell(plan.root, paths)
 
 
 def report(
@@ -49,10 +60,21 @@ def report(
         bool, typer.Option("--with-images", help="Embed predictions on real photographs: for your own eyes only.")
     ] = False,
     pdf: Annotated[bool, typer.Option("--pdf", help="Also compile the LaTeX report (needs pdflatex).")] = False,
+    key: Key = None,
 ) -> None:
     """Render a benchmark's tables: reports/BENCHMARK.html and .tex. Nothing is computed here."""
+    from mtcp.plan import Plan, key_of
     from mtcp.report.render import write_report
 
-    for name in [benchmark] if benchmark else Project().params.benchmarks:
-        for path in write_report(Path.cwd(), name, with_images, pdf):
-            typer.echo(path.relative_to(Path.cwd()))
+    plan = Plan.load(Path.cwd())
+    for name in [benchmark] if benchmark else plan.project.params.benchmarks:
+        stamps = plan.stamps(name)
+        require_key(f"the report of {name}", key, key_of(stamps.report))
+        with stamping(stamps.report, complete=stamps.tables.exists() and not with_images) as paths:
+            paths += write_report(plan.root, name, with_images, pdf)
+        _tell(plan.root, paths)
+
+
+def _tell(root: Path, paths: list[Path]) -> None:
+    for path in paths:
+        typer.echo(path.relative_to(root))

@@ -10,12 +10,14 @@ from mtcp.cli.options import (
     AsJson,
     BenchmarkName,
     Device,
+    Key,
     MethodName,
     Seed,
     Threads,
     held_device,
     print_table,
     progress,
+    require_key,
 )
 from mtcp.errors import UserError
 
@@ -35,8 +37,8 @@ def plan(
 ) -> None:
     """List every run of the grid with its keys and its state.
 
-    States: done, trained (not evaluated), running, interrupted (resumes where it stopped), missing. Runs in the
-    store that the grid does not name are superseded: `mtcp gc` lists them.
+    States: done, trained (not evaluated), running, failed (crashed), interrupted (resumes where it stopped), missing.
+    Runs in the store that the grid does not name are superseded: `mtcp gc` lists them.
     """
     from mtcp.plan import Plan
 
@@ -77,16 +79,18 @@ def _cost_estimates(runs: tuple) -> dict[tuple[str, str], float]:
     return costs
 
 
-def check(benchmark: BenchmarkName) -> None:
+def check(benchmark: BenchmarkName, key: Key = None) -> None:
     """Check the plug-ins and parameters of every method on BENCHMARK, by building each once, before any training."""
     from mtcp.models.architecture import build_network
-    from mtcp.plan import Plan
+    from mtcp.plan import Plan, key_of
     from mtcp.randomness import stream
     from mtcp.weighting.base import SchemeContext, build_scheme
 
-    first = {run.method: run for run in Plan.load().of(benchmark)}
+    planned = Plan.load()
+    first = {run.method: run for run in planned.of(benchmark)}
     if not first:
         raise UserError(f"params.yaml does not run benchmark '{benchmark}': add it to `benchmarks`")
+    require_key(f"the check of {benchmark}", key, key_of(planned.stamps(benchmark).check))
     for method, run in first.items():
         try:
             network = build_network(run.config)
@@ -105,9 +109,7 @@ def train(
     seed: Seed,
     device: Device = "auto",
     threads: Threads = 1,
-    key: Annotated[
-        str | None, typer.Option(help="The train_key that the caller expects; refused where it differs.")
-    ] = None,
+    key: Key = None,
 ) -> None:
     """Train one run; resumes where an earlier call stopped, and does nothing where it is done.
 
@@ -117,8 +119,7 @@ def train(
 
     planned = Plan.load()
     run = planned.run(benchmark, method, seed)
-    if key not in (None, run.train_key):
-        raise _changed(run.name, "train_key", key, run.train_key)
+    require_key(run.name, key, run.train_key)
     import torch
 
     from mtcp.store import train_run
@@ -155,9 +156,7 @@ def evaluate(
     ] = None,
     device: Device = "auto",
     threads: Threads = 1,
-    key: Annotated[
-        str | None, typer.Option(help="The eval_key that the caller expects; refused where it differs.")
-    ] = None,
+    key: Key = None,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate one trained run on the test split: metrics, statistics per image, sample pictures.
@@ -175,8 +174,7 @@ def evaluate(
     if method is None:
         raise UserError("mtcp evaluate: name a METHOD of the grid, or a --checkpoint")
     run = planned.run(benchmark, method, seed)
-    if key not in (None, run.eval_key):
-        raise _changed(run.name, "eval_key", key, run.eval_key)
+    require_key(run.name, key, run.eval_key)
     import torch
 
     from mtcp.store import evaluate_run
@@ -217,10 +215,3 @@ def _judge(planned: "Plan", benchmark: str, checkpoint: Path, device: str, threa
         for metric, value in values.items()
     ]
     print_table(["output", "task", "metric", "value"], rows, as_json, title=f"{checkpoint} on {benchmark}")
-
-
-def _changed(name: str, kind: str, expected: str, now: str) -> UserError:
-    return UserError(
-        f"{name}: {kind} is now {now} where the caller planned {expected}: configuration, code or data changed "
-        f"while the workflow ran; start it again"
-    )

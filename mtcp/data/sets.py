@@ -20,8 +20,8 @@ from mtcp.data import packaging
 from mtcp.data.layouts import Layout, open_layout
 from mtcp.data.render import render_set, scene_ids, settings_of
 from mtcp.errors import UserError
-from mtcp.files import read_json, write_json
-from mtcp.provenance import KEY_LENGTH, data_digest, file_digest
+from mtcp.files import read_json, read_record, write_json, write_record
+from mtcp.provenance import data_digest, digest, file_digest, manifest_path
 
 Progress = Callable[[int, int], None]
 
@@ -32,6 +32,30 @@ def content_digest(folder: Path) -> str:
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         total.update(f"{path.relative_to(folder).as_posix()}\0{file_digest(path)}\n".encode())
     return total.hexdigest()
+
+
+def fingerprint(folder: Path) -> str:
+    """SHA-256 over names, sizes and times of all files: cheap, and another one calls for `content_digest`."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    states = ((path, path.stat()) for path in files)
+    return digest([(path.relative_to(folder).as_posix(), seen.st_size, seen.st_mtime_ns) for path, seen in states])
+
+
+def require_checked(project: Project, benchmark: str) -> dict[str, Any]:
+    """Return the manifest of a benchmark's data; raises `UserError` where they changed since they were checked."""
+    name = project.data_name(benchmark)
+    path = manifest_path(project, benchmark)
+    if not path.exists():
+        raise UserError(
+            f"the data of '{benchmark}' are not here in the version that the plan names: run `mtcp data prepare {name}`"
+        )
+    manifest, folder = read_record(path), project.root / "data" / name
+    if manifest["fingerprint"] != fingerprint(folder) and manifest["content"] != content_digest(folder):
+        raise UserError(
+            f"data/{name} was changed since it was checked: `mtcp data verify {name}` looks for the files; remove "
+            f"data/{name} and {path.relative_to(project.root)} and run `mtcp data prepare {name}` (or import it again)"
+        )
+    return manifest
 
 
 @contextmanager
@@ -98,16 +122,18 @@ def prepare(project: Project, name: str, progress: Progress = lambda done, total
         if not folder.is_dir():
             pull(project, name)
     elif benchmark.rendered is not None:
-        if packaging.read(folder).get("inputs") != data_digest(project, benchmark_of(project, name)):
+        # What differs from the lock was changed, or rounds differently here: rendered again, only the latter is left.
+        inputs = data_digest(project, benchmark_of(project, name))
+        if packaging.read(folder).get("inputs") != inputs or _differs(project, name, inputs):
             _render(project, name, progress)
     elif not folder.is_dir():
         raise UserError(missing_sentence(name))
     record = _record(project, name, folder)
-    manifest = project.root / f"data/.ready/{name}-{record['digest'][:KEY_LENGTH]}.json"
+    manifest = manifest_path(project, benchmark_of(project, name))
     record["note"] = _compared(project, name, record, rendered=benchmark.rendered is not None)
     for older in manifest.parent.glob(f"{name}-*.json"):
         older.unlink()
-    write_json(manifest, {"schema": 1, **record})
+    write_record(manifest, {"schema": 1, **record, "fingerprint": fingerprint(folder)})
     return manifest
 
 
@@ -170,6 +196,12 @@ def _record(project: Project, name: str, folder: Path) -> dict[str, Any]:
         "counts": {split: len(layout.ids(split)) for split in ("train", "val")},
         "packaging": layout.packaging.get("packaging", ""),
     }
+
+
+def _differs(project: Project, name: str, inputs: str) -> bool:
+    """Whether a rendered set is not what its lock, made from the same inputs, records."""
+    path = project.root / f"data/{name}.lock.json"
+    return path.exists() and read_json(path)["inputs"] == inputs and bool(recorded_content(project, name))
 
 
 def _compared(project: Project, name: str, record: dict[str, Any], *, rendered: bool) -> str:

@@ -40,6 +40,7 @@ from mtcp.comparisons import (
 from mtcp.config import Benchmark, Method
 from mtcp.errors import UserError
 from mtcp.files import read_record, write_json, write_text
+from mtcp.integrity import require_unchanged
 from mtcp.plan import Plan, Run
 from mtcp.report.images import add_image_intervals, draw_metrics
 from mtcp.statistics import compare_family, spread, t_interval
@@ -72,10 +73,10 @@ def write_tables(plan: Plan, benchmark: str, partial: bool = False, folder: Path
     return written
 
 
-def write_metrics(plan: Plan) -> Path:
-    """Write `results/tables/metrics.json`, the means of all benchmarks of the plan, from their summaries; its path.
+def write_metrics(plan: Plan) -> list[Path]:
+    """Write `results/tables/metrics.json`, the means of all benchmarks of the plan, from their summaries.
 
-    Beside it `delta_m.csv`, one row per benchmark and method, for `dvc plots`.
+    Beside it `delta_m.csv`, one row per benchmark and method, for `dvc plots`. Returns both paths.
     """
     path, tree = plan.root / TABLES / "metrics.json", {}
     for name in plan.project.params.benchmarks:
@@ -88,8 +89,9 @@ def write_metrics(plan: Plan) -> Path:
         for method, values in methods.items()
         if "delta_m" in values
     ]
-    write_text(path.with_name("delta_m.csv"), to_csv(pd.DataFrame(bars, columns=["method", "delta_m"])))
-    return path
+    plot = path.with_name("delta_m.csv")
+    write_text(plot, to_csv(pd.DataFrame(bars, columns=["method", "delta_m"])))
+    return [path, plot]
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -178,13 +180,14 @@ def _run_rows(run: Run) -> list[dict[str, Any]]:
         "environment": record.get("environment", {}).get("class", ""),
     }
     if status != "finished":
-        reason = record.get("reason") or f"the run is {status}"
+        reason = record.get("reason") or _failure(run) or f"the run is {status}"
         return [{**head, "flags": ";".join(flags), "value": np.nan, "reason": reason}]
     evaluation = read_record(run.metrics_path)
     if evaluation.get("eval_key") != run.eval_key or evaluation.get("train_key") != run.train_key:
         raise UserError(
             f"{run.metrics_path} does not carry its own keys: it was edited or copied; remove it and run again"
         )
+    require_unchanged(run.directory, evaluation["files"], f"remove {run.metrics_path.name} and run `snakemake` again")
     flags += ["non_finite_predictions"] if any((evaluation.get("non_finite") or {}).values()) else []
     head["flags"] = ";".join(flags)
     costs = {
@@ -205,6 +208,12 @@ def _run_rows(run: Run) -> list[dict[str, Any]]:
     return rows
 
 
+def _failure(run: Run) -> str:
+    """The first line of what a crashed training said, or nothing."""
+    lines = run.failure_path.read_text(errors="replace").splitlines() if run.failure_path.exists() else []
+    return lines[0] if lines else ""
+
+
 def _number(value: float | None) -> float:
     return float("nan") if value is None else float(value)
 
@@ -212,20 +221,19 @@ def _number(value: float | None) -> float:
 def _history(run: Run) -> list[tuple[str, str, int, int, str, float]]:
     """Return the run's history.csv in long form without empty cells; nothing where the run is not trained."""
     path = run.directory / "history.csv"
-    if not (run.run_path.exists() and path.exists()):
+    if not run.run_path.exists():
         return []
-    try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            columns, *rows = csv.reader(stream)
-        epoch = columns.index("epoch")
-        return [
-            (run.benchmark, run.method, run.seed, int(row[epoch]), column, float(text))
-            for row in rows
-            for column, text in zip(columns, row, strict=True)
-            if column != "epoch" and text
-        ]
-    except ValueError as error:
-        raise UserError(f"{path} is damaged ({error}): remove {run.directory} and run the pipeline again") from error
+    written = {path.name: run.record()["files"][path.name]}
+    require_unchanged(run.directory, written, f"remove {run.directory} and run `snakemake` again")
+    with path.open(newline="", encoding="utf-8") as stream:
+        columns, *rows = csv.reader(stream)
+    epoch = columns.index("epoch")
+    return [
+        (run.benchmark, run.method, run.seed, int(row[epoch]), column, float(text))
+        for row in rows
+        for column, text in zip(columns, row, strict=True)
+        if column != "epoch" and text
+    ]
 
 
 def _provenance(run: Run) -> dict[str, Any]:

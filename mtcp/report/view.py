@@ -14,6 +14,7 @@ from mtcp.comparisons import COST, MULTI_TASK, benchmark_tasks, measures
 from mtcp.config import Benchmark, Project
 from mtcp.errors import UserError
 from mtcp.files import read_yaml
+from mtcp.integrity import require_stamped
 from mtcp.plan import STORE
 from mtcp.report import figures
 from mtcp.report.formats import difference, display, probability
@@ -46,6 +47,8 @@ def build_view(root: Path, name: str, with_images: bool) -> dict[str, Any]:
     """Return everything the templates show of benchmark `name`; raises `UserError` where a table is missing."""
     benchmark = Project(root).benchmark(name)
     folder = root / TABLES / name
+    for stamp in folder.glob("grid-*.stamp"):
+        require_stamped(stamp)
     tables = {table: read_table(folder / f"{table}.csv") for table in _NAMES}
     methods, tasks = tables["methods"], benchmark_tasks(benchmark)
     labels = dict(zip(methods.method, methods.label, strict=True))

@@ -5,12 +5,16 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from mtcp.errors import UserError
-from mtcp.plan import Plan
+from mtcp.integrity import require_stamped
+from mtcp.plan import Plan, key_of
 
 try:
     PLAN = Plan.load(Path.cwd())
     RESOURCES = {name: PLAN.project.benchmark(name).resources for name in PLAN.project.params.benchmarks}
     STAMPS = {name: PLAN.stamps(name) for name in RESOURCES}
+    if workflow.is_main_process:
+        for stamp in (PLAN.metrics_stamp(), *(path for each in STAMPS.values() for path in (each.tables, each.report))):
+            require_stamped(stamp)
 except UserError as error:
     raise WorkflowError(str(error)) from None
 

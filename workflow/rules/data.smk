@@ -26,4 +26,4 @@ rule check:
         mem_mb=4000,
         runtime=20,
     shell:
-        "{MTCP} check {wildcards.benchmark} > {log} 2>&1"
+        "{MTCP} check {wildcards.benchmark} --key {wildcards.key} > {log} 2>&1"

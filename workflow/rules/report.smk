@@ -9,9 +9,10 @@ for BENCHMARK, BENCHMARK_STAMPS in STAMPS.items():
         output:
             f"reports/{BENCHMARK}.html",
             f"reports/{BENCHMARK}.tex",
-            stamp=touch(relative(BENCHMARK_STAMPS.report)),
+            stamp=relative(BENCHMARK_STAMPS.report),
         params:
             benchmark=BENCHMARK,
+            key=key_of(BENCHMARK_STAMPS.report),
         log:
             f"logs/report/{BENCHMARK}.log",
         benchmark:
@@ -20,5 +21,4 @@ for BENCHMARK, BENCHMARK_STAMPS in STAMPS.items():
             mem_mb=2000,
             runtime=30,
         shell:
-            "rm -f reports/.{params.benchmark}-grid-*.stamp && "
-            "{MTCP} report {params.benchmark} > {log} 2>&1"
+            "{MTCP} report {params.benchmark} --key {params.key} > {log} 2>&1"

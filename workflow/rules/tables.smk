@@ -1,5 +1,5 @@
-# Tables keep stable names; the stamp says from which runs and code they were made. Older stamps go first: with two
-# of them lying there, changing a value and changing it back would leave a stale table.
+# Tables keep stable names; the stamp says from which runs and code they were made. `mtcp tables` writes it, and removes
+# older ones first.
 for BENCHMARK, BENCHMARK_STAMPS in STAMPS.items():
 
     rule:
@@ -9,9 +9,10 @@ for BENCHMARK, BENCHMARK_STAMPS in STAMPS.items():
             ancient([relative(run.metrics_path) for run in PLAN.of(BENCHMARK)]),
         output:
             expand("results/tables/{name}/{table}.csv", name=BENCHMARK, table=TABLES),
-            stamp=touch(relative(BENCHMARK_STAMPS.tables)),
+            stamp=relative(BENCHMARK_STAMPS.tables),
         params:
             benchmark=BENCHMARK,
+            key=key_of(BENCHMARK_STAMPS.tables),
         log:
             f"logs/tables/{BENCHMARK}.log",
         benchmark:
@@ -20,8 +21,7 @@ for BENCHMARK, BENCHMARK_STAMPS in STAMPS.items():
             mem_mb=2000,
             runtime=30,
         shell:
-            "rm -f results/tables/{params.benchmark}/grid-*.stamp && "
-            "{MTCP} tables {params.benchmark} > {log} 2>&1"
+            "{MTCP} tables {params.benchmark} --key {params.key} > {log} 2>&1"
 
 
 # One file over all benchmarks, for `dvc metrics`.
@@ -31,10 +31,12 @@ rule metrics:
     output:
         "results/tables/metrics.json",
         "results/tables/delta_m.csv",
-        touch(relative(PLAN.metrics_stamp())),
+        relative(PLAN.metrics_stamp()),
+    params:
+        key=key_of(PLAN.metrics_stamp()),
     log:
         "logs/tables/metrics.log",
     benchmark:
         "logs/benchmarks/tables/metrics.tsv"
     shell:
-        "rm -f results/tables/metrics-*.stamp && {MTCP} metrics > {log} 2>&1"
+        "{MTCP} metrics --key {params.key} > {log} 2>&1"

@@ -10,6 +10,7 @@ import pytest
 
 from mtcp.config import Project
 from mtcp.files import write_record
+from mtcp.integrity import digests
 from mtcp.plan import Plan, Run
 from mtcp.report.tables import write_tables
 
@@ -88,6 +89,7 @@ class Store:
             "data": {"digest": "d" * 64, "note": "rendered"},
             "git": {"commit": "c" * 40, "dirty": False, "diff_sha256": None},
             "started": "2026-01-01T10:00:00+00:00", "finished": "2026-01-01T10:00:22+00:00",
+            "files": digests(run.directory, [run.directory / "history.csv"]),
         }  # fmt: skip
         write_record(run.run_path, record | changes)
         if status == "finished":
@@ -98,6 +100,7 @@ class Store:
                 "metrics": {
                     "last": {"final": final, "aux1": {"semseg": {"miou": 0.3}}}, "held_out": {"final": final},
                 },
+                "files": {},
             }  # fmt: skip
             write_record(run.metrics_path, evaluation)
 
