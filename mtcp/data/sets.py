@@ -51,9 +51,12 @@ def require_checked(project: Project, benchmark: str) -> dict[str, Any]:
         )
     manifest, folder = read_record(path), project.root / "data" / name
     if manifest["fingerprint"] != fingerprint(folder) and manifest["content"] != content_digest(folder):
+        from mtcp.data.checking import check_set
+
+        found = "; ".join(check_set(open_set(project, name)).problems[:3])
         raise UserError(
-            f"data/{name} was changed since it was checked: `mtcp data verify {name}` looks for the files; remove "
-            f"data/{name} and {path.relative_to(project.root)} and run `mtcp data prepare {name}` (or import it again)"
+            f"data/{name} was changed since it was checked{f' ({found})' if found else ''}: remove data/{name} and "
+            f"{path.relative_to(project.root)}, then run `mtcp data prepare {name}` or import the set again"
         )
     return manifest
 
