@@ -32,7 +32,13 @@ class SpatialGate(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         pooled = torch.stack((x.max(-1).values, x.mean(-1)), 1)
-        return self.norm(self.conv(pooled)).sigmoid().squeeze(1).unsqueeze(-1)
+        return self.norm(self._convolved(pooled)).sigmoid().squeeze(1).unsqueeze(-1)
+
+    def _convolved(self, pooled: Tensor) -> Tensor:
+        if pooled.is_cpu and pooled.dtype == torch.float32 and not torch.is_autocast_enabled("cpu"):
+            # oneDNN, which `F.conv2d` takes on a CPU, needs two to three times as long for one channel out of two.
+            return torch.ops.aten.thnn_conv2d(pooled, self.conv.weight, (7, 7), None, (1, 1), (3, 3))
+        return self.conv(pooled)
 
 
 class Gated(torch.autograd.Function):

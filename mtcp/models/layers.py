@@ -7,6 +7,9 @@ kernels serve what stays a convolution.
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+#: Fewer tokens than this are multiplied by BLAS.
+FEW_TOKENS = 256
+
 
 def channels_first(x: Tensor) -> Tensor:
     """(B, H, W, C) seen as (B, C, H, W), without a copy."""
@@ -23,11 +26,11 @@ def project(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
     On a CPU larger products run as a convolution over rows of tokens: the library has BLAS behind the one and oneDNN
     behind the other, which is up to 2.5 times as fast on processors that BLAS does not know, forward and backward. It
-    takes a batch of 16 rows for that.
+    takes a batch of 16 rows for that; with few tokens rearranging the weights costs more than it gains.
     """
     tokens = x.numel() // x.shape[-1]
     batch = max(tokens // x.shape[-2], 16)
-    if not x.is_cpu or weight.numel() < 16384 or tokens % batch:
+    if not x.is_cpu or weight.numel() < 16384 or tokens < FEW_TOKENS or tokens % batch:
         return F.linear(x, weight, bias)
     rows = x.reshape(batch, 1, tokens // batch, x.shape[-1])
     projected = channels_last(F.conv2d(channels_first(rows), weight[:, :, None, None], bias))
