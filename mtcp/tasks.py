@@ -23,6 +23,8 @@ from typing import Final
 from mtcp.errors import UserError
 
 VOID: Final = 255
+#: Tasks whose targets are classes: whole numbers; those of all others are float32.
+CLASSES: Final = ("semseg", "human_parts")
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ pure function of (benchmark, seed, purpose, epoch, image id), so that batches de
 nor on resuming, nor on the method.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
@@ -24,28 +24,23 @@ from mtcp.data.cache import packed
 from mtcp.data.layouts import Layout, open_layout
 from mtcp.errors import UserError
 from mtcp.randomness import stream
-from mtcp.tasks import VOID, Task
+from mtcp.tasks import CLASSES, VOID, Task
 
 SplitName = Literal["fit", "held_out", "train", "test"]
 _MEAN: Final = (0.485, 0.456, 0.406)  # ImageNet's, of images in [0, 1]
 _STD: Final = (0.229, 0.224, 0.225)
-_CLASSES: Final = ("semseg", "human_parts")
 _IN_MEMORY: Final = 512 * 2**20
 
 
-def _form(kind: type, *channels: int) -> Callable[[tuple[int, int]], tuple[type, tuple[int, ...]]]:
-    return lambda size: (kind, (*size, *channels))
-
-
-#: How an image and its targets are stored; float16 leaves normals an error below 0.03°.
+#: Type and channels of an image and its targets as stored; float16 leaves normals an error below 0.03°.
 _FORMS: Final = {
-    "image": _form(np.uint8, 3),
-    "semseg": _form(np.uint8),
-    "human_parts": _form(np.uint8),
-    "depth": _form(np.float32),
-    "sal": _form(np.uint8),
-    "normals": _form(np.float16, 3),
-    "edge": _form(np.uint8),
+    "image": (np.uint8, 3),
+    "semseg": (np.uint8, 1),
+    "human_parts": (np.uint8, 1),
+    "depth": (np.float32, 1),
+    "sal": (np.uint8, 1),
+    "normals": (np.float16, 3),
+    "edge": (np.uint8, 1),
 }
 
 
@@ -80,19 +75,20 @@ class Split:
 
     @cached_property
     def records(self) -> NDArray[np.void]:
-        """All images at network size as one structured array with the fields "image" and the tasks, channels last.
+        """All images at network size as one structured array with the fields "image" and the tasks, each (C, H, W).
 
         Small splits are kept in memory; larger ones are packed once into a memory-mapped file, which all runs on
         this machine share.
         """
         size = self.config.height, self.config.width
         tasks = tuple(task.name for task in self.config.task_list)
-        kind = np.dtype([(name, *_FORMS[name](size)) for name in ("image", *tasks)])
+        forms = {name: _FORMS[name] for name in ("image", *tasks)}
+        kind = np.dtype([(name, stored, (channels, *size)) for name, (stored, channels) in forms.items()])
 
         def fill(records: NDArray[np.void]) -> None:
             for record, image_id in zip(records, self.ids, strict=True):
                 for name, array in _sample(self.layout, self.config, image_id).items():
-                    record[name] = resize(name, array, *size)
+                    record[name] = _channels_first(resize(name, array, *size))
 
         if kind.itemsize * len(self) > _IN_MEMORY:
             return packed(self.layout, self.ids, tasks, kind, f"{self.name}-{size[0]}x{size[1]}", fill)
@@ -153,7 +149,7 @@ def training_batches(
 
 @dataclass(frozen=True)
 class _Raw:
-    """The images of one batch as stored: `planes` (B, H, W) or (B, H, W, C) by name."""
+    """The images of one batch as stored: `planes` (B, C, H, W) by name."""
 
     ids: tuple[str, ...]
     aspects: tuple[float, ...]
@@ -181,7 +177,7 @@ class _Epoch(torch.utils.data.Dataset):
         return _Raw(
             tuple(self.split.ids[k] for k in chosen),
             tuple(self.split.aspects[k] for k in chosen),
-            _stored(self.split.records[chosen]),
+            _stored(self.split.records, chosen),
         )
 
 
@@ -191,7 +187,7 @@ def _augmented(raw: _Raw, config: RunConfig, epoch: int, device: torch.device | 
         draw_transform(config.augmentation.policy, stream(*parts, image_id), aspect)
         for image_id, aspect in zip(raw.ids, raw.aspects, strict=True)
     ]
-    planes = {name: _planes(plane.to(device, non_blocking=True)) for name, plane in raw.planes.items()}
+    planes = {name: plane.to(device, non_blocking=True) for name, plane in raw.planes.items()}
     image, targets = augment(planes.pop("image"), planes, transforms)
     return _batch(raw.ids, image, targets)
 
@@ -205,7 +201,7 @@ def evaluation_batches(split: Split, config: RunConfig) -> Iterator[Batch]:
     limit = config.evaluation.batch_size
     if split.layout.packaging.get("size") == size:
         for first in range(0, len(split), limit):
-            planes = {name: _planes(plane) for name, plane in _stored(split.records[first : first + limit]).items()}
+            planes = _stored(split.records, slice(first, first + limit))
             yield _batch(split.ids[first : first + limit], planes.pop("image"), planes)
         return
     samples = ((image_id, _sample(split.layout, config, image_id)) for image_id in split.ids)
@@ -221,27 +217,32 @@ def evaluation_batches(split: Split, config: RunConfig) -> Iterator[Batch]:
 
 
 def _evaluation_batch(samples: list[tuple[str, dict[str, NDArray[Any]]]], size: list[int]) -> Batch:
-    images = np.stack([resize("image", sample["image"], *size) for _, sample in samples])
-    names = [name for name in samples[0][1] if name != "image"]
-    targets = {name: _planes(torch.from_numpy(np.stack([sample[name] for _, sample in samples]))) for name in names}
-    return _batch(tuple(image_id for image_id, _ in samples), _planes(torch.from_numpy(images)), targets)
+    for _, sample in samples:
+        sample["image"] = resize("image", sample["image"], *size)
+    names = samples[0][1]
+    planes = {
+        name: torch.from_numpy(np.stack([_channels_first(sample[name]) for _, sample in samples])) for name in names
+    }
+    return _batch(tuple(image_id for image_id, _ in samples), planes.pop("image"), planes)
 
 
 def _batch(ids: tuple[str, ...], image: Tensor, targets: dict[str, Tensor]) -> Batch:
-    """Normalise images and give targets the types of `mtcp.tasks`."""
-    typed = {name: target[:, 0].long() if name in _CLASSES else target.contiguous() for name, target in targets.items()}
-    mean, std = (torch.tensor(values, device=image.device).view(1, 3, 1, 1) for values in (_MEAN, _STD))
-    return Batch(ids, (image / 255 - mean) / std, typed)
+    """Normalise images, in place where they are float32, and give targets the types of `mtcp.tasks`."""
+    typed = {name: target[:, 0].long() if name in CLASSES else target.float() for name, target in targets.items()}
+    image = image.float()
+    for plane, mean, std in zip(image.unbind(1), _MEAN, _STD, strict=True):
+        plane.sub_(255 * mean).div_(255 * std)
+    return Batch(ids, image, typed)
 
 
-def _stored(records: NDArray[np.void]) -> dict[str, Tensor]:
-    """Fields of records -> tensors of their own memory."""
-    return {name: torch.from_numpy(np.ascontiguousarray(records[name])) for name in records.dtype.names}
+def _stored(records: NDArray[np.void], chosen: NDArray[np.int64] | slice) -> dict[str, Tensor]:
+    """Fields of the chosen records -> tensors of their own memory."""
+    return {name: torch.from_numpy(np.array(records[name][chosen])) for name in records.dtype.names}
 
 
-def _planes(tensor: Tensor) -> Tensor:
-    """(B, H, W) or (B, H, W, C) of any type -> (B, C, H, W) float32."""
-    return (tensor.movedim(-1, 1) if tensor.ndim == 4 else tensor[:, None]).contiguous().float()
+def _channels_first(array: NDArray[Any]) -> NDArray[Any]:
+    """(H, W) or (H, W, C) -> (C, H, W)."""
+    return np.moveaxis(array, -1, 0) if array.ndim == 3 else array[None]
 
 
 def _sample(layout: Layout, config: RunConfig, image_id: str) -> dict[str, NDArray[Any]]:
@@ -261,7 +262,7 @@ def _check(task: Task, target: NDArray[Any], image: NDArray[np.uint8], image_id:
             f"image '{image_id}': {task.name} is {target.shape[0]}x{target.shape[1]}, the image "
             f"{image.shape[0]}x{image.shape[1]}: they must agree; import the data set again"
         )
-    if task.name in _CLASSES:
+    if task.name in CLASSES:
         highest = int(target[target != VOID].max(initial=0))
         if highest >= task.channels:
             raise UserError(
