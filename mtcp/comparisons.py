@@ -55,7 +55,7 @@ class Measure:
 def benchmark_tasks(benchmark: Benchmark) -> tuple[Task, ...]:
     """Return the tasks of `benchmark` in the field's order."""
     return tuple(
-        make_task(name, **benchmark.tasks[name].model_dump(include={"classes", "loss", "positive_weight"}))
+        make_task(name, **benchmark.tasks[name].model_dump(exclude={"rope"}))
         for name in TASK_NAMES
         if name in benchmark.tasks
     )

@@ -28,6 +28,9 @@ class TaskConfig(Model):
     classes: int | None = Field(None, ge=2, le=254, description="number of classes of a classification task")
     loss: str | None = Field(None, description="a loss of mtcp.losses other than the task's own")
     positive_weight: float | None = Field(None, gt=0, lt=1, description="weight of positive pixels (edge, sal)")
+    start: float | None = Field(
+        None, description="what untrained heads predict on average; spares a short training the way from 0 (depth: m)"
+    )
     rope: float | None = Field(None, gt=0, description="practically equal within this, in the metric's unit")
 
 
@@ -193,7 +196,7 @@ class RunConfig(Model):
     def task_list(self) -> tuple[Task, ...]:
         """The tasks in the field's order."""
         return tuple(
-            make_task(name, **self.tasks[name].model_dump(include={"classes", "loss", "positive_weight"}))
+            make_task(name, **self.tasks[name].model_dump(exclude={"rope"}))
             for name in TASK_NAMES
             if name in self.tasks
         )
@@ -217,6 +220,7 @@ class Project:
 
     def __init__(self, root: Path | str = ".") -> None:
         self.root = Path(root).resolve()
+        self._benchmarks: dict[str, Benchmark] = {}
 
     @cached_property
     def params(self) -> Params:
@@ -235,13 +239,16 @@ class Project:
 
     def benchmark(self, name: str) -> Benchmark:
         """Return benchmark `name`; raises `UserError` with the known ones otherwise."""
+        if name in self._benchmarks:
+            return self._benchmarks[name]
         path = self.root / f"config/benchmarks/{name}.yaml"
         if not path.exists():
             raise UserError(
                 f"params.yaml: unknown benchmark '{name}': config/benchmarks/ has "
                 f"{', '.join(self.benchmark_names()) or 'none'}"
             )
-        return _validated(Benchmark, path, read_yaml(path, dict))
+        self._benchmarks[name] = _validated(Benchmark, path, read_yaml(path, dict))
+        return self._benchmarks[name]
 
     def data_name(self, benchmark: str) -> str:
         """Name of the data set of a benchmark: two benchmarks may share one, as nyud at two sizes does."""

@@ -68,12 +68,19 @@ class DeepAuxiliaryHead(nn.Module):
 def task_head(task: Task, channels: int, upsample: int) -> nn.Module:
     """Return the head of the task's kind; only segmentation heads up-sample by the benchmark's factor."""
     if task.name == "depth":
-        return DepthHead(channels)
-    return ConvHead(channels, task.channels, upsample if task.loss == "cross_entropy" else 1)
+        return _started(DepthHead(channels), task)
+    return _started(ConvHead(channels, task.channels, upsample if task.loss == "cross_entropy" else 1), task)
 
 
 def auxiliary_head(task: Task, channels: int, layout: str) -> nn.Module:
     """Return the head of the intermediate maps: the deep one in NYUD's layout and for semantic segmentation."""
     if layout == "nyud" or task.name == "semseg":
-        return DeepAuxiliaryHead(channels, task.channels)
-    return ConvHead(channels, task.channels, upsample=1)
+        return _started(DeepAuxiliaryHead(channels, task.channels), task)
+    return _started(ConvHead(channels, task.channels, upsample=1), task)
+
+
+def _started(head: nn.Module, task: Task) -> nn.Module:
+    """Set the bias of the head's last convolution to the task's `start`, where it has one."""
+    if task.start is not None:
+        nn.init.constant_([*head.children()][-1].bias, task.start)
+    return head

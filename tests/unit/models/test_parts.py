@@ -118,6 +118,16 @@ def test_head_kinds_follow_task_and_layout():
     assert type(auxiliary_head(sal, 8, "pascal")) is not deep
 
 
+@pytest.mark.parametrize(
+    "head", [lambda task: task_head(task, 16, 2), lambda task: auxiliary_head(task, 16, "nyud")], ids=["final", "aux"]
+)
+def test_heads_predict_the_start_before_training(head):
+    x = 0.01 * torch.randn(2, 5, 6, 16)
+    means = [head(make_task("depth", start=start))(x, (20, 24)).mean().item() for start in (None, 2.5)]
+    assert abs(means[0]) < 1
+    assert means[1] == pytest.approx(2.5, abs=1)
+
+
 def test_last_refinement_has_no_feature_branch():
     module = SRM(8, 16, 4, feature_branch=False)
     assert not any("feature_conv" in name or "feature_norm" in name for name, _ in module.named_parameters())
