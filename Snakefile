@@ -5,6 +5,9 @@ from snakemake.utils import min_version
 min_version("9.10")
 
 
+report: "workflow/report/workflow.rst"
+
+
 include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"

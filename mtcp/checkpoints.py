@@ -23,7 +23,10 @@ def save_network(network: Architecture, config: RunConfig, path: Path) -> None:
     """Write parameters and buffers of `network` to `path` atomically, with what `config` trained it for."""
     state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     with replacing(path) as temporary:
-        save_file(state, temporary, metadata={"mtcp": json.dumps(_trained_for(config))})
+        try:
+            save_file(state, temporary, metadata={"mtcp": json.dumps(_trained_for(config))})
+        except SafetensorError as error:  # what safetensors makes of a full disk
+            raise OSError(str(error)) from error
 
 
 def load_network(config: RunConfig, path: Path) -> Architecture:

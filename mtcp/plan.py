@@ -47,7 +47,7 @@ class Run:
     def name(self) -> str:
         return f"{self.benchmark}/{self.method}/seed{self.seed}"
 
-    @property
+    @cached_property
     def directory(self) -> Path:
         return self.root / STORE / self.benchmark / self.method / f"seed{self.seed}-{self.train_key}"
 

@@ -281,19 +281,25 @@ class _Loop:
 
     def _save(self) -> None:
         state = {
+            "config": self.config.training_part(),
             "network": self.network.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "scheme": self.scheme.state_dict(),
             "progress": vars(self.progress),
         }
         with replacing(self.directory / STATE) as temporary:
-            torch.save(state, temporary)
+            try:
+                torch.save(state, temporary)
+            except RuntimeError as error:  # what torch makes of a full disk
+                raise OSError(str(error).splitlines()[0]) from error
 
     def _resume(self) -> None:
         path = self.directory / STATE
         if not path.exists():
             return
         state = _load_state(path, self.device)
+        if state["config"] != self.config.training_part():
+            raise UserError(f"{path} is the state of another run: remove it to train this run anew")
         self.network.load_state_dict(state["network"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.scheme.load_state_dict(state["scheme"])

@@ -125,8 +125,8 @@ def _table_problems(plan: Plan, benchmark: str) -> Iterator[Problem]:
     from mtcp.report.tables import write_tables
 
     stamp = plan.stamps(benchmark).tables
+    yield from _stamp_problems(plan, stamp)
     if not stamp.exists():
-        yield from _stamp_problems(plan, stamp)
         return
     with TemporaryDirectory() as folder:
         try:

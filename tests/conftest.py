@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 # Before torch is imported: timings and bits on shared machines should not depend on the number of cores.
@@ -77,11 +78,12 @@ class ProjectFolder:
         )
 
     def start(self, *command: str) -> subprocess.Popen[str]:
-        """Start a command of the environment under test in the project."""
+        """Start a command of the environment under test in the project, as the head of a process group."""
         pipe = subprocess.PIPE
         return subprocess.Popen(
-            self.command(*command), cwd=self.path, env=environment(), stdout=pipe, stderr=pipe, text=True
-        )
+            self.command(*command), cwd=self.path, env=environment(), stdout=pipe, stderr=pipe, text=True,
+            start_new_session=True,
+        )  # fmt: skip
 
     @staticmethod
     def command(tool: str, *arguments: str) -> list[str]:
@@ -107,20 +109,19 @@ def environment() -> dict[str, str]:
     }
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> ProjectFolder:
-    """A project whose `rooms` has 16 training and 6 test images and trains for two short epochs."""
+def make_project(path: Path) -> ProjectFolder:
+    """Make a project in folder `path` whose `rooms` has 16 training and 6 test images and trains two short epochs."""
     for part in PARTS:
         source = ROOT / part
         copy = shutil.copytree if source.is_dir() else shutil.copy
-        copy(source, tmp_path / part)
-    (tmp_path / "results").mkdir()
-    shutil.copy(ROOT / "results/published.csv", tmp_path / "results")
-    (tmp_path / "data").mkdir()
+        copy(source, path / part)
+    (path / "results").mkdir()
+    shutil.copy(ROOT / "results/published.csv", path / "results")
+    (path / "data").mkdir()
     for lock in (ROOT / "data").glob("*.lock.json"):
-        shutil.copy(lock, tmp_path / "data")
-    (tmp_path / "data/rooms.lock.json").unlink(missing_ok=True)
-    folder = ProjectFolder(tmp_path)
+        shutil.copy(lock, path / "data")
+    (path / "data/rooms.lock.json").unlink(missing_ok=True)
+    folder = ProjectFolder(path)
     folder.edit(
         "config/benchmarks/rooms.yaml",
         rendered__train=16,
@@ -133,3 +134,21 @@ def project(tmp_path: Path) -> ProjectFolder:
     )
     folder.edit("params.yaml", benchmarks=["rooms"], methods=["single_task", "mtcp"], seeds=[0, 1])
     return folder
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> ProjectFolder:
+    """A small project of a user's own; see `make_project`."""
+    return make_project(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def small_project() -> Callable[[Path], ProjectFolder]:
+    """`make_project`, for tests that share one trained project."""
+    return make_project
+
+
+@pytest.fixture(scope="session")
+def project_at() -> type[ProjectFolder]:
+    """Runs commands in a project that lies in a given folder already."""
+    return ProjectFolder

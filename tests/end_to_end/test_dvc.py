@@ -1,7 +1,11 @@
 """`dvc repro` is the same work as Snakemake, cached; results travel between clones through a DVC remote."""
 
+import csv
+import os
 import shutil
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -73,3 +77,44 @@ def test_dvc_repro_is_the_same_work_cached_and_shared(repository, tmp_path_facto
     assert before == {path: path.stat().st_mtime_ns for path in before}, "a further seed trains only itself"
     changed = second.run("dvc", "metrics", "diff")
     assert "depth_rmse" in changed.stdout, said(changed)
+
+    git(clone, "add", ".")
+    git(clone, "commit", "-m", "two seeds")
+    changed = second.run("dvc", "metrics", "diff", "HEAD~1", "HEAD")
+    assert "rooms.mtcp.depth_rmse" in changed.stdout, said(changed)
+    plots = second.run("dvc", "plots", "diff", "HEAD~1", "HEAD", "--out", "plots")
+    assert plots.returncode == 0, said(plots)
+    page = (clone / "plots/index.html").read_text()
+    assert "HEAD~1" in page, "both commits are in one plot"
+
+    three = trained(second)
+    done = second.run("dvc", "exp", "run", "-S", "seeds=[0]", "--name", "one-seed")
+    assert done.returncode == 0, said(done)
+    assert trained(second) == three, "an experiment on a smaller grid trains nothing"
+    with (clone / "results/tables/rooms/provenance.csv").open() as table:
+        assert {row["seed"] for row in csv.DictReader(table)} == {"0"}
+    shown = second.run("dvc", "exp", "show", "--csv", "--no-pager")
+    assert "one-seed" in shown.stdout, said(shown)
+
+
+def trained(project) -> set[Path]:
+    return set((project.path / "results/runs").glob("*/*/*/run.json"))
+
+
+def test_a_second_dvc_repro_is_refused(repository) -> None:
+    repository.edit("config/benchmarks/rooms.yaml", training__epochs=100)
+    first = repository.start("dvc", "repro")
+    try:
+        deadline = time.monotonic() + 300
+        while not list((repository.path / "results/runs").glob("*/*/*/state.pt")) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        second = repository.run("dvc", "repro")
+        assert second.returncode != 0
+        assert "busy" in said(second) or "lock" in said(second), said(second)
+        assert "Traceback" not in said(second)
+        other = repository.snakemake()
+        assert other.returncode != 0
+        assert "cannot be locked" in said(other), "nor does the other front door open"
+    finally:
+        os.killpg(first.pid, signal.SIGTERM)
+        first.communicate()

@@ -1,8 +1,12 @@
 """The whole pipeline through its front doors, on a small project."""
 
 import json
+import os
 import shutil
+import signal
+import time
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
@@ -28,7 +32,17 @@ def test_snakemake_leaves_a_report_and_content_decides_what_runs_again(project) 
     first = trained(project)
     assert len(first) == 4
     tables = {path: path.read_bytes() for path in (project.path / "results/tables/rooms").glob("*.csv")}
-    assert project.mtcp("verify").returncode == 0, said(project.mtcp("verify"))
+    checked = project.mtcp("verify")
+    assert checked.returncode == 0, said(checked)
+
+    done = project.snakemake("--report", "report.zip")
+    assert done.returncode == 0, said(done)
+    with ZipFile(project.path / "report.zip") as archive:
+        shown = "".join(archive.read(name).decode(errors="replace") for name in archive.namelist())
+    assert (project.path / "results/tables/rooms/summary.csv").read_text().splitlines()[0].split(",")[1] in shown
+    for caption in ("page", "summary", "comparisons", "claims"):
+        text = (project.path / f"workflow/report/{caption}.rst").read_text()
+        assert text.split(":")[0].split("`")[0][:40] in shown, f"the caption of {caption} is not in Snakemake's report"
 
     assert NOTHING in said(project.snakemake()), "a second call has nothing to do"
     shutil.rmtree(project.path / ".snakemake")
@@ -96,3 +110,62 @@ def test_a_run_that_diverges_is_a_row_with_its_reason(project) -> None:
     assert record["status"] == "diverged"
     assert "step" in record["reason"]
     assert "diverged" in (project.path / "reports/rooms.html").read_text()
+
+
+def test_a_second_snakemake_is_refused_and_a_killed_one_loses_nothing(project) -> None:
+    project.edit("params.yaml", methods=["mtcp"], seeds=[0])
+    project.edit("config/benchmarks/rooms.yaml", baseline="mtcp", training__epochs=30)
+    first = project.start("snakemake", "--cores", "1")
+    try:
+        assert wait_for(project, "results/runs/*/*/*/state.pt"), "training did not start"
+        os.killpg(first.pid, signal.SIGSTOP)  # so that it cannot end meanwhile
+        second = project.snakemake()
+        assert second.returncode != 0
+        assert "cannot be locked" in said(second)
+        assert "Traceback" not in said(second)
+        beside = project.snakemake("--nolock", "--until", "train", "--retries", "0")
+        assert beside.returncode != 0
+        assert "in use by process" in said(beside), "not even without Snakemake's lock are two at one run"
+    finally:
+        first.kill()
+        os.killpg(first.pid, signal.SIGCONT)
+        first.wait()
+    # Snakemake is dead, its training goes on: whoever comes next is told, or finds it done.
+    assert wait_for(project, "results/runs/*/*/*/run.json", seconds=300)
+    unlocked = project.snakemake("--unlock")
+    assert unlocked.returncode == 0, said(unlocked)
+    before = trained(project).pop().read_bytes()
+    done = project.snakemake()
+    assert done.returncode == 0, said(done)
+    assert trained(project).pop().read_bytes() == before, "the finished training was kept"
+    assert project.mtcp("verify").returncode == 0
+
+
+def wait_for(project, pattern: str, seconds: float = 300) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if next(project.path.glob(pattern), None):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_a_crashed_run_is_a_row_with_its_reason_and_the_rest_stands(project) -> None:
+    project.edit("params.yaml", methods=["trivial_prior", "mtcp"], seeds=[0])
+    project.edit("config/benchmarks/rooms.yaml", baseline="trivial_prior")
+    assert project.mtcp("data", "prepare", "rooms").returncode == 0
+    assert project.mtcp("train", "rooms", "trivial_prior", "--seed", "0").returncode == 0
+    assert project.mtcp("evaluate", "rooms", "trivial_prior", "--seed", "0").returncode == 0
+    run = json.loads(project.mtcp("plan", "--state", "missing", "--json").stdout)[0]
+    directory = project.path / "results/runs/rooms/mtcp" / f"seed0-{run['train_key']}"
+    directory.mkdir(parents=True)
+    (directory / "state.pt").write_bytes(b"half a state")
+    assert project.mtcp("train", "rooms", "mtcp", "--seed", "0").returncode == 2
+    assert json.loads(project.mtcp("plan", "--state", "failed", "--json").stdout)[0]["run"] == "rooms/mtcp/seed0"
+    assert project.mtcp("tables", "rooms").returncode == 2
+    done = project.mtcp("tables", "rooms", "--partial")
+    assert done.returncode == 0, said(done)
+    table = (project.path / "results/tables/rooms/runs.csv").read_text()
+    assert "failed" in table
+    assert "state.pt cannot be read" in table
+    assert "trivial_prior" in table

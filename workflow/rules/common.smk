@@ -10,8 +10,10 @@ from mtcp.plan import Plan, key_of
 
 try:
     PLAN = Plan.load(Path.cwd())
-    RESOURCES = {name: PLAN.project.benchmark(name).resources for name in PLAN.project.params.benchmarks}
+    BENCHMARKS = {name: PLAN.project.benchmark(name) for name in PLAN.project.params.benchmarks}
+    RESOURCES = {name: benchmark.resources for name, benchmark in BENCHMARKS.items()}
     STAMPS = {name: PLAN.stamps(name) for name in RESOURCES}
+    MANIFESTS = {name: PLAN.manifest(name) for name in RESOURCES}
     if workflow.is_main_process:
         for stamp in (PLAN.metrics_stamp(), *(path for each in STAMPS.values() for path in (each.tables, each.report))):
             require_stamped(stamp)
@@ -53,12 +55,14 @@ def needed_by(target, *inputs):
 
 def run_inputs(target):
     """Input function of a job on one run: its data and its checked methods."""
+    needed = {name: (relative(MANIFESTS[name]), relative(stamps.check)) for name, stamps in STAMPS.items()}
+    return lambda wildcards: needed_by(target.format(**wildcards), *needed[wildcards.benchmark])
 
-    def inputs(wildcards):
-        manifest, stamps = PLAN.manifest(wildcards.benchmark), STAMPS[wildcards.benchmark]
-        return needed_by(target.format(**wildcards), relative(manifest), relative(stamps.check))
 
-    return inputs
+def in_report(path, caption, benchmark):
+    """An output that `snakemake --report` shows, under its benchmark, with the caption workflow/report/<caption>.rst."""
+    caption_file, category = f"../report/{caption}.rst", BENCHMARKS[benchmark].label
+    return report(path, caption=caption_file, category=category, labels={"table": caption})
 
 
 def targets():

@@ -7,7 +7,7 @@ for BENCHMARK, BENCHMARK_STAMPS in STAMPS.items():
         input:
             ancient(relative(BENCHMARK_STAMPS.tables)),
         output:
-            f"reports/{BENCHMARK}.html",
+            in_report(f"reports/{BENCHMARK}.html", "page", BENCHMARK),
             f"reports/{BENCHMARK}.tex",
             stamp=relative(BENCHMARK_STAMPS.report),
         params:

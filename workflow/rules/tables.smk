@@ -8,7 +8,7 @@ for BENCHMARK, BENCHMARK_STAMPS in STAMPS.items():
         input:
             ancient([relative(run.metrics_path) for run in PLAN.of(BENCHMARK)]),
         output:
-            expand("results/tables/{name}/{table}.csv", name=BENCHMARK, table=TABLES),
+            [in_report(f"results/tables/{BENCHMARK}/{table}.csv", table, BENCHMARK) for table in TABLES],
             stamp=relative(BENCHMARK_STAMPS.tables),
         params:
             benchmark=BENCHMARK,
