@@ -1,6 +1,8 @@
 # Two commands do everything: `make reproduce` and `make test`.
 PYTHON ?= python3
 CORES ?= all
+# Two processes, a module's tests in one of them, fast modules first.
+PYTEST := pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
 VENV := .venv
 READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
@@ -25,10 +27,10 @@ reproduce: setup ## run the whole pipeline and leave a report in reports/
 	snakemake --cores $(CORES)
 
 test: setup ## run all tests, the fast ones first
-	pytest
+	$(PYTEST)
 
 test-fast: setup ## run the tests that take under two minutes together
-	pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 lint: setup ## check format and style
 	ruff format --check .
