@@ -33,6 +33,8 @@ _LICENCES: Final = {
     "nyud": "NYU Depth v2 (Silberman et al., ECCV 2012): research use; do not redistribute",
     "pascal": "photographs under Flickr's terms of use; VOC, PASCAL-Context and PASCAL-Part annotations: research use",
 }
+#: Images of the splits that the field uses.
+_USUAL: Final = {"nyud": {"train": 795, "val": 654}, "pascal": {"train": 4998, "val": 5105}}
 _SHOWN: Final = 20
 
 
@@ -82,13 +84,15 @@ def import_set(
         findings = check_set(layout, progress("checking"))
         if findings.problems:
             raise UserError(problem_list(source, findings.problems))
+        counts = {split: len(layout.ids(split)) for split in ("train", "val")}
+        findings.warnings += _unusual(kind, counts)
         record = _packaging(layout, findings, derived)
         packaging.write(folder, record)
         lock = {
             "schema": 1,
             "name": name,
             "digest": content_digest(folder),
-            "counts": {split: len(layout.ids(split)) for split in ("train", "val")},
+            "counts": counts,
             "packaging": record["packaging"],
             "derived": derived,
             "source": origin or _origin(source),
@@ -202,6 +206,15 @@ class _Derive:
                 np.save(self.layout.folder / f"{place}/{image_id}.npy", edges, allow_pickle=False)
         except UserError:
             return  # the check that follows names the image and what is wrong with it
+
+
+def _unusual(kind: str, counts: dict[str, int]) -> list[str]:
+    """Say which split is not the one of the field."""
+    return [
+        f"split '{split}' has {counts[split]} images, the field's has {usual}: numbers on the two do not compare"
+        for split, usual in _USUAL[kind].items()
+        if counts[split] != usual
+    ]
 
 
 def _packaging(layout: Layout, findings: Findings, derived: dict[str, str]) -> dict[str, Any]:

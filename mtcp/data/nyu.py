@@ -53,6 +53,8 @@ def unpack_nyu(path: Path, folder: Path, progress: Callable[[int, int], None]) -
                 np.save(folder / f"depth/{image_id}.npy", file["depths"][k].T.astype(np.float32))
                 progress(k + 1, total)
     except (OSError, KeyError, RuntimeError) as error:
+        if getattr(error, "errno", None):  # the system's own, such as a full disk; HDF5's have no number
+            raise
         raise UserError(f"{path} is no readable HDF5 .mat file ({error}); it is truncated: fetch it again") from error
     for split, name in (("train", "nyud_train_795"), ("val", "nyud_test_654")):
         ids = [image_id for image_id in bundled(name) if int(image_id) <= total]

@@ -105,13 +105,13 @@ class _Place:
     def scene(self) -> Scene:
         draw = self.draw
         camera = Camera(
-            (0.0, -draw.uniform(0.9, 1.9), 0.0), 0.0, draw.uniform(-0.3, 0.05), draw.uniform(-0.08, 0.08),
+            (0.0, -draw.uniform(0.9, 1.9), 0.0), 0.0, draw.uniform(-0.35, 0.15), draw.uniform(-0.08, 0.08),
             self.height, self.width,
         )  # fmt: skip
         self._surroundings()
         builders = [self._person] * 4 + [self._dog, self._horse, self._bird, self._chair, self._small, self._small]
         self._person()
-        for _ in range(2 + int(draw.random() * 5)):
+        for _ in range(1 + int(draw.random() * 3)):
             builders[int(draw.random() * len(builders))]()
         lights = [
             Light(
@@ -143,7 +143,7 @@ class _Place:
         """Find free ground of `radius` in view, near more often than far, and begin a new object there."""
         draw = self.draw
         for _ in range(12):
-            z = nearest + (5.5 - nearest) * draw.random() ** 2
+            z = nearest + (4.5 - nearest) * draw.random() ** 2
             x = draw.uniform(-0.55, 0.55) * z
             if all(math.hypot(x - a, z - b) > radius + r for a, b, r in self.taken):
                 self.taken.append((x, z, radius))

@@ -177,6 +177,14 @@ class TestProblems:
         Image.new("RGB", (1, 1)).save(nyud / "images/0003.jpg")
         self.import_fails(project, nyud, "'0003' is 1x1 pixels")
 
+    def test_other_counts_than_the_field_s_are_worth_a_warning(self, project: Project, nyud: Path, monkeypatch):
+        assert import_set(project, "nyud", nyud, track=False).findings.warnings == [
+            "split 'train' has 4 images, the field's has 795: numbers on the two do not compare",
+            "split 'val' has 2 images, the field's has 654: numbers on the two do not compare",
+        ]
+        monkeypatch.setitem(importing._USUAL, "nyud", {"train": 4, "val": 2})
+        assert import_set(project, "nyud", nyud, track=False).findings.warnings == []
+
     def test_an_id_in_both_splits(self, project: Project, nyud: Path):
         (nyud / "gt_sets/val.txt").write_text("0005\n0001\n")
         self.import_fails(project, nyud, "1 ids are in both split lists .'0001' first")
@@ -205,6 +213,17 @@ class TestProblems:
         with h5py.File(tmp_path / "other.mat", "w") as file:
             file["images"] = np.zeros((1, 3, 4, 4))
         self.import_fails(project, tmp_path / "other.mat", "has no depths, labels")
+
+    def test_a_disk_that_is_full_is_no_broken_mat_file(self, project: Project, tmp_path: Path, monkeypatch):
+        with h5py.File(tmp_path / "nyu.mat", "w") as file:
+            for name, shape in (("images", (1, 3, 32, 24)), ("depths", (1, 32, 24)), ("labels", (1, 32, 24))):
+                file[name] = np.zeros(shape, np.uint8)
+
+        def full(*arguments: object) -> None:
+            raise OSError(28, os.strerror(28))
+
+        monkeypatch.setattr(Image.Image, "save", full)
+        self.import_fails(project, tmp_path / "nyu.mat", r"data/nyud cannot be written .No space left on device")
 
     def test_a_name_that_tells_no_layout(self, project: Project, nyud: Path):
         self.import_fails(project, nyud, "which layout has 'mine'", name="mine")
@@ -352,7 +371,10 @@ def test_real_frames_are_imported_with_derived_normals(project: Project, real_da
                 (few / name).parent.mkdir(exist_ok=True)
                 shutil.copyfile(source / name, few / name)
     done = import_set(project, "nyud", few, track=False)
-    assert done.lock["packaging"] == "NYUD_MT 240x320" and not done.findings.warnings
+    assert done.lock["packaging"] == "NYUD_MT 240x320"
+    assert [warning.split(",")[0] for warning in done.findings.warnings] == [
+        "split 'train' has 6 images", "split 'val' has 4 images",
+    ]  # fmt: skip
     summary = statistics(done.findings)
     assert 1 < summary["depth"]["quantile_50"] < 4
     assert summary["normals"]["up"] > summary["normals"]["down"]  # floors are seen more than ceilings
