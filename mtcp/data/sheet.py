@@ -25,7 +25,8 @@ def palette() -> NDArray[np.uint8]:
 def colour(task: str, target: NDArray[Any]) -> NDArray[np.uint8]:
     """Show one target (conventions of `mtcp.data.layouts`) as RGB (H, W, 3); void is dark grey.
 
-    Depth runs from near (light) to the image's farthest (dark); normals map [-1, 1] to [0, 255], z to the viewer.
+    Depth runs from near (light) to the image's farthest (dark); normals have the colours of `mtcp.samples`: red to
+    the right, green upwards, blue to the viewer, each from -1 to 1.
     """
     if task in ("semseg", "human_parts"):
         picture = palette()[target]
@@ -36,7 +37,7 @@ def colour(task: str, target: NDArray[Any]) -> NDArray[np.uint8]:
         picture = np.repeat((255 * (1 - np.minimum(target / farthest, 1)))[..., None], 3, axis=-1)
     elif task == "normals":
         void = target[..., 0] == VOID
-        picture = (np.clip(target, -1, 1) * np.array([1, 1, -1]) + 1) * 127.5
+        picture = (np.clip(target, -1, 1) * np.array([1, -1, -1]) + 1) * 127.5
     else:
         void = target == VOID
         picture = np.repeat(np.where(target == 1, 255, 0)[..., None], 3, axis=-1)

@@ -150,9 +150,11 @@ def _notes(tables: dict[str, pd.DataFrame], labels: dict[str, str]) -> Iterator[
     for row in methods[methods.diverged > 0].itertuples():
         yield f"{row.label} diverged on {row.diverged} of {row.seeds} seeds ({row.reasons}); these enter no mean."
     if len(comparisons) and comparisons.n.max() < comparisons.least_n.min():
+        count = int(comparisons.n.max())
+        seeds = "1 paired seed concludes" if count == 1 else f"{count} paired seeds conclude"
         yield (
-            f"{int(comparisons.n.max())} paired seeds conclude nothing here: with {int(comparisons.family_size.max())} "
-            f"comparisons in a family, {int(comparisons.least_n.max())} are the least that could. "
+            f"{seeds} nothing here: with {int(comparisons.family_size.max())} comparisons in a family, "
+            f"{int(comparisons.least_n.max())} are the least that could. "
             f"Read the numbers as a sketch."
         )
     if len(comparisons) and (comparisons.environments == "mixed").any():

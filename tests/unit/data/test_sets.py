@@ -21,6 +21,7 @@ from mtcp.data.fetching import fetch_set
 from mtcp.data.importing import import_set
 from mtcp.data.layouts import open_layout
 from mtcp.data.render import settings_of
+from mtcp.data.sheet import colour
 from mtcp.errors import UserError
 from mtcp.files import read_json, write_json
 from mtcp.provenance import data_digest
@@ -140,6 +141,13 @@ class TestCommands:
         (project.root / "data/nyud/extra.txt").write_text("x")
         with pytest.raises(UserError, match="files were changed, added or removed"):
             self.run("verify", "nyud")
+
+
+def test_normals_have_the_usual_colours():
+    up = np.zeros((1, 2, 3), np.float32)
+    up[0, 0, 1] = -1  # y points down
+    up[0, 1] = 255
+    assert colour("normals", up).tolist() == [[[127, 255, 127], [60, 60, 60]]]
 
 
 def dvc(root: Path, *arguments: str) -> None:
