@@ -186,7 +186,8 @@ def _reason(result: Comparison, measure: Measure) -> str:
     if not result.n:
         return "no seed on which both runs finished"
     if result.n < result.least_n:
-        return f"{result.n} paired seed{'s' if result.n > 1 else ''}, and {result.least_n} are the least that could conclude"
+        seeds = "1 paired seed" if result.n == 1 else f"{result.n} paired seeds"
+        return f"{seeds}, and {result.least_n} are the least that could conclude"
     where = {
         "better": "the interval lies beyond the ROPE on the claimed side",
         "worse": "the interval lies beyond the ROPE on the other side",
