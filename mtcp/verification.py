@@ -173,17 +173,25 @@ def explain(plan: Plan, run: Run) -> Iterator[str]:
     if state == "interrupted":
         yield f"{run.name} was interrupted and resumes from its saved state"
         return
+    near = nearest(plan, run)
+    if near is None:
+        yield f"{run.name} has never been trained here"
+        return
+    yield f"{run.name} differs from the nearest run, {near[0].name}, in:"
+    yield from (f"  {change}" for change in near[1])
+
+
+def nearest(plan: Plan, run: Run) -> tuple[Path, list[str]] | None:
+    """Return the directory of the method's trained run whose key differs from `run`'s in least, and those differences.
+
+    None where no run of the method was ever trained here.
+    """
     candidates = [
-        (differences(record["key_parts"], run.parts), path.parent)
+        (path.parent, differences(record["key_parts"], run.parts))
         for path in (plan.root / STORE / run.benchmark / run.method).glob("*/run.json")
         if (record := _readable(path))
     ]
-    if not candidates:
-        yield f"{run.name} has never been trained here"
-        return
-    changes, nearest = min(candidates, key=lambda pair: (len(pair[0]), pair[1].name))
-    yield f"{run.name} differs from the nearest run, {nearest.name}, in:"
-    yield from (f"  {change}" for change in changes)
+    return min(candidates, key=lambda pair: (len(pair[1]), pair[0].name), default=None)
 
 
 def _readable(path: Path) -> dict | None:

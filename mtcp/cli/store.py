@@ -1,5 +1,6 @@
 """`mtcp verify`, `why`, `gc` and `doctor`: look after the run store and the machine."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Annotated, Any
@@ -29,16 +30,22 @@ def verify(as_json: AsJson = False) -> None:
         typer.echo(f"{len(planned.runs)} runs: keys, digests, metrics and tables are in order")
 
 
-def why(benchmark: BenchmarkName, method: MethodName, seed: Seed) -> None:
+def why(benchmark: BenchmarkName, method: MethodName, seed: Seed, as_json: AsJson = False) -> None:
     """Say in words why a run has to be done: what changed in its key since the nearest run in the store.
 
     Example: mtcp why rooms mtcp --seed 0
     """
     from mtcp.plan import Plan
-    from mtcp.verification import explain
+    from mtcp.verification import explain, nearest
 
     planned = Plan.load()
-    for sentence in explain(planned, planned.run(benchmark, method, seed)):
+    run = planned.run(benchmark, method, seed)
+    if as_json:
+        near, changes = nearest(planned, run) or (None, [])
+        keys = {"run": run.name, "train_key": run.train_key, "eval_key": run.eval_key, "state": run.state()}
+        typer.echo(json.dumps({**keys, "nearest": near and near.name, "changes": changes}, indent=1))
+        return
+    for sentence in explain(planned, run):
         typer.echo(sentence)
 
 

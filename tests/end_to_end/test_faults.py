@@ -18,6 +18,8 @@ import yaml
 
 from mtcp import provenance, store, training
 from mtcp.cli import report as report_commands
+from mtcp.cli import runs as run_commands
+from mtcp.cli import store as store_commands
 from mtcp.data import sets
 from mtcp.errors import UserError
 from mtcp.files import write_record
@@ -451,6 +453,40 @@ def test_params_that_change_while_the_workflow_runs(copy: Path, monkeypatch, com
     with pytest.raises(UserError, match="changed while the workflow ran"):
         getattr(report_commands, command)(key=key)
     assert contents(copy / "results/tables") == before
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate"])
+def test_a_run_whose_configuration_changes_while_the_workflow_runs(copy: Path, monkeypatch, command: str) -> None:
+    run = Plan.load(copy).run("rooms", "mtcp", 0)
+    planned = {"train": run.train_key, "evaluate": run.eval_key}[command]
+    edit(copy / "config/benchmarks/rooms.yaml", channels=12)
+    monkeypatch.chdir(copy)
+    with pytest.raises(UserError, match=f"caller planned {planned}.*changed while the workflow ran"):
+        getattr(run_commands, command)("rooms", "mtcp", seed=0, key=planned)
+    assert run.state() == "done"
+
+
+def test_why_says_it_to_programs(copy: Path, finished: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(copy)
+    before = directory_of(copy).name
+    store_commands.why("rooms", "mtcp", 0, as_json=True)
+    said = json.loads(capsys.readouterr().out)
+    assert (said["state"], said["nearest"], said["changes"]) == ("done", before, [])
+    methods = yaml.safe_load((copy / "config/methods.yaml").read_text())
+    edit(copy / "config/methods.yaml", mtcp=methods["mtcp"] | {"training": {"weight_decay": 0.5}})
+    store_commands.why("rooms", "mtcp", 0, as_json=True)
+    said = json.loads(capsys.readouterr().out)
+    assert (said["state"], said["nearest"]) == ("missing", before)
+    assert said["changes"] == ["config.training.weight_decay: default -> 0.5"]
+
+
+def test_the_doctor_says_it_to_programs(copy: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(copy)
+    store_commands.doctor(as_json=True)
+    rows = {row["part"]: row for row in json.loads(capsys.readouterr().out)}
+    assert {"python", "torch", "snakemake", "dvc", "GPU", "git", "LaTeX", "SLURM", "data: rooms"} <= set(rows)
+    for row in rows.values():
+        assert row["found"] != "missing" or row["without_it"], f"{row['part']}: what its absence costs"
 
 
 # --- Killed, full, forbidden: real processes ---------------------------------------------------------------------
