@@ -46,7 +46,20 @@ def test_snakemake_leaves_a_report_and_content_decides_what_runs_again(project) 
 
     assert NOTHING in said(project.snakemake()), "a second call has nothing to do"
     shutil.rmtree(project.path / ".snakemake")
-    assert NOTHING in said(project.snakemake()), "nor without Snakemake's own records"
+    for place, seconds in (("config", 4e9), ("results", 1e9), ("data", 4e9)):
+        for path in (project.path / place).rglob("*"):
+            os.utime(path, (seconds, seconds))
+    assert NOTHING in said(project.snakemake()), "nor without Snakemake's own records, nor after the clock jumped"
+
+    summary = project.path / "results/tables/rooms/summary.csv"
+    summary.write_bytes(tables[summary].replace(b"0.1", b"0.2"))
+    done = project.snakemake()
+    assert done.returncode != 0, "a table that was edited is not taken for the runs' own"
+    assert "summary.csv is not the file that was written there" in said(done)
+    assert "Traceback" not in said(done)
+    summary.unlink()
+    assert project.snakemake().returncode == 0
+    assert summary.read_bytes() == tables[summary], "removed, it is made again"
 
     project.edit("params.yaml", seeds=[0])
     assert project.snakemake().returncode == 0
