@@ -16,7 +16,7 @@ try:
     MANIFESTS = {name: PLAN.manifest(name) for name in RESOURCES}
     if workflow.is_main_process:
         for stamp in (PLAN.metrics_stamp(), *(path for each in STAMPS.values() for path in (each.tables, each.report))):
-            require_stamped(stamp)
+            require_stamped(stamp)  # an edited table is named, not taken for what the runs gave
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
@@ -66,10 +66,9 @@ def in_report(path, caption, benchmark):
 
 
 def targets():
-    """What a full reproduction leaves: the reports, the metrics of all benchmarks, and their stamps."""
-    per_benchmark = [
-        path
-        for name, stamps in STAMPS.items()
-        for path in (f"reports/{name}.html", f"reports/{name}.tex", relative(stamps.report))
-    ]
-    return [*per_benchmark, "results/tables/metrics.json", relative(PLAN.metrics_stamp())]
+    """What a full reproduction leaves: tables, reports, the metrics of all benchmarks, and their stamps."""
+    tables = expand("results/tables/{name}/{table}.csv", name=STAMPS, table=TABLES)
+    reports = expand("reports/{name}.{ending}", name=STAMPS, ending=["html", "tex"])
+    metrics = expand("results/tables/{file}", file=["metrics.json", "delta_m.csv"])
+    stamps = [PLAN.metrics_stamp(), *(path for each in STAMPS.values() for path in (each.tables, each.report))]
+    return [*tables, *reports, *metrics, *map(relative, stamps)]
