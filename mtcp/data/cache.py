@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtcp.data.layouts import Layout
-from mtcp.files import replacing
+from mtcp.files import replacing, write_text
+from mtcp.provenance import file_digest
 
 
 def packed(
@@ -24,22 +25,33 @@ def packed(
     """Return records of type `kind`, one an id, read-only and memory-mapped; `fill` makes them where they are absent.
 
     The file lies in `.packed/` beside the data set. Its name holds a digest of the record type and of the name, size
-    and time of every source file, so that changed data are packed anew; the file that they replace is removed.
+    and time of every source file, so that changed data are packed anew; the file that they replace is removed. So is
+    one that differs from the SHA-256 beside it: it is read once, here, as training reads it anyway.
     """
     folder = layout.folder.parent / ".packed"
     stem = f"{layout.folder.name}-{purpose}"
     path = folder / f"{stem}-{_fingerprint(layout, ids, tasks, kind)}.npy"
-    if not path.exists():
+    if not _intact(path):
         with _alone(folder / f"{stem}.lock"):
-            if not path.exists():
+            if not _intact(path):
                 with replacing(path) as temporary:
                     records = np.lib.format.open_memmap(temporary, "w+", kind, (len(ids),))
                     fill(records)
                     records.flush()
-                for older in folder.glob(f"{stem}-*.npy"):
-                    if older != path:
+                write_text(_digest_path(path), file_digest(path))
+                for older in folder.glob(f"{stem}-*.*"):
+                    if older not in (path, _digest_path(path)):
                         older.unlink()
     return np.load(path, mmap_mode="r")
+
+
+def _digest_path(path: Path) -> Path:
+    return path.with_suffix(".sha256")
+
+
+def _intact(path: Path) -> bool:
+    written = _digest_path(path)
+    return path.exists() and written.exists() and written.read_text() == file_digest(path)
 
 
 def _fingerprint(layout: Layout, ids: tuple[str, ...], tasks: tuple[str, ...], kind: np.dtype) -> str:

@@ -157,6 +157,22 @@ def test_a_large_split_is_packed_once_and_gives_the_same_batches(nyud: Path, con
     assert not file.exists() and len(list((nyud.parent / ".packed").glob("*.npy"))) == 1
 
 
+@pytest.mark.parametrize("damage", ["flipped", "halved", "removed"])
+def test_a_damaged_packed_file_is_packed_anew(nyud: Path, config: Make, monkeypatch, damage: str):
+    def epoch() -> list[Batch]:
+        return list(training_batches(open_split(config(), nyud, "train"), config(), 0))
+
+    monkeypatch.setattr(loading, "_IN_MEMORY", 0)
+    packed = epoch()
+    (file,) = (nyud.parent / ".packed").glob("*.npy")
+    content = bytearray(file.read_bytes())
+    file.unlink()
+    if damage != "removed":
+        content[len(content) // 2] ^= 1
+        file.write_bytes(content if damage == "flipped" else content[: len(content) // 2])
+    assert all(equal(a, b) for a, b in zip(packed, epoch(), strict=True))
+
+
 def test_packing_that_fails_leaves_nothing(nyud: Path, config: Make, monkeypatch):
     monkeypatch.setattr(loading, "_IN_MEMORY", 0)
     (nyud / "images/0004.jpg").write_bytes(b"")
