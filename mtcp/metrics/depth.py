@@ -39,14 +39,15 @@ class DepthMeter(Meter):
         if broken.any():
             depth = depth.masked_fill(broken[:, None], torch.nan).where(valid, 1)
         # Masks are factors, which is faster than choosing; so the void is 255 and its broken predictions are gone.
-        squared = (depth - target).square_().mul_(valid)
-        log_squared = depth.log_().sub_(target.log()).square_().mul_(valid)
+        of_valid, of_near = valid.float(), near.float()
+        squared = (depth - target).square_().mul_(of_valid)
+        log_squared = depth.log_().sub_(target.log()).square_().mul_(of_valid)
         return {
             "squared": per_image(squared),
             "log_squared": per_image(log_squared),
             "pixels": per_image(valid),
-            "squared_capped": per_image(squared.mul_(near)),
-            "log_squared_capped": per_image(log_squared.mul_(near)),
+            "squared_capped": per_image(squared.mul_(of_near)),
+            "log_squared_capped": per_image(log_squared.mul_(of_near)),
             "pixels_capped": per_image(near),
             "non_finite": per_image(broken),
         }

@@ -83,12 +83,15 @@ def non_finite(prediction: "Tensor") -> "Tensor":
 
 
 def per_image(values: "Tensor") -> np.ndarray:
-    """Sum (B, ...) over everything but the first axis, as NumPy: booleans are counted, others summed in float64."""
+    """Sum (B, ..., W) over everything but the first axis, as NumPy: booleans are counted, others summed.
+
+    A row is summed in float32 (pairwise, an error near 1e-7), the rows in float64.
+    """
     import torch
 
     if values.dtype == torch.bool:
         return torch.count_nonzero(values.flatten(1), dim=1).cpu().numpy()
-    return values.flatten(1).double().sum(1).cpu().numpy()
+    return values.sum(-1).double().flatten(1).sum(1).cpu().numpy()
 
 
 def _concatenate(arrays: list[np.ndarray]) -> np.ndarray:

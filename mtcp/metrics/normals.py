@@ -46,7 +46,7 @@ class NormalsMeter(Meter):
         angle = torch.atan2(across.add_(_TINY), dot).mul_(180 / torch.pi)
         if broken.any():
             angle = angle.masked_fill(broken, 180)
-        angle *= valid
+        angle *= valid.float()
         return {
             "angle": per_image(angle),
             "angle_squared": per_image(angle.square()),

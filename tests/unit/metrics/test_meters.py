@@ -288,8 +288,17 @@ def test_no_image_at_all_is_refused():
 def test_most_likely_is_argmax_also_of_equal_logits(size, dtype):
     torch.manual_seed(0)
     logits = torch.randn(2, 40, *size).to(dtype).float()
-    assert torch.equal(most_likely(logits).long(), logits.argmax(dim=1))
-    assert torch.all(most_likely(torch.zeros(1, 4, *size)) == 0)
+    found, finite = most_likely(logits)
+    assert finite
+    assert torch.equal(found.long(), logits.argmax(dim=1))
+    assert torch.all(most_likely(torch.zeros(1, 4, *size))[0] == 0)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_most_likely_sees_one_logit_that_is_not_finite(value):
+    logits = torch.randn(2, 40, 100, 90)
+    logits[1, 7, 99, 89] = value
+    assert not most_likely(logits)[1]
 
 
 def test_statistics_without_edges_take_less_than_thirty_kilobytes_an_image():
