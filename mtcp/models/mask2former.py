@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import Mask2FormerConfig, Mask2FormerModel
 from transformers.models.mask2former.modeling_mask2former import Mask2FormerMaskPredictor
+from transformers.models.swin.modeling_swin import SwinStage
 from transformers.utils import logging
 
 from mtcp.config import EncoderConfig
@@ -64,8 +65,7 @@ class Mask2FormerTrunk(nn.Module):
         self.model.pixel_level_module.encoder.swin.layernorm = nn.Identity()
         self.model.transformer_module.decoder.mask_predictor.__class__ = MaskEmbeddings
         use_projections(self.model)
-        if context.checkpointing:
-            self.model.pixel_level_module.encoder.gradient_checkpointing_enable()
+        _keep_inputs_of_layers(self.model.pixel_level_module.encoder)
 
     def forward(self, image: Tensor) -> Tensor:
         maps = self.model.pixel_level_module.encoder(image).feature_maps
@@ -76,6 +76,17 @@ class Mask2FormerTrunk(nn.Module):
         decoded = self.model.transformer_module(features.multi_scale_features, pixels)
         embedding = decoded.masks_queries_logits[-1].sum(1)
         return shared_representation(pixels, torch.einsum("bc,bchw->bhw", embedding, pixels)[:, None])
+
+
+def _keep_inputs_of_layers(encoder: nn.Module) -> None:
+    """Let every Swin layer be computed anew in the backward pass: a third of a gigabyte at 192x256, batch 2.
+
+    The library would do so for stages and for the layers in them, that is, twice.
+    """
+    encoder.gradient_checkpointing_enable()
+    for module in encoder.modules():
+        if isinstance(module, SwinStage):
+            module.gradient_checkpointing = False
 
 
 def _mask2former(config: EncoderConfig) -> Mask2FormerModel:

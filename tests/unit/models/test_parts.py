@@ -151,12 +151,12 @@ def test_recomputation_gives_equal_gradients_and_counts_no_batch_twice():
     assert lean.spatial.norm.num_batches_tracked == 1
 
 
-def test_large_mlps_are_computed_again_to_the_same_gradients(monkeypatch):
-    mlp, x = swin.MLP(8), torch.randn(2, 3, 4, 8, requires_grad=True)
+def test_large_blocks_are_computed_again_to_the_same_gradients(monkeypatch):
+    block, x = swin.Block(8, 2, shift=3), torch.randn(2, 9, 4, 8, requires_grad=True)
     gradients = []
     for large in (1 << 20, 0):
         monkeypatch.setattr(swin, "LARGE", large)
-        gradients.append(torch.autograd.grad(mlp(x).square().sum(), [x, *mlp.parameters()]))
+        gradients.append(torch.autograd.grad(block(x).square().sum(), [x, *block.parameters()]))
     assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
 
 
