@@ -83,7 +83,7 @@ def _keep_inputs_of_layers(encoder: nn.Module) -> None:
 
     The library would do so for stages and for the layers in them, that is, twice.
     """
-    encoder.gradient_checkpointing_enable()
+    encoder.activation_checkpointing_enable()
     for module in encoder.modules():
         if isinstance(module, SwinStage):
             module.gradient_checkpointing = False
