@@ -1,6 +1,7 @@
 """Freed tensors go back to the system, so that a process holds what it uses."""
 
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,8 +10,8 @@ from mtcp.allocation import MAPPED, return_large_blocks
 
 
 def resident_bytes() -> int:
-    with open("/proc/self/status") as lines:
-        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
