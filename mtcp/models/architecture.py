@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from mtcp import plugins
-from mtcp.allocation import return_large_blocks
 from mtcp.config import EncoderConfig, RunConfig
 from mtcp.errors import UserError
 from mtcp.plugins import PluginParameters
@@ -88,7 +87,6 @@ class Architecture(nn.Module, ABC):
 
 def build_network(config: RunConfig) -> Architecture:
     """Return the initialised network of a run, on the CPU; raises `UserError` where the configuration cannot work."""
-    return_large_blocks()
     name, given = config.architecture.name, config.architecture.given
     parameters = plugins.parameters("architecture", name, given)
     context = BuildContext(
