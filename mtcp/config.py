@@ -7,15 +7,24 @@ Every mistake is one sentence with file and key. No torch here: planning reads t
 import re
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from mtcp.errors import UserError
 from mtcp.files import read_yaml
 from mtcp.tasks import TASK_NAMES, Task, make_task
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$")]
+
+
+def _ordered(limits: tuple[float, float]) -> tuple[float, float]:
+    if not 0 < limits[0] <= limits[1]:
+        raise ValueError("a range is [low, high] with 0 < low <= high")
+    return limits
+
+
+Range = Annotated[tuple[float, float], AfterValidator(_ordered)]
 
 
 class Model(BaseModel):
@@ -113,6 +122,17 @@ class PluginConfig(Model):
         return dict(self.model_extra or {})
 
 
+class Budget(Model):
+    """Fair tuning: how many configurations every method tries, and the ranges; each is drawn log-uniformly.
+
+    A method's `search` adds ranges of its scheme's own parameters. `mtcp.search` draws and chooses.
+    """
+
+    configurations: int = Field(ge=1, description="tried per method, its own configuration included")
+    learning_rate: Range
+    weight_decay: Range
+
+
 class Benchmark(Model):
     """One file of `config/benchmarks/`: a data set, its tasks, resolution, schedule and evaluation protocol."""
 
@@ -129,6 +149,7 @@ class Benchmark(Model):
     augmentation: AugmentationConfig
     training: TrainingConfig
     held_out: float = Field(0.0, ge=0, lt=0.5, description="share of the training split kept for model selection")
+    budget: Budget | None = Field(None, description="null: every method runs with its own configuration")
     scheme_parameters: dict[Name, dict[str, Any]] = Field(
         default_factory=dict, description="parameters that belong to the benchmark, as LPS's kappa, by scheme"
     )
@@ -147,6 +168,15 @@ class Benchmark(Model):
             raise ValueError("needs at least one task")
         return self
 
+    @model_validator(mode="after")
+    def _budget_has_images_to_choose_by(self) -> "Benchmark":
+        if self.budget is not None and not self.held_out:
+            raise ValueError(
+                "`budget` chooses by the loss on held-out training images, and `held_out` is 0: "
+                "set it, 0.1 for example, or take `budget` out"
+            )
+        return self
+
 
 class Method(Model):
     """One entry of `config/methods.yaml`: a row of the tables."""
@@ -158,6 +188,11 @@ class Method(Model):
     scheme: PluginConfig = PluginConfig(name="equal")
     losses: LossConfig = LossConfig()
     training: dict[str, Any] = Field(default_factory=dict, description="overrides of the benchmark's training")
+    search: dict[Name, Range] = Field(
+        default_factory=dict,
+        description="ranges of the scheme's parameters that a benchmark's `budget` searches; "
+        "a range of `weights` holds for every task's weight",
+    )
 
 
 class Params(Model):
@@ -303,9 +338,11 @@ def _validated(model: type[Model], path: Path, content: Any, prefix: str = "") -
         if first["type"] == "extra_forbidden":
             message = f"unknown key (known here: {', '.join(_fields_at(model, first['loc']))})"
         else:
-            message = f"{first['msg'].removeprefix('Value error, ')}, got {_short(first.get('input'))}"
+            message = first["msg"].removeprefix("Value error, ")
+            message += f", got {_short(first.get('input'))}" if first["loc"] else ""
         more = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        raise UserError(f"{path}, key '{key}': {message}{more}") from error
+        where = f"{path}, key '{key}'" if key else str(path)
+        raise UserError(f"{where}: {message}{more}") from error
 
 
 def _short(value: Any) -> str:
@@ -317,8 +354,10 @@ def _fields_at(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
     """Names of the fields beside the one at `location`, as far as they are models themselves."""
     for part in location[:-1]:
         field = model.model_fields.get(str(part))
-        inner = getattr(field, "annotation", None)
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+        annotation = getattr(field, "annotation", None)
+        inner = [each for each in (annotation, *get_args(annotation)) if isinstance(each, type)]
+        models = [each for each in inner if issubclass(each, BaseModel)]
+        if not models:
             break
-        model = inner
+        model = models[0]
     return sorted(model.model_fields)

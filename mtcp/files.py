@@ -86,7 +86,7 @@ def read_record(path: Path) -> dict[str, Any]:
     content = read_json(path)
     seal = content.pop("seal", None) if isinstance(content, dict) else None
     if seal != _seal(content):
-        raise UserError(f"{path} was changed after it was written: remove its folder and run the pipeline again")
+        raise UserError(f"{path} was changed after it was written: remove it and run the pipeline again")
     return content
 
 

@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from mtcp.choosing import chosen_record, described
 from mtcp.errors import UserError
 from mtcp.files import read_record
 from mtcp.integrity import changed, stamped_problems
-from mtcp.plan import STORE, Plan, Run
+from mtcp.plan import STORE, Choice, Plan, Run
 from mtcp.provenance import differences, short_key
 
 Problem = dict[str, str]
@@ -17,8 +18,12 @@ Problem = dict[str, str]
 def verify_all(plan: Plan) -> list[Problem]:
     """Re-derive keys, digests, metrics and tables of the grid; return every mismatch, each with its place."""
     problems: list[Problem] = []
-    for run in plan.runs:
+    for run in (*plan.trials, *plan.runs):
         problems += [{"where": run.name, "problem": text} for text in _run_problems(run)]
+    for choice in plan.choices:
+        problems += [
+            {"where": f"{choice.benchmark}/{choice.method}", "problem": text} for text in _choice_problems(choice)
+        ]
     problems += [{"where": str(path.relative_to(plan.root)), "problem": text} for path, text in _foreign(plan)]
     for benchmark in plan.project.params.benchmarks:
         problems += [{"where": f"data of {benchmark}", "problem": text} for text in _data_problems(plan, benchmark)]
@@ -58,10 +63,25 @@ def _run_problems(run: Run) -> Iterator[str]:
     if short_key(record["key_parts"]) != run.train_key:
         yield "the key that follows from its recorded parts is not its train_key"
     yield from changed(run.directory, record["files"])
+    if run.trial is not None:
+        return
     if not run.metrics_path.exists():
         yield f"is not evaluated: {run.metrics_path.name} is missing"
         return
     yield from _metric_problems(run)
+
+
+def _choice_problems(choice: Choice) -> Iterator[str]:
+    """Compare the recorded choice with the one that follows from its trials as they are now."""
+    try:
+        written = choice.record()
+        if written is not None and written != (derived := chosen_record(choice)):
+            yield (
+                f"{choice.path.name} says {described(written)}; its trials, losses and costs as they are now give "
+                f"{described(derived)}"
+            )
+    except UserError as error:
+        yield str(error)
 
 
 def _metric_problems(run: Run) -> Iterator[str]:
@@ -96,7 +116,7 @@ def _foreign(plan: Plan) -> Iterator[tuple[Path, str]]:
     """What lies in the store and no run of any plan could have made, and two directories that claim one key."""
     seen: dict[tuple[str, str, str], Path] = {}
     places = [path for pattern in ("*", "*/*", "*/*/*") for path in (plan.root / STORE).glob(pattern)]
-    for directory in sorted(places):
+    for directory in sorted(path for path in places if not path.match("*/*/choice-*.json")):
         record_path = directory / "run.json"
         if not record_path.exists():
             if directory.is_dir() and len(directory.relative_to(plan.root / STORE).parts) < 3:
@@ -164,8 +184,18 @@ def _cell_problems(where: str, written, derived) -> Iterator[Problem]:
 def explain(plan: Plan, run: Run) -> Iterator[str]:
     """Say why `run` has to be done: what its key differs in from the nearest run in the store."""
     state = run.state()
+    chosen = run.choice.record() if run.choice else None
+    if chosen is not None:
+        yield f"{run.name} runs with {described(chosen)} ({run.choice.path.name})"
     if state == "done":
         yield f"{run.name} is done: nothing has to run (train_key {run.train_key}, eval_key {run.eval_key})"
+        return
+    if state == "waiting":
+        missing = [trial for trial in run.choice.trials if not trial.run_path.exists()]
+        total = len(run.choice.trials)
+        yield f"{run.name} waits for its configuration: {total - len(missing)} of {total} trials are trained"
+        for trial in missing:
+            yield from explain(plan, trial)
         return
     if state == "trained":
         yield f"{run.name} is trained, not evaluated under eval_key {run.eval_key}: the evaluation is new"

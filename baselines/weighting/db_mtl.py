@@ -6,11 +6,11 @@ from torch import Tensor
 
 from mtcp.plugins import scheme
 from mtcp.weighting.base import SchemeContext
-from mtcp.weighting.gradients import JacobianScheme
+from mtcp.weighting.gradients import GradientScheme
 
 
 @scheme("db_mtl")
-class DBMTL(JacobianScheme):
+class DBMTL(GradientScheme):
     """Dual balancing of losses and gradients (Lin et al., 2023, algorithm 1).
 
     Losses enter as log l_t. On the cut, h_t <- beta h_t + (1 - beta) g_t / l_t is a running mean of their gradients
@@ -21,7 +21,7 @@ class DBMTL(JacobianScheme):
 
     moved_by = "always"
 
-    class Parameters(JacobianScheme.Parameters):
+    class Parameters(GradientScheme.Parameters):
         beta: float = Field(0.9, ge=0, lt=1, description="share of the past in the running mean of gradients")
 
     def __init__(self, context: SchemeContext, parameters: "DBMTL.Parameters") -> None:
@@ -29,7 +29,12 @@ class DBMTL(JacobianScheme):
         tasks, size = len(context.tasks), sum(parameter.numel() for parameter in self.cut)
         self.register_buffer("running", torch.zeros(tasks, size))
 
-    def combine(self, jacobian: Tensor, losses: Tensor, present: Tensor) -> Tensor:
+    def combined(self, jacobian: Tensor, gramian: Tensor, losses: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the update and max ||h|| / (||h_t|| l_t), what every gradient in the running means is multiplied by.
+
+        Not the combination of this step's gradients that comes nearest to the update: the past in h_t makes that
+        negative now and then, while no task is ever played off against another.
+        """
         self.positive(losses, present)
         for row, loss, task in zip(jacobian, losses, present, strict=True):
             self.running[task].lerp_(row / loss, 1 - self.options.beta)
@@ -38,7 +43,7 @@ class DBMTL(JacobianScheme):
         update = torch.zeros_like(jacobian[0])
         for task, scale in zip(present, scales, strict=True):
             update.add_(self.running[task] * scale)
-        return update
+        return update, (scales / losses).double().cpu()
 
     def other_weights(self, losses: Tensor, present: Tensor) -> Tensor:
         return 1 / losses

@@ -1,4 +1,4 @@
-"""`mtcp plan`, `check`, `train` and `evaluate`: the grid and the work of one run."""
+"""`mtcp plan`, `check`, `train`, `choose` and `evaluate`: the grid and the work of one run."""
 
 import sys
 from pathlib import Path
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add this file's commands to `app`."""
-    for command in (plan, check, train, evaluate):
+    for command in (plan, check, train, choose, evaluate):
         app.command()(command)
 
 
@@ -35,31 +35,35 @@ def plan(
     state: Annotated[str | None, typer.Option(help="Show only runs in this state: done, trained, running, ...")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List every run of the grid with its keys and its state.
+    """List every run of the grid with its keys and its state; under a budget the trials before it.
 
-    States: done, trained (not evaluated), running, failed (crashed), interrupted (resumes where it stopped), missing.
-    Runs in the store that the grid does not name are superseded: `mtcp gc` lists them.
+    States: done, trained (not evaluated), running, failed (crashed), interrupted (resumes where it stopped), missing,
+    waiting (for the choice of its configuration). Runs in the store that the grid does not name are superseded:
+    `mtcp gc` lists them.
     """
     from mtcp.plan import Plan
 
     planned = Plan.load()
     costs = _cost_estimates(planned.runs)
+    states = {run.name: run.state() for run in (*planned.trials, *planned.runs)}
     rows = [
         {
             "run": run.name,
-            "train_key": run.train_key,
-            "eval_key": run.eval_key,
-            "state": now,
-            "seconds": None if now == "done" else costs.get((run.benchmark, run.method)),
+            "train_key": None if run.waiting else run.train_key,
+            "eval_key": None if run.waiting or run.trial is not None else run.eval_key,
+            "state": states[run.name],
+            "seconds": None if run.run_path.exists() else costs.get((run.benchmark, run.method)),
         }
-        for run in planned.runs
-        if (now := run.state()) and state in (None, now)
+        for run in (*planned.trials, *planned.runs)
+        if state in (None, states[run.name])
     ]
     print_table(["run", "train_key", "eval_key", "state", "seconds"], rows, as_json)
     if not as_json:
         superseded = sum(1 for _ in planned.superseded())
-        done = sum(row["state"] == "done" for row in rows)
-        typer.echo(f"{len(rows)} runs, {done} done; {superseded} superseded in the store")
+        done = sum(states[run.name] == "done" for run in planned.runs)
+        trained = sum(trial.run_path.exists() for trial in planned.trials)
+        trials = f"{len(planned.trials)} trials, {trained} trained; " if planned.trials else ""
+        typer.echo(f"{trials}{len(planned.runs)} runs, {done} done; {superseded} superseded in the store")
 
 
 def _cost_estimates(runs: tuple) -> dict[tuple[str, str], float]:
@@ -80,7 +84,10 @@ def _cost_estimates(runs: tuple) -> dict[tuple[str, str], float]:
 
 
 def check(benchmark: BenchmarkName, key: Key = None) -> None:
-    """Check the plug-ins and parameters of every method on BENCHMARK, by building each once, before any training."""
+    """Check the plug-ins and parameters of every method on BENCHMARK, by building each once, before any training.
+
+    Under a budget the scheme of every trial is built.
+    """
     from mtcp.models.architecture import build_network
     from mtcp.plan import Plan, key_of
     from mtcp.randomness import stream
@@ -97,7 +104,9 @@ def check(benchmark: BenchmarkName, key: Key = None) -> None:
             if network.trainable:
                 tasks = tuple(task.name for task in run.config.task_list)
                 size = (run.config.height, run.config.width)
-                build_scheme(run.config, SchemeContext(tasks, stream(benchmark, 0, "scheme"), 1, 1, size, network))
+                context = SchemeContext(tasks, stream(benchmark, 0, "scheme"), 1, 1, size, network)
+                for tried in run.choice.trials if run.choice else (run,):
+                    build_scheme(tried.config, context)
         except UserError as error:
             raise UserError(f"config/methods.yaml, method '{method}': {error}") from error
     typer.echo(f"{benchmark}: {len(first)} methods are in order")
@@ -113,12 +122,19 @@ def train(
 ) -> None:
     """Train one run; resumes where an earlier call stopped, and does nothing where it is done.
 
+    With the key of one of the method's trials (`mtcp plan` lists them) it trains that trial.
+
     Example: mtcp train rooms mtcp --seed 0
     """
     from mtcp.plan import Plan
 
     planned = Plan.load()
-    run = planned.run(benchmark, method, seed)
+    run = planned.run(benchmark, method, seed, key)
+    if run.waiting:
+        raise UserError(
+            f"{run.name} waits for the choice of its configuration among {len(run.choice.trials)} trials: "
+            f"`snakemake --cores all` trains them; `mtcp plan` lists them"
+        )
     require_key(run.name, key, run.train_key)
     import torch
 
@@ -144,6 +160,27 @@ def _print_epoch(row: dict[str, float]) -> None:
         f"{key.removeprefix('loss_')} {value:.4f}" for key, value in row.items() if key.startswith("loss_")
     )
     print(f"epoch {row['epoch']:>3}  {losses}", file=sys.stderr, flush=True)
+
+
+def choose(benchmark: BenchmarkName, method: MethodName, key: Key = None) -> None:
+    """Choose METHOD's configuration among its trained trials by the loss on held-out training images.
+
+    Example: mtcp choose rooms mtcp
+    """
+    from mtcp.choosing import choose as choose_among
+    from mtcp.choosing import described
+    from mtcp.plan import Plan
+
+    planned = Plan.load()
+    choice = planned.run(benchmark, method, planned.project.params.seeds[0]).choice
+    if choice is None:
+        raise UserError(
+            f"{benchmark}/{method} has nothing to choose: config/benchmarks/{benchmark}.yaml has no `budget`, "
+            f"or the method is a floor, which trains nothing"
+        )
+    require_key(f"the choice of {benchmark}/{method}", key, choice.key)
+    record = choose_among(choice)
+    typer.echo(f"{benchmark}/{method}: {described(record)}, {choice.path.relative_to(planned.root)}")
 
 
 def evaluate(

@@ -27,7 +27,8 @@ def verify(as_json: AsJson = False) -> None:
     if problems:
         raise typer.Exit(2)
     if not as_json:
-        typer.echo(f"{len(planned.runs)} runs: keys, digests, metrics and tables are in order")
+        trials = f" and {len(planned.trials)} trials" if planned.trials else ""
+        typer.echo(f"{len(planned.runs)} runs{trials}: keys, digests, metrics and tables are in order")
 
 
 def why(benchmark: BenchmarkName, method: MethodName, seed: Seed, as_json: AsJson = False) -> None:
@@ -53,7 +54,7 @@ def gc(
     delete: Annotated[bool, typer.Option("--delete", help="Remove them; without it they are only listed.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List the superseded runs: those in the store that the grid of params.yaml does not name.
+    """List the superseded runs and choices: those in the store that the grid of params.yaml does not name.
 
     They are what makes changing a value back cost nothing, so remove them only when space is short.
     """
@@ -62,12 +63,15 @@ def gc(
 
     planned = Plan.load()
     rows = []
-    for directory in planned.superseded():
-        size = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
-        rows.append({"run": str(directory.relative_to(planned.root)), "mb": round(size / 2**20, 1)})
-        if delete:
-            with locked(directory):
-                shutil.rmtree(directory)
+    for found in planned.superseded():
+        files = [path for path in (found, *found.rglob("*")) if path.is_file()]
+        size = sum(path.stat().st_size for path in files)
+        rows.append({"run": str(found.relative_to(planned.root)), "mb": round(size / 2**20, 1)})
+        if delete and found.is_file():
+            found.unlink()
+        elif delete:
+            with locked(found):
+                shutil.rmtree(found)
     print_table(["run", "mb"], rows, as_json)
     if not as_json:
         total = sum(row["mb"] for row in rows)

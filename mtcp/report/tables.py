@@ -8,7 +8,7 @@ multi_task.csv        Delta_m per run and selection, against the baseline's run 
 summary.csv           mean, spread and t interval over seeds; Delta_m under task "multi_task"; ranks
 comparisons.csv       paired differences by family (reference x measure), with Holm, ROPE, least n; image bootstrap
 claims.csv            the verdicts
-methods.csv           one row per method: seeds finished, flags, configurations tried, environment
+methods.csv           one row per method: seeds finished, flags, configurations tried and their cost, environment
 curves.csv            history averaged over seeds
 provenance.csv        one row per run: keys, commit, data digest, environment
 literature.csv        published numbers of the same data set, with their sources (real data sets only)
@@ -26,6 +26,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from mtcp.choosing import cost, described
 from mtcp.claims import judge, load_claims
 from mtcp.comparisons import (
     COST,
@@ -54,7 +55,7 @@ HISTORY_COLUMNS: Final = ["benchmark", "method", "seed", "epoch", "column", "val
 #: Columns that stay text whatever they hold: a key such as 12345678e0123456 is no number.
 _TEXT: Final = (
     "benchmark", "method", "reference", "label", "train_key", "eval_key", "commit", "diff_sha256", "data_digest",
-    "status", "reason", "reasons", "flags", "environment", "environments", "torch", "python", "backbone",
+    "status", "reason", "reasons", "flags", "chosen", "environment", "environments", "torch", "python", "backbone",
 )  # fmt: skip
 #: How data sets are called in results/published.csv.
 _LITERATURE: Final = {"nyud": "NYUD-v2", "pascal": "PASCAL-Context"}
@@ -382,11 +383,22 @@ def describe_methods(table: pd.DataFrame, runs: Sequence[Run], methods: dict[str
                 "open": int((~own.status.isin(["finished", "diverged"])).sum()),
                 "reasons": "; ".join(dict.fromkeys(own.reason.dropna())),
                 "flags": ";".join(flags),
-                "configurations": 1,
+                **_tuning(next(run for run in runs if run.method == name)),
                 "environments": ";".join(sorted(set(own.environment) - {""})),
             }
         )
     return pd.DataFrame(rows)
+
+
+def _tuning(run: Run) -> dict[str, Any]:
+    """Return how many configurations the run's method tried, which was chosen, and what the search cost."""
+    record = run.choice.record() if run.choice else None
+    spent = cost(record) if record else dict.fromkeys(("cpu_seconds", "gpu_seconds"), np.nan if run.choice else 0.0)
+    return {
+        "configurations": len(run.choice.trials) if run.choice else 1,
+        "chosen": described(record) if record else "",
+        **{f"tuning_{name}": seconds for name, seconds in spent.items()},
+    }
 
 
 def average_curves(history: pd.DataFrame) -> pd.DataFrame:

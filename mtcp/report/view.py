@@ -188,17 +188,31 @@ def _comparison(
     shown = pd.concat([methods[~floors & (methods.family != "ablation")], methods[floors]])
     columns = [*_task_columns(tasks), (MULTI_TASK, "delta_m"), *((COST, metric) for metric in _COSTS)]
     head = [_column(task, metric, tasks) for task, metric in columns]
-    head.append({"title": "Tuning", "detail": "configs", "first": "ascending"})
+    tuning = [("configurations", "configs", 1)]
+    tuning += [(f"tuning_{kind}_seconds", f"{kind.upper()} min", 60) for kind in ("cpu", "gpu")]
+    tuning = [column for column in tuning if column[2] == 1 or (methods[column[0]] > 0).any()]
+    head += [{"title": "Tuning", "detail": detail, "first": "ascending"} for _, detail, _ in tuning]
     cells = _cells(tables["summary"], "rank")
     rows = []
     for row in shown.itertuples():
         own = [cells.get((row.method, *column), _EMPTY) for column in columns]
         if row.method == benchmark.baseline and own[len(tasks)]["value"]:
             own[len(tasks)] |= {"text": "0", "sd": "", "more": ""}  # by definition, so without a spread
-        own.append({**_EMPTY, "text": str(row.configurations), "value": row.configurations})
+        own += [_tuning_cell(getattr(row, name), scale) for name, _, scale in tuning]
         rows.append(_row(row, own, marks, benchmark))
     _separate_floors(rows)
-    return {"columns": head, "rows": rows, "legend": list(_legend(shown))}
+    return {"columns": head, "rows": rows, "legend": [*_legend(shown), *_chosen(shown)]}
+
+
+def _tuning_cell(value: float, scale: int) -> dict[str, Any]:
+    digits = 0 if scale == 1 else 1
+    return {**_EMPTY, "text": f"{value / scale:.{digits}f}" if isfinite(value) else "–", "value": _plain(value)}
+
+
+def _chosen(methods: pd.DataFrame) -> Iterator[str]:
+    chosen = [f"{row.label}: {row.chosen}" for row in methods.itertuples() if isinstance(row.chosen, str)]
+    if chosen:
+        yield "Chosen by the loss on held-out training images: " + "; ".join(chosen) + "."
 
 
 def _ablation(

@@ -224,7 +224,10 @@ class EpochMeans(nn.Module):
 def build_scheme(config: RunConfig, context: SchemeContext, root: Path | None = None) -> Scheme:
     """Return the run's scheme; raises `UserError` for parameters out of bounds or a package it lacks.
 
-    `root`: the project whose `plugins/` folder is read, the working directory by default.
+    `root`: the project whose `plugins/` folder is read, the working directory by default. Schemes of cost `gradients`
+    are refused under `training.compile`: they run one backward pass a task through one graph, and torch's compiled
+    one overwrites what it has read. With that switched off (`donated_buffer`) torch 2.15 still takes overwriting code
+    from its cache on disk, and gradients are wrong without a word.
     """
     name = config.scheme.name
     chosen = plugins.load("scheme", name, root)
@@ -232,5 +235,10 @@ def build_scheme(config: RunConfig, context: SchemeContext, root: Path | None = 
         raise UserError(
             f"scheme '{name}' in {plugins.path_of('scheme', name, root)} must derive from LossScheme, "
             "GramianScheme or JacobianScheme"
+        )
+    if config.training.compile and chosen.cost == "gradients":
+        raise UserError(
+            f"scheme '{name}' needs several backward passes a step, which `training.compile` does not allow: "
+            f"give the method `training: {{compile: false}}`"
         )
     return chosen(context, plugins.parameters("scheme", name, config.scheme.given, root))

@@ -25,7 +25,7 @@ my_method:
 
 **Cost.** `losses`: loss values alone. `gradients`: one backward pass a task. `forward`: one more forward pass after
 the step. `mtcp` measures seconds per step and peak memory of every run; `pytest tests/benchmarks/test_schemes.py`
-measures each scheme relative to equal weights.
+measures each scheme relative to equal weights. Under `training.compile` the class `gradients` is refused.
 
 **Scale.** Where a paper's weights sum to 1 they are multiplied by the number k of tasks present in the step, so that
 equal weights are 1 in every scheme and auxiliary losses, which are added unweighted, keep their share.

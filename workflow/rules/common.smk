@@ -6,7 +6,7 @@ from snakemake.exceptions import WorkflowError
 
 from mtcp.errors import UserError
 from mtcp.integrity import require_stamped
-from mtcp.plan import Plan, key_of
+from mtcp.plan import Plan, key_of, runs_of
 
 try:
     PLAN = Plan.load(Path.cwd())
@@ -14,6 +14,7 @@ try:
     RESOURCES = {name: benchmark.resources for name, benchmark in BENCHMARKS.items()}
     STAMPS = {name: PLAN.stamps(name) for name in RESOURCES}
     MANIFESTS = {name: PLAN.manifest(name) for name in RESOURCES}
+    CHOICES = {(choice.benchmark, choice.method): choice for choice in PLAN.choices}
     if workflow.is_main_process:
         for stamp in (PLAN.metrics_stamp(), *(path for each in STAMPS.values() for path in (each.tables, each.report))):
             require_stamped(stamp)  # an edited table is named, not taken for what the runs gave
@@ -63,6 +64,22 @@ def in_report(path, caption, benchmark):
     """An output that `snakemake --report` shows, under its benchmark, with the caption workflow/report/<caption>.rst."""
     caption_file, category = f"../report/{caption}.rst", BENCHMARKS[benchmark].label
     return report(path, caption=caption_file, category=category, labels={"table": caption})
+
+
+def metrics_of(benchmark, method):
+    """The metrics of one method, as an input of its tables: under a budget they are known once the choice is made."""
+    runs = [run for run in PLAN.of(benchmark) if run.method == method]
+    choice = runs[0].choice
+    if choice is None:
+        return ancient([relative(run.metrics_path) for run in runs])
+
+    def inputs(wildcards):
+        if not choice.path.exists():
+            checkpoints.choose.get(benchmark=benchmark, method=method, key=choice.key)
+        chosen = runs_of(PLAN.project, benchmark, method, [run.seed for run in runs])
+        return ancient([relative(run.metrics_path) for run in chosen])
+
+    return inputs
 
 
 def targets():

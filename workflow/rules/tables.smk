@@ -6,7 +6,7 @@ for BENCHMARK, BENCHMARK_STAMPS in STAMPS.items():
         name:
             f"tables_{BENCHMARK}"
         input:
-            ancient([relative(run.metrics_path) for run in PLAN.of(BENCHMARK)]),
+            *[metrics_of(BENCHMARK, method) for method in PLAN.project.params.methods],
         output:
             [in_report(f"results/tables/{BENCHMARK}/{table}.csv", table, BENCHMARK) for table in TABLES],
             stamp=relative(BENCHMARK_STAMPS.tables),

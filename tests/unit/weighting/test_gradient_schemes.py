@@ -290,7 +290,15 @@ def test_excess_mtl_equals_torchjd_after_the_first_step():
 def test_db_mtl_by_hand():
     jacobian = torch.tensor([[2.0, 0.0], [0.0, 1.0]])
     # gradients of the logarithms (4, 0) and (0, .25): both get the larger length, 4
-    torch.testing.assert_close(combined("db_mtl", jacobian, [0.5, 4.0], beta=0.0)[0], torch.tensor([4.0, 4.0]))
+    update, coefficients = combined("db_mtl", jacobian, [0.5, 4.0], beta=0.0)
+    torch.testing.assert_close(update, torch.tensor([4.0, 4.0]))
+    assert coefficients.tolist() == [2.0, 4.0]
+
+
+def test_db_mtl_never_has_a_negative_coefficient_whatever_its_running_means_remember():
+    scheme = build("db_mtl", 3, 20)
+    for seed in range(30):
+        assert (again(scheme, random_jacobian(seed), LOSSES)[1] > 0).all()
 
 
 @pytest.mark.parametrize("name", ["gradvac", "excess_mtl", "db_mtl", "gradnorm"])
