@@ -1,5 +1,5 @@
 # The whole reproduction, as a table of contents. `snakemake --cores all` runs it, `snakemake -n` shows it.
-# Content decides what is done: keys name every target (docs/orchestration.md), so every edge is ancient().
+# Content decides what is done: keys name every target (docs/orchestration.md), so an edge to what is done is ancient().
 from snakemake.utils import min_version
 
 min_version("9.10")

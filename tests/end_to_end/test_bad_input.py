@@ -1,10 +1,15 @@
 """A user's mistake at the front door: one clear sentence, exit status 2, no traceback, nothing lost."""
 
+import json
 import shutil
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+
+from mtcp.checkpoints import load_network
+from mtcp.config import RunConfig
 
 pytestmark = pytest.mark.slow
 
@@ -104,3 +109,40 @@ def test_a_run_that_is_done_survives_a_later_mistake(prepared) -> None:
     shutil.rmtree(prepared.path / "data/rooms/images")
     refused(prepared.mtcp("train", "rooms", "mtcp", "--seed", "1"), "images")
     assert model.read_bytes() == before
+
+
+SCHEME = """\
+from mtcp.plugins import scheme
+from mtcp.weighting.base import LossScheme
+
+@scheme("mine")
+class Mine(LossScheme):
+    def total(self, losses, present):
+        return losses.sum() if self.steps < 4 else {result}
+"""
+
+
+@pytest.mark.parametrize(
+    ("result", "sentence"),
+    [
+        ("float('nan') * losses.sum()", "scheme 'mine', task 'semseg', step 4: the weight is nan"),
+        ("losses", "scheme 'mine', step 4: `total` must return a scalar tensor, got shape (4,)"),
+    ],
+)
+def test_a_scheme_that_goes_wrong_in_the_second_epoch_leaves_what_is_usable(prepared, result, sentence) -> None:
+    """NaN is a result, with a network that loads; a broken interface stops the run and keeps the first epoch."""
+    (prepared.path / "plugins/mine.py").write_text(SCHEME.format(result=result))
+    prepared.edit("config/methods.yaml", mtcp__scheme={"name": "mine"})
+    done = train(prepared)
+    (folder,) = (prepared.path / "results/runs/rooms/mtcp").iterdir()
+    if "nan" in result:
+        assert done.returncode == 0, done.stderr
+        record = json.loads((folder / "run.json").read_text())
+        assert (record["status"], record["reason"], record["epochs"]) == ("diverged", sentence, 1)
+        network = load_network(RunConfig.model_validate(record["config"]), folder / "model.safetensors")
+        assert all(torch.isfinite(parameter).all() for parameter in network.parameters())
+    else:
+        refused(done, sentence)
+        assert not (folder / "run.json").exists()
+        assert len((folder / "history.csv").read_text().splitlines()) == 2
+        assert "failed" in prepared.mtcp("plan").stdout

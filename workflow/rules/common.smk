@@ -51,7 +51,16 @@ def needed_by(target, *inputs):
 
     ancient() silences times, not "updated by another job": a new check or manifest would run finished work again.
     """
-    return [] if Path(target).exists() else [ancient(path) for path in inputs]
+    return [] if Path(target).exists() else list(inputs)
+
+
+def unless_done(target, *inputs):
+    """`inputs`, as ancient() where `target` is there: content decides whether it is right, not times.
+
+    Where it is missing they must not be ancient: when a checkpoint changes the graph, Snakemake drops all that hangs by
+    an ancient file on a running job which has written it already, and ends well with work undone.
+    """
+    return [ancient(path) for path in inputs] if Path(target).exists() else list(inputs)
 
 
 def run_inputs(target):
@@ -68,16 +77,16 @@ def in_report(path, caption, benchmark):
 
 def metrics_of(benchmark, method):
     """The metrics of one method, as an input of its tables: under a budget they are known once the choice is made."""
-    runs = [run for run in PLAN.of(benchmark) if run.method == method]
+    runs, stamp = [run for run in PLAN.of(benchmark) if run.method == method], STAMPS[benchmark].tables
     choice = runs[0].choice
     if choice is None:
-        return ancient([relative(run.metrics_path) for run in runs])
+        return unless_done(stamp, *(relative(run.metrics_path) for run in runs))
 
     def inputs(wildcards):
         if not choice.path.exists():
             checkpoints.choose.get(benchmark=benchmark, method=method, key=choice.key)
         chosen = runs_of(PLAN.project, benchmark, method, [run.seed for run in runs])
-        return ancient([relative(run.metrics_path) for run in chosen])
+        return unless_done(stamp, *(relative(run.metrics_path) for run in chosen))
 
     return inputs
 

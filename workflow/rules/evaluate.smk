@@ -5,7 +5,7 @@ METRICS = "results/runs/{benchmark}/{method}/seed{seed}-{train_key}/metrics-{eva
 rule evaluate:
     input:
         run_inputs(METRICS),
-        run=ancient(RUN),
+        run=lambda wildcards: unless_done(METRICS.format(**wildcards), RUN.format(**wildcards)),
     output:
         METRICS,
     log:

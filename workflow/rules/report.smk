@@ -5,7 +5,7 @@ for BENCHMARK, BENCHMARK_STAMPS in STAMPS.items():
         name:
             f"report_{BENCHMARK}"
         input:
-            ancient(relative(BENCHMARK_STAMPS.tables)),
+            unless_done(BENCHMARK_STAMPS.report, relative(BENCHMARK_STAMPS.tables)),
         output:
             in_report(f"reports/{BENCHMARK}.html", "page", BENCHMARK),
             f"reports/{BENCHMARK}.tex",

@@ -2,6 +2,7 @@
 
 import io
 import math
+import re
 import sys
 
 import pytest
@@ -122,6 +123,24 @@ def test_logarithmic_schemes_refuse_losses_that_are_not_positive(name, value, be
     losses["depth"] = losses["depth"] * 0 + value
     with pytest.raises(Diverged, match=rf"scheme '{name}', task 'depth', step 0: the loss is {value}"):
         run.scheme.backward(losses, None, representation, 1.0)
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("value", [0.0, -1.0])
+def test_a_loss_that_is_zero_or_negative_does_no_harm_or_ends_in_a_sentence(name, value, bench):
+    run = bench(name)
+    try:
+        for step in range(6):
+            losses, representation = run.losses(step)
+            losses["depth"] = losses["depth"] * 0 + value
+            run.scheme.backward(losses, None, representation, 1.0)
+            run.optimiser.step()
+            run.optimiser.zero_grad()
+            if step % 2:
+                run.scheme.end_epoch()
+    except Diverged as diverged:
+        assert re.match(rf"scheme '{name}', (task '\w+', )?step \d", str(diverged))
+    assert all(torch.isfinite(parameter).all() for parameter in run.network.parameters())
 
 
 @pytest.mark.parametrize("name", ["uncertainty", "famo", "rlw", "pcgrad", "graddrop", "gradvac", "nash_mtl"])
