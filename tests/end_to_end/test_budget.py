@@ -17,8 +17,10 @@ def store(project) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in project.path.glob("results/runs/*/*/*/run.json")}
 
 
-def choices(project) -> dict[str, dict]:
-    return {path.parent.name: json.loads(path.read_text()) for path in project.path.glob("results/runs/*/*/choice-*")}
+def choices(project, tried: int) -> dict[str, dict]:
+    """The record of every method's choice among `tried` configurations; those of other budgets lie beside it."""
+    records = [(path, json.loads(path.read_text())) for path in project.path.glob("results/runs/*/*/choice-*")]
+    return {path.parent.name: record for path, record in records if len(record["trials"]) == tried}
 
 
 def said(done) -> str:
@@ -33,7 +35,7 @@ def test_a_budget_from_the_first_call_to_the_tables_and_back(project) -> None:
     assert "choose" in dry.stdout
     done = project.snakemake()
     assert done.returncode == 0, said(done)
-    chosen = choices(project)
+    chosen = choices(project, 2)
     assert set(chosen) == {"mtl_baseline", "fixed_tuned"}
     first = store(project)
     assert len(first) == 6, "two methods: two trials, one of which is the first seed's run, and the second seed"
@@ -64,7 +66,7 @@ def test_a_budget_from_the_first_call_to_the_tables_and_back(project) -> None:
     project.edit("config/benchmarks/rooms.yaml", budget__configurations=3)
     done = project.snakemake()
     assert done.returncode == 0, said(done)
-    after, now = store(project), choices(project)
+    after, now = store(project), choices(project, 3)
     assert {path: after[path] for path in first} == first, "what was trained stays"
     changed = sum(record["chosen"] == 2 for record in now.values())
     assert len(after) == len(first) + 2 + changed, "one trial more a method, and a second seed where it won"
@@ -88,7 +90,7 @@ def test_a_trial_that_diverges_is_never_chosen(project) -> None:
     project.edit("config/benchmarks/rooms.yaml", baseline="mtcp_equal", reference="mtcp_equal")
     done = project.snakemake()
     assert done.returncode == 0, said(done)
-    (record,) = choices(project).values()
+    (record,) = choices(project, 2).values()
     assert [trial["status"] for trial in record["trials"]] == ["finished", "diverged"]
     assert record["chosen"] == 0
     assert "diverged" not in (project.path / "results/tables/rooms/runs.csv").read_text()
