@@ -168,18 +168,17 @@ class Plan:
     runs: tuple[Run, ...]
 
     @classmethod
-    def load(cls, root: Path | str = ".") -> "Plan":
-        """Plan the grid of the project at `root`; raises `UserError` for anything unknown or missing."""
+    def load(cls, root: Path | str = ".", only: tuple[str, str | None] | None = None) -> "Plan":
+        """Plan the grid of the project at `root`; raises `UserError` for anything unknown or missing.
+
+        `only` (benchmark, method): the work of one run does not need the keys of all.
+        """
         project = Project(root)
         params = project.params
+        pairs = [(benchmark, method) for benchmark in params.benchmarks for method in params.methods]
         return cls(
             project,
-            tuple(
-                run
-                for benchmark in params.benchmarks
-                for method in params.methods
-                for run in runs_of(project, benchmark, method, params.seeds)
-            ),
+            tuple(run for pair in pairs if only in (None, pair) for run in runs_of(project, *pair, params.seeds)),
         )
 
     @property

@@ -128,7 +128,7 @@ def train(
     """
     from mtcp.plan import Plan
 
-    planned = Plan.load()
+    planned = Plan.load(only=(benchmark, method))
     run = planned.run(benchmark, method, seed, key)
     if run.waiting:
         raise UserError(
@@ -171,7 +171,7 @@ def choose(benchmark: BenchmarkName, method: MethodName, key: Key = None) -> Non
     from mtcp.choosing import described
     from mtcp.plan import Plan
 
-    planned = Plan.load()
+    planned = Plan.load(only=(benchmark, method))
     choice = planned.run(benchmark, method, planned.project.params.seeds[0]).choice
     if choice is None:
         raise UserError(
@@ -204,7 +204,7 @@ def evaluate(
     """
     from mtcp.plan import Plan
 
-    planned = Plan.load()
+    planned = Plan.load(only=(benchmark, method))
     if checkpoint is not None:
         _judge(planned, benchmark, checkpoint, device, threads, as_json)
         return
