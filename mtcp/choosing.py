@@ -43,7 +43,7 @@ def chosen_record(choice: Choice) -> dict[str, Any]:
                 "training": change.training,
                 "scheme": change.scheme,
                 "held_out": losses,
-                **{name: trial.record()[name] for name in ("status", "reason", "seconds", "cpu_seconds", "device")},
+                **{name: trial.record()[name] for name in ("status", "reason", "cpu_seconds", "gpu_seconds")},
             }
             for trial, change, losses in zip(choice.trials, choice.configurations, held_out, strict=True)
         ],
@@ -59,12 +59,8 @@ def described(record: dict[str, Any]) -> str:
 
 
 def cost(record: dict[str, Any]) -> dict[str, float]:
-    """Return what the search cost: CPU seconds, and seconds of the trials that ran on a GPU."""
-    trials = record["trials"]
-    return {
-        "cpu_seconds": sum(trial["cpu_seconds"] for trial in trials),
-        "gpu_seconds": sum(trial["seconds"] for trial in trials if trial["device"].startswith("cuda")),
-    }
+    """Return what the search cost: CPU seconds, and seconds for which a GPU was held."""
+    return {name: sum(trial[name] for trial in record["trials"]) for name in ("cpu_seconds", "gpu_seconds")}
 
 
 def _held_out_losses(trial: Run) -> dict[str, float] | None:

@@ -65,6 +65,7 @@ def train_run(
             "parameters": result.parameters,
             "seconds": round(result.seconds, 3),
             "cpu_seconds": round(time.process_time() - cpu, 3),
+            "gpu_seconds": round(result.seconds, 3) if device.startswith("cuda") else 0.0,  # how long it was held
             "seconds_per_step": result.seconds_per_step,
             "images_per_second": result.images_per_second,
             "peak_memory_mb": _peak_memory_mb(device),

@@ -27,8 +27,8 @@ NEEDED = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Fast tests first; a test whose tool is absent is skipped with the reason, except where CI demands all."""
-    items.sort(key=lambda item: (item.get_closest_marker("slow") is not None, "cluster" in item.keywords))
+    """Fast tests first, then SLURM's, which waits most; where a tool is absent its tests are skipped, except in CI."""
+    items.sort(key=lambda item: (item.get_closest_marker("slow") is not None, "cluster" not in item.keywords))
     path = os.environ["PATH"] + ":/usr/sbin:/sbin"
     for item in items:
         for marker, tools in NEEDED.items():

@@ -453,7 +453,7 @@ def _samples(root: Path, provenance: pd.DataFrame, labels: dict[str, str], first
                 return groups
             source = "data:image/webp;base64," + base64.b64encode(content).decode()
             alt = f"Image, truth, prediction and error by task: {labels[method]}, {path.stem}"
-            images.append({"source": source, "name": path.stem, "alt": alt})
+            images.append({"source": source, "alt": alt})
         if images:
             groups.append({"title": f"{labels[method]}, seed {run.seed}", "images": images})
     return groups

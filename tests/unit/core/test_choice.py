@@ -45,7 +45,7 @@ class Folder:
         record = {
             "benchmark": run.benchmark, "method": run.method, "seed": run.seed, "train_key": run.train_key,
             "key_parts": run.parts, "status": "finished" if loss else "diverged",
-            "reason": "" if loss else "a loss is nan", "seconds": 10.0, "cpu_seconds": 8.0, "device": "cpu",
+            "reason": "" if loss else "a loss is nan", "seconds": 10.0, "cpu_seconds": 8.0, "gpu_seconds": 0.0,
             "files": {},
         }  # fmt: skip
         write_record(run.run_path, record)
