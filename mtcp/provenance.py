@@ -174,7 +174,7 @@ def data_digest(project: Project, name: str) -> str:
     one: the renderer's code and settings. Raises `UserError` that says how to get data where there are none.
     """
     benchmark, data = project.benchmark(name), project.data_name(name)
-    tracked, lock = project.root / f"data/{data}.dvc", project.root / f"data/{data}.lock.json"
+    tracked = project.root / f"data/{data}.dvc"
     if tracked.exists():
         try:
             return str(yaml.safe_load(tracked.read_text())["outs"][0]["md5"])
@@ -186,13 +186,20 @@ def data_digest(project: Project, name: str) -> str:
         return digest(
             ["rendered", code, benchmark.rendered, benchmark.height, benchmark.width, sorted(benchmark.tasks)]
         )
-    recorded = read_json(lock).get("digest") if lock.exists() else None
+    recorded = read_lock(project, data)
     if recorded is None:
         raise UserError(
             f"no data for '{name}': import a copy with `mtcp data import {data} PATH`, "
             f"or download one with `mtcp data fetch {data} --url URL` (docs/data.md says where it is)"
         )
-    return str(recorded)
+    return str(recorded["digest"])
+
+
+def read_lock(project: Project, data: str) -> dict[str, Any] | None:
+    """Return `data/<data>.lock.json`; None where it is absent or, as in a new clone, says that nothing is here yet."""
+    path = project.root / f"data/{data}.lock.json"
+    lock = read_json(path) if path.exists() else {}
+    return lock if lock.get("digest") else None
 
 
 def manifest_path(project: Project, benchmark: str) -> Path:

@@ -63,4 +63,6 @@ def _check_size(path: Path, total: int, folder: Path, remaining: int | None = No
         raise UserError(f"{path} unpacks to more than {LARGEST / 2**30:.0f} GiB, more than any known set: refused")
     free = shutil.disk_usage(folder).free
     if (total if remaining is None else remaining) > free:
-        raise UserError(f"{path} needs {total / 2**30:.1f} GiB, {folder} has {free / 2**30:.1f} GiB free: free space")
+        raise UserError(
+            f"{path} needs {total / 2**30:.1f} GiB, {folder.parent} has {free / 2**30:.1f} GiB free: free space"
+        )

@@ -2,6 +2,7 @@
 
 import fcntl
 import hashlib
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +37,8 @@ def packed(
             if not _intact(path):
                 with replacing(path) as temporary:
                     records = np.lib.format.open_memmap(temporary, "w+", kind, (len(ids),))
+                    with temporary.open("r+b") as file:  # a full disk is an error here; met in the map, it kills
+                        os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
                     fill(records)
                     records.flush()
                 write_text(_digest_path(path), file_digest(path))

@@ -3,7 +3,9 @@
 A problem makes a set unusable; a warning is worth a look. The same pass collects the statistics of the set.
 """
 
+import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -120,12 +122,12 @@ def _judge_depth(layout: Layout, image_id: str, target: NDArray[np.float32], fou
     elif valid.min() > 100:
         found.problems.append(
             f"image '{image_id}': every depth is above 100 m (median {np.median(valid):.4g}): stored in another unit? "
-            "Expected metres in .npy, millimetres in 16-bit .png"
+            "Expected metres as floating point, or millimetres as integers"
         )
     elif valid.max() < 0.05:
         found.problems.append(
             f"image '{image_id}': every depth is below 0.05 m (median {np.median(valid):.4g}): stored in another unit? "
-            "Expected metres in .npy, millimetres in 16-bit .png"
+            "Expected metres as floating point, or millimetres as integers"
         )
     else:
         found.sums["depth"] = np.histogram(np.minimum(valid, 10), _DEPTH_BINS)[0]
@@ -156,6 +158,11 @@ def _judge_sal(layout: Layout, image_id: str, target: NDArray[np.uint8], found: 
 
 def _judge_edge(layout: Layout, image_id: str, target: NDArray[np.uint8], found: Findings) -> None:
     found.sums["edge"] = np.bincount(target.ravel(), minlength=256)
+    share = (target == 1).sum() / max((target != VOID).sum(), 1)
+    if share > 0.8:
+        found.problems.append(
+            f"image '{image_id}': edge marks {share:.0%} of the pixels: expected 1 (or white) on edges alone"
+        )
 
 
 _JUDGES: Final[dict[str, Callable[[Layout, str, NDArray[Any], Findings], None]]] = {
@@ -184,15 +191,14 @@ def _agreement(labels: NDArray[np.uint8], depth: NDArray[np.float32]) -> NDArray
 
 def check_set(layout: Layout, progress: Callable[[int, int], None] = lambda done, total: None) -> Findings:
     """Check split lists and every image of a set, on all cores."""
-    splits = {split: layout.ids(split) for split in ("train", "val")}
-    ids = [image_id for names in splits.values() for image_id in names]
-    total = Findings()
-    both = sorted(set(splits["train"]) & set(splits["val"]))
+    (train, bad_train), (val, bad_val) = layout.listed("train"), layout.listed("val")
+    total = Findings(problems=bad_train + bad_val)
+    both = sorted(set(train) & set(val))
     if both:
         total.problems.append(
-            f"{len(both)} ids are in both split lists ('{both[0]}' first): train and val must not share an image"
+            f"ids in both split lists: {len(both)} ('{both[0]}' first); train and val must not share an image"
         )
-    ids = sorted(set(ids))
+    ids = sorted({*train, *val})
     tasks = tasks_of(layout, ids)
     for done, found in enumerate(each(_Check(layout, tasks, frozenset(ids[::_EVERY])), ids), start=1):
         total += found
@@ -219,8 +225,14 @@ def each(work: Callable[[str], Any], ids: list[str]) -> Iterator[Any]:
     if cores == 1 or len(ids) < 64:
         yield from map(work, ids)
         return
-    with ProcessPoolExecutor(cores) as pool:
+    with ProcessPoolExecutor(cores, initializer=_end_with_parent) as pool:
         yield from pool.map(work, ids, chunksize=8)
+
+
+def _end_with_parent() -> None:
+    """End this worker when its parent is killed: it would wait for work for ever, and hold the lock of the import."""
+    parent = multiprocessing.parent_process()
+    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
 
 
 def _judge_flips(total: Findings) -> None:

@@ -8,8 +8,7 @@ from mtcp.data.archives import ENDINGS
 from mtcp.data.importing import Imported, import_set
 from mtcp.data.sets import dvc, last_words
 from mtcp.errors import UserError
-from mtcp.files import read_json
-from mtcp.provenance import file_digest
+from mtcp.provenance import file_digest, read_lock
 
 
 def fetch_set(project: Project, name: str, url: str, **options: object) -> Imported:
@@ -40,11 +39,10 @@ def fetch_set(project: Project, name: str, url: str, **options: object) -> Impor
             f"`dvc import-url {url}` failed ({last_words(done)}): check the address, or download by hand and import"
         )
     digest = file_digest(project.root / target)
-    lock = project.root / f"data/{name}.lock.json"
-    known = read_json(lock)["source"].get("sha256") if lock.exists() else None
+    known = (read_lock(project, name) or {}).get("source", {}).get("sha256")
     if known not in (None, digest):
         raise UserError(
-            f"{url} is not the file that {lock} records (sha256 {digest[:12]}, expected {known[:12]}): it was changed; "
-            f"remove {lock.name} to take the new one"
+            f"{url} is not the file that data/{name}.lock.json records (sha256 {digest[:12]}, expected {known[:12]}): "
+            f"it was changed; remove data/{name}.lock.json to take the new one"
         )
     return import_set(project, name, project.root / target, origin={"url": url, "sha256": digest}, **options)

@@ -24,6 +24,7 @@ from mtcp.data.derive import edges_from_labels, normals_from_depth, nyu_camera
 from mtcp.data.layouts import LAYOUTS, Layout
 from mtcp.data.nyu import unpack_nyu
 from mtcp.data.sets import Progress, content_digest, dvc, installing, last_words
+from mtcp.data.writing import write_array
 from mtcp.errors import UserError
 from mtcp.files import write_json
 from mtcp.provenance import file_digest
@@ -83,9 +84,10 @@ def import_set(
         derived = _derive(layout, progress("deriving"))
         findings = check_set(layout, progress("checking"))
         if findings.problems:
-            raise UserError(problem_list(source, findings.problems))
+            inside = [problem.replace(f"{folder}/", "") for problem in findings.problems]
+            raise UserError(problem_list(source, inside))
         counts = {split: len(layout.ids(split)) for split in ("train", "val")}
-        findings.warnings += _unusual(kind, counts)
+        findings.warnings += _unusual(kind, counts) + _absent(layout)
         record = _packaging(layout, findings, derived)
         packaging.write(folder, record)
         lock = {
@@ -111,7 +113,8 @@ def problem_list(source: Path | str, problems: list[str]) -> str:
     lines = [f"  {problem}" for problem in problems[:_SHOWN]]
     if len(problems) > _SHOWN:
         lines.append(f"  ... and {len(problems) - _SHOWN} more")
-    return "\n".join([f"{source} cannot be used, {len(problems)} problems:", *lines])
+    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    return "\n".join([f"{source} cannot be used, {count}:", *lines])
 
 
 @contextmanager
@@ -120,7 +123,7 @@ def _opened(source: Path, kind: str, beside: Path, prefix: str, progress: Progre
     if not source.exists():
         raise UserError(f"{source} does not exist: give a folder, an archive ({', '.join(ENDINGS)}) or a .mat file")
     if source.is_dir():
-        yield _root(source, kind), False
+        yield _root(source, kind, source), False
         return
     import tempfile
 
@@ -132,31 +135,29 @@ def _opened(source: Path, kind: str, beside: Path, prefix: str, progress: Progre
             unpack(source, folder)
         else:
             raise UserError(f"{source} is neither a folder nor an archive ({', '.join(ENDINGS)}) nor NYU's .mat file")
-        yield _root(folder, kind), True
+        yield _root(folder, kind, source), True
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _root(folder: Path, kind: str) -> Path:
-    """Find the folder of the layout at most three levels down."""
+def _root(folder: Path, kind: str, source: Path) -> Path:
+    """Find the folder of the layout at most three levels down in `folder`, which holds what is in `source`."""
     lists = LAYOUTS[kind].lists
     for pattern in ("", "*/", "*/*/", "*/*/*/"):
         for found in sorted(folder.glob(f"{pattern}{lists}")) if pattern else [folder / lists]:
             if found.is_dir():
                 return found.parents[len(Path(lists).parts) - 1]
     raise UserError(
-        f"{folder} is no {kind} data set: {lists}/train.txt and {lists}/val.txt, which list the images, are not in it"
+        f"{source} is no {kind} data set: {lists}/train.txt and {lists}/val.txt, which list the images, are not in it"
     )
 
 
 def _place(layout: Layout, folder: Path, put: Callable[[Path, Path], Any], progress: Progress) -> None:
-    """Bring the split lists and every listed image's files to `folder`; absent files are the check's business."""
-    lists = {split: layout.ids(split) for split in ("train", "val")}
-    for split in lists:
-        target = folder / layout.lists / f"{split}.txt"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        put(layout.folder / layout.lists / f"{split}.txt", target)
-    ids = sorted({image_id for names in lists.values() for image_id in names})
+    """Bring the split lists and every listed image's files to `folder`; what is absent is the check's business."""
+    ids = _ids(layout)
+    lists = [layout.folder / layout.lists / f"{split}.txt" for split in ("train", "val")]
+    for path in filter(Path.is_file, lists):
+        _put(path, folder / path.relative_to(layout.folder), put)
     for done, image_id in enumerate(ids, start=1):
         try:
             found = [layout.image_path(image_id)]
@@ -164,15 +165,28 @@ def _place(layout: Layout, folder: Path, put: Callable[[Path, Path], Any], progr
             found = []
         found += [path for task in layout.places if (path := layout.find(task, image_id))]
         for path in found:
-            target = folder / path.relative_to(layout.folder)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            put(path, target)
+            _put(path, folder / path.relative_to(layout.folder), put)
         progress(done, len(ids))
+
+
+def _put(path: Path, target: Path, put: Callable[[Path, Path], Any]) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        put(path, target)
+    except PermissionError as error:
+        if error.filename == str(path):
+            raise UserError(f"{path} cannot be read ({error.strerror}): mend its rights") from error
+        raise
+
+
+def _ids(layout: Layout) -> list[str]:
+    """All usable ids of both splits, in order."""
+    return sorted({*layout.listed("train")[0], *layout.listed("val")[0]})
 
 
 def _derive(layout: Layout, progress: Progress) -> dict[str, str]:
     """Derive targets that no image has; returns {task: from what}."""
-    ids = sorted({*layout.ids("train"), *layout.ids("val")})
+    ids = _ids(layout)
     have = tasks_of(layout, ids)
     plan = {}
     if layout.kind == "nyud" and "depth" in have and "normals" not in have:
@@ -203,7 +217,7 @@ class _Derive:
             if "edge" in self.tasks:
                 edges = edges_from_labels(self.layout.target("semseg", image_id))
                 place = self.layout.places["edge"][-1][0]
-                np.save(self.layout.folder / f"{place}/{image_id}.npy", edges, allow_pickle=False)
+                write_array(self.layout.folder / f"{place}/{image_id}.npy", edges)
         except UserError:
             return  # the check that follows names the image and what is wrong with it
 
@@ -214,6 +228,14 @@ def _unusual(kind: str, counts: dict[str, int]) -> list[str]:
         f"split '{split}' has {counts[split]} images, the field's has {usual}: numbers on the two do not compare"
         for split, usual in _USUAL[kind].items()
         if counts[split] != usual
+    ]
+
+
+def _absent(layout: Layout) -> list[str]:
+    """Say which task of the layout no image has."""
+    have = tasks_of(layout, _ids(layout))
+    return [
+        f"no image has {task}: a benchmark with it cannot use this set" for task in layout.places if task not in have
     ]
 
 

@@ -25,6 +25,8 @@ from mtcp.tasks import VOID
 
 IMAGE_ENDINGS: Final = (".jpg", ".png", ".jpeg")
 ARRAY_ENDINGS: Final = (".npy", ".png")
+#: File systems allow names of 255 bytes.
+_LONGEST_ID: Final = 250
 
 
 @dataclass(frozen=True)
@@ -44,16 +46,23 @@ class Layout:
         """What the import or the renderer recorded about this folder; empty for a folder not imported yet."""
         return packaging.read(self.folder)
 
+    def listed(self, split: Literal["train", "val"]) -> tuple[tuple[str, ...], list[str]]:
+        """Return the split's usable image ids, and what is wrong with its list."""
+        return read_ids(self.folder / self.lists / f"{split}.txt")
+
     def ids(self, split: Literal["train", "val"]) -> tuple[str, ...]:
         """Return the split's image ids; raises `UserError` for a missing or empty list, bad or duplicate ids."""
-        return read_ids(self.folder / self.lists / f"{split}.txt")
+        ids, problems = self.listed(split)
+        if problems:
+            raise UserError("; ".join(problems))
+        return ids
 
     def find(self, task: str, image_id: str) -> Path | None:
         """Return the file that holds `task` of an image, None where there is none."""
         for folder, endings in self.places[task]:
             for ending in endings:
                 path = self.folder / folder / f"{image_id}{ending}"
-                if path.exists():
+                if path.is_file():
                     return path
         return None
 
@@ -61,7 +70,7 @@ class Layout:
         """Return the photograph's file; raises `UserError` where it is missing."""
         for ending in IMAGE_ENDINGS:
             path = self.folder / self.images / f"{image_id}{ending}"
-            if path.exists():
+            if path.is_file():
                 return path
         raise UserError(
             f"image '{image_id}': {self.folder / self.images / image_id}.jpg is missing though the split list "
@@ -143,6 +152,8 @@ class NyudLayout(Layout):
 
     def _depth(self, path: Path, image_id: str) -> NDArray[np.float32]:
         values = read_plane(path, image_id)
+        if values.dtype.itemsize == 1:
+            raise UserError(f"image '{image_id}': {path} has 8 bits, too few for depth; expected 16-bit millimetres")
         if np.issubdtype(values.dtype, np.integer):
             values = values.astype(np.float32) / np.float32(1000)
         values = values.astype(np.float32)
@@ -196,23 +207,27 @@ def open_layout(kind: Literal["nyud", "pascal"], folder: Path) -> Layout:
 LAYOUTS: Final[dict[str, type[Layout]]] = {"nyud": NyudLayout, "pascal": PascalLayout}
 
 
-def read_ids(path: Path) -> tuple[str, ...]:
-    """Read one id per line; raises `UserError` for a missing or empty list, a path separator, or a duplicate."""
+def read_ids(path: Path) -> tuple[tuple[str, ...], list[str]]:
+    """Read one id per line: the usable ones, and a sentence for a missing or empty list, or a bad or duplicate id."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"split list {path} cannot be read ({error}); it names one image id per line") from error
-    ids = tuple(line.strip() for line in lines if line.strip())
-    if not ids:
-        raise UserError(f"split list {path} is empty: it must name at least one image id, one per line")
-    seen: set[str] = set()
-    for image_id in ids:
-        if "/" in image_id or "\\" in image_id or image_id in {".", ".."}:
-            raise UserError(f"split list {path}: id '{image_id}' has a path separator; ids are plain file stems")
-        if image_id in seen:
-            raise UserError(f"split list {path}: id '{image_id}' is there twice; remove one")
-        seen.add(image_id)
-    return ids
+        reason = getattr(error, "strerror", None) or error
+        return (), [f"split list {path} cannot be read ({reason}); it names one image id per line"]
+    given = [line.strip() for line in lines if line.strip()]
+    if not given:
+        return (), [f"split list {path} is empty: it must name at least one image id, one per line"]
+    ids, problems = {}, []
+    for image_id in given:
+        if image_id in {".", ".."} or {"/", "\\"} & set(image_id):
+            problems.append(f"split list {path}: id '{image_id}' has a path separator; ids are plain file stems")
+        elif not image_id.isprintable() or len(image_id.encode()) > _LONGEST_ID:
+            problems.append(f"split list {path}: {image_id[:20]!r}... is no file stem; the list holds one id per line")
+        elif image_id in ids:
+            problems.append(f"split list {path}: id '{image_id}' is there twice; remove one")
+        else:
+            ids[image_id] = None
+    return tuple(ids), problems
 
 
 def read_picture(path: Path, image_id: str, decode: bool = True) -> Image.Image:
@@ -233,9 +248,12 @@ def read_array(path: Path, image_id: str) -> NDArray[Any]:
     if path.suffix == ".png":
         return np.asarray(read_picture(path, image_id))
     try:
-        return np.load(path, allow_pickle=False)
+        values = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise UserError(f"image '{image_id}': {path} is no readable .npy array ({error}); fetch it again") from error
+    if values.dtype.kind not in "buif" or not values.size:
+        raise UserError(f"image '{image_id}': {path} must hold numbers, it has {values.dtype} of shape {values.shape}")
+    return values
 
 
 def read_plane(path: Path, image_id: str) -> NDArray[Any]:

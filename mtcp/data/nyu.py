@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from mtcp.data.writing import write_array
 from mtcp.errors import UserError
 
 _IDS: Final = "{:04d}"
@@ -41,7 +42,7 @@ def unpack_nyu(path: Path, folder: Path, progress: Callable[[int, int], None]) -
             if missing:
                 raise UserError(f"{path} has no {', '.join(missing)}: expected NYU Depth v2's labelled .mat file")
             mapped, total = nyu_class_map(), len(file["images"])
-            for name in ("images", "segmentation", "depth"):
+            for name in ("images", "segmentation"):
                 (folder / name).mkdir()
             for k in range(total):  # MATLAB stores columns first: every frame is transposed
                 image_id = _IDS.format(k + 1)
@@ -50,7 +51,7 @@ def unpack_nyu(path: Path, folder: Path, progress: Callable[[int, int], None]) -
                 if labels.max() > 894:
                     raise UserError(f"{path}, frame {k + 1}: raw class {labels.max()}, expected 0..894")
                 Image.fromarray(mapped[labels]).save(folder / f"segmentation/{image_id}.png")
-                np.save(folder / f"depth/{image_id}.npy", file["depths"][k].T.astype(np.float32))
+                write_array(folder / f"depth/{image_id}.npy", file["depths"][k].T.astype(np.float32))
                 progress(k + 1, total)
     except (OSError, KeyError, RuntimeError) as error:
         if getattr(error, "errno", None):  # the system's own, such as a full disk; HDF5's have no number

@@ -20,8 +20,8 @@ from mtcp.data import packaging
 from mtcp.data.layouts import Layout, open_layout
 from mtcp.data.render import render_set, scene_ids, settings_of
 from mtcp.errors import UserError
-from mtcp.files import read_json, read_record, write_json, write_record
-from mtcp.provenance import data_digest, digest, file_digest, manifest_path
+from mtcp.files import read_record, write_json, write_record
+from mtcp.provenance import data_digest, digest, file_digest, manifest_path, read_lock
 
 Progress = Callable[[int, int], None]
 
@@ -203,17 +203,16 @@ def _record(project: Project, name: str, folder: Path) -> dict[str, Any]:
 
 def _differs(project: Project, name: str, inputs: str) -> bool:
     """Whether a rendered set is not what its lock, made from the same inputs, records."""
-    path = project.root / f"data/{name}.lock.json"
-    return path.exists() and read_json(path)["inputs"] == inputs and bool(recorded_content(project, name))
+    lock = read_lock(project, name)
+    return lock is not None and lock.get("inputs") == inputs and bool(recorded_content(project, name))
 
 
 def _compared(project: Project, name: str, record: dict[str, Any], *, rendered: bool) -> str:
     """Compare with the committed lock; return the note for the manifest, or raise for an imported set."""
-    path = project.root / f"data/{name}.lock.json"
-    if not path.exists():
+    lock = read_lock(project, name)
+    if lock is None:
         return ""
-    lock = read_json(path)
-    if rendered and lock["inputs"] != record["digest"]:
+    if rendered and lock.get("inputs") != record["digest"]:
         return f"data/{name}.lock.json is of other settings: `mtcp data render {name}` renews it"
     if lock["digest"] == record["content"]:
         return ""
@@ -244,14 +243,12 @@ def open_set(project: Project, name: str) -> Layout:
 
 def recorded_content(project: Project, name: str) -> list[str]:
     """Compare data/<name> with its lock; returns the problems."""
-    path = project.root / f"data/{name}.lock.json"
-    if not path.exists():
-        return []
-    lock, found = read_json(path), content_digest(project.root / "data" / name)
-    if found == lock["digest"]:
+    lock = read_lock(project, name)
+    if lock is None or (found := content_digest(project.root / "data" / name)) == lock["digest"]:
         return []
     return [
-        f"content {found[:12]} is not the {lock['digest'][:12]} of {path.name}: files were changed, added or removed"
+        f"content {found[:12]} is not the {lock['digest'][:12]} of data/{name}.lock.json: "
+        "files were changed, added or removed"
     ]
 
 

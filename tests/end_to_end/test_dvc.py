@@ -101,6 +101,40 @@ def trained(project) -> set[Path]:
     return set((project.path / "results/runs").glob("*/*/*/run.json"))
 
 
+def test_the_workflow_of_a_second_clone_pulls_an_imported_set(repository, tmp_path_factory) -> None:
+    """Rendered rooms, imported as if somebody had given them: from there on a set like any other."""
+    for part, value in {
+        "tasks": {"semseg": {"classes": 13}, "depth": {}, "normals": {}},
+        "height": 48, "width": 64, "channels": 8,
+        "encoder": {"kind": "timm", "model": "resnet10t", "args": {"channels": [8, 8, 16, 16], "stem_width": 8}},
+        "evaluation": {"batch_size": 4},
+        "resources": {"threads": 1, "mem_mb": 1000, "runtime": 5},
+    }.items():  # fmt: skip
+        repository.edit("config/benchmarks/nyud.yaml", **{part: value})
+    repository.edit("params.yaml", benchmarks=["nyud"], methods=["trivial_prior"], seeds=[0])
+    refused = repository.snakemake()
+    assert refused.returncode != 0
+    assert "`mtcp data import nyud PATH`" in said(refused)
+    assert "`mtcp data fetch nyud --url URL`" in said(refused)
+    done = repository.mtcp("data", "import", "nyud", "data/rooms")
+    assert "now commit data/nyud.lock.json and data/nyud.dvc" in done.stdout, said(done)
+
+    remote, clone = tmp_path_factory.mktemp("remote"), tmp_path_factory.mktemp("clone") / "project"
+    assert repository.run("dvc", "remote", "add", "-d", "store", str(remote)).returncode == 0
+    git(repository.path, "add", ".")
+    git(repository.path, "commit", "-m", "data")
+    pushed = repository.run("dvc", "push", "data/nyud.dvc")
+    assert pushed.returncode == 0, said(pushed)
+    subprocess.run(["git", "clone", "-q", str(repository.path), str(clone)], check=True)
+    second = type(repository)(clone)
+    assert not (clone / "data/nyud").exists()
+    done = second.snakemake()
+    assert done.returncode == 0, said(done)
+    image = sorted((repository.path / "data/nyud/images").iterdir())[0]
+    assert (clone / "data/nyud/images" / image.name).read_bytes() == image.read_bytes()
+    assert "Per-pixel prior" in (clone / "reports/nyud.html").read_text()
+
+
 def test_a_second_dvc_repro_is_refused(repository) -> None:
     repository.edit("config/benchmarks/rooms.yaml", training__epochs=100)
     first = repository.start("dvc", "repro")

@@ -31,7 +31,7 @@ from mtcp.data.raycast import (
     Shape,
     Vector,
 )
-from mtcp.data.scenes.writing import write_array, write_ids, write_png
+from mtcp.data.writing import write_array, write_ids, write_png
 
 LAYOUT: Final = "pascal"
 CLASSES: Final = ("background", "person", "dog", "horse", "bird", "ball", "chair", "bottle", "box")

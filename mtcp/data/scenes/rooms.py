@@ -31,7 +31,7 @@ from mtcp.data.raycast import (
     Shape,
     Vector,
 )
-from mtcp.data.scenes.writing import write_array, write_ids, write_png
+from mtcp.data.writing import write_array, write_ids, write_png
 
 CLASSES: Final = (
     "bed", "books", "ceiling", "chair", "floor", "furniture", "objects", "picture", "sofa", "table", "tv", "wall",

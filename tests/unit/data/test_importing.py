@@ -5,7 +5,11 @@ import io
 import os
 import re
 import shutil
+import signal
+import subprocess
+import sys
 import tarfile
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -43,6 +47,31 @@ def pack(folder: Path, target: Path) -> Path:
         with tarfile.open(target, "w:gz" if target.suffix == ".tgz" else "w") as archive:
             archive.add(folder, "some/where/NYUD_MT")
     return target
+
+
+def many_frames(nyud: Path, folder: Path) -> Path:
+    """80 frames of 240x320 without normals, which take some seconds to derive."""
+    for part in ("gt_sets", "images", "segmentation", "depth", "edge"):
+        (folder / part).mkdir(parents=True)
+    names = [f"{k:04d}" for k in range(1, 81)]
+    for split, chosen in (("train", names[:60]), ("val", names[60:])):
+        (folder / f"gt_sets/{split}.txt").write_text("\n".join(chosen))
+    depth = np.load(nyud / "depth/0001.npy").repeat(10, axis=0).repeat(10, axis=1)
+    for name in names:
+        Image.new("RGB", (320, 240)).save(folder / f"images/{name}.jpg")
+        Image.new("L", (320, 240), 1).save(folder / f"segmentation/{name}.png")
+        np.save(folder / f"depth/{name}.npy", depth)
+        np.save(folder / f"edge/{name}.npy", np.zeros((240, 320), np.float32))
+    return folder
+
+
+LIMITED = """
+import resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv.pop(1)),) * 2)
+from mtcp.cli import main
+main()
+"""
 
 
 def test_a_folder_is_copied_checked_and_recorded(project: Project, nyud: Path):
@@ -143,6 +172,7 @@ class TestProblems:
         with pytest.raises(UserError, match=words) as caught:
             import_set(project, name, source, track=False)
         assert visible(project) == []
+        assert f".{name}-new" not in str(caught.value), "the folder of an import that failed is gone"
         return str(caught.value)
 
     def test_all_at_once_by_image(self, project: Project, nyud: Path, frame: Callable):
@@ -162,6 +192,53 @@ class TestProblems:
             "'0006': semseg has class 76",
         ):
             assert re.search(words, text), words
+
+    def test_split_lists_and_images_at_once(self, project: Project, nyud: Path):
+        (nyud / "gt_sets/val.txt").write_text("0005\n../0006\n0005\n0001\n" + "a" * 300 + "\n00\x0006\n")
+        (nyud / "images/0002.jpg").write_bytes(b"")
+        (nyud / "images/0003.jpg").unlink()
+        (nyud / "images/0003.jpg").mkdir()
+        text = self.import_fails(project, nyud, "cannot be used, 7 problems")
+        for words in (
+            r"gt_sets/val\.txt: id '\.\./0006' has a path separator",
+            "id '0005' is there twice",
+            "'a{20}'... is no file stem",
+            r"'00\\x0006'... is no file stem",
+            "ids in both split lists: 1 .'0001' first",
+            r"'0002': images/0002\.jpg cannot be decoded",
+            r"'0003': images/0003\.jpg is missing",
+        ):
+            assert re.search(words, text), words
+
+    def test_arrays_that_cannot_be_what_they_stand_for(self, project: Project, nyud: Path):
+        np.save(nyud / "depth/0001.npy", np.full((24, 32), "x"))
+        np.save(nyud / "depth/0002.npy", np.ones((24, 0), np.float32))
+        (nyud / "depth/0003.npy").unlink()
+        Image.fromarray(np.full((24, 32), 128, np.uint8)).save(nyud / "depth/0003.png")
+        np.save(nyud / "edge/0004.npy", 1 - np.load(nyud / "edge/0004.npy"))
+        Image.fromarray(np.full((24, 32), 894, np.uint16)).save(nyud / "segmentation/0005.png")
+        text = self.import_fails(project, nyud, "cannot be used, 5 problems")
+        for words in (
+            "'0001': depth/0001.npy must hold numbers, it has <U1",
+            "'0002': depth/0002.npy must hold numbers, it has float32 of shape .24, 0.",
+            "'0003': depth/0003.png has 8 bits",
+            "'0004': edge marks 96% of the pixels",
+            "'0005': segmentation/0005.png is no label map.* up to 894",
+        ):
+            assert re.search(words, text), words
+
+    def test_a_file_that_may_not_be_read(self, project: Project, nyud: Path, monkeypatch):
+        def forbidden(path: Path, target: Path) -> None:
+            raise PermissionError(13, os.strerror(13), str(path))
+
+        monkeypatch.setattr(shutil, "copyfile", forbidden)
+        self.import_fails(project, nyud, r"NYUD_MT/gt_sets/train\.txt cannot be read .Permission denied")
+
+    def test_a_task_that_no_image_has_is_worth_a_warning(self, project: Project, nyud: Path):
+        shutil.rmtree(nyud / "segmentation")
+        assert "no image has semseg: a benchmark with it cannot use this set" in (
+            import_set(project, "nyud", nyud, track=False).findings.warnings
+        )
 
     def test_depth_in_kilometres(self, project: Project, nyud: Path):
         np.save(nyud / "depth/0003.npy", np.full((24, 32), 0.0025, np.float32))
@@ -187,7 +264,7 @@ class TestProblems:
 
     def test_an_id_in_both_splits(self, project: Project, nyud: Path):
         (nyud / "gt_sets/val.txt").write_text("0005\n0001\n")
-        self.import_fails(project, nyud, "1 ids are in both split lists .'0001' first")
+        self.import_fails(project, nyud, "ids in both split lists: 1 .'0001' first")
 
     @pytest.mark.parametrize(
         ("text", "words"), [("0001\n0001\n", "twice"), ("../0001\n", "path separator"), ("", "empty")]
@@ -235,9 +312,10 @@ class TestProblems:
             import_set(project, "nyud", nyud, track=False)
         assert sets.content_digest(project.root / "data/nyud") == before["digest"]
 
-    def test_a_grey_image_is_worth_a_warning(self, project: Project, nyud: Path):
-        Image.new("L", (32, 24)).save(nyud / "images/0003.jpg")
-        assert "stored as L" in import_set(project, "nyud", nyud, track=False).findings.warnings[0]
+    @pytest.mark.parametrize("mode", ["L", "CMYK"])
+    def test_a_grey_or_cmyk_image_is_worth_a_warning(self, project: Project, nyud: Path, mode: str):
+        Image.new(mode, (32, 24)).save(nyud / "images/0003.jpg")
+        assert f"'0003' is stored as {mode}" in import_set(project, "nyud", nyud, track=False).findings.warnings[0]
 
     @pytest.mark.parametrize(("flip", "words"), [(np.fliplr, "mirrored"), (np.flipud, "upside down")])
     def test_flipped_label_maps_are_noticed(self, project: Project, tmp_path: Path, flip: Callable, words: str):
@@ -337,13 +415,48 @@ class TestAtOnce:
             import_set(project, "nyud", nyud, track=False)
         assert visible(project) == []
 
-    def test_a_full_disk(self, project: Project, nyud: Path, monkeypatch):
-        def full(*arguments: object) -> None:
-            raise OSError(28, os.strerror(28))
+    @pytest.mark.slow
+    def test_a_killed_import_leaves_nothing_and_holds_no_lock(self, project: Project, nyud: Path, tmp_path: Path):
+        """Killed while its workers derive normals: they end with it, and the next import goes on."""
+        large = many_frames(nyud, tmp_path / "large")
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mtcp", "data", "import", "nyud", str(large)],
+            cwd=project.root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        while process.poll() is None and not list((project.root / "data").glob(".nyud-new-*/normals/*.png")):
+            time.sleep(0.01)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+        assert not (project.root / "data/nyud").exists()
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                import_set(project, "nyud", nyud, track=False)
+                break
+            except UserError as error:  # the workers have not noticed yet
+                assert "another process" in str(error) and time.monotonic() < deadline
+                time.sleep(0.1)
+        assert visible(project) == ["nyud", "nyud.lock.json"]
 
-        monkeypatch.setattr(shutil, "copyfile", full)
-        with pytest.raises(UserError, match=r"No space left on device.*free space"):
-            import_set(project, "nyud", nyud, track=False)
+    @pytest.mark.slow
+    @pytest.mark.parametrize(("limit", "stage"), [(100, "copying"), (800, "deriving"), (20_000, "no limit")])
+    def test_a_full_disk(self, project: Project, nyud: Path, limit: int, stage: str):
+        """Writes fail after so many bytes per file, as they do on a full disk."""
+        for k in range(1, 7):
+            (nyud / f"edge/000{k}.npy").unlink()
+            (nyud / f"normals/000{k}.npy").unlink()
+            depth = np.load(nyud / f"depth/000{k}.npy") * 1000
+            (nyud / f"depth/000{k}.npy").unlink()
+            Image.fromarray(depth.astype(np.uint16)).save(nyud / f"depth/000{k}.png")
+            Image.new("RGB", (32, 24)).save(nyud / f"images/000{k}.jpg")
+        command = [sys.executable, "-c", LIMITED, str(limit), "data", "import", "nyud", str(nyud)]
+        done = subprocess.run(command, cwd=project.root, capture_output=True, text=True, check=False)
+        if stage == "no limit":
+            assert done.returncode == 0, done.stderr
+            return
+        assert done.returncode == 2, done.stderr
+        assert re.search(r"data/nyud cannot be written \(.*\): free space", done.stderr), done.stderr
+        assert "Traceback" not in done.stderr
         assert visible(project) == []
 
 

@@ -196,24 +196,29 @@ class TestSplitLists:
             ("a\n../../etc/passwd\n", "path separator"),
             ("a\n..\n", "path separator"),
             ("a\\b\n", "path separator"),
+            ("a\n" + "b" * 300, "'bbbbbbbbbbbbbbbbbbbb'... is no file stem"),
+            ("a\nb\x00\n", "is no file stem"),
         ],
     )
     def test_bad_lists(self, tmp_path: Path, text: str, words: str):
         path = tmp_path / "train.txt"
         path.write_text(text)
-        with pytest.raises(UserError, match=words):
-            read_ids(path)
+        ids, (problem, *more) = read_ids(path)
+        assert set(ids) <= {"a", "b"} and not more
+        assert str(path) in problem and words in problem
 
     def test_a_missing_or_binary_list(self, tmp_path: Path):
+        (tmp_path / "gt_sets").mkdir()
+        path, layout = tmp_path / "gt_sets/train.txt", open_layout("nyud", tmp_path)
+        with pytest.raises(UserError, match=r"train\.txt cannot be read \(No such file"):
+            layout.ids("train")
+        path.write_bytes(b"\xff\xfe\x00")
         with pytest.raises(UserError, match="cannot be read"):
-            read_ids(tmp_path / "train.txt")
-        (tmp_path / "train.txt").write_bytes(b"\xff\xfe\x00")
-        with pytest.raises(UserError, match="cannot be read"):
-            read_ids(tmp_path / "train.txt")
+            layout.ids("train")
 
     def test_windows_line_ends_and_blank_lines(self, tmp_path: Path):
         (tmp_path / "train.txt").write_bytes(b"a\r\n\r\n b \r\n")
-        assert read_ids(tmp_path / "train.txt") == ("a", "b")
+        assert read_ids(tmp_path / "train.txt") == (("a", "b"), [])
 
 
 @pytest.mark.realdata

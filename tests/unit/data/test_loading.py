@@ -1,5 +1,6 @@
 """Batches: deterministic, resumable, alike for any number of workers; evaluation as the images are."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -177,6 +178,19 @@ def test_packing_that_fails_leaves_nothing(nyud: Path, config: Make, monkeypatch
     monkeypatch.setattr(loading, "_IN_MEMORY", 0)
     (nyud / "images/0004.jpg").write_bytes(b"")
     with pytest.raises(UserError, match="image '0004'"):
+        next(iter(training_batches(open_split(config(), nyud, "train"), config(), 0)))
+    assert not list((nyud.parent / ".packed").glob("*.npy"))
+
+
+def test_packing_on_a_full_disk_is_one_sentence(nyud: Path, config: Make, monkeypatch):
+    """The blocks are asked for first: a memory map that meets a full disk kills the process (SIGBUS)."""
+
+    def full(*arguments: object) -> None:
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr(loading, "_IN_MEMORY", 0)
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(UserError, match=r"cannot write .*\.packed/.*No space left on device; free space"):
         next(iter(training_batches(open_split(config(), nyud, "train"), config(), 0)))
     assert not list((nyud.parent / ".packed").glob("*.npy"))
 

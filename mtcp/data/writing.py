@@ -1,5 +1,6 @@
-"""Writing a rendered picture's arrays as files of a layout."""
+"""Writing arrays as files of a layout."""
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,14 @@ def write_png(path: Path, values: NDArray[np.uint8]) -> None:
 
 
 def write_array(path: Path, values: NDArray[Any]) -> None:
-    """Write a .npy file."""
+    """Write a .npy file.
+
+    Not by `np.save` to the path: NumPy hands the array to the C library, whose last buffer a full disk loses silently.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.save(path, values, allow_pickle=False)
+    content = io.BytesIO()
+    np.save(content, values, allow_pickle=False)
+    path.write_bytes(content.getbuffer())
 
 
 def write_ids(path: Path, ids: list[str]) -> None:
