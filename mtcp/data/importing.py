@@ -77,6 +77,11 @@ def import_set(
     Raises `UserError` with all problems, by image, and leaves what was there before.
     """
     kind = layout_of(project, name)
+    if not track and (project.root / f"data/{name}.dvc").exists():
+        raise UserError(
+            f"data/{name}.dvc tracks the set that lies here, and its digest is in the keys of runs: import with --dvc, "
+            "or remove that file first"
+        )
     with installing(project, name) as folder:
         with _opened(source, kind, folder.parent, f".{name}-new-source-", progress("reading")) as (root, move):
             _place(LAYOUTS[kind](root), folder, shutil.move if move else shutil.copyfile, progress("copying"))
@@ -100,11 +105,11 @@ def import_set(
             "source": origin or _origin(source),
             "licence": _LICENCES[kind],
         }
-    write_json(project.root / f"data/{name}.lock.json", lock)
     if track:
         done = dvc(project.root, "add", f"data/{name}")
         if done.returncode:
-            raise UserError(f"data/{name} is imported, but `dvc add data/{name}` failed: {last_words(done)}")
+            raise UserError(f"`dvc add data/{name}` failed ({last_words(done)}): mend that, then import again")
+    write_json(project.root / f"data/{name}.lock.json", lock)  # last: until then what lies here is not what it says
     return Imported(project.root / "data" / name, lock, findings, track)
 
 

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from mtcp.cli.data import app
 from mtcp.config import Project
-from mtcp.data import packaging, sets
+from mtcp.data import importing, packaging, sets
 from mtcp.data.fetching import fetch_set
 from mtcp.data.importing import import_set
 from mtcp.data.layouts import open_layout
@@ -192,6 +192,21 @@ def test_dvc_moves_a_set_to_a_second_clone(repository: Project, nyud: Path, tmp_
     shutil.rmtree(tmp_path / "store")
     with pytest.raises(UserError, match=r"`dvc pull data/nyud\.dvc` failed"):
         sets.prepare(second, "nyud")
+
+
+@pytest.mark.slow
+def test_data_and_their_dvc_file_never_disagree(repository: Project, nyud: Path, monkeypatch):
+    """The digest in the .dvc file is in the keys of runs: it must be that of the images which lie there."""
+    import_set(repository, "nyud", nyud, track=True)
+    (nyud / "gt_sets/val.txt").write_text("0005\n")
+    with pytest.raises(UserError, match=r"data/nyud\.dvc tracks the set that lies here"):
+        import_set(repository, "nyud", nyud, track=False)
+    failed = subprocess.CompletedProcess([], 255, "", "ERROR: no space")
+    monkeypatch.setattr(importing, "dvc", lambda *arguments: failed)
+    with pytest.raises(UserError, match=r"`dvc add data/nyud` failed \(no space\)"):
+        import_set(repository, "nyud", nyud, track=True)
+    with pytest.raises(UserError, match=r"is not what data/nyud\.lock\.json records"):
+        sets.prepare(repository, "nyud")
 
 
 @pytest.fixture
