@@ -2,17 +2,18 @@
 
 BSDS's benchmark (Martin, Fowlkes and Malik, PAMI 2004) looks for a matching of least cost whose outliers cost
 more than any match; what it counts is, up to that solver's approximation, the largest matching. Here the
-largest matching is exact: a maximum flow with unit capacities (Dinic) over the graph of pairs within the distance.
+largest matching is exact: augmenting paths (Berge, PNAS 1957) are searched from all unmatched pixels at once, as
+trees that share no pixel (multi-source search, as in Azad, Buluç and Pothen, TPDS 2017), until there is none left.
 """
 
 from typing import Final
 
 import numpy as np
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import maximum_flow
 
 #: Pairs (index of a predicted pixel, index of a true pixel), sorted by the first.
 Pairs = tuple[np.ndarray, np.ndarray]
+
+_NONE: Final = -1
 
 
 def pairs_within(predicted: np.ndarray, truth: np.ndarray, distance: float) -> Pairs:
@@ -25,13 +26,13 @@ def pairs_within(predicted: np.ndarray, truth: np.ndarray, distance: float) -> P
     # The slack lets a tolerance that is a whole number of pixels include it in spite of rounding.
     disc = rows**2 + columns**2 <= distance**2 * (1 + 1e-9)
     padded = np.pad(truth, reach)
-    number = np.full(padded.shape, -1, dtype=np.int32)
+    number = np.full(padded.shape, _NONE, dtype=np.int32)
     number[padded] = np.arange(padded.sum(), dtype=np.int32)
     width = padded.shape[1]
     row, column = np.nonzero(predicted)
     steps = rows[disc] * width + columns[disc]
     near = number.ravel()[((row + reach) * width + column + reach)[:, None] + steps]
-    first, place = np.nonzero(near >= 0)
+    first, place = np.nonzero(near != _NONE)
     return first, near[first, place]
 
 
@@ -40,53 +41,57 @@ def matched(pairs: Pairs, cuts: np.ndarray, truths: int) -> np.ndarray:
 
     `cuts` (pixels, T), boolean: which pixels belong to which cut; `truths`: the number of true pixels. The result
     has the shape of `cuts`; its column sums are the sizes of the largest matchings. From the last cut to the first,
-    each starts from the matching of the one before it, because cuts at neighbouring thresholds share most
-    pixels; small cuts are solved together, because a call costs more than a small graph.
+    each starts from the matching of the one before it, because cuts at neighbouring thresholds share most pixels.
     """
     first, second = pairs
+    ends = np.concatenate([[0], np.bincount(first, minlength=len(cuts)).cumsum()])
+    mate, taken = np.full(len(cuts), _NONE), np.full(truths, _NONE)
     result = np.zeros_like(cuts)
-    by_cut = np.ascontiguousarray(cuts.T)
-    sizes = by_cut @ np.bincount(first, minlength=len(cuts))
-    group = (sizes.cumsum() - sizes) // _GROUP
-    mate = np.full(len(cuts), _FREE)
-    for number in np.unique(group)[::-1]:
-        part = np.flatnonzero(group == number)
-        mates = _augmented(first, second, by_cut[part], mate, truths)
-        result[:, part] = (mates != _FREE).T
-        mate = mates[0]
+    before = np.zeros(len(cuts), dtype=bool)
+    for number in reversed(range(cuts.shape[1])):
+        cut = cuts[:, number]
+        gone = (mate != _NONE) & ~cut
+        taken[mate[gone]] = _NONE
+        mate[gone] = _NONE
+        # What had no augmenting path has none now, unless a true pixel has become free.
+        searching = cut & (mate == _NONE) & (gone.any() | ~before)
+        _augment(ends, second, np.flatnonzero(searching), mate, taken)
+        result[:, number] = mate != _NONE
+        before = cut
     return result
 
 
-_FREE: Final = -1
-_GROUP: Final = 20_000
+def _augment(ends: np.ndarray, near: np.ndarray, free: np.ndarray, mate: np.ndarray, taken: np.ndarray) -> None:
+    """Make a matching larger, in place, until no augmenting path starts at the predicted pixels `free`.
 
-
-def _augmented(first: np.ndarray, second: np.ndarray, active: np.ndarray, mate: np.ndarray, truths: int) -> np.ndarray:
-    """Return (cuts, pixels): the true pixel that each predicted one is matched with, or `_FREE`, in a largest matching.
-
-    `active` (cuts, pixels) says which predicted pixels belong to which cut; `mate` (pixels,) is a matching to start
-    from. A flow of unit capacity through the residual graph: a pair that is not matched leads from left to right,
-    a matched one back, the source to free pixels on the left, and free ones on the right to the sink.
+    Pixel p may be matched with `near[ends[p] : ends[p + 1]]` and is with `mate[p]`, true pixel t with `taken[t]`.
+    Each round grows a tree from every free pixel, over a true pixel to the pixel that has taken it and on, until
+    it meets one that nobody has; each tree that did is worth one match more.
     """
-    pixels = active.shape[1]
-    mates = np.where(active, mate, _FREE)
-    lefts, rights = mates.size, len(active) * truths
-    source, sink = lefts + rights, lefts + rights + 1
-    cut, pair = np.nonzero(active[:, first])
-    left, right = cut * pixels + first[pair], cut * truths + second[pair]
-    open_pairs = mates.ravel()[left] != second[pair]
-    left, right = left[open_pairs], right[open_pairs]
-    free = np.flatnonzero(active & (mates == _FREE))
-    taken = np.flatnonzero(mates != _FREE)
-    behind = np.full(rights, sink)
-    behind[taken // pixels * truths + mates.ravel()[taken]] = taken
-    head = np.concatenate([lefts + right, behind, free]).astype(np.int32)
-    ends = len(left) + np.arange(1, rights + 1)
-    start = np.concatenate([[0], np.bincount(left, minlength=lefts).cumsum(), ends, [len(head)] * 2]).astype(np.int32)
-    graph = csr_array((np.ones(len(head), dtype=np.int32), head, start), shape=(sink + 1, sink + 1))
-    flow = maximum_flow(graph, source, sink, method="dinic").flow
-    # What flows out of a pixel on the left is its mate from now on; what flows back only undoes.
-    used = np.flatnonzero(flow.data[: flow.indptr[lefts]] > 0)
-    row = np.searchsorted(flow.indptr, used, side="right") - 1
-    mates.ravel()[row] = (flow.indices[used] - lefts) % truths
-    return mates
+    while len(free):
+        parent = np.full(len(taken), _NONE)
+        root, leaf = np.full(len(mate), _NONE), np.full(len(mate), _NONE)
+        root[free] = front = free
+        while len(front):
+            start, count = ends[front], ends[front + 1] - ends[front]
+            reached = near[np.repeat(start - count.cumsum() + count, count) + np.arange(count.sum())]
+            new = parent[reached] == _NONE
+            reached, source = reached[new], np.repeat(front, count)[new]
+            # A pixel reached more than once belongs to the last that wrote itself down.
+            parent[reached] = source
+            only = parent[reached] == source
+            reached, source = reached[only], source[only]
+            front, tree = taken[reached], root[source]
+            leaf[tree[front == _NONE]] = reached[front == _NONE]
+            grows = leaf[tree] == _NONE
+            front = front[grows]
+            root[front] = tree[grows]
+        leaves = leaf[free]
+        free, leaves = free[leaves == _NONE], leaves[leaves != _NONE]
+        if not len(leaves):
+            return
+        while len(leaves):
+            source = parent[leaves]
+            mate[source], leaves = leaves, mate[source]
+            taken[mate[source]] = source
+            leaves = leaves[leaves != _NONE]

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 from scipy.ndimage import gaussian_filter, label
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import maximum_flow
 from scipy.spatial import cKDTree
 
 from mtcp.metrics.boundaries import THRESHOLDS, BoundaryMeter, boundary_counts
@@ -126,15 +128,30 @@ def test_matching_is_the_largest_one(edges):
     assert set(np.flatnonzero(used[:, 0])) <= set(first.tolist())
 
 
-def test_cuts_are_matched_independently_of_each_other():
-    rng = np.random.default_rng(1)
-    predicted, truth = rng.random((30, 30)) > 0.6, rng.random((30, 30)) > 0.7
-    pairs = pairs_within(predicted, truth, 2.3)
-    cuts = rng.random((predicted.sum(), 20)) > 0.5
-    together = matched(pairs, cuts, truth.sum()).sum(axis=0)
-    alone = [matched(pairs, cuts[:, [k]], truth.sum()).sum() for k in range(20)]
-    assert together.tolist() == alone
-    assert not matched(pairs, cuts, truth.sum())[~cuts].any()
+def size_by_flow(first: np.ndarray, second: np.ndarray, cut: np.ndarray, truths: int) -> int:
+    """The largest matching of the pixels in `cut` as SciPy's maximum flow of unit capacity."""
+    kept = cut[first]
+    source, sink = len(cut) + truths, len(cut) + truths + 1
+    tail = np.concatenate([np.full(len(cut), source), first[kept], len(cut) + np.arange(truths)])
+    head = np.concatenate([np.arange(len(cut)), len(cut) + second[kept], np.full(truths, sink)])
+    graph = csr_array((np.ones(len(tail), dtype=np.int32), (tail, head)), shape=(sink + 1, sink + 1))
+    return maximum_flow(graph, source, sink, method="dinic").flow_value
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.floats(0.6, 4), st.floats(0.1, 0.9), st.floats(0, 0.3))
+def test_every_cut_has_the_size_of_a_maximum_flow_and_can_be_matched(seed, distance, density, churn):
+    # Cuts grow as the threshold falls, but for pixels that come and go, as thinning makes them do.
+    rng = np.random.default_rng(seed)
+    predicted, truth = rng.random((25, 30)) < density, rng.random((25, 30)) < 0.3
+    first, second = pairs_within(predicted, truth, distance)
+    levels = rng.integers(0, 9, (predicted.sum(), 1))
+    cuts = (levels > np.arange(8)) & (rng.random((predicted.sum(), 8)) >= churn)
+    used = matched((first, second), cuts, truth.sum())
+    for number, cut in enumerate(cuts.T):
+        sizes = [size_by_flow(first, second, pixels, truth.sum()) for pixels in (cut, used[:, number])]
+        assert sizes == [used[:, number].sum()] * 2
+    assert not used[~cuts].any()
 
 
 @pytest.mark.parametrize("distance", [0.6, 1.0, 2.3, 5.0])
