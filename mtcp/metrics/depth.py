@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from mtcp.metrics.meter import Meter, Statistics, non_finite, per_image
+from mtcp.metrics.meter import Meter, Statistics, non_finite, over_strips, per_image
 from mtcp.tasks import VOID, Task
 
 if TYPE_CHECKING:
@@ -29,26 +29,28 @@ class DepthMeter(Meter):
         self.cap = cap
 
     def update(self, prediction: "Tensor", target: "Tensor") -> Statistics:
+        self.check(prediction, target)
+        return over_strips(self._sums, prediction, target)
+
+    def _sums(self, prediction: "Tensor", target: "Tensor") -> Statistics:
         import torch
 
-        self.check(prediction, target)
         target, broken = target.float(), non_finite(prediction)
-        valid = target != VOID
-        near = valid & (target < self.cap)
+        # Masks are factors, which is faster than choosing, and written as float32 at once.
+        valid, near = target.clone().ne_(VOID), target.clone().lt_(self.cap)
         depth = prediction.float().clamp(min=NEAREST)
         if broken.any():
-            depth = depth.masked_fill(broken[:, None], torch.nan).where(valid, 1)
-        # Masks are factors, which is faster than choosing; so the void is 255 and its broken predictions are gone.
-        of_valid, of_near = valid.float(), near.float()
-        squared = (depth - target).square_().mul_(of_valid)
-        log_squared = depth.log_().sub_(target.log()).square_().mul_(of_valid)
+            # The void is 255, so that a broken prediction there is gone.
+            depth = depth.masked_fill(broken[:, None], torch.nan).where(valid > 0, 1)
+        squared = (depth - target).square_().mul_(valid)
+        log_squared = depth.div_(target).log_().square_().mul_(valid)
         return {
             "squared": per_image(squared),
             "log_squared": per_image(log_squared),
-            "pixels": per_image(valid),
-            "squared_capped": per_image(squared.mul_(of_near)),
-            "log_squared_capped": per_image(log_squared.mul_(of_near)),
-            "pixels_capped": per_image(near),
+            "pixels": per_image(valid).astype(np.int64),
+            "squared_capped": per_image(squared.mul_(near)),
+            "log_squared_capped": per_image(log_squared.mul_(near)),
+            "pixels_capped": per_image(near.mul_(valid)).astype(np.int64),
             "non_finite": per_image(broken),
         }
 

@@ -1,8 +1,8 @@
 """What every meter is: predictions and targets in, sufficient statistics per image out, metrics from those."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
 #: Arrays by name; the first axis counts images.
 Statistics = dict[str, np.ndarray]
+
+
+#: Pixels of a strip: 128 kB of float32.
+_STRIP: Final = 32768
 
 
 class ImageError(UserError):
@@ -92,6 +96,21 @@ def per_image(values: "Tensor") -> np.ndarray:
     if values.dtype == torch.bool:
         return torch.count_nonzero(values.flatten(1), dim=1).cpu().numpy()
     return values.sum(-1).double().flatten(1).sum(1).cpu().numpy()
+
+
+def over_strips(
+    count: Callable[["Tensor", "Tensor"], Statistics], prediction: "Tensor", target: "Tensor"
+) -> Statistics:
+    """Return the sum of `count(prediction, target)` over strips of rows; on a GPU the whole batch is one.
+
+    What is made of a strip stays in the processor's cache, and the C library does not hand its memory back to the
+    system after each operation: fetching the pages again costs as much as a metric.
+    """
+    height, width = prediction.shape[-2:]
+    rows = height if prediction.is_cuda else max(1, _STRIP // (len(prediction) * width))
+    strips = [slice(top, top + rows) for top in range(0, height, rows)]
+    parts = [count(prediction[..., strip, :], target[..., strip, :]) for strip in strips]
+    return {name: sum(part[name] for part in parts) for name in parts[0]}
 
 
 def _concatenate(arrays: list[np.ndarray]) -> np.ndarray:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from mtcp.metrics.meter import Meter, Statistics, non_finite, per_image
+from mtcp.metrics.meter import Meter, Statistics, non_finite, over_strips, per_image
 from mtcp.tasks import VOID
 
 if TYPE_CHECKING:
@@ -33,27 +33,9 @@ class NormalsMeter(Meter):
     """
 
     def update(self, prediction: "Tensor", target: "Tensor") -> Statistics:
-        import torch
-
         self.check(prediction, target)
-        valid = target[:, 0] != VOID
-        broken = non_finite(prediction)
-        (p0, p1, p2), (t0, t1, t2) = prediction.float().unbind(1), target.float().unbind(1)
-        x, y, z = p1 * t2 - p2 * t1, p2 * t0 - p0 * t2, p0 * t1 - p1 * t0
-        dot = p0 * t0 + p1 * t1 + p2 * t2
-        across = x.square_().add_(y.square_()).add_(z.square_()).sqrt_()
-        # atan2(0, 0) is 0, but a vector without a direction is as far from the truth as from its opposite: 90 degrees.
-        angle = torch.atan2(across.add_(_TINY), dot).mul_(180 / torch.pi)
-        if broken.any():
-            angle = angle.masked_fill(broken, 180)
-        angle *= valid.float()
-        return {
-            "angle": per_image(angle),
-            "angle_squared": per_image(angle.square()),
-            "pixels": per_image(valid),
-            **_histogram(angle, valid),
-            "non_finite": per_image(broken),
-        }
+        sums = over_strips(_sums, prediction, target)
+        return _in_base_256(sums.pop("histogram")) | sums
 
     def compute(self, statistics: Statistics) -> dict[str, float]:
         pixels = statistics["pixels"].sum()
@@ -69,17 +51,46 @@ class NormalsMeter(Meter):
         }
 
 
-def _histogram(angle: "Tensor", valid: "Tensor") -> Statistics:
+def _sums(prediction: "Tensor", target: "Tensor") -> Statistics:
+    import torch
+
+    valid = target[:, 0].float().clone().ne_(VOID)
+    broken = non_finite(prediction)
+    (p0, p1, p2), (t0, t1, t2) = prediction.float().unbind(1), target.float().unbind(1)
+    x, y, z = p1 * t2 - p2 * t1, p2 * t0 - p0 * t2, p0 * t1 - p1 * t0
+    dot = p0 * t0 + p1 * t1 + p2 * t2
+    across = x.square_().add_(y.square_()).add_(z.square_()).sqrt_()
+    # atan2(0, 0) is 0, but a vector without a direction is as far from the truth as from its opposite: 90 degrees.
+    angle = torch.atan2(across.add_(_TINY), dot).mul_(180 / torch.pi)
+    if broken.any():
+        angle = angle.masked_fill(broken, 180)
+    angle *= valid
+    pixels = per_image(valid).astype(np.int64)
+    return {
+        "angle": per_image(angle),
+        "angle_squared": per_image(angle.square()),
+        "pixels": pixels,
+        "histogram": _histogram(angle, pixels),
+        "non_finite": per_image(broken),
+    }
+
+
+def _histogram(angle: "Tensor", pixels: np.ndarray) -> np.ndarray:
+    """Return (B, 18000): how many of the `pixels` (B,) have an angle in each bin; the others have angle 0."""
     import torch
 
     batch = len(angle)
-    # Angle 0 where void: taken out of the first bin again. Exactly 180 degrees belongs to the last one.
-    bins = (angle * (1 / BIN)).long().clamp_(max=BINS - 1)
-    bins += torch.arange(batch, device=bins.device)[:, None, None] * BINS
+    # Exactly 180 degrees belongs to the last bin.
+    bins = (angle * (1 / BIN)).int().clamp_(max=BINS - 1)
+    bins += torch.arange(batch, device=bins.device, dtype=torch.int32)[:, None, None] * BINS
     counts = torch.bincount(bins.flatten(), minlength=batch * BINS).reshape(batch, BINS).cpu().numpy()
-    counts[:, 0] -= per_image(~valid)
+    counts[:, 0] -= angle[0].numel() - pixels
+    return counts
+
+
+def _in_base_256(counts: np.ndarray) -> Statistics:
     repeats = [np.repeat(np.arange(BINS, dtype=np.uint16), row // _DIGIT) for row in counts]
-    further = np.full((batch, max(map(len, repeats))), np.iinfo(np.uint16).max, dtype=np.uint16)
+    further = np.full((len(counts), max(map(len, repeats))), np.iinfo(np.uint16).max, dtype=np.uint16)
     for row, entries in zip(further, repeats, strict=True):
         row[: len(entries)] = entries
     return {"bins_1": (counts % _DIGIT).astype(np.uint8), "bins_256": further}

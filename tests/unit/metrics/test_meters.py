@@ -179,6 +179,34 @@ def test_batches_and_order_do_not_matter(name):
     assert m.compute(select(whole, order)) == pytest.approx(m.compute(whole), rel=1e-12)
 
 
+@pytest.mark.parametrize("name", TASK_NAMES)
+def test_an_update_leaves_prediction_and_target_as_they_are(name):
+    prediction, target = example(name, 2)
+    if name in ("semseg", "human_parts"):
+        target = target.int()
+    prediction[1, :, 7] = float("nan")
+    before = prediction.clone(), target.clone()
+    judge(name).update(prediction, target)
+    assert torch.equal(prediction.nan_to_num(-7), before[0].nan_to_num(-7))
+    assert torch.equal(target, before[1])
+
+
+@pytest.mark.parametrize("broken", [False, True])
+@pytest.mark.parametrize("name", ["semseg", "human_parts", "depth", "normals"])
+def test_strips_do_not_matter(name, broken, monkeypatch):
+    m = judge(name)
+    prediction, target = example(name, 3)
+    if broken:
+        prediction[1, :, 7] = float("nan")
+    whole = m.update(prediction, target)
+    assert whole["non_finite"].tolist() == [0, 12 if broken else 0, 0]
+    monkeypatch.setattr("mtcp.metrics.meter._STRIP", 80)
+    strips = m.update(prediction, target)
+    assert {name: values.dtype for name, values in strips.items()} == {n: values.dtype for n, values in whole.items()}
+    assert m.compute(strips) == pytest.approx(m.compute(whole), rel=1e-7, nan_ok=True)
+    assert strips["non_finite"].tolist() == whole["non_finite"].tolist()
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 @pytest.mark.parametrize("name", TASK_NAMES)
 def test_a_gpu_gives_the_same_metrics(name):
