@@ -9,11 +9,13 @@ trees that share no pixel (multi-source search, as in Azad, Buluç and Pothen, T
 from typing import Final
 
 import numpy as np
+from scipy.sparse import csr_array
 
 #: Pairs (index of a predicted pixel, index of a true pixel), sorted by the first.
 Pairs = tuple[np.ndarray, np.ndarray]
 
 _NONE: Final = -1
+_BARRED: Final = -2
 
 
 def pairs_within(predicted: np.ndarray, truth: np.ndarray, distance: float) -> Pairs:
@@ -44,7 +46,9 @@ def matched(pairs: Pairs, cuts: np.ndarray, truths: int) -> np.ndarray:
     each starts from the matching of the one before it, because cuts at neighbouring thresholds share most pixels.
     """
     first, second = pairs
-    ends = np.concatenate([[0], np.bincount(first, minlength=len(cuts)).cumsum()])
+    # Read from the predicted pixels, and from the true ones.
+    there = csr_array((np.ones(len(first), dtype=bool), (first, second)), shape=(len(cuts), truths))
+    back = there.T.tocsr()
     mate, taken = np.full(len(cuts), _NONE), np.full(truths, _NONE)
     result = np.zeros_like(cuts)
     before = np.zeros(len(cuts), dtype=bool)
@@ -54,27 +58,34 @@ def matched(pairs: Pairs, cuts: np.ndarray, truths: int) -> np.ndarray:
         taken[mate[gone]] = _NONE
         mate[gone] = _NONE
         # What had no augmenting path has none now, unless a true pixel has become free.
-        searching = cut & (mate == _NONE) & (gone.any() | ~before)
-        _augment(ends, second, np.flatnonzero(searching), mate, taken)
+        free = np.flatnonzero(cut & (mate == _NONE) & (gone.any() | ~before))
+        waiting = np.flatnonzero(taken == _NONE)
+        # From the side that has fewer: searches that fail cost most.
+        if len(free) < len(waiting):
+            _augment(there, free, mate, taken, np.ones(truths, dtype=bool))
+        else:
+            _augment(back, waiting, taken, mate, cut)
         result[:, number] = mate != _NONE
         before = cut
     return result
 
 
-def _augment(ends: np.ndarray, near: np.ndarray, free: np.ndarray, mate: np.ndarray, taken: np.ndarray) -> None:
-    """Make a matching larger, in place, until no augmenting path starts at the predicted pixels `free`.
+def _augment(near: csr_array, free: np.ndarray, mate: np.ndarray, taken: np.ndarray, allowed: np.ndarray) -> None:
+    """Make a matching larger, in place, until no augmenting path starts at the pixels `free` of one map.
 
-    Pixel p may be matched with `near[ends[p] : ends[p + 1]]` and is with `mate[p]`, true pixel t with `taken[t]`.
-    Each round grows a tree from every free pixel, over a true pixel to the pixel that has taken it and on, until
-    it meets one that nobody has; each tree that did is worth one match more.
+    Row p of `near` names the pixels of the other map near p, of which those `allowed` exist; `mate` (pixels of the
+    one map) and `taken` (of the other) say who is matched with whom. Each round grows a tree from every free pixel,
+    over a pixel of the other map to the one that has taken it and on, until it meets one that nobody has; each tree
+    that did is worth one match more.
     """
+    ends, names = near.indptr, near.indices
     while len(free):
-        parent = np.full(len(taken), _NONE)
+        parent = np.where(allowed, _NONE, _BARRED)
         root, leaf = np.full(len(mate), _NONE), np.full(len(mate), _NONE)
         root[free] = front = free
         while len(front):
             start, count = ends[front], ends[front + 1] - ends[front]
-            reached = near[np.repeat(start - count.cumsum() + count, count) + np.arange(count.sum())]
+            reached = names[np.repeat(start - count.cumsum() + count, count) + np.arange(count.sum())]
             new = parent[reached] == _NONE
             reached, source = reached[new], np.repeat(front, count)[new]
             # A pixel reached more than once belongs to the last that wrote itself down.
