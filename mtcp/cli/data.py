@@ -31,10 +31,9 @@ def import_(
 
     Example: mtcp data import nyud ~/Downloads/NYUD_MT.tgz
     """
-    from mtcp.config import Project
     from mtcp.data.importing import import_set
 
-    project = Project()
+    project, name = _named(name)
     with progress(f"importing {name}") as bar:
         done = import_set(project, name, path, track=_tracked(project, track), progress=lambda stage: bar)
     _tell(done)
@@ -50,10 +49,9 @@ def fetch(
 
     Example: mtcp data fetch pascal --url https://host/PASCAL_MT.tgz
     """
-    from mtcp.config import Project
     from mtcp.data.fetching import fetch_set
 
-    project = Project()
+    project, name = _named(name)
     with progress(f"fetching {name}") as bar:
         done = fetch_set(project, name, url, track=_tracked(project, track), progress=lambda stage: bar)
     _tell(done)
@@ -65,21 +63,21 @@ def render(name: SetName) -> None:
 
     Example: mtcp data render rooms
     """
-    from mtcp.config import Project
     from mtcp.data import sets
 
+    project, name = _named(name)
     with progress(f"rendering {name}") as bar:
-        typer.echo(f"wrote {sets.render(Project(), name, bar)}")
+        typer.echo(f"wrote {sets.render(project, name, bar)}")
 
 
 @app.command()
 def prepare(name: SetName) -> None:
     """Make data set NAME lie in data/: pulled through DVC where it is tracked, else rendered; used by the workflow."""
-    from mtcp.config import Project
     from mtcp.data import sets
 
+    project, name = _named(name)
     with progress(f"preparing {name}") as bar:
-        typer.echo(f"ready: {sets.prepare(Project(), name, bar)}")
+        typer.echo(f"ready: {sets.prepare(project, name, bar)}")
 
 
 @app.command()
@@ -88,13 +86,12 @@ def verify(name: SetName, as_json: AsJson = False) -> None:
 
     Exit status 2, and all problems by image, where something is wrong. Prints the set's statistics.
     """
-    from mtcp.config import Project
     from mtcp.data.checking import check_set, statistics
     from mtcp.data.importing import problem_list, warn
     from mtcp.data.sets import open_set, recorded_content
     from mtcp.errors import UserError
 
-    project = Project()
+    project, name = _named(name)
     layout = open_set(project, name)
     with progress(f"verifying {name}") as bar:
         found = check_set(layout, bar)
@@ -138,26 +135,36 @@ def show(
 
     Example: mtcp data show rooms --image 0001
     """
-    from mtcp.config import Project
     from mtcp.data.checking import tasks_of
     from mtcp.data.sets import open_set
     from mtcp.data.sheet import sheet
     from mtcp.errors import UserError
     from mtcp.files import replacing
 
-    layout = open_set(Project(), name)
+    project, name = _named(name)
+    layout = open_set(project, name)
     if split not in ("train", "test"):
         raise UserError(f"--split {split}: expected train or test")
     ids = layout.ids("val" if split == "test" else "train")
     for image_id in image or ():
         if image_id not in ids:
-            raise UserError(f"--image {image_id}: split '{split}' of {name} has {ids[0]} to {ids[-1]}, not this one")
+            raise UserError(
+                f"--image {image_id}: not one of the {len(ids)} in {name}'s {split} split, such as {ids[0]}"
+            )
     chosen = image or list(ids[:4])
     picture = sheet(layout, chosen, tasks_of(layout, chosen))
     target = output or Path(f"{name}-{split}.png")
     with replacing(target) as temporary:
         picture.save(temporary)
     typer.echo(f"wrote {target}")
+
+
+def _named(name: str) -> tuple[Any, str]:
+    """The project, and the data set that `name` stands for: itself, or the one that the benchmark of this name uses."""
+    from mtcp.config import Project
+
+    project = Project()
+    return project, project.data_name(name) if name in project.benchmark_names() else name
 
 
 def _tracked(project: Any, track: bool | None) -> bool:

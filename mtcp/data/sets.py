@@ -234,8 +234,7 @@ def open_set(project: Project, name: str) -> Layout:
     folder = project.root / "data" / name
     record = packaging.read(folder)
     if "layout" not in record:
-        benchmark = next((b for b in project.benchmark_names() if project.data_name(b) == name), None)
-        if benchmark and project.benchmark(benchmark).rendered is not None:
+        if project.benchmark(benchmark_of(project, name)).rendered is not None:
             raise UserError(f"no data for '{name}': `mtcp data render {name}` makes them")
         raise UserError(missing_sentence(name))
     return open_layout(record["layout"], folder)

@@ -130,9 +130,25 @@ class TestCommands:
 
         assert Image.open("nyud-test.png").size == (32 * 5, 24 * 2)
 
+    def test_a_benchmark_stands_for_its_data(self, project: Project, nyud: Path):
+        """Another benchmark on a set's data: its name makes no set of its own."""
+        for name, data in (("nyud_240", "nyud"), ("schemes", "rooms")):
+            path = project.root / f"config/benchmarks/{data}.yaml"
+            content = yaml.safe_load(path.read_text())
+            path.with_stem(name).write_text(yaml.safe_dump({**content, "data": data}))
+        assert "imported 4 + 2 images" in self.run("import", "nyud_240", str(nyud))
+        assert "data/nyud is in order" in self.run("verify", "nyud_240")
+        self.run("render", "schemes")
+        self.run("prepare", "schemes")
+        assert {path.name for path in (project.root / "data").glob("[a-z]*")} == {
+            "nyud", "nyud.lock.json", "rooms", "rooms.lock.json",
+        }  # fmt: skip
+        with pytest.raises(UserError, match="no benchmark uses a data set 'absent'"):
+            self.run("verify", "absent")
+
     def test_show_refuses_what_is_not_there(self, nyud: Path):
         self.run("import", "nyud", str(nyud))
-        with pytest.raises(UserError, match="has 0001 to 0004, not this one"):
+        with pytest.raises(UserError, match="not one of the 4 in nyud's train split, such as 0001"):
             self.run("show", "nyud", "--image", "0005")
         with pytest.raises(UserError, match="expected train or test"):
             self.run("show", "nyud", "--split", "val")
