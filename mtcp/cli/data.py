@@ -52,6 +52,7 @@ def fetch(
     from mtcp.data.fetching import fetch_set
 
     project, name = _named(name)
+    typer.echo(f"downloading {url}", err=True)  # DVC is silent, and a set may take an hour
     with progress(f"fetching {name}") as bar:
         done = fetch_set(project, name, url, track=_tracked(project, track), progress=lambda stage: bar)
     _tell(done)

@@ -74,13 +74,15 @@ def installing(project: Project, name: str) -> Iterator[Path]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise UserError(f"another process is writing data/{name}: wait for it, then try again") from error
+        old = data / f".{name}-new-old"
+        if old.exists() and not (data / name).exists():
+            old.rename(data / name)  # killed between the two renames below
         for stale in data.glob(f".{name}-new-*"):
             shutil.rmtree(stale)  # left by a killed process: the lock says that nobody is at it
         folder = Path(tempfile.mkdtemp(prefix=f".{name}-new-", dir=data))
         try:
             yield folder
             folder.chmod(0o755)
-            old = data / f".{name}-new-old"
             if (data / name).exists():
                 (data / name).rename(old)
             folder.rename(data / name)

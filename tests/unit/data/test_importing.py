@@ -406,6 +406,15 @@ class TestAtOnce:
         import_set(project, "nyud", nyud, track=False)
         assert visible(project) == ["nyud", "nyud.lock.json"]
 
+    def test_a_set_that_was_being_replaced_comes_back(self, project: Project, nyud: Path):
+        """Killed after the earlier set was moved aside and before the new one took its place."""
+        before = import_set(project, "nyud", nyud, track=False).lock["digest"]
+        (project.root / "data/nyud").rename(project.root / "data/.nyud-new-old")
+        (nyud / "images/0001.jpg").unlink()
+        with pytest.raises(UserError, match="cannot be used"):
+            import_set(project, "nyud", nyud, track=False)
+        assert sets.content_digest(project.root / "data/nyud") == before
+
     def test_an_interruption_leaves_nothing(self, project: Project, nyud: Path, monkeypatch):
         def interrupted(*arguments: object) -> None:
             raise KeyboardInterrupt
