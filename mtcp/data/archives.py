@@ -1,6 +1,6 @@
 """Archives of strangers, unpacked without trust: no path leads out, no link, no device, no flood of bytes."""
 
-import gzip
+import errno
 import lzma
 import shutil
 import stat
@@ -14,6 +14,8 @@ from mtcp.errors import UserError
 
 #: The largest known set (PASCAL_MT) unpacks to about 10 GiB.
 LARGEST: Final = 100 * 2**30
+#: What zipfile raises for entries with a password, or of methods and names that it does not know.
+_STRANGE: Final = (RuntimeError, UnicodeDecodeError)
 ENDINGS: Final = (".tgz", ".tar.gz", ".tar", ".tar.xz", ".tar.bz2", ".zip")
 
 
@@ -46,8 +48,16 @@ def unpack(path: Path, folder: Path) -> None:
                         )
     except tarfile.FilterError as error:
         raise UserError(f"{path}: '{error.tarinfo.name}' would leave the folder it is unpacked to: refused") from error
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
-        raise UserError(f"{path} is a broken or truncated archive ({error}): fetch it again") from error
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, *_STRANGE) as error:
+        raise _broken(path, error) from error
+    except OSError as error:
+        if error.errno not in (None, errno.EINVAL):  # the system's own, such as a full disk
+            raise
+        raise _broken(path, error) from error
+
+
+def _broken(path: Path, error: Exception) -> UserError:
+    return UserError(f"{path} is a broken or truncated archive ({error}): fetch it again")
 
 
 def _check_zip_entry(path: Path, entry: zipfile.ZipInfo) -> None:

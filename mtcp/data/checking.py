@@ -85,6 +85,8 @@ def check_image(layout: Layout, image_id: str, tasks: list[str], with_depth: boo
             )
             continue
         targets[task] = target
+        if target.dtype == np.uint8:
+            found.sums[task] = np.bincount(target.ravel(), minlength=256)
         judge = _JUDGES.get(task)
         if judge:
             judge(layout, image_id, target, found)
@@ -98,7 +100,6 @@ def check_image(layout: Layout, image_id: str, tasks: list[str], with_depth: boo
 
 
 def _judge_labels(layout: Layout, image_id: str, target: NDArray[np.uint8], found: Findings) -> None:
-    found.sums["semseg"] = np.bincount(target.ravel(), minlength=256)
     highest, limit = int(target[target != VOID].max(initial=0)), _HIGHEST_CLASS[layout.kind]
     if highest > limit:
         found.problems.append(
@@ -109,7 +110,6 @@ def _judge_labels(layout: Layout, image_id: str, target: NDArray[np.uint8], foun
 
 
 def _judge_parts(layout: Layout, image_id: str, target: NDArray[np.uint8], found: Findings) -> None:
-    found.sums["human_parts"] = np.bincount(target.ravel(), minlength=256)
     highest = int(target[target != VOID].max(initial=0))
     if highest > 6:
         found.problems.append(f"image '{image_id}': human_parts has part {highest}, expected 0..6")
@@ -152,12 +152,7 @@ def _judge_normals(layout: Layout, image_id: str, target: NDArray[np.float32], f
     found.sums["normals_z"] = np.array([raw[given][:, 2].sum(dtype=np.float64), given.sum()])
 
 
-def _judge_sal(layout: Layout, image_id: str, target: NDArray[np.uint8], found: Findings) -> None:
-    found.sums["sal"] = np.bincount(target.ravel(), minlength=256)
-
-
 def _judge_edge(layout: Layout, image_id: str, target: NDArray[np.uint8], found: Findings) -> None:
-    found.sums["edge"] = np.bincount(target.ravel(), minlength=256)
     share = (target == 1).sum() / max((target != VOID).sum(), 1)
     if share > 0.8:
         found.problems.append(
@@ -170,7 +165,6 @@ _JUDGES: Final[dict[str, Callable[[Layout, str, NDArray[Any], Findings], None]]]
     "human_parts": _judge_parts,
     "depth": _judge_depth,
     "normals": _judge_normals,
-    "sal": _judge_sal,
     "edge": _judge_edge,
 }
 

@@ -3,6 +3,7 @@
 import fcntl
 import io
 import os
+import random
 import re
 import shutil
 import signal
@@ -44,7 +45,8 @@ def pack(folder: Path, target: Path) -> Path:
             for path in sorted(folder.rglob("*")):
                 archive.write(path, Path("NYUD_MT") / path.relative_to(folder))
     else:
-        with tarfile.open(target, "w:gz" if target.suffix == ".tgz" else "w") as archive:
+        compression = {".tgz": "gz", ".xz": "xz", ".bz2": "bz2"}.get(target.suffix, "")
+        with tarfile.open(target, f"w:{compression}") as archive:
             archive.add(folder, "some/where/NYUD_MT")
     return target
 
@@ -390,6 +392,35 @@ class TestArchives:
         with pytest.raises(UserError):
             import_set(project, "nyud", tmp_path / name, track=False)
         assert visible(project) == []
+
+    @pytest.mark.parametrize("name", ["set.tgz", "set.tar", "set.tar.xz", "set.tar.bz2", "set.zip"])
+    def test_damaged_archives(self, nyud: Path, tmp_path: Path, name: str):
+        """Bytes flipped anywhere: one sentence, or files for the check to judge; never another exception."""
+        pack(nyud, tmp_path / name)
+        whole, draw, told = (tmp_path / name).read_bytes(), random.Random(0), 0
+        for attempt in range(40):
+            content = bytearray(whole)
+            first = 0 if attempt % 2 else len(content) - 600  # a zip's table of contents lies at its end
+            for _ in range(20):
+                content[draw.randrange(first, len(content))] = draw.randrange(256)
+            (tmp_path / name).write_bytes(content)
+            folder = tmp_path / f"unpacked{attempt}"
+            folder.mkdir()
+            try:
+                unpack(tmp_path / name, folder)
+            except UserError as error:
+                told += "broken or truncated archive" in str(error)
+        assert told > 5
+
+    def test_a_zip_with_a_password(self, nyud: Path, tmp_path: Path):
+        content = bytearray(pack(nyud, tmp_path / "set.zip").read_bytes())
+        first = content.index(b"PK\x01\x02")
+        while first >= 0:  # the flag of encryption in every entry of the table of contents
+            content[first + 8] |= 1
+            first = content.find(b"PK\x01\x02", first + 1)
+        (tmp_path / "set.zip").write_bytes(content)
+        with pytest.raises(UserError, match="password required"):
+            unpack(tmp_path / "set.zip", tmp_path)
 
 
 class TestAtOnce:
