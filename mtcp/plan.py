@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 from mtcp.config import Project, ResourceConfig, RunConfig
 from mtcp.errors import UserError
 from mtcp.files import read_record
-from mtcp.plugins import PACKAGE_ROOT
+from mtcp.plugins import PACKAGE_ROOT, find
 from mtcp.provenance import code_digest, data_digest, evaluation_parts, key_parts, manifest_path, short_key
 from mtcp.search import Configuration, configurations
 
@@ -171,9 +171,12 @@ class Plan:
     def load(cls, root: Path | str = ".", only: tuple[str, str | None] | None = None) -> "Plan":
         """Plan the grid of the project at `root`; raises `UserError` for anything unknown or missing.
 
-        `only` (benchmark, method): the work of one run does not need the keys of all.
+        `only` (benchmark, method): the work of one run does not need the keys of all, nor the plug-ins of others.
         """
         project = Project(root)
+        if only is None:
+            for kind in ("scheme", "architecture"):
+                find(kind, project.root)
         params = project.params
         pairs = [(benchmark, method) for benchmark in params.benchmarks for method in params.methods]
         return cls(

@@ -14,7 +14,8 @@ import importlib
 import importlib.util
 import re
 import sys
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Final, TypeVar
@@ -26,6 +27,7 @@ from mtcp.errors import UserError
 PACKAGE_ROOT: Final = Path(__file__).resolve().parent.parent
 _PACKAGES: Final = ("mtcp", "baselines")
 USER_FOLDER: Final = "plugins"
+_USER_MODULES: Final = "mtcp_user_plugins"
 _FOLDERS: Final = {
     "scheme": ("mtcp/weighting", "baselines/weighting"),
     "architecture": ("mtcp/models", "baselines/architectures"),
@@ -84,38 +86,58 @@ def find(kind: str, root: Path | None = None) -> dict[str, Path]:
     """Return {name: file} of all plug-ins of `kind` ("scheme" or "architecture"), without importing any.
 
     `root` is the project whose `plugins/` folder is read besides the packages (default: working directory).
-    Raises `UserError` where two files claim one name.
+    Raises `UserError` where two files claim one name, or a user's file cannot be read or defines nothing.
     """
-    folders = [PACKAGE_ROOT / folder for folder in _FOLDERS[kind]] + [(root or Path.cwd()) / USER_FOLDER]
     found: dict[str, Path] = {}
-    for path in (path for folder in folders for path in sorted(folder.glob("*.py"))):
-        declared = _declared(path, path.stat().st_mtime_ns)
-        if path.parent == folders[-1] and not declared and not path.name.startswith("_"):
-            raise UserError(
-                f'plug-in {path} defines nothing: put @scheme("name") or @architecture("name"), the name written '
-                "out, over its class, or let a helper's file name start with _"
-            )
-        for declared_kind, name in declared:
-            if declared_kind != kind:
-                continue
-            if not re.fullmatch(r"[a-z0-9_]+", name):
-                raise UserError(f"plug-in {path}: '{name}' is no name for a {kind}: use [a-z0-9_]+")
+    for path in _files(kind, root):
+        for name in _names(kind, path):
             if name in found:
                 raise UserError(f"{kind} '{name}' is defined twice, in {found[name]} and {path}: rename one")
             found[name] = path
     return found
 
 
-def path_of(kind: str, name: str, root: Path | None = None) -> Path:
-    """Return the file that defines plug-in `name`; raises `UserError` with the known names otherwise."""
-    known = find(kind, root)
-    if name not in known:
-        from difflib import get_close_matches
+def _files(kind: str, root: Path | None) -> Iterator[Path]:
+    for folder in (*(PACKAGE_ROOT / folder for folder in _FOLDERS[kind]), (root or Path.cwd()) / USER_FOLDER):
+        yield from sorted(folder.glob("*.py"))
 
-        close = get_close_matches(name, known, n=1)
-        hint = f"; did you mean '{close[0]}'?" if close else ""
-        raise UserError(f"unknown {kind} '{name}'{hint} (known: {', '.join(sorted(known))})")
-    return known[name]
+
+def _names(kind: str, path: Path) -> list[str]:
+    """Return the names of plug-ins of `kind` in one file."""
+    declared = _declared(path, path.stat().st_mtime_ns)
+    if not declared and path.parent.name == USER_FOLDER and not path.name.startswith("_"):
+        raise UserError(
+            f'plug-in {path} defines nothing: put @scheme("name") or @architecture("name"), the name written '
+            "out, over its class, or let a helper's file name start with _"
+        )
+    names = [name for declared_kind, name in declared if declared_kind == kind]
+    for name in names:
+        if not re.fullmatch(r"[a-z0-9_]+", name):
+            raise UserError(f"plug-in {path}: '{name}' is no name for a {kind}: use [a-z0-9_]+")
+    return names
+
+
+def path_of(kind: str, name: str, root: Path | None = None) -> Path:
+    """Return the file that defines plug-in `name`; raises `UserError` with the known names otherwise.
+
+    A fault in another file of `plugins/` is no hindrance: one that is being written stops no other method's runs.
+    """
+    defining = [path for path in _files(kind, root) if name in _names_or_none(kind, path)]
+    if len(defining) == 1:
+        return defining[0]
+    known = find(kind, root)  # names two files of one name, and a file at fault, which may be the one looked for
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, known, n=1)
+    hint = f"; did you mean '{close[0]}'?" if close else ""
+    raise UserError(f"unknown {kind} '{name}'{hint} (known: {', '.join(sorted(known))})")
+
+
+def _names_or_none(kind: str, path: Path) -> list[str]:
+    try:
+        return _names(kind, path)
+    except UserError:
+        return []
 
 
 def load(kind: str, name: str, root: Path | None = None) -> type:
@@ -133,7 +155,9 @@ def _import_file(path: Path) -> None:
         if inside:
             importlib.import_module(".".join(path.relative_to(PACKAGE_ROOT).with_suffix("").parts))
             return
-        spec = importlib.util.spec_from_file_location(f"mtcp_user_plugins.{path.stem}", path)
+        if str(path.parent) not in sys.path:
+            sys.path.append(str(path.parent))  # for helpers beside it
+        spec = importlib.util.spec_from_file_location(f"{_USER_MODULES}.{path.stem}", path)
         module = importlib.util.module_from_spec(spec)
         sys.modules[spec.name] = module
         spec.loader.exec_module(module)
@@ -141,6 +165,16 @@ def _import_file(path: Path) -> None:
         raise
     except Exception as error:
         raise UserError(f"plug-in {path} does not import: {type(error).__name__}: {error}") from error
+
+
+def own_line(error: BaseException) -> str | None:
+    """Return "FILE, line N", the innermost place in a user's plug-in that `error` came from; None where in none."""
+    places = [
+        f"{frame.f_code.co_filename}, line {line}"
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if frame.f_globals.get("__name__", "").startswith(f"{_USER_MODULES}.")
+    ]
+    return places[-1] if places else None
 
 
 def parameters(kind: str, name: str, given: dict, root: Path | None = None) -> PluginParameters:

@@ -27,7 +27,7 @@ from mtcp.files import replacing, write_text
 from mtcp.losses import batch_losses, task_loss
 from mtcp.models.architecture import Architecture, build_network
 from mtcp.randomness import stream
-from mtcp.weighting.base import Diverged, Scheme, SchemeContext, build_scheme
+from mtcp.weighting.base import Diverged, Scheme, SchemeContext, build_scheme, own_faults_named
 
 STATE, HISTORY, MODEL, BEST = "state.pt", "history.csv", "model.safetensors", "model-held-out.safetensors"
 SNAPSHOTS = "snapshots"
@@ -174,7 +174,8 @@ class _Loop:
                 self.progress.seconds = seconds_before + time.perf_counter() - started
                 self._save()
                 raise Interrupted
-        self.scheme.end_epoch()
+        with own_faults_named(self.scheme.at()):
+            self.scheme.end_epoch()
         self._close_epoch(epoch, rate)
         self.progress.seconds = seconds_before + time.perf_counter() - started
         self._save()
@@ -196,7 +197,8 @@ class _Loop:
         losses, auxiliary = batch_losses(outputs, batch.targets, self.config.task_list, self.config.losses)
         self._record(losses)
         if losses:
-            self.scheme.backward(losses, auxiliary, representation, 1 / self.settings.accumulate)
+            with own_faults_named(self.scheme.at()):
+                self.scheme.backward(losses, auxiliary, representation, 1 / self.settings.accumulate)
         if not boundary:
             return
         if self.settings.clip_norm is not None:
@@ -204,7 +206,8 @@ class _Loop:
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         if self.scheme.cost == "forward":
-            self.scheme.after_step(lambda: self._losses_again(batch))
+            with own_faults_named(self.scheme.at()):
+                self.scheme.after_step(lambda: self._losses_again(batch))
 
     def _autocast(self) -> AbstractContextManager:
         if self.settings.precision == "bf16":

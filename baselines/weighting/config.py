@@ -17,6 +17,7 @@ class ConFIG(LibraryAggregator):
     """
 
     moved_by = "always"
+    signed = True
 
     def build(self) -> Aggregator:
         return Aggregator()

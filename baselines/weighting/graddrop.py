@@ -18,6 +18,7 @@ class GradDrop(LibraryAggregator):
     """
 
     moved_by = "always"
+    signed = True
 
     def build(self) -> Aggregator:
         return Aggregator()

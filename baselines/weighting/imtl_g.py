@@ -12,10 +12,12 @@ class IMTLG(LibraryWeighting):
 
     update = k sum_t c_t g_t, sum_t c_t = 1, whose projections onto all unit gradients g_t / ||g_t|| are equal.
 
-    Caveat: coefficients may be negative; for nearly parallel gradients of unlike norms they run away.
+    Caveat: nothing bounds the coefficients: with three and more tasks some are negative at times, and for nearly
+    parallel gradients of unlike norms they run away.
     """
 
     moved_by = "always"
+    signed = True
 
     def build(self) -> IMTLGWeighting:
         return IMTLGWeighting()

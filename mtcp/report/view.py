@@ -41,6 +41,15 @@ _OUTPUTS: Final = {
 _SAMPLE_BUDGET: Final = 3_000_000
 _FLAG_MARK: Final = " †"
 _GAP_MARK: Final = " ‡"
+#: What a flag says to readers; those of _NOTES are no sign of trouble, and get no mark.
+_FLAGS: Final = {
+    "stayed_equal": "weights stayed equal although they should have moved",
+    "negative_weights": "negative weights, with which a task's loss is ascended",
+    "runaway_weights": "weights ran away to 1000 times their first size",
+    "non_finite_predictions": "predictions that are not finite",
+    "negative_by_design": "some weights were negative, as the scheme's solution allows",
+}
+_NOTES: Final = {"negative_by_design"}
 
 
 def build_view(root: Path, name: str, with_images: bool) -> dict[str, Any]:
@@ -163,16 +172,20 @@ def _notes(tables: dict[str, pd.DataFrame], labels: dict[str, str]) -> Iterator[
 
 
 def _mark(row: Any) -> str:
-    """Return the symbols after a method's name: † unclean flags, ‡ seeds without a number."""
-    return (_FLAG_MARK if isinstance(row.flags, str) and row.flags else "") + (
-        _GAP_MARK if row.finished < row.seeds else ""
-    )
+    """Return the symbols after a method's name: † signs of trouble, ‡ seeds without a number."""
+    return (_FLAG_MARK if _flags(row) - _NOTES else "") + (_GAP_MARK if row.finished < row.seeds else "")
+
+
+def _flags(row: Any) -> set[str]:
+    return set(row.flags.split(";")) - {""} if isinstance(row.flags, str) else set()
 
 
 def _legend(methods: pd.DataFrame) -> Iterator[str]:
     for row in methods.itertuples():
-        if isinstance(row.flags, str) and row.flags:
-            yield f"† {row.label}: {row.flags.replace('_', ' ').replace(';', ', ')}"
+        for mark, flags in (("† ", _flags(row) - _NOTES), ("", _flags(row) & _NOTES)):
+            if flags:
+                words = (_FLAGS.get(flag, flag.replace("_", " ")) for flag in sorted(flags))
+                yield f"{mark}{row.label}: {', '.join(words)}"
     for row in methods[methods.finished < methods.seeds].itertuples():
         yield f"‡ {row.label}: {row.finished} of {row.seeds} seeds have numbers ({row.reasons})"
 

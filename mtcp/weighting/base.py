@@ -14,8 +14,10 @@ From per-task gradients to one update: `mtcp.weighting.gradients`. State belongs
 (`register_buffer`), so that `state_dict` carries it and an interrupted run continues bit for bit.
 """
 
-from abc import abstractmethod
-from collections.abc import Callable
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -54,7 +56,7 @@ class SchemeContext:
     network: nn.Module
 
 
-class Scheme(nn.Module):
+class Scheme(nn.Module, ABC):
     """A weighting scheme. Derive from `LossScheme` or `mtcp.weighting.gradients.GradientScheme`.
 
     Auxiliary losses are outside of every scheme: they are added unweighted, as in the released code.
@@ -67,6 +69,8 @@ class Scheme(nn.Module):
     cost: ClassVar[Literal["losses", "gradients", "forward"]]
     #: What should move the weights away from equality: `nothing`, `always` something, or gradients in `conflict`.
     moved_by: ClassVar[Literal["nothing", "always", "conflict"]] = "always"
+    #: Whether the scheme's own solution has negative weights: noted then, where otherwise they are a sign of trouble.
+    signed: ClassVar[bool] = False
     #: Epochs for which equal weights are by design.
     equal_epochs: ClassVar[int] = 0
 
@@ -104,16 +108,18 @@ class Scheme(nn.Module):
         return self.monitor.record()
 
     def flags(self) -> list[str]:
-        """Signs of life that someone should look at: `stayed_equal`, `negative_weights`, `runaway_weights`.
+        """Signs of life that someone should look at.
 
         `stayed_equal`: the weights should have moved by now and never did; a scheme that gradients in conflict
-        move is judged only where conflict was seen.
+        move is judged only where conflict was seen. `negative_weights`, or `negative_by_design` where the scheme is
+        `signed`; `runaway_weights`.
         """
         due = self.epochs > self.equal_epochs and len(self.tasks) > 1
         should = {"nothing": False, "always": True, "conflict": self.monitor.conflict}[self.moved_by]
         signs = {
             "stayed_equal": due and should and not self.monitor.moved,
-            "negative_weights": self.monitor.negative,
+            "negative_weights": self.monitor.negative and not self.signed,
+            "negative_by_design": self.monitor.negative and self.signed,
             "runaway_weights": self.monitor.runaway,
         }
         return [name for name, given in signs.items() if given]
@@ -236,9 +242,30 @@ def build_scheme(config: RunConfig, context: SchemeContext, root: Path | None = 
             f"scheme '{name}' in {plugins.path_of('scheme', name, root)} must derive from LossScheme, "
             "GramianScheme or JacobianScheme"
         )
+    if inspect.isabstract(chosen):
+        raise UserError(
+            f"scheme '{name}' in {plugins.path_of('scheme', name, root)} lacks the method "
+            f"`{'`, `'.join(sorted(chosen.__abstractmethods__))}`: define it as its base class describes"
+        )
     if config.training.compile and chosen.cost == "gradients":
         raise UserError(
             f"scheme '{name}' needs several backward passes a step, which `training.compile` does not allow: "
             f"give the method `training: {{compile: false}}`"
         )
-    return chosen(context, plugins.parameters("scheme", name, config.scheme.given, root))
+    parameters = plugins.parameters("scheme", name, config.scheme.given, root)
+    with own_faults_named(f"scheme '{name}'"):
+        return chosen(context, parameters)
+
+
+@contextmanager
+def own_faults_named(where: str) -> Iterator[None]:
+    """Turn an exception out of a user's plug-in into `UserError`: `where`, what was raised, file and line."""
+    try:
+        yield
+    except (UserError, Diverged):
+        raise
+    except Exception as error:
+        line = plugins.own_line(error)
+        if line is None:
+            raise
+        raise UserError(f"{where}: {type(error).__name__} in {line}: {error}") from error

@@ -127,6 +127,7 @@ class Mine(LossScheme):
     [
         ("float('nan') * losses.sum()", "scheme 'mine', task 'semseg', step 4: the weight is nan"),
         ("losses", "scheme 'mine', step 4: `total` must return a scalar tensor, got shape (4,)"),
+        ("losses[4]", "mine.py, line 7: index 4 is out of bounds"),
     ],
 )
 def test_a_scheme_that_goes_wrong_in_the_second_epoch_leaves_what_is_usable(prepared, result, sentence) -> None:

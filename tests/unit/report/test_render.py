@@ -72,6 +72,22 @@ def test_report_computes_nothing(tabled):
     assert "12.35" in tex.read_text()
 
 
+def test_weights_that_are_negative_by_design_are_a_note_without_a_mark(tabled):
+    path = tabled.root / "results/tables/rooms/methods.csv"
+    table = pd.read_csv(path)
+    table.loc[table.method == "mtcp_no_cfm", "flags"] = "negative_by_design"
+    table.loc[table.method == "mtcp", "flags"] = "negative_by_design;stayed_equal"
+    table.to_csv(path, index=False)
+    html, tex = write_report(tabled.root, "rooms")
+    text = visible(html.read_text())
+    assert "without CFM †" not in text
+    assert "† without CFM" not in text
+    for page in (text, tex.read_text()):
+        assert "without CFM: some weights were negative, as the scheme's solution allows" in page
+    assert "† MT-CP (as intended): weights stayed equal although they should have moved" in text
+    assert "MT-CP (as intended): some weights were negative" in text
+
+
 def test_report_is_self_contained(tabled):
     page = write_report(tabled.root, "rooms")[0]
     elements = Elements(page.read_text())

@@ -145,6 +145,33 @@ def test_aligned_mtl_is_the_smallest_singular_value_times_the_polar_factor():
     torch.testing.assert_close(combined("aligned_mtl", jacobian)[0], (S[-1] * U @ V).sum(0), rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("name", "jacobian", "wanted"),
+    [
+        # d = (.6, .6, -.6) projects to .6 onto e1, e2 and (2, 2, 1) / 3, and is a sum with coefficients adding up to 3.
+        ("imtl_g", [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [2.0, 2.0, 1.0]], [1.8, 1.8, -0.6]),
+        # The nearest rotation has tan = 1 / 10.5; s times the sum of its rows, solved for the coefficients by hand.
+        ("aligned_mtl", [[10.0, 0.0], [1.0, 0.5]], [-0.0354, 0.8962]),
+        # Unit gradients' inverse Gramian times 1 is proportional to (3, 3, -3), the lengths are 1, 1 and 3.
+        ("config", [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [2.0, 2.0, 1.0]], [1.0, 1.0, -1.0 / 3]),
+    ],
+)
+def test_a_negative_coefficient_by_hand_descends_every_task_and_is_noted_as_by_design(name, jacobian, wanted):
+    scheme = build(name, len(jacobian), len(jacobian))
+    jacobian = torch.tensor(jacobian)
+    update = scheme._update(jacobian, torch.ones(len(jacobian)), torch.arange(len(jacobian)), list(scheme.tasks))
+    coefficients = torch.linalg.solve(jacobian.T, update)
+    torch.testing.assert_close(coefficients / coefficients.max(), torch.tensor(wanted) / max(wanted), rtol=0, atol=1e-3)
+    assert (jacobian @ update > 0).all()
+    assert scheme.flags() == ["negative_by_design"]
+
+
+def test_graddrop_notes_the_negative_coefficients_of_the_combination_nearest_to_it():
+    scheme = build("graddrop", 2, 1)  # whichever sign is kept, the other gradient counts against it
+    scheme._update(torch.tensor([[2.0], [-1.0]]), torch.ones(2), torch.arange(2), ["a", "b"])
+    assert scheme.flags() == ["negative_by_design"]
+
+
 def test_config_has_equal_positive_cosines_and_the_projected_length():
     jacobian = random_jacobian(4)
     update, coefficients = combined("config", jacobian)

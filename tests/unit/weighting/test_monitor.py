@@ -76,6 +76,13 @@ def test_stayed_equal_needs_a_reason_to_move(bench):
     assert surgery.flags() == ["stayed_equal"]
 
 
+@pytest.mark.parametrize(("name", "flag"), [("mgda", "negative_weights"), ("imtl_g", "negative_by_design")])
+def test_negative_weights_are_trouble_unless_the_scheme_is_signed(name, flag, bench):
+    scheme = bench(name).scheme
+    scheme.monitor.observe({"semseg": -0.1, "depth": 1.0})
+    assert scheme.flags() == [flag]
+
+
 @pytest.mark.parametrize("name", ["equal", "fixed", "lps_as_released"])
 def test_schemes_that_are_not_to_move_raise_no_flag(name, bench):
     run = bench(name)

@@ -6,7 +6,7 @@ import torch
 from mtcp import plugins
 from mtcp.config import PluginConfig, Project
 from mtcp.errors import UserError
-from mtcp.weighting.base import Diverged, build_scheme
+from mtcp.weighting.base import Diverged, build_scheme, own_faults_named
 
 LOSS = """\
 from pydantic import Field
@@ -135,6 +135,42 @@ def test_a_name_that_exists(own):
 def test_a_name_that_is_none(own):
     with pytest.raises(UserError, match="'My Scheme' is no name for a scheme"):
         own(LOSS.replace("{name}", "My Scheme"))
+
+
+def test_a_class_that_lacks_what_it_must_define(own):
+    with pytest.raises(UserError, match=r"scheme 'mine' in .*mine\.py lacks the method `total`: define it"):
+        own(LOSS.replace("def total", "def totale"))
+
+
+def test_a_constructor_that_fails_names_file_and_line(own):
+    text = LOSS + "    def __init__(self, context, parameters):\n        self.half = context.size / 2\n"
+    with pytest.raises(UserError, match=r"scheme 'mine': TypeError in .*mine\.py, line 14: unsupported operand"):
+        own(text)
+
+
+def test_a_fault_outside_of_plugins_stays_a_crash(bench):
+    with pytest.raises(ZeroDivisionError), own_faults_named("scheme 'equal'"):
+        bench("equal").scheme.monitor.first = 1 / 0
+
+
+def test_a_helper_may_be_imported(own):
+    (own.root / "plugins" / "_halves.py").write_text("def half(x):\n    return x / 2\n")
+    run = own("from _halves import half\n" + LOSS, result="half(losses.sum())")
+    run.step(0)
+    run.scheme.end_epoch()
+    assert run.scheme.record()["weight_depth"] == 0.5
+
+
+@pytest.mark.parametrize("text", ["def\n", "weights = 1\n", LOSS.format(name="gls", result="losses.sum()")])
+def test_a_fault_in_one_file_hinders_no_other_scheme_and_is_named_by_the_plan(own, text):
+    own(LOSS)
+    (own.root / "plugins" / "other.py").write_text(text)
+    assert plugins.path_of("scheme", "mine", own.root).name == "mine.py"
+    assert plugins.path_of("scheme", "pcgrad", own.root).name == "pcgrad.py"
+    with pytest.raises(UserError, match=r"other\.py"):
+        plugins.find("scheme", own.root)
+    with pytest.raises(UserError, match=r"other\.py"):
+        plugins.path_of("scheme", "gls" if "gls" in text else "not_there", own.root)
 
 
 def test_a_class_that_is_no_scheme(own):
