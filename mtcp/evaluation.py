@@ -29,7 +29,7 @@ from mtcp.config import RunConfig
 from mtcp.data.loading import Batch, evaluation_batches, open_split
 from mtcp.errors import UserError
 from mtcp.files import replacing, write_record
-from mtcp.metrics.meter import ImageError, Meter, Statistics, merge
+from mtcp.metrics.meter import Gathering, ImageError, Meter, Statistics, merge
 from mtcp.metrics.meters import meter
 from mtcp.metrics.multi_task import delta_m
 from mtcp.models.architecture import Architecture
@@ -87,7 +87,7 @@ def evaluate(
     """
     network = network.to(device).eval()
     result = EvaluationResult()
-    parts: dict[tuple[str, str], list[Statistics]] = {}
+    gathered: dict[tuple[str, str], Gathering] = {}
     seconds: list[tuple[float, int]] = []
     for batch in batches:
         batch = batch.to(device)
@@ -98,14 +98,15 @@ def evaluate(
             for output, prediction in predictions[task].items():
                 if outputs(output):
                     resized = at_size(prediction, target.shape[-2:])
-                    parts.setdefault((output, task), []).append(_judge(judge, resized, target, batch.ids))
+                    part = _judge(judge, resized, target, batch.ids)
+                    gathered.setdefault((output, task), Gathering()).add(part)
         result.samples += _samples(batch, predictions, samples - len(result.samples))
         result.ids += batch.ids
         on_images(len(batch.ids))
     if not result.ids:
         merge([])
-    for (output, task), statistics in parts.items():
-        result.statistics.setdefault(output, {})[task] = merge(statistics)
+    for (output, task), statistics in gathered.items():
+        result.statistics.setdefault(output, {})[task] = statistics.statistics()
     # The first batch also pays for warming up.
     counted = seconds[1:] or seconds
     result.seconds_per_image = sum(took for took, _ in counted) / sum(count for _, count in counted)

@@ -1,7 +1,7 @@
 """What every meter is: predictions and targets in, sufficient statistics per image out, metrics from those."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -61,14 +61,42 @@ class Meter(ABC):
             )
 
 
-def merge(parts: Sequence[Statistics]) -> Statistics:
-    """Concatenate statistics along the images; trailing axes of unequal length are filled with the type's maximum.
+class Gathering:
+    """Statistics of images that come batch by batch, in few arrays that double when they are full.
 
-    Raises `UserError` for an empty sequence.
+    Kept as they come, the small arrays of every batch would lie between large tensors that come and go, and the C
+    library's heap, finding no room for the next one, would grow with every image: by megabytes, not by kilobytes.
     """
-    if not parts:
-        raise UserError("there is no image to evaluate: the test list is empty; check the data set's gt_sets")
-    return {name: _concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def __init__(self) -> None:
+        self._arrays: Statistics = {}
+        self._images = 0
+
+    def add(self, part: Statistics) -> None:
+        """Append the images of `part`; trailing axes of unequal length are filled with the type's maximum."""
+        begin, self._images = self._images, self._images + len(next(iter(part.values())))
+        for name, values in part.items():
+            kept = self._arrays.get(name, values[:0])
+            width = tuple(map(max, kept.shape[1:], values.shape[1:]))
+            if len(kept) < self._images or kept.shape[1:] != width:
+                larger = np.empty((max(self._images, 2 * len(kept)), *width), dtype=values.dtype)
+                _fill(larger[:begin], kept[:begin])
+                kept = self._arrays[name] = larger
+            _fill(kept[begin : self._images], values)
+
+    def statistics(self) -> Statistics:
+        """Return the statistics of all images so far. Raises `UserError` where there is none."""
+        if not self._images:
+            raise UserError("there is no image to evaluate: the test list is empty; check the data set's gt_sets")
+        return {name: array[: self._images] for name, array in self._arrays.items()}
+
+
+def merge(parts: Iterable[Statistics]) -> Statistics:
+    """Concatenate statistics along the images, as `Gathering` does. Raises `UserError` where there is no image."""
+    gathered = Gathering()
+    for part in parts:
+        gathered.add(part)
+    return gathered.statistics()
 
 
 def select(statistics: Statistics, images: np.ndarray) -> Statistics:
@@ -113,11 +141,7 @@ def over_strips(
     return {name: sum(part[name] for part in parts) for name in parts[0]}
 
 
-def _concatenate(arrays: list[np.ndarray]) -> np.ndarray:
-    if len({array.shape[1:] for array in arrays}) > 1:
-        width = max(array.shape[1] for array in arrays)
-        arrays = [
-            np.pad(array, ((0, 0), (0, width - array.shape[1])), constant_values=np.iinfo(array.dtype).max)
-            for array in arrays
-        ]
-    return np.concatenate(arrays)
+def _fill(place: np.ndarray, values: np.ndarray) -> None:
+    if place.shape != values.shape:
+        place[...] = np.iinfo(place.dtype).max
+    place[tuple(map(slice, values.shape))] = values

@@ -306,6 +306,15 @@ def test_a_binary_truth_that_is_not_binary_is_named_with_its_image(name):
     assert caught.value.index == 1
 
 
+def test_merging_fills_what_is_narrower_and_keeps_what_was_merged():
+    parts = [{"a": np.full((n, n), n, dtype=np.uint16), "b": np.full(n, n / 2)} for n in (1, 3, 2, 1)]
+    found = merge(parts)
+    none = 65535
+    assert found["a"].tolist() == [[1, none, none], *[[3, 3, 3]] * 3, *[[2, 2, none]] * 2, [1, none, none]]
+    assert found["b"].tolist() == [0.5, 1.5, 1.5, 1.5, 1, 1, 0.5]
+    assert (found["a"].dtype, found["b"].dtype) == (np.uint16, np.float64)
+
+
 def test_no_image_at_all_is_refused():
     with pytest.raises(UserError, match="no image to evaluate"):
         merge([])

@@ -1,0 +1,46 @@
+"""Evaluation holds one batch and the statistics: its peak does not grow with the number of images."""
+
+import subprocess
+import sys
+
+import pytest
+
+MEASURE = """
+import resource
+import torch
+from mtcp.config import EvaluationConfig
+from mtcp.data.loading import Batch
+from mtcp.evaluation import evaluate
+from mtcp.metrics.meters import meter
+from mtcp.models.architecture import Architecture
+from mtcp.tasks import make_task
+
+SIZE = (240, 320)
+TASKS = (make_task("semseg", classes=40), make_task("depth"), make_task("normals"))
+METERS = {task.name: meter(task, EvaluationConfig()) for task in TASKS}
+
+class Constant(Architecture):
+    def encode(self, image):
+        return image
+
+    def decode(self, representation, size):
+        return {task.name: {"final": torch.ones(1, task.channels, *size)} for task in TASKS}
+
+def batches(images):
+    for number in range(images):
+        semseg, depth, normals = torch.zeros(1, *SIZE).long(), torch.ones(1, 1, *SIZE), torch.ones(1, 3, *SIZE)
+        yield Batch((str(number),), torch.zeros(1, 3, *SIZE), {"semseg": semseg, "depth": depth, "normals": normals})
+
+for images in (8, 8, 208):
+    assert len(evaluate(Constant(), METERS, batches(images), "cpu").ids) == images
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.slow
+def test_the_peak_of_evaluation_does_not_grow_with_the_number_of_images():
+    # 200 images more: 12 MB of statistics while their arrays are enlarged, where one image is 0.9 MB and its
+    # predictions are 13; the rest is the C library's to place.
+    done = subprocess.run([sys.executable, "-c", MEASURE], capture_output=True, text=True, check=True)
+    _, few, many = map(int, done.stdout.split())
+    assert many - few < 200 * 2 * 30 + 32_000
