@@ -20,6 +20,7 @@ from typing import Any
 from mtcp import provenance
 from mtcp.errors import UserError
 from mtcp.files import write_record, write_text
+from mtcp.imports import uncollected
 from mtcp.integrity import digests, require_unchanged
 from mtcp.plan import Plan, Run
 
@@ -85,7 +86,8 @@ def train_run(
 
 def evaluate_run(plan: Plan, run: Run, device: str, threads: int, on_image: Callable[[int, int], None]) -> Path:
     """Evaluate the trained `run` on the test split; write its metrics and statistics, return the metrics' path."""
-    from mtcp import evaluation
+    with uncollected():
+        from mtcp import evaluation
     from mtcp.data.sets import require_checked
 
     if not run.run_path.exists():

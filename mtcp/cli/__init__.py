@@ -1,6 +1,10 @@
 """The command line: `mtcp COMMAND`. One file per group of commands; torch is imported only by those that need it."""
 
+import atexit
+import os
 import sys
+from contextlib import suppress
+from typing import NoReturn
 
 import typer
 
@@ -48,4 +52,17 @@ def main() -> None:
         app()
     except UserError as error:
         print(f"mtcp: {error}", file=sys.stderr)
-        sys.exit(2)
+        _leave(2)
+    except SystemExit as done:
+        _leave(done.code)
+
+
+def _leave(status: str | int | None) -> NoReturn:
+    """Exit; once torch is loaded without freeing it object by object, which takes a second."""
+    if "torch" in sys.modules and isinstance(status, int):
+        atexit._run_exitfuncs()
+        with suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)
+    sys.exit(status)

@@ -20,6 +20,7 @@ from mtcp.cli.options import (
     require_key,
 )
 from mtcp.errors import UserError
+from mtcp.imports import uncollected
 
 if TYPE_CHECKING:
     from mtcp.plan import Plan
@@ -136,10 +137,11 @@ def train(
             f"`snakemake --cores all` trains them; `mtcp plan` lists them"
         )
     require_key(run.name, key, run.train_key)
-    import torch
+    with uncollected():
+        import torch
 
-    from mtcp.store import train_run
-    from mtcp.training import Interrupted
+        from mtcp.store import train_run
+        from mtcp.training import Interrupted
 
     torch.set_num_threads(threads)
     try:
@@ -212,9 +214,10 @@ def evaluate(
         raise UserError("mtcp evaluate: name a METHOD of the grid, or a --checkpoint")
     run = planned.run(benchmark, method, seed)
     require_key(run.name, key, run.eval_key)
-    import torch
+    with uncollected():
+        import torch
 
-    from mtcp.store import evaluate_run
+        from mtcp.store import evaluate_run
 
     torch.set_num_threads(threads)
     with held_device(device, planned.resources(benchmark)) as where, progress(f"evaluate {run.name}") as on_image:

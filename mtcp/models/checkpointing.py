@@ -1,7 +1,7 @@
 """Activation checkpointing: recompute a part in the backward pass instead of keeping what is inside it."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from torch import nn
@@ -23,6 +23,20 @@ def statistics_kept(module: nn.Module) -> Iterator[None]:
             norm.momentum, norm.num_batches_tracked = momentum, tracked
 
 
-def recomputed(module: nn.Module, *args: Any) -> Any:
-    """Return `module(*args)`; its inner activations are computed anew when the backward pass needs them."""
-    return checkpoint(module, *args, use_reentrant=False, context_fn=lambda: (nullcontext(), statistics_kept(module)))
+def recomputed(
+    module: nn.Module,
+    *args: Any,
+    part: Callable[..., Any] | None = None,
+    again: Callable[[], AbstractContextManager] = nullcontext,
+) -> Any:
+    """Return `module(*args)`, or `part(*args)`, a method of it; what is inside is computed anew in the backward pass.
+
+    That second computation runs within the context `again()`.
+    """
+
+    @contextmanager
+    def second() -> Iterator[None]:
+        with statistics_kept(module), again():
+            yield
+
+    return checkpoint(part or module, *args, use_reentrant=False, context_fn=lambda: (nullcontext(), second()))

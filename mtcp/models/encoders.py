@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mtcp.config import EncoderConfig
 from mtcp.errors import UserError
+from mtcp.imports import uncollected
 from mtcp.models.architecture import BuildContext
 from mtcp.models.decoder import FPN
 from mtcp.models.layers import channels_first, channels_last, resize, use_projections
@@ -20,7 +21,8 @@ def build_trunk(context: BuildContext) -> nn.Module:
     with context.part("trunk"):
         if context.encoder.kind == "timm":
             return TimmTrunk(context)
-        from mtcp.models.mask2former import Mask2FormerTrunk
+        with uncollected():
+            from mtcp.models.mask2former import Mask2FormerTrunk
 
         return Mask2FormerTrunk(context)
 
@@ -54,7 +56,8 @@ class TimmTrunk(nn.Module):
 
 def _timm_backbone(config: EncoderConfig) -> nn.Module:
     """Create the backbone, with weights from a local safetensors file, from the hub, or random."""
-    import timm
+    with uncollected():
+        import timm
 
     name = config.model.split(".")[0]
     if not timm.is_model(name):
