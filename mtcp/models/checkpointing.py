@@ -4,9 +4,18 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
+
+#: Values of a map from which on parts that are cheap beside the memory they take are always computed again.
+LARGE = 1 << 18
+
+
+def is_large(x: Tensor) -> bool:
+    """Whether a map has `LARGE` values or more."""
+    return x.numel() >= LARGE
 
 
 @contextmanager
@@ -31,12 +40,15 @@ def recomputed(
 ) -> Any:
     """Return `module(*args)`, or `part(*args)`, a method of it; what is inside is computed anew in the backward pass.
 
-    That second computation runs within the context `again()`.
+    That second computation runs within the context `again()`. Under `torch.compile` the compiler decides what is kept.
     """
+    compute = part or module
+    if torch.compiler.is_compiling():
+        return compute(*args)
 
     @contextmanager
     def second() -> Iterator[None]:
         with statistics_kept(module), again():
             yield
 
-    return checkpoint(part or module, *args, use_reentrant=False, context_fn=lambda: (nullcontext(), second()))
+    return checkpoint(compute, *args, use_reentrant=False, context_fn=lambda: (nullcontext(), second()))

@@ -4,6 +4,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mtcp.models.cbam import CBAM
+from mtcp.models.checkpointing import is_large, recomputed
 from mtcp.models.layers import BatchNorm, Projection, project, resize
 
 
@@ -66,7 +67,13 @@ class TraceBack(nn.Module):
         self.srm3 = SRM(2 * channels, channels, channels, feature_branch=False)
 
     def forward(self, fused: Tensor, maps: list[Tensor]) -> tuple[Tensor | None, Tensor | None, Tensor]:
-        fine, middle, coarse = maps
+        if self.training and is_large(fused):
+            return recomputed(self, fused, *maps, part=self._refined)
+        return self._refined(fused, *maps)
+
+    def _refined(
+        self, fused: Tensor, fine: Tensor, middle: Tensor, coarse: Tensor
+    ) -> tuple[Tensor | None, Tensor | None, Tensor]:
         pred1, travelling = self.srm1(fused, coarse)
         pred2, travelling = self.srm2(travelling, middle)
         pred3, _ = self.srm3(travelling, fine)

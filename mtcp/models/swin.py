@@ -10,13 +10,11 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
+from mtcp.models.checkpointing import is_large, recomputed
 from mtcp.models.layers import Projection, project
 
 WINDOW = 7
-#: Values of a map from which on a block keeps its input alone and is computed anew in the backward pass.
-LARGE = 1 << 19
 
 
 def to_windows(x: Tensor) -> Tensor:
@@ -126,9 +124,7 @@ class Block(nn.Module):
         self.mlp = MLP(width)
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.numel() < LARGE or not self.training:
-            return self._compute(x)
-        return checkpoint(self._compute, x, use_reentrant=False, preserve_rng_state=False)
+        return recomputed(self, x, part=self._compute) if self.training and is_large(x) else self._compute(x)
 
     def _compute(self, x: Tensor) -> Tensor:
         x = x + self.attn(self.norm1(x))
