@@ -9,13 +9,17 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
-#: Values of a map from which on parts that are cheap beside the memory they take are always computed again.
+#: Values of the smallest map of which a CPU keeps little.
 LARGE = 1 << 18
 
 
-def is_large(x: Tensor) -> bool:
-    """Whether a map has `LARGE` values or more."""
-    return x.numel() >= LARGE
+def pays(x: Tensor) -> bool:
+    """Whether a part that reads `x`, and is cheap beside the memory it takes, is computed again without being asked.
+
+    So it is on a CPU, which has little memory and feels traffic; a GPU has more of it, and computes again where
+    `training.checkpointing` says so.
+    """
+    return x.is_cpu and x.numel() >= LARGE
 
 
 @contextmanager

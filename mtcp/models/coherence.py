@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from mtcp.models.attention import WHOLE_MAP, coherence_attention, operands_only
 from mtcp.models.cbam import CBAM
-from mtcp.models.checkpointing import is_large, recomputed
+from mtcp.models.checkpointing import pays, recomputed
 from mtcp.models.layers import BatchNorm, Projection
 
 
@@ -28,7 +28,7 @@ class CFM(nn.Module):
         self.out_cbam, self.out_norm = CBAM(channels), BatchNorm(channels)
 
     def forward(self, main: Tensor, others: list[Tensor]) -> Tensor:
-        if self.training and is_large(main) and main.shape[1] * main.shape[2] > WHOLE_MAP:
+        if self.training and pays(main) and main.shape[1] * main.shape[2] > WHOLE_MAP:
             # Q and K are the network's widest maps, and cheap beside their product.
             mixed = recomputed(self, main, *others, part=self._gathered, again=operands_only)
         else:

@@ -1,19 +1,21 @@
 """Mask2Former (Cheng et al., CVPR 2022) as the trunk, from `transformers`, without what MT-CP does not read."""
 
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 from transformers import Mask2FormerConfig, Mask2FormerModel
 from transformers.models.mask2former.modeling_mask2former import Mask2FormerMaskPredictor
-from transformers.models.swin.modeling_swin import SwinStage
+from transformers.models.swin.modeling_swin import SwinLayer
 from transformers.utils import logging
 
 from mtcp.config import EncoderConfig
 from mtcp.errors import UserError
 from mtcp.models.architecture import BuildContext
-from mtcp.models.checkpointing import recomputed
+from mtcp.models.checkpointing import pays, recomputed
 from mtcp.models.encoders import checked_weights, no_hub_access
 from mtcp.models.layers import use_projections
 
@@ -65,28 +67,32 @@ class Mask2FormerTrunk(nn.Module):
         self.model.pixel_level_module.encoder.swin.layernorm = nn.Identity()
         self.model.transformer_module.decoder.mask_predictor.__class__ = MaskEmbeddings
         use_projections(self.model)
-        _keep_inputs_of_layers(self.model.pixel_level_module.encoder)
+        self.checkpointing = context.checkpointing
+        self._layers = _switchable_layers(self.model.pixel_level_module.encoder)
 
     def forward(self, image: Tensor) -> Tensor:
-        maps = self.model.pixel_level_module.encoder(image).feature_maps
-        decoder = self.model.pixel_level_module.decoder
+        encoder, decoder = self.model.pixel_level_module.encoder, self.model.pixel_level_module.decoder
+        lean = self.training and (self.checkpointing or pays(image))
+        for layer in self._layers:
+            layer.gradient_checkpointing = lean
+        maps = encoder(image).feature_maps
         # Its sampled values take as much memory as the whole encoder and a third of the time to compute again.
-        features = recomputed(decoder, maps) if self.training else decoder(maps)
+        features = recomputed(decoder, maps) if lean else decoder(maps)
         pixels = features.mask_features
         decoded = self.model.transformer_module(features.multi_scale_features, pixels)
         embedding = decoded.masks_queries_logits[-1].sum(1)
         return shared_representation(pixels, torch.einsum("bc,bchw->bhw", embedding, pixels)[:, None])
 
 
-def _keep_inputs_of_layers(encoder: nn.Module) -> None:
-    """Let every Swin layer be computed anew in the backward pass: a third of a gigabyte at 192x256, batch 2.
+def _switchable_layers(encoder: nn.Module) -> list[nn.Module]:
+    """Return the Swin layers, which can each be computed anew: a third of a gigabyte at 192x256, batch 2.
 
-    The library would do so for stages and for the layers in them, that is, twice.
+    The library's own switch does so for stages and for the layers in them, that is, twice.
     """
-    encoder.activation_checkpointing_enable()
-    for module in encoder.modules():
-        if isinstance(module, SwinStage):
-            module.gradient_checkpointing = False
+    layers = [module for module in encoder.modules() if isinstance(module, SwinLayer)]
+    for layer in layers:
+        layer._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)
+    return layers
 
 
 def _mask2former(config: EncoderConfig) -> Mask2FormerModel:

@@ -4,7 +4,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mtcp.models.cbam import CBAM
-from mtcp.models.checkpointing import is_large, recomputed
+from mtcp.models.checkpointing import pays, recomputed
 from mtcp.models.layers import BatchNorm, Projection, project, resize
 
 
@@ -67,7 +67,7 @@ class TraceBack(nn.Module):
         self.srm3 = SRM(2 * channels, channels, channels, feature_branch=False)
 
     def forward(self, fused: Tensor, maps: list[Tensor]) -> tuple[Tensor | None, Tensor | None, Tensor]:
-        if self.training and is_large(fused):
+        if self.training and pays(fused):
             return recomputed(self, fused, *maps, part=self._refined)
         return self._refined(fused, *maps)
 

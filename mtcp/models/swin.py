@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mtcp.models.checkpointing import is_large, recomputed
+from mtcp.models.checkpointing import pays, recomputed
 from mtcp.models.layers import Projection, project
 
 WINDOW = 7
@@ -124,7 +124,7 @@ class Block(nn.Module):
         self.mlp = MLP(width)
 
     def forward(self, x: Tensor) -> Tensor:
-        return recomputed(self, x, part=self._compute) if self.training and is_large(x) else self._compute(x)
+        return recomputed(self, x, part=self._compute) if self.training and pays(x) else self._compute(x)
 
     def _compute(self, x: Tensor) -> Tensor:
         x = x + self.attn(self.norm1(x))
