@@ -40,7 +40,6 @@ def test_mtcp_trains_on_real_frames_and_leaves_a_table(project, frames: Path) ->
         evaluation={"batch_size": 4, "edge_tolerance": 0.011},
         resources={"threads": 1, "mem_mb": 2000, "runtime": 30},
     )
-    (project.path / "data/nyud.lock.json").unlink()
     done = project.mtcp("data", "import", "nyud", str(frames), "--no-dvc")
     assert done.returncode == 0, done.stderr
     lock = json.loads((project.path / "data/nyud.lock.json").read_text())
