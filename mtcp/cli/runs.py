@@ -191,7 +191,9 @@ def evaluate(
     seed: Annotated[int, typer.Option("--seed", min=0, help="The repetition.")] = 0,
     checkpoint: Annotated[
         Path | None,
-        typer.Option(help="A saved model.safetensors of any run: judged on BENCHMARK's test split, printed."),
+        typer.Option(
+            help="A saved network (.safetensors) in any run's folder: judged on BENCHMARK's test split, printed."
+        ),
     ] = None,
     device: Device = "auto",
     threads: Threads = 1,
@@ -225,6 +227,16 @@ def evaluate(
     typer.echo(f"{run.name}: {path.relative_to(planned.root)}")
 
 
+def _record_of(checkpoint: Path) -> Path:
+    """Return the record of the run that saved `checkpoint`: beside it, or above it where it is a snapshot."""
+    for folder in (checkpoint.parent, checkpoint.parent.parent):
+        if (folder / "run.json").exists():
+            return folder / "run.json"
+    raise UserError(
+        f"{checkpoint} lies in no run's folder: the run.json beside it, which says how the network is built, is missing"
+    )
+
+
 def _judge(planned: "Plan", benchmark: str, checkpoint: Path, device: str, threads: int, as_json: bool) -> None:
     """Print the metrics of a saved network on the test split of `benchmark`."""
     import torch
@@ -235,7 +247,7 @@ def _judge(planned: "Plan", benchmark: str, checkpoint: Path, device: str, threa
     from mtcp.files import read_record
 
     torch.set_num_threads(threads)
-    record = read_record(checkpoint.parent / "run.json")
+    record = read_record(_record_of(checkpoint))
     trained = RunConfig.model_validate(record["config"])
     other = planned.project.resolve(benchmark, record["method"], record["seed"])
     data, seen = planned.data_folder(benchmark), 0
