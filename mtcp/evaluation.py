@@ -33,6 +33,7 @@ from mtcp.metrics.meter import Gathering, ImageError, Meter, Statistics, merge
 from mtcp.metrics.meters import meter
 from mtcp.metrics.multi_task import delta_m
 from mtcp.models.architecture import Architecture
+from mtcp.processes import end_with_parent
 from mtcp.provenance import file_digest
 from mtcp.samples import Sample, write_sheets
 
@@ -292,7 +293,7 @@ def _image_map(threads: int) -> Iterator[Callable[..., Any]]:
         yield map
         return
     # Spawned, not forked: a fork of a process with an accelerator's context or with threads may hang.
-    with ProcessPoolExecutor(threads, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(threads, mp_context=get_context("spawn"), initializer=end_with_parent) as pool:
         yield pool.map
 
 

@@ -3,9 +3,7 @@
 A problem makes a set unusable; a warning is worth a look. The same pass collects the statistics of the set.
 """
 
-import multiprocessing
 import os
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -17,6 +15,7 @@ from numpy.typing import NDArray
 from mtcp.data.derive import edges_from_labels, normals_from_depth, nyu_camera
 from mtcp.data.layouts import Layout, read_picture
 from mtcp.errors import UserError
+from mtcp.processes import end_with_parent
 from mtcp.tasks import VOID
 
 _SMALLEST: Final = 16
@@ -219,14 +218,8 @@ def each(work: Callable[[str], Any], ids: list[str]) -> Iterator[Any]:
     if cores == 1 or len(ids) < 64:
         yield from map(work, ids)
         return
-    with ProcessPoolExecutor(cores, initializer=_end_with_parent) as pool:
+    with ProcessPoolExecutor(cores, initializer=end_with_parent) as pool:
         yield from pool.map(work, ids, chunksize=8)
-
-
-def _end_with_parent() -> None:
-    """End this worker when its parent is killed: it would wait for work for ever, and hold the lock of the import."""
-    parent = multiprocessing.parent_process()
-    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
 
 
 def _judge_flips(total: Findings) -> None:
