@@ -188,11 +188,16 @@ def data_digest(project: Project, name: str) -> str:
         )
     recorded = read_lock(project, data)
     if recorded is None:
-        raise UserError(
-            f"no data for '{name}': import a copy with `mtcp data import {data} PATH`, "
-            f"or download one with `mtcp data fetch {data} --url URL` (docs/data.md says where it is)"
-        )
+        raise UserError(missing_sentence(data))
     return str(recorded["digest"])
+
+
+def missing_sentence(data: str) -> str:
+    """Say which two commands would get a data set."""
+    return (
+        f"no data for '{data}': import a copy with `mtcp data import {data} PATH`, "
+        f"or download one with `mtcp data fetch {data} --url URL` (docs/data.md says where it is)"
+    )
 
 
 def read_lock(project: Project, data: str) -> dict[str, Any] | None:

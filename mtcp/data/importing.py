@@ -53,6 +53,8 @@ def layout_of(project: Project, name: str) -> str:
     """Return the layout of data set `name`: its benchmark's, or the one it is called after."""
     for benchmark in project.benchmark_names():
         if project.data_name(benchmark) == name:
+            if project.benchmark(benchmark).rendered is not None:
+                raise UserError(f"data/{name} is rendered (`mtcp data render {name}`): import yours under another name")
             return project.benchmark(benchmark).layout
     for kind in LAYOUTS:
         if name.startswith(kind):

@@ -21,7 +21,7 @@ from mtcp.data.layouts import Layout, open_layout
 from mtcp.data.render import render_set, scene_ids, settings_of
 from mtcp.errors import UserError
 from mtcp.files import read_record, write_json, write_record
-from mtcp.provenance import data_digest, digest, file_digest, manifest_path, read_lock
+from mtcp.provenance import data_digest, digest, file_digest, manifest_path, missing_sentence, read_lock
 
 Progress = Callable[[int, int], None]
 
@@ -142,14 +142,6 @@ def prepare(project: Project, name: str, progress: Progress = lambda done, total
     return manifest
 
 
-def missing_sentence(name: str) -> str:
-    """Say which two commands would get a data set."""
-    return (
-        f"no data for '{name}': import a copy with `mtcp data import {name} PATH`, "
-        f"or download one with `mtcp data fetch {name} --url URL` (docs/data.md says where it is)"
-    )
-
-
 def pull(project: Project, name: str) -> None:
     """Bring a DVC-tracked set from the local cache or the remote; raises `UserError` with DVC's own words."""
     for command in ("checkout", "pull"):
@@ -236,6 +228,8 @@ def open_set(project: Project, name: str) -> Layout:
     folder = project.root / "data" / name
     record = packaging.read(folder)
     if "layout" not in record:
+        if (project.root / f"data/{name}.dvc").exists():
+            raise UserError(f"data/{name} is not here yet: `mtcp data prepare {name}` pulls it")
         if project.benchmark(benchmark_of(project, name)).rendered is not None:
             raise UserError(f"no data for '{name}': `mtcp data render {name}` makes them")
         raise UserError(missing_sentence(name))

@@ -200,6 +200,8 @@ def test_dvc_moves_a_set_to_a_second_clone(repository: Project, nyud: Path, tmp_
     git(tmp_path, "clone", "-q", str(root), "second")
     second = Project(tmp_path / "second")
     assert not (second.root / "data/nyud").exists()
+    with pytest.raises(UserError, match=r"data/nyud is not here yet: `mtcp data prepare nyud` pulls it"):
+        sets.open_set(second, "nyud")
     manifest = sets.prepare(second, "nyud")
     assert read_json(manifest)["digest"] == tracked
     assert sets.content_digest(second.root / "data/nyud") == sets.content_digest(root / "data/nyud")
