@@ -77,11 +77,14 @@ class ProjectFolder:
             self.command(*command), cwd=self.path, env=environment(), capture_output=True, text=True, timeout=timeout
         )
 
-    def start(self, *command: str) -> subprocess.Popen[str]:
-        """Start a command of the environment under test in the project, as the head of a process group."""
+    def start(self, *command: str, under: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+        """Start a command of the environment under test in the project, as the head of a process group.
+
+        `under` is a command that runs others.
+        """
         pipe = subprocess.PIPE
         return subprocess.Popen(
-            self.command(*command), cwd=self.path, env=environment(), stdout=pipe, stderr=pipe, text=True,
+            [*under, *self.command(*command)], cwd=self.path, env=environment(), stdout=pipe, stderr=pipe, text=True,
             start_new_session=True,
         )  # fmt: skip
 

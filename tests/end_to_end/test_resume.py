@@ -1,7 +1,10 @@
 """A training that is stopped or killed at any moment ends with the bits of an unbroken one."""
 
+import os
 import random
+import shutil
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -29,8 +32,6 @@ TRAIN = ("mtcp", "train", "rooms", "mtcp", "--seed", "0")
 
 
 def remove_run(project) -> None:
-    import shutil
-
     shutil.rmtree(project.path / "results/runs")
 
 
@@ -84,6 +85,35 @@ def test_a_second_process_on_one_run_is_refused(prepared) -> None:
     finally:
         process.kill()
         process.communicate()
+
+
+#: A command in a name and process space of its own, as on another machine over the same folder.
+ELSEWHERE = ("unshare", "--user", "--map-root-user", "--uts", "--pid", "--fork", "--mount-proc", "sh", "-c")
+NAMED = 'hostname elsewhere && exec "$@"'
+
+
+def elsewhere_works() -> bool:
+    return bool(shutil.which("unshare")) and not subprocess.run([*ELSEWHERE, NAMED, "sh", "true"]).returncode
+
+
+@pytest.mark.skipif(not elsewhere_works(), reason="this machine grants no user namespaces (unshare)")
+def test_another_machine_over_the_same_folder_is_refused_and_told_who_is_at_it(prepared) -> None:
+    prepared.edit("config/benchmarks/rooms.yaml", training__epochs=200)
+    holder = prepared.start(*TRAIN, under=(*ELSEWHERE, NAMED, "sh"))
+    try:
+        for _ in range(600):
+            if any((prepared.path / "results/runs").glob("*/*/*/history.csv")):
+                break
+            time.sleep(0.1)
+        second = prepared.run(*TRAIN)
+        assert second.returncode == 2
+        assert "in use by process 1 on elsewhere" in second.stderr
+        assert "running" in prepared.mtcp("plan").stdout
+    finally:
+        os.killpg(holder.pid, signal.SIGKILL)
+        holder.communicate()
+    prepared.edit("config/benchmarks/rooms.yaml", training__epochs=4)
+    assert prepared.run(*TRAIN).returncode == 0
 
 
 def test_a_truncated_state_is_one_sentence(prepared) -> None:
