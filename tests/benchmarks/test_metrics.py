@@ -1,10 +1,12 @@
 """Speed of the metrics at 480x640, each beside a plain implementation of the same in one run.
 
-`pytest tests/benchmarks/test_metrics.py` prints both, in processor time; compare the rows of a group, never times of
-two machines.
+`pytest tests/benchmarks/test_metrics.py` prints both, in processor time (processes: on the wall, so only on a machine
+with nothing else to do); compare the rows of a group, never times of two machines.
 """
 
-from time import process_time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from time import perf_counter, process_time
 
 import numpy as np
 import pytest
@@ -85,6 +87,17 @@ def test_boundaries(benchmark, boundary, tolerance):
     strength, truth = boundary
     counts = benchmark.pedantic(boundary_counts, (strength, [truth], tolerance), rounds=3, warmup_rounds=1)
     assert counts["matched_true"].max() <= counts["true"]
+
+
+@pytest.mark.benchmark(group="boundaries of 8 images over processes, time on the wall", timer=perf_counter)
+@pytest.mark.parametrize("processes", [1, 2])
+def test_processes(benchmark, boundary, processes):
+    strength, truth = (torch.from_numpy(part)[None, None].expand(8, 1, *SIZE) for part in boundary)
+    logits, truth = torch.logit(strength, eps=1e-4), truth.float()
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        judge = meter(make_task("edge"), EvaluationConfig(), pool.map)
+        judge.update(logits[:processes], truth[:processes])
+        benchmark.pedantic(judge.update, (logits, truth), rounds=3)
 
 
 @pytest.mark.benchmark(group="thinning of 99 maps", timer=process_time)
