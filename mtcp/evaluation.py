@@ -27,6 +27,7 @@ from torch import Tensor
 from mtcp.checkpoints import load_network
 from mtcp.config import RunConfig
 from mtcp.data.loading import Batch, evaluation_batches, open_split
+from mtcp.data.names import class_names
 from mtcp.errors import UserError
 from mtcp.files import replacing, write_record
 from mtcp.metrics.meter import Gathering, ImageError, Meter, Statistics, merge
@@ -174,7 +175,9 @@ def evaluate_run(
             metrics["best_on_test"] = best_on_test(config, metrics["last"], [final_only(path) for path in snapshots])
     statistics_path = directory / f"images-{eval_key}.npz"
     write_statistics(statistics_path, last)
-    write_sheets(directory / "samples", last.samples, config.task_list, split.layout.packaging.get("classes", ()))
+    channels = {task.name: task.channels for task in config.task_list}
+    names = class_names(config.layout, channels.get("semseg", 0), split.layout.packaging)
+    write_sheets(directory / "samples", last.samples, config.task_list, names)
     content = {
         **head,
         "images": len(last.ids),

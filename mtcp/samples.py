@@ -29,7 +29,7 @@ _SCALE: Final = np.array(
 _WIDTH: Final = 220
 _GAP: Final = 8
 _LINE: Final = 18
-_CHIP: Final = 94
+_CHIP: Final = 110
 _NORMALS_ERROR: Final = 60.0
 _PARTS: Final = ("background", "head", "torso", "upper arm", "lower arm", "upper leg", "lower leg")
 

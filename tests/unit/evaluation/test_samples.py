@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mtcp.data.names import class_names
 from mtcp.samples import Sample, class_colours, sheet, write_sheets
 from mtcp.tasks import TASK_NAMES, VOID, make_task
 
@@ -66,6 +67,12 @@ def test_an_all_void_sample_can_be_drawn():
     for truth in given.truths.values():
         truth[:] = VOID
     assert sheet(given, TASKS, {}).width > 600
+
+
+def test_classes_have_the_names_recorded_with_the_data_or_the_data_sets_own():
+    assert class_names("nyud", 13, {"classes": ["wall", "bed"]}) == ["wall", "bed"]
+    assert (class_names("nyud", 40, {})[21], class_names("pascal", 21, {})[15]) == ("ceiling", "person")
+    assert [len(set(class_names(*key, {}))) for key in (("nyud", 40), ("pascal", 21), ("nyud", 41))] == [40, 21, 0]
 
 
 def test_class_colours_are_distinct():

@@ -1,0 +1,26 @@
+"""Names of the semantic classes of the data sets that the benchmarks read, in the order of their labels."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+#: The 40 classes of Gupta, Arbeláez and Malik (CVPR 2013), numbered from 0, and VOC's 20 with the background.
+_NAMES: Final = {
+    ("nyud", 40): (
+        "wall", "floor", "cabinet", "bed", "chair", "sofa", "table", "door", "window", "bookshelf", "picture",
+        "counter", "blinds", "desk", "shelves", "curtain", "dresser", "pillow", "mirror", "floor mat", "clothes", "ceiling",
+        "books", "refrigerator", "television", "paper", "towel", "shower curtain", "box", "whiteboard", "person", "night stand",
+        "toilet", "sink", "lamp", "bathtub", "bag", "other structure", "other furniture", "other prop",
+    ),
+    ("pascal", 21): (
+        "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
+        "dining table", "dog", "horse", "motorbike", "person", "potted plant", "sheep", "sofa", "train", "tv monitor",
+    ),
+}  # fmt: skip
+
+
+def class_names(layout: str, classes: int, packaging: Mapping[str, Any]) -> Sequence[str]:
+    """Return the names of `classes` semantic classes: those recorded with the data, else the data set's own.
+
+    Empty where neither is known, as of a packaging with another number of classes.
+    """
+    return packaging.get("classes") or _NAMES.get((layout, classes), ())
