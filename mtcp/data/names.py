@@ -7,9 +7,10 @@ from typing import Any, Final
 _NAMES: Final = {
     ("nyud", 40): (
         "wall", "floor", "cabinet", "bed", "chair", "sofa", "table", "door", "window", "bookshelf", "picture",
-        "counter", "blinds", "desk", "shelves", "curtain", "dresser", "pillow", "mirror", "floor mat", "clothes", "ceiling",
-        "books", "refrigerator", "television", "paper", "towel", "shower curtain", "box", "whiteboard", "person", "night stand",
-        "toilet", "sink", "lamp", "bathtub", "bag", "other structure", "other furniture", "other prop",
+        "counter", "blinds", "desk", "shelves", "curtain", "dresser", "pillow", "mirror", "floor mat", "clothes",
+        "ceiling", "books", "refrigerator", "television", "paper", "towel", "shower curtain", "box", "whiteboard",
+        "person", "night stand", "toilet", "sink", "lamp", "bathtub", "bag", "other structure", "other furniture",
+        "other prop",
     ),
     ("pascal", 21): (
         "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
