@@ -16,6 +16,7 @@ class STCH(LossScheme):
     the ideal point is 0 and every preference 1. The factor k keeps the sum of the softmax at k.
 
     Caveat: tasks are compared by how far each has come from its first epoch; with a small mu only the worst learns.
+    The authors' multi-task code, as LibMTL has it, puts log(l_t / n_t) in the place of l_t / n_t.
     """
 
     equal_epochs = 1

@@ -45,7 +45,8 @@ run with the status `diverged` and a reason that names scheme, task and step; wh
 R; the default, and the literature's choice), of `all_shared` (every parameter that reaches two or more tasks; on
 MT-CP, whose fusion crosses tasks, about 95 %), or, for schemes that return one coefficient a task, at the
 `representation` itself, which costs one backward pass through the trunk instead of k. All other parameters get the
-gradient of the plain sum, unless the scheme's text says otherwise.
+gradient of the plain sum, as in the papers' algorithms, unless the scheme's text says otherwise. Code that carries the
+coefficients into one weighted loss (that of Nash-MTL and FairGrad, and MGDA there) weighs every parameter's gradient.
 
 Notation: k tasks are present in a step, T in all; l_t is the loss of task t, w_t its weight, g_t its gradient on the
 cut, G the matrix of the products <g_i, g_j>.
