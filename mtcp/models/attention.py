@@ -11,10 +11,6 @@ the head sizes (256) that flash kernels take. Large plain matrix products keep a
 products are accumulated, and exponentiated, in fp32: logits are not scaled, and bf16 would round those near 100 by 1/4.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
-
 import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
@@ -24,17 +20,6 @@ from torch.nn import functional as F
 WHOLE_MAP = 1024
 #: Entries of one block of the map: near the caches of a CPU, large enough to fill a GPU.
 BLOCK_CPU, BLOCK_GPU = 1 << 22, 1 << 23
-_operands_only: ContextVar[bool] = ContextVar("operands_only", default=False)
-
-
-@contextmanager
-def operands_only() -> Iterator[None]:
-    """Let the attention over blocks return memory as it is: for whoever recomputes Q, K and V for its backward pass."""
-    token = _operands_only.set(True)
-    try:
-        yield
-    finally:
-        _operands_only.reset(token)
 
 
 def coherence_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -57,38 +42,34 @@ def coherence_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 class AttentionInRows(torch.autograd.Function):
     """The attention over blocks of query rows, keeping for each row only l = log sum exp of its logits.
 
-    Backward (after Dao et al., NeurIPS 2022, algorithm 4) with P = exp(Q K^T - l) and the gradient G of P V:
-    dV = P^T G, M = P * G V^T, dS = M - P * rowsum(M), dQ = dS K, dK = dS^T Q.
+    Backward (Dao et al., NeurIPS 2022, algorithm 4) with P = exp(Q K^T - l), O = P V and the gradient G of O:
+    dV = P^T G, dS = P * (G V^T - rowsum(G * O)), dQ = dS K, dK = dS^T Q.
     """
 
     @staticmethod
     def forward(ctx: FunctionCtx, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        ctx.save_for_backward(query, key, value)
         out = torch.empty_like(value)
-        if _operands_only.get():
-            return out
         log_sums = torch.empty(*query.shape[:2], 1, device=query.device)
         for image, rows in blocks(query):
             logits = product(query[image, rows], key[image])
             torch.logsumexp(logits, -1, keepdim=True, out=log_sums[image, rows])
             weights = logits.sub_(log_sums[image, rows]).exp_().to(value.dtype)
             out[image, rows] = product(weights, value[image].T)
-        # No saved tensor: what recomputes the operands is not to compute it again.
-        ctx.log_sums = log_sums
+        ctx.save_for_backward(query, key, value, out, log_sums)
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        query, key, value = ctx.saved_tensors
+        query, key, value, out, log_sums = ctx.saved_tensors
         d_query = torch.empty_like(query)
         d_key, d_value = torch.zeros_like(key, dtype=torch.float32), torch.zeros_like(value, dtype=torch.float32)
         for image, rows in blocks(query):
             own = gradient[image, rows].to(value.dtype)
-            weights = product(query[image, rows], key[image]).sub_(ctx.log_sums[image, rows]).exp_()
+            weights = product(query[image, rows], key[image]).sub_(log_sums[image, rows]).exp_()
             accumulate(d_value[image], weights.to(own.dtype).T, own)
-            d_logits = product(own, value[image]).mul_(weights)
-            d_logits.addcmul_(weights, d_logits.sum(-1, keepdim=True), value=-1)
+            d_logits = product(own, value[image])
+            d_logits.sub_((own.float() * out[image, rows]).sum(-1, keepdim=True)).mul_(weights)
             d_logits = d_logits.to(query.dtype)
             d_query[image, rows] = product(d_logits, key[image].T).to(query.dtype)
             accumulate(d_key[image], d_logits.T, query[image, rows])

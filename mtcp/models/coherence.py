@@ -4,9 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mtcp.models.attention import WHOLE_MAP, coherence_attention, operands_only
+from mtcp.models.attention import coherence_attention
 from mtcp.models.cbam import CBAM
-from mtcp.models.checkpointing import pays, recomputed
 from mtcp.models.layers import BatchNorm, Projection
 
 
@@ -28,18 +27,10 @@ class CFM(nn.Module):
         self.out_cbam, self.out_norm = CBAM(channels), BatchNorm(channels)
 
     def forward(self, main: Tensor, others: list[Tensor]) -> Tensor:
-        if self.training and pays(main) and main.shape[1] * main.shape[2] > WHOLE_MAP:
-            # Q and K are the network's widest maps, and cheap beside their product.
-            mixed = recomputed(self, main, *others, part=self._gathered, again=operands_only)
-        else:
-            mixed = self._gathered(main, *others)
-        return self.out_norm(self.out_cbam(mixed.view_as(main)))
-
-    def _gathered(self, main: Tensor, *others: Tensor) -> Tensor:
-        """softmax(Q K^T) V, (B, h * w, C)."""
         gated = [other * gate(other).sigmoid() for gate, other in zip(self.gates, others, strict=True)]
         fused = F.relu(self.mix(torch.cat(gated, -1)))
         query = F.relu(self.query_norm(self.query_cbam(fused)))
         key = F.relu(self.key_norm(self.key_cbam(fused)))
         value = self.main_norm(self.main_cbam(main))
-        return coherence_attention(query.flatten(1, 2), key.flatten(1, 2), value.flatten(1, 2))
+        mixed = coherence_attention(query.flatten(1, 2), key.flatten(1, 2), value.flatten(1, 2))
+        return self.out_norm(self.out_cbam(mixed.view_as(value)))

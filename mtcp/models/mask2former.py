@@ -15,7 +15,7 @@ from transformers.utils import logging
 from mtcp.config import EncoderConfig
 from mtcp.errors import UserError
 from mtcp.models.architecture import BuildContext
-from mtcp.models.checkpointing import pays, recomputed
+from mtcp.models.checkpointing import recomputed
 from mtcp.models.encoders import checked_weights, no_hub_access
 from mtcp.models.layers import use_projections
 
@@ -72,7 +72,7 @@ class Mask2FormerTrunk(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         encoder, decoder = self.model.pixel_level_module.encoder, self.model.pixel_level_module.decoder
-        lean = self.training and (self.checkpointing or pays(image))
+        lean = self.training and (self.checkpointing or image.is_cpu)
         for layer in self._layers:
             layer.gradient_checkpointing = lean
         maps = encoder(image).feature_maps

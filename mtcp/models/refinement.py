@@ -4,7 +4,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mtcp.models.cbam import CBAM
-from mtcp.models.checkpointing import pays, recomputed
 from mtcp.models.layers import BatchNorm, Projection, project, resize
 
 
@@ -67,13 +66,7 @@ class TraceBack(nn.Module):
         self.srm3 = SRM(2 * channels, channels, channels, feature_branch=False)
 
     def forward(self, fused: Tensor, maps: list[Tensor]) -> tuple[Tensor | None, Tensor | None, Tensor]:
-        if self.training and pays(fused):
-            return recomputed(self, fused, *maps, part=self._refined)
-        return self._refined(fused, *maps)
-
-    def _refined(
-        self, fused: Tensor, fine: Tensor, middle: Tensor, coarse: Tensor
-    ) -> tuple[Tensor | None, Tensor | None, Tensor]:
+        fine, middle, coarse = maps
         pred1, travelling = self.srm1(fused, coarse)
         pred2, travelling = self.srm2(travelling, middle)
         pred3, _ = self.srm3(travelling, fine)

@@ -10,11 +10,14 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
-from mtcp.models.checkpointing import pays, recomputed
 from mtcp.models.layers import Projection, project
 
 WINDOW = 7
+#: Values of a map from which on a block keeps its input alone and is computed anew in the backward pass. Not on a GPU,
+#: which has more memory: there `training.checkpointing` decides.
+LARGE = 1 << 19
 
 
 def to_windows(x: Tensor) -> Tensor:
@@ -124,7 +127,9 @@ class Block(nn.Module):
         self.mlp = MLP(width)
 
     def forward(self, x: Tensor) -> Tensor:
-        return recomputed(self, x, part=self._compute) if self.training and pays(x) else self._compute(x)
+        if x.numel() < LARGE or not (self.training and x.is_cpu):
+            return self._compute(x)
+        return checkpoint(self._compute, x, use_reentrant=False, preserve_rng_state=False)
 
     def _compute(self, x: Tensor) -> Tensor:
         x = x + self.attn(self.norm1(x))

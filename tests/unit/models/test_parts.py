@@ -1,20 +1,17 @@
 """Parts whose form differs from their definition equal it; checkpointing changes nothing but memory."""
 
-from copy import deepcopy
-
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mtcp.models import attention, checkpointing, coherence, swin
+from mtcp.models import swin
 from mtcp.models.cbam import CBAM, Gated
 from mtcp.models.checkpointing import recomputed
-from mtcp.models.coherence import CFM
 from mtcp.models.decoder import FPN, HFP
 from mtcp.models.heads import DepthHead, auxiliary_head, task_head
 from mtcp.models.layers import Projection, project, resize
-from mtcp.models.refinement import SRM, TraceBack, joint_projection
+from mtcp.models.refinement import SRM, joint_projection
 from mtcp.models.swin import WINDOW, PatchMerging, from_windows, shift_mask, to_windows
 from mtcp.tasks import make_task
 
@@ -154,43 +151,13 @@ def test_recomputation_gives_equal_gradients_and_counts_no_batch_twice():
     assert lean.spatial.norm.num_batches_tracked == 1
 
 
-class Fused(CFM):
-    """The fusion of three tasks' maps, taken from one tensor."""
-
-    def forward(self, x):
-        return super().forward(x, [x.flip(1), x.flip(2)])
-
-
-class Traced(TraceBack):
-    """The trace-back through maps of three sizes, taken from one tensor."""
-
-    def forward(self, x):
-        coarser = [F.avg_pool2d(x.permute(0, 3, 1, 2), step).permute(0, 2, 3, 1) for step in (2, 4)]
-        maps = [x, coarser[0].repeat(1, 1, 1, 2), coarser[1].repeat(1, 1, 1, 4)]
-        return sum(result.mean() for result in super().forward(x, maps))
-
-
-@pytest.mark.parametrize("make", [lambda: swin.Block(8, 2, shift=3), lambda: Fused(8, 2), lambda: Traced(8)])
-def test_large_parts_are_computed_again_to_the_same_gradients(make, monkeypatch):
-    monkeypatch.setattr(coherence, "WHOLE_MAP", 10)
-    monkeypatch.setattr(attention, "WHOLE_MAP", 10)
-    module, x = make(), torch.randn(2, 8, 4, 8, requires_grad=True)
-    start, results, kept = deepcopy(module.state_dict()), [], []
-
-    def keep(tensor):
-        kept[-1] += 1
-        return tensor
-
+def test_large_blocks_are_computed_again_to_the_same_gradients(monkeypatch):
+    block, x = swin.Block(8, 2, shift=3), torch.randn(2, 9, 4, 8, requires_grad=True)
+    gradients = []
     for large in (1 << 20, 0):
-        monkeypatch.setattr(checkpointing, "LARGE", large)
-        module.load_state_dict(start)
-        kept.append(0)
-        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            out = module(x)
-        gradients = torch.autograd.grad(out.square().sum(), [x, *module.parameters()])
-        results.append([out, *gradients, *module.state_dict().values()])
-    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
-    assert kept[1] < kept[0]
+        monkeypatch.setattr(swin, "LARGE", large)
+        gradients.append(torch.autograd.grad(block(x).square().sum(), [x, *block.parameters()]))
+    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
 
 
 def test_gate_has_the_gradient_of_the_product():
