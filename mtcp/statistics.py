@@ -28,7 +28,8 @@ Conclusion = Literal["better", "worse", "equivalent", "inconclusive"]
 def spread(values: ArrayLike) -> float:
     """Return the sample standard deviation (n - 1 in the denominator) of `values` (n,); NaN for n < 2."""
     x = np.asarray(values, dtype=float)
-    return float(x.std(ddof=1)) if x.size > 1 else float("nan")
+    # Seen from the first of them equal values lie at 0 exactly; their mean would be rounded.
+    return float((x - x[0]).std(ddof=1)) if x.size > 1 else float("nan")
 
 
 def t_interval(values: ArrayLike, level: float = 1 - ALPHA) -> tuple[float, float]:

@@ -32,6 +32,7 @@ def test_t_interval_by_hand():
     assert (low, high) == pytest.approx((2 - 2.4841377, 2 + 2.4841377), abs=1e-6)
     assert np.isnan(t_interval([1.0])).all()
     assert np.isnan(spread([1.0]))
+    assert spread([0.0556456983] * 3) == 0
 
 
 @given(numbers)
