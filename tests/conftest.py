@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -87,6 +88,15 @@ class ProjectFolder:
             [*under, *self.command(*command)], cwd=self.path, env=environment(), stdout=pipe, stderr=pipe, text=True,
             start_new_session=True,
         )  # fmt: skip
+
+    def wait_for(self, pattern: str, seconds: float = 300) -> Path | None:
+        """Return the first file that matches `pattern` as soon as there is one; None after `seconds`."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if found := next(self.path.glob(pattern), None):
+                return found
+            time.sleep(0.05)
+        return None
 
     @staticmethod
     def command(tool: str, *arguments: str) -> list[str]:

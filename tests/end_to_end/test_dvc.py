@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -139,9 +138,7 @@ def test_a_second_dvc_repro_is_refused(repository) -> None:
     repository.edit("config/benchmarks/rooms.yaml", training__epochs=100)
     first = repository.start("dvc", "repro")
     try:
-        deadline = time.monotonic() + 300
-        while not list((repository.path / "results/runs").glob("*/*/*/state.pt")) and time.monotonic() < deadline:
-            time.sleep(0.1)
+        assert repository.wait_for("results/runs/*/*/*/state.pt"), "training did not start"
         second = repository.run("dvc", "repro")
         assert second.returncode != 0
         assert "busy" in said(second) or "lock" in said(second), said(second)

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import time
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -130,7 +129,7 @@ def test_a_second_snakemake_is_refused_and_a_killed_one_loses_nothing(project) -
     project.edit("config/benchmarks/rooms.yaml", baseline="mtcp", training__epochs=30)
     first = project.start("snakemake", "--cores", "1")
     try:
-        assert wait_for(project, "results/runs/*/*/*/state.pt"), "training did not start"
+        assert project.wait_for("results/runs/*/*/*/state.pt"), "training did not start"
         os.killpg(first.pid, signal.SIGSTOP)  # so that it cannot end meanwhile
         second = project.snakemake()
         assert second.returncode != 0
@@ -144,7 +143,7 @@ def test_a_second_snakemake_is_refused_and_a_killed_one_loses_nothing(project) -
         os.killpg(first.pid, signal.SIGCONT)
         first.wait()
     # Snakemake is dead, its training goes on: whoever comes next is told, or finds it done.
-    assert wait_for(project, "results/runs/*/*/*/run.json", seconds=300)
+    assert project.wait_for("results/runs/*/*/*/run.json", seconds=300)
     unlocked = project.snakemake("--unlock")
     assert unlocked.returncode == 0, said(unlocked)
     before = trained(project).pop().read_bytes()
@@ -152,15 +151,6 @@ def test_a_second_snakemake_is_refused_and_a_killed_one_loses_nothing(project) -
     assert done.returncode == 0, said(done)
     assert trained(project).pop().read_bytes() == before, "the finished training was kept"
     assert project.mtcp("verify").returncode == 0
-
-
-def wait_for(project, pattern: str, seconds: float = 300) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if next(project.path.glob(pattern), None):
-            return True
-        time.sleep(0.05)
-    return False
 
 
 def test_a_crashed_run_is_a_row_with_its_reason_and_the_rest_stands(project) -> None:

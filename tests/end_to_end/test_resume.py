@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
 
@@ -55,12 +54,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_bits(prepared) -> None:
 def test_a_stopped_training_says_so_and_leaves_its_state(prepared) -> None:
     prepared.edit("config/benchmarks/rooms.yaml", training__epochs=200)
     process = prepared.start(*TRAIN)
-    history = None
-    for _ in range(600):
-        history = next((prepared.path / "results/runs").glob("*/*/*/history.csv"), None)
-        if history:
-            break
-        time.sleep(0.1)
+    history = prepared.wait_for("results/runs/*/*/*/history.csv", seconds=60)
     assert history, "no epoch ended within a minute"
     process.send_signal(signal.SIGTERM)
     _, stderr = process.communicate(timeout=60)
@@ -74,10 +68,7 @@ def test_a_second_process_on_one_run_is_refused(prepared) -> None:
     prepared.edit("config/benchmarks/rooms.yaml", training__epochs=200)
     process = prepared.start(*TRAIN)
     try:
-        for _ in range(600):
-            if any((prepared.path / "results/runs").glob("*/*/*/history.csv")):
-                break
-            time.sleep(0.1)
+        assert prepared.wait_for("results/runs/*/*/*/history.csv"), "no epoch ended"
         second = prepared.run(*TRAIN)
         assert second.returncode == 2
         assert f"in use by process {process.pid}" in second.stderr
@@ -101,10 +92,7 @@ def test_another_machine_over_the_same_folder_is_refused_and_told_who_is_at_it(p
     prepared.edit("config/benchmarks/rooms.yaml", training__epochs=200)
     holder = prepared.start(*TRAIN, under=(*ELSEWHERE, NAMED, "sh"))
     try:
-        for _ in range(600):
-            if any((prepared.path / "results/runs").glob("*/*/*/history.csv")):
-                break
-            time.sleep(0.1)
+        assert prepared.wait_for("results/runs/*/*/*/history.csv"), "no epoch ended"
         second = prepared.run(*TRAIN)
         assert second.returncode == 2
         assert "in use by process 1 on elsewhere" in second.stderr
@@ -119,12 +107,7 @@ def test_another_machine_over_the_same_folder_is_refused_and_told_who_is_at_it(p
 def test_a_truncated_state_is_one_sentence(prepared) -> None:
     prepared.edit("config/benchmarks/rooms.yaml", training__epochs=200)
     process = prepared.start(*TRAIN)
-    state: Path | None = None
-    for _ in range(600):
-        state = next((prepared.path / "results/runs").glob("*/*/*/state.pt"), None)
-        if state:
-            break
-        time.sleep(0.1)
+    state = prepared.wait_for("results/runs/*/*/*/state.pt", seconds=60)
     process.kill()
     process.communicate()
     assert state

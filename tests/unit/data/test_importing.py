@@ -169,6 +169,12 @@ def test_bundled_lists_are_whole():
     assert mapped.shape == (895,) and mapped[0] == 0 and set(mapped[1:]) == set(range(1, 41))
 
 
+def assert_all(text: str, *patterns: str) -> None:
+    """Every pattern is found in `text`."""
+    for pattern in patterns:
+        assert re.search(pattern, text), pattern
+
+
 class TestProblems:
     def import_fails(self, project: Project, source: Path, words: str, name: str = "nyud") -> str:
         with pytest.raises(UserError, match=words) as caught:
@@ -185,15 +191,15 @@ class TestProblems:
         np.save(nyud / "normals/0005.npy", np.full((24, 32, 3), 3.0, np.float32))
         Image.fromarray(np.full((24, 32), 77, np.uint8)).save(nyud / "segmentation/0006.png")
         text = self.import_fails(project, nyud, "cannot be used, 6 problems")
-        for words in (
+        assert_all(
+            text,
             "'0001': .*cannot be decoded",
             "'0002' has no depth",
             "'0003': every depth is above 100 m .*millimetres",
             "'0004': depth is 32x24, the image 24x32 .it is transposed",
             "'0005': normals are no unit vectors",
             "'0006': semseg has class 76",
-        ):
-            assert re.search(words, text), words
+        )
 
     def test_split_lists_and_images_at_once(self, project: Project, nyud: Path):
         (nyud / "gt_sets/val.txt").write_text("0005\n../0006\n0005\n0001\n" + "a" * 300 + "\n00\x0006\n")
@@ -201,7 +207,8 @@ class TestProblems:
         (nyud / "images/0003.jpg").unlink()
         (nyud / "images/0003.jpg").mkdir()
         text = self.import_fails(project, nyud, "cannot be used, 7 problems")
-        for words in (
+        assert_all(
+            text,
             r"gt_sets/val\.txt: id '\.\./0006' has a path separator",
             "id '0005' is there twice",
             "'a{20}'... is no file stem",
@@ -209,8 +216,7 @@ class TestProblems:
             "ids in both split lists: 1 .'0001' first",
             r"'0002': images/0002\.jpg cannot be decoded",
             r"'0003': images/0003\.jpg is missing",
-        ):
-            assert re.search(words, text), words
+        )
 
     def test_arrays_that_cannot_be_what_they_stand_for(self, project: Project, nyud: Path):
         np.save(nyud / "depth/0001.npy", np.full((24, 32), "x"))
@@ -220,14 +226,14 @@ class TestProblems:
         np.save(nyud / "edge/0004.npy", 1 - np.load(nyud / "edge/0004.npy"))
         Image.fromarray(np.full((24, 32), 894, np.uint16)).save(nyud / "segmentation/0005.png")
         text = self.import_fails(project, nyud, "cannot be used, 5 problems")
-        for words in (
+        assert_all(
+            text,
             "'0001': depth/0001.npy must hold numbers, it has <U1",
             "'0002': depth/0002.npy must hold numbers, it has float32 of shape .24, 0.",
             "'0003': depth/0003.png has 8 bits",
             "'0004': edge marks 96% of the pixels",
             "'0005': segmentation/0005.png is no label map.* up to 894",
-        ):
-            assert re.search(words, text), words
+        )
 
     def test_a_file_that_may_not_be_read(self, project: Project, nyud: Path, monkeypatch):
         def forbidden(path: Path, target: Path) -> None:
