@@ -3,8 +3,8 @@
 With N positions the map has N^2 entries: 1.4 GiB per image and task at 480x640. Two forms give the same numbers:
 
 - up to `WHOLE_MAP` positions the map is made and kept, three operations for the whole batch;
-- above, on every device, blocks of query rows are computed one after the other, and anew in the backward pass from
-  the row-wise log-sum-exp: memory grows linearly with N.
+- above, on every device, blocks of query rows are computed one after the other, and anew in the backward pass:
+  memory grows linearly with N.
 
 Stock fused kernels do not serve here: Q and K are two to four times as wide as V (512 and 256 at three tasks), beyond
 the head sizes (256) that flash kernels take. Large plain matrix products keep a GPU's matrix units busy as well. bf16
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional as F
+from torch.nn.grad import conv2d_weight
 
 #: Positions of the largest map that is made and kept whole.
 WHOLE_MAP = 1024
@@ -40,47 +41,44 @@ def coherence_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 
 class AttentionInRows(torch.autograd.Function):
-    """The attention over blocks of query rows, keeping for each row only l = log sum exp of its logits.
+    """The attention over blocks of query rows, which keeps Q, K and V alone.
 
-    Backward (Dao et al., NeurIPS 2022, algorithm 4) with P = exp(Q K^T - l), O = P V and the gradient G of O:
-    dV = P^T G, dS = P * (G V^T - rowsum(G * O)), dQ = dS K, dK = dS^T Q.
+    Backward, with P = softmax(Q K^T) made anew and the gradient G of O = P V: dV = P^T G,
+    dS = P * (G V^T - rowsum(P * G V^T)), dQ = dS K, dK = dS^T Q.
     """
 
     @staticmethod
     def forward(ctx: FunctionCtx, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         out = torch.empty_like(value)
-        log_sums = torch.empty(*query.shape[:2], 1, device=query.device)
         for image, rows in blocks(query):
-            logits = product(query[image, rows], key[image])
-            torch.logsumexp(logits, -1, keepdim=True, out=log_sums[image, rows])
-            weights = logits.sub_(log_sums[image, rows]).exp_().to(value.dtype)
+            weights = product(query[image, rows], key[image]).softmax(-1).to(value.dtype)
             out[image, rows] = product(weights, value[image].T)
-        ctx.save_for_backward(query, key, value, out, log_sums)
+        ctx.save_for_backward(query, key, value)
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        query, key, value, out, log_sums = ctx.saved_tensors
+        query, key, value = ctx.saved_tensors
         d_query = torch.empty_like(query)
         d_key, d_value = torch.zeros_like(key, dtype=torch.float32), torch.zeros_like(value, dtype=torch.float32)
         for image, rows in blocks(query):
             own = gradient[image, rows].to(value.dtype)
-            weights = product(query[image, rows], key[image]).sub_(log_sums[image, rows]).exp_()
-            accumulate(d_value[image], weights.to(own.dtype).T, own)
-            d_logits = product(own, value[image])
-            d_logits.sub_((own.float() * out[image, rows]).sum(-1, keepdim=True)).mul_(weights)
-            d_logits = d_logits.to(query.dtype)
+            # One pass each: a plain `exp` takes twenty times as long on a CPU where results underflow, and most do.
+            weights = product(query[image, rows], key[image]).softmax(-1)
+            accumulate(d_value[image], weights.to(own.dtype), own)
+            d_weights = product(own, value[image])
+            d_logits = torch.ops.aten._softmax_backward_data(d_weights, weights, -1, torch.float32).to(query.dtype)
             d_query[image, rows] = product(d_logits, key[image].T).to(query.dtype)
-            accumulate(d_key[image], d_logits.T, query[image, rows])
+            accumulate(d_key[image], d_logits, query[image, rows])
         return d_query, d_key.to(key.dtype), d_value.to(value.dtype)
 
 
 def blocks(query: Tensor) -> list[tuple[int, slice]]:
-    """(image, rows) of every block; whole multiples of 64 rows, as far as the device's block size allows."""
+    """(image, rows) of every block: about equally many rows, a multiple of 64, as the device's block size allows."""
     images, positions = query.shape[:2]
-    step = max(1, (BLOCK_CPU if query.is_cpu else BLOCK_GPU) // positions)
-    step = step // 64 * 64 or step
+    count = -(-(positions**2) // (BLOCK_CPU if query.is_cpu else BLOCK_GPU))
+    step = -(-positions // (64 * count)) * 64
     return [(image, slice(row, row + step)) for image in range(images) for row in range(0, positions, step)]
 
 
@@ -88,16 +86,24 @@ def product(a: Tensor, b: Tensor) -> Tensor:
     """A B^T for A (M, K) and B (N, K), accumulated and returned in fp32."""
     if a.dtype != torch.float32:
         return torch.mm(a, b.T, out_dtype=torch.float32) if a.is_cuda else a.float() @ b.T.float()
-    if a.is_cpu and a.is_contiguous() and a.shape[0] % 64 == 0:
-        # oneDNN's convolution instead of BLAS, see `mtcp.models.layers.project`.
-        tokens = a.view(16, -1, 1, a.shape[1]).permute(0, 3, 1, 2)
-        return F.conv2d(tokens, b[:, :, None, None]).permute(0, 2, 3, 1).reshape(a.shape[0], -1)
+    if a.is_cpu and a.shape[0] % 64 == 0:
+        return F.conv2d(pixels(a), b[:, :, None, None]).permute(0, 2, 3, 1).reshape(a.shape[0], -1)
     return a @ b.T
 
 
 def accumulate(total: Tensor, a: Tensor, b: Tensor) -> None:
-    """total += A B in fp32, for A (M, K) and B (K, N)."""
-    if a.dtype == torch.float32:
-        total.addmm_(a, b)
+    """total += A^T B in fp32, for A (K, M) and B (K, N)."""
+    if a.dtype != torch.float32:
+        total += product(a.T, b.T)
+    elif a.is_cpu and a.shape[0] % 64 == 0 and total.numel() < a.numel():
+        total += conv2d_weight(pixels(b), (*total.shape, 1, 1), pixels(a)).view_as(total)
     else:
-        total += product(a, b.T)
+        total.addmm_(a.T, b)
+
+
+def pixels(a: Tensor) -> Tensor:
+    """(M, K), M a multiple of 64, as a picture of M pixels and K channels, for oneDNN's convolution instead of BLAS.
+
+    `mtcp.models.layers.project` says why.
+    """
+    return a.reshape(16, -1, 1, a.shape[1]).permute(0, 3, 1, 2)
