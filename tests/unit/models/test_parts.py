@@ -9,6 +9,7 @@ from mtcp.models import swin
 from mtcp.models.cbam import CBAM, Gated
 from mtcp.models.checkpointing import recomputed
 from mtcp.models.decoder import FPN, HFP
+from mtcp.models.deformable import DeformableAttention, LibraryAttention
 from mtcp.models.heads import DepthHead, auxiliary_head, task_head
 from mtcp.models.layers import Projection, project, resize
 from mtcp.models.refinement import SRM, joint_projection
@@ -21,7 +22,10 @@ def _seed():
     torch.manual_seed(0)
 
 
-@pytest.mark.parametrize("shape", [(2, 5, 7, 64), (1, 1, 1, 128), (3, 16, 4, 16)])
+#: The last three have tokens enough for a convolution; 257 are no rectangle.
+@pytest.mark.parametrize(
+    "shape", [(2, 5, 7, 64), (1, 1, 1, 128), (3, 16, 4, 16), (12, 49, 96), (2, 24, 32, 64), (1, 257, 64)]
+)
 @pytest.mark.parametrize("bias", [True, False])
 def test_projection_is_a_linear_map_forward_and_backward(shape, bias):
     layer = Projection(shape[-1], 256, bias=bias)
@@ -43,6 +47,35 @@ def test_joint_projection_is_the_projection_of_the_concatenation(pred_size):
     pred, feature = torch.randn(2, *pred_size, 24), torch.randn(2, 6, 8, 40)
     expected = conv(torch.cat((resize(pred, 6, 8), feature), -1))
     torch.testing.assert_close(joint_projection(conv, pred, feature), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_deformable_attention_equals_the_librarys():
+    shapes = [(2, 3), (5, 4), (8, 9)]
+    tokens = sum(height * width for height, width in shapes)
+    layer = LibraryAttention(embed_dim=32, num_heads=4, n_levels=3, n_points=2)
+    for parameter in layer.parameters():
+        nn.init.normal_(parameter, std=0.5)
+    hidden = torch.randn(2, tokens, 32, requires_grad=True)
+    # Some of the points lie outside the map, where the library reads zeros.
+    arguments = {
+        "hidden_states": hidden,
+        "attention_mask": None,
+        "encoder_hidden_states": hidden,
+        "encoder_attention_mask": None,
+        "position_embeddings": torch.randn(2, tokens, 32),
+        "reference_points": torch.rand(2, tokens, 3, 2),
+        "spatial_shapes_list": shapes,
+        "level_start_index": None,
+        "output_attentions": False,
+    }
+    leaves, upstream = (hidden, *layer.parameters()), torch.randn(2, tokens, 32)
+    results = []
+    for kind in (LibraryAttention, DeformableAttention):
+        layer.__class__ = kind
+        out, weights = layer(**arguments)
+        results.append((out, weights, *torch.autograd.grad(out, leaves, upstream)))
+    for expected, own in zip(*results, strict=True):
+        torch.testing.assert_close(own.reshape(expected.shape), expected, atol=1e-4, rtol=1e-4)
 
 
 def test_depth_head_equals_its_definition():
