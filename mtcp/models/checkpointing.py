@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
+import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
@@ -23,6 +24,10 @@ def statistics_kept(module: nn.Module) -> Iterator[None]:
             norm.momentum, norm.num_batches_tracked = momentum, tracked
 
 
+@torch.compiler.disable
 def recomputed(module: nn.Module, *args: Any) -> Any:
-    """Return `module(*args)`; its inner activations are computed anew when the backward pass needs them."""
+    """Return `module(*args)`; its inner activations are computed anew when the backward pass needs them.
+
+    Not compiled: `torch.compile` does not take the context in which statistics are kept.
+    """
     return checkpoint(module, *args, use_reentrant=False, context_fn=lambda: (nullcontext(), statistics_kept(module)))

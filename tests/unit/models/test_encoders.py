@@ -61,6 +61,22 @@ def test_mask2former_gives_the_product_that_the_library_would(library_model, tmp
         torch.testing.assert_close(trunk(image), expected, atol=1e-5, rtol=1e-4)
 
 
+def test_mask2former_trains_under_compile_as_without_it():
+    # What a CPU computes anew is not compiled; drop path must fall on the same layers in both passes.
+    trunk = build_trunk(context(kind="mask2former", model="x", args=SMALL)).train()
+    image = torch.randn(2, 3, 64, 96)
+    gradients = []
+    for form in (trunk, torch.compile(trunk, backend="aot_eager")):
+        torch.manual_seed(3)
+        trunk.zero_grad()
+        form(image).square().mean().backward()
+        gradients.append({name: value.grad for name, value in trunk.named_parameters() if value.grad is not None})
+    expected, found = gradients
+    assert expected.keys() == found.keys()
+    for name, gradient in expected.items():
+        torch.testing.assert_close(found[name], gradient, atol=1e-6, rtol=1e-4, msg=name)
+
+
 def test_mask2former_without_weights_is_random_and_seeded():
     first, second = (build_trunk(context(kind="mask2former", model="x", args=SMALL)) for _ in range(2))
     for a, b in zip(first.parameters(), second.parameters(), strict=True):
