@@ -13,8 +13,8 @@ class DeformableAttention(LibraryAttention):
     """For every query and head the sum over levels l and points p of A_lp V_l(r + D_lp), V_l read bilinearly.
 
     The same parameters and numbers as the library's. There the values of all levels and points are gathered, weighted
-    and summed over a last axis of 12; here queries are the last axis and the sum grows point by point, which on a CPU
-    takes less than half of the time and memory. Images are not padded: the library's masks are all open.
+    and summed over a last axis of 12; here queries are the last axis and the sum grows point by point, which takes less
+    than half of the time on a CPU. Images are not padded: the library's masks are all open.
     """
 
     def forward(
@@ -34,7 +34,7 @@ class DeformableAttention(LibraryAttention):
         placed = hidden_states + position_embeddings
         weights = self.attention_weights(placed).view(batch, queries, self.n_heads, -1).softmax(-1)
         offsets = self.sampling_offsets(placed).view(batch, queries, self.n_heads, self.n_levels, self.n_points, 2)
-        sizes = offsets.new_tensor([(width, height) for height, width in spatial_shapes_list])
+        sizes = reference_points.new_tensor([(width, height) for height, width in spatial_shapes_list])
         grids = 2 * (reference_points[:, :, None, :, None] + offsets / sizes[:, None]) - 1
         value = (
             self.value_proj(encoder_hidden_states).unflatten(-1, (self.n_heads, -1)).permute(0, 2, 3, 1).flatten(0, 1)
