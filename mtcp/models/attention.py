@@ -51,8 +51,7 @@ class AttentionInRows(torch.autograd.Function):
     def forward(ctx: FunctionCtx, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         out = torch.empty_like(value)
         for image, rows in blocks(query):
-            weights = product(query[image, rows], key[image]).softmax(-1).to(value.dtype)
-            out[image, rows] = product(weights, value[image].T)
+            out[image, rows] = attended(query[image, rows], key[image], value[image])
         ctx.save_for_backward(query, key, value)
         return out
 
@@ -63,21 +62,34 @@ class AttentionInRows(torch.autograd.Function):
         d_query = torch.empty_like(query)
         d_key, d_value = torch.zeros_like(key, dtype=torch.float32), torch.zeros_like(value, dtype=torch.float32)
         for image, rows in blocks(query):
-            own = gradient[image, rows].to(value.dtype)
-            # One pass each: a plain `exp` takes twenty times as long on a CPU where results underflow, and most do.
-            weights = product(query[image, rows], key[image]).softmax(-1)
-            accumulate(d_value[image], weights.to(own.dtype), own)
-            d_weights = product(own, value[image])
-            d_logits = torch.ops.aten._softmax_backward_data(d_weights, weights, -1, torch.float32).to(query.dtype)
-            d_query[image, rows] = product(d_logits, key[image].T).to(query.dtype)
-            accumulate(d_key[image], d_logits, query[image, rows])
+            d_query[image, rows] = gradients(
+                query[image, rows], key[image], value[image], gradient[image, rows], d_key[image], d_value[image]
+            )
         return d_query, d_key.to(key.dtype), d_value.to(value.dtype)
+
+
+def attended(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """O (M, C) of one block of queries (M, D) over all keys (N, D) and values (N, C)."""
+    return product(product(query, key).softmax(-1).to(value.dtype), value.T)
+
+
+def gradients(query: Tensor, key: Tensor, value: Tensor, gradient: Tensor, d_key: Tensor, d_value: Tensor) -> Tensor:
+    """Return dQ of one block, given the gradient of its O, and add its parts to dK and dV."""
+    gradient = gradient.to(value.dtype)
+    # One pass each: a plain `exp` takes twenty times as long on a CPU where results underflow, and most do.
+    weights = product(query, key).softmax(-1)
+    accumulate(d_value, weights.to(value.dtype), gradient)
+    d_logits = torch.ops.aten._softmax_backward_data(product(gradient, value), weights, -1, torch.float32)
+    d_logits = d_logits.to(query.dtype)
+    accumulate(d_key, d_logits, query)
+    return product(d_logits, key.T)
 
 
 def blocks(query: Tensor) -> list[tuple[int, slice]]:
     """(image, rows) of every block: about equally many rows, a multiple of 64, as the device's block size allows."""
     images, positions = query.shape[:2]
-    count = -(-(positions**2) // (BLOCK_CPU if query.is_cpu else BLOCK_GPU))
+    most = max(1, (BLOCK_CPU if query.is_cpu else BLOCK_GPU) // (64 * positions)) * 64
+    count = -(-positions // most)
     step = -(-positions // (64 * count)) * 64
     return [(image, slice(row, row + step)) for image in range(images) for row in range(0, positions, step)]
 
