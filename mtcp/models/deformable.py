@@ -1,54 +1,60 @@
-"""Multi-scale deformable attention (Zhu et al., ICLR 2021, equation 3), which the trunk's pixel decoder is made of."""
+"""The layers of the trunk's pixel decoder: multi-scale deformable attention (Zhu et al., ICLR 2021, equation 3)."""
 
+from functools import partial
 from typing import Any
 
 from torch import Tensor
 from torch.nn import functional as F
-from transformers.models.mask2former.modeling_mask2former import (
-    Mask2FormerPixelDecoderEncoderMultiscaleDeformableAttention as LibraryAttention,
-)
+from transformers.models.mask2former.modeling_mask2former import Mask2FormerPixelDecoderEncoderLayer
 
 
-class DeformableAttention(LibraryAttention):
-    """For every query and head the sum over levels l and points p of A_lp V_l(r + D_lp), V_l read bilinearly.
+class DeformableLayer(Mask2FormerPixelDecoderEncoderLayer):
+    """x -> LN(x + attention(x)), then x -> LN(x + MLP(x)); the library's parameters and numbers.
 
-    The same parameters and numbers as the library's. There the values of all levels and points are gathered, weighted
-    and summed over a last axis of 12; here queries are the last axis and the sum grows point by point, which takes less
-    than half of the time on a CPU. Images are not padded: the library's masks are all open.
+    The library gathers the values of all levels and points, weights them and sums over a last axis of 12. Here queries
+    are the last axis and the sum grows point by point, which takes less than half of the time on a CPU. Whether a value
+    has overflowed is not asked at every layer: the answer makes a GPU wait, and splits a compiled graph.
     """
 
     def forward(
         self,
         hidden_states: Tensor,
-        encoder_hidden_states: Tensor,
+        attention_mask: Tensor,
         position_embeddings: Tensor,
         reference_points: Tensor,
         spatial_shapes_list: list[tuple[int, int]],
         **unused: Any,
-    ) -> tuple[Tensor, Tensor]:
-        """Return the attended values (B, Q, C) and the weights (B, Q, heads, L * P).
+    ) -> tuple[Tensor]:
+        """Take and give tokens (B, Q, C) of all levels; no image is padded, so that the mask is open everywhere.
 
-        `reference_points` (B, Q, L, 2) are the r of every level, x and y in shares of the map.
+        `reference_points` (B, Q, L, 2) are where each token lies on every level, x and y in shares of the map.
         """
-        batch, queries, _ = hidden_states.shape
-        placed = hidden_states + position_embeddings
-        weights = self.attention_weights(placed).view(batch, queries, self.n_heads, -1).softmax(-1)
-        offsets = self.sampling_offsets(placed).view(batch, queries, self.n_heads, self.n_levels, self.n_points, 2)
-        sizes = reference_points.new_tensor([(width, height) for height, width in spatial_shapes_list])
+        drop = partial(F.dropout, p=self.dropout, training=self.training)
+        mixed = self._attention(hidden_states, position_embeddings, reference_points, spatial_shapes_list)
+        hidden = self.self_attn_layer_norm(hidden_states + drop(mixed))
+        mapped = self.fc2(drop(self.activation_fn(self.fc1(hidden))))
+        return (self.final_layer_norm(hidden + drop(mapped)),)
+
+    def _attention(
+        self, hidden: Tensor, positions: Tensor, reference_points: Tensor, shapes: list[tuple[int, int]]
+    ) -> Tensor:
+        """For every token and head the sum over levels l and points p of A_lp V_l(r + D_lp), V_l read bilinearly."""
+        layer, placed = self.self_attn, hidden + positions
+        batch, tokens, _ = placed.shape
+        weights = layer.attention_weights(placed).view(batch, tokens, layer.n_heads, -1).softmax(-1)
+        offsets = layer.sampling_offsets(placed).view(batch, tokens, layer.n_heads, layer.n_levels, layer.n_points, 2)
+        sizes = reference_points.new_tensor([(width, height) for height, width in shapes])
         grids = 2 * (reference_points[:, :, None, :, None] + offsets / sizes[:, None]) - 1
-        value = (
-            self.value_proj(encoder_hidden_states).unflatten(-1, (self.n_heads, -1)).permute(0, 2, 3, 1).flatten(0, 1)
-        )
+        value = layer.value_proj(hidden).unflatten(-1, (layer.n_heads, -1)).permute(0, 2, 3, 1).flatten(0, 1)
         total = 0
         for (height, width), level, grid, weight in zip(
-            spatial_shapes_list,
-            value.split([height * width for height, width in spatial_shapes_list], -1),
+            shapes,
+            value.split([height * width for height, width in shapes], -1),
             grids.permute(3, 0, 2, 4, 1, 5).flatten(1, 2),
-            weights.unflatten(-1, (self.n_levels, -1)).permute(3, 0, 2, 4, 1).flatten(1, 2),
+            weights.unflatten(-1, (layer.n_levels, -1)).permute(3, 0, 2, 4, 1).flatten(1, 2),
             strict=True,
         ):
             values = F.grid_sample(level.unflatten(-1, (height, width)), grid, align_corners=False)
             for point, share in zip(values.unbind(2), weight.unbind(1), strict=True):
                 total = total + point * share[:, None]
-        mixed = total.unflatten(0, (batch, -1)).permute(0, 3, 1, 2).flatten(2)
-        return self.output_proj(mixed), weights
+        return layer.output_proj(total.unflatten(0, (batch, -1)).permute(0, 3, 1, 2).flatten(2))

@@ -16,7 +16,7 @@ from mtcp.config import EncoderConfig
 from mtcp.errors import UserError
 from mtcp.models.architecture import BuildContext
 from mtcp.models.checkpointing import recomputed
-from mtcp.models.deformable import DeformableAttention
+from mtcp.models.deformable import DeformableLayer
 from mtcp.models.encoders import checked_weights, no_hub_access
 from mtcp.models.layers import use_projections
 
@@ -68,7 +68,7 @@ class Mask2FormerTrunk(nn.Module):
         self.model.pixel_level_module.encoder.swin.layernorm = nn.Identity()
         self.model.transformer_module.decoder.mask_predictor.__class__ = MaskEmbeddings
         for layer in self.model.pixel_level_module.decoder.encoder.layers:
-            layer.self_attn.__class__ = DeformableAttention
+            layer.__class__ = DeformableLayer
         use_projections(self.model)
         self.checkpointing = context.checkpointing
         self._layers = _switchable_layers(self.model.pixel_level_module.encoder)
