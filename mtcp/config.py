@@ -54,6 +54,20 @@ class EncoderConfig(Model):
     sha256: str | None = Field(None, description="digest of the weights file, checked when they are loaded")
     args: dict[str, Any] = Field(default_factory=dict, description="further arguments of timm.create_model")
 
+    @model_validator(mode="after")
+    def _pins_pin_something(self) -> "EncoderConfig":
+        hub = self.pretrained and self.kind == "mask2former" and not self.weights
+        if self.revision is not None and not hub:
+            raise ValueError(
+                "`revision` pins a pretrained mask2former of the hub: take it out"
+                + (", or write hf_hub:NAME@REVISION as `model`" if self.kind == "timm" and self.pretrained else "")
+            )
+        if self.sha256 is not None and not (hub or self.weights):
+            raise ValueError(
+                "`sha256` is checked where the file is known: name it in `weights`, or take the digest out"
+            )
+        return self
+
 
 class TrainingConfig(Model):
     """Optimisation. AdamW with polynomial decay per epoch, as released: lr * (1 - epoch / epochs) ** power."""

@@ -39,6 +39,7 @@ def train_run(
     """
     from mtcp import training
     from mtcp.data.sets import require_checked
+    from mtcp.models.encoders import weights_record
 
     with locked(run.directory):
         if run.run_path.exists():
@@ -74,6 +75,7 @@ def train_run(
             "determinism": _determinism(),
             "environment": provenance.environment(device, plan.root),
             "data": {"digest": run.parts["data"], "note": manifest.get("note", "")},
+            "weights": weights_record(run.config.encoder),
             "git": provenance.git_state(plan.root),
             "started": started.isoformat(timespec="seconds"),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -1,6 +1,5 @@
 """The shared trunk: an image (B, 3, H, W) becomes the representation R (B, C, H/4, W/4)."""
 
-import hashlib
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -14,6 +13,10 @@ from mtcp.imports import uncollected
 from mtcp.models.architecture import BuildContext
 from mtcp.models.decoder import FPN
 from mtcp.models.layers import channels_first, channels_last, resize, use_projections
+from mtcp.provenance import file_digest
+
+#: A Mask2Former's weights, in a folder or on the hub.
+WEIGHTS = "model.safetensors"
 
 
 def build_trunk(context: BuildContext) -> nn.Module:
@@ -102,6 +105,31 @@ def _check_size(context: BuildContext) -> None:
         ) from error
 
 
+def weights_file(config: EncoderConfig) -> Path | None:
+    """Return the safetensors file the trunk starts from: a local one, or a Mask2Former's of the hub, fetched once.
+
+    None: initial values are random, or timm fetches the weights itself.
+    """
+    if config.weights:
+        return Path(config.weights, WEIGHTS) if config.kind == "mask2former" else Path(config.weights)
+    if not config.pretrained or config.kind == "timm":
+        return None
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(config.model, WEIGHTS, revision=config.revision))
+    except Exception as error:
+        raise no_hub_access(config, error) from error
+
+
+def weights_record(config: EncoderConfig) -> dict[str, str] | None:
+    """Return the SHA-256 of `weights_file` and, for one of the hub, its revision, with which others can pin them."""
+    path = weights_file(config)
+    if path is None:
+        return None
+    return {"sha256": file_digest(path)} | ({} if config.weights else {"revision": path.parent.name})
+
+
 def checked_weights(path: Path, sha256: str | None) -> Path:
     """Return `path` if it is a complete safetensors file with the digest asked for; raises `UserError` otherwise."""
     if not path.is_file():
@@ -114,8 +142,7 @@ def checked_weights(path: Path, sha256: str | None) -> Path:
             f"encoder.weights: {path} is no complete safetensors file ({error}); download it again or convert it"
         ) from error
     if sha256 is not None:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        found = file_digest(path)
         if found != sha256:
             raise UserError(
                 f"encoder.weights: {path} has SHA-256 {found}, expected {sha256}; get the pinned version, or change "

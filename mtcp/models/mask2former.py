@@ -17,10 +17,9 @@ from mtcp.errors import UserError
 from mtcp.models.architecture import BuildContext
 from mtcp.models.checkpointing import recomputed
 from mtcp.models.deformable import DeformableLayer
-from mtcp.models.encoders import checked_weights, no_hub_access
+from mtcp.models.encoders import WEIGHTS, checked_weights, weights_file
 from mtcp.models.layers import use_projections
 
-WEIGHTS = "model.safetensors"
 # The library reports every class-predictor weight that is left out on purpose; what is missing is checked here.
 logging.set_verbosity_error()
 logging.disable_progress_bar()
@@ -100,22 +99,15 @@ def _switchable_layers(encoder: nn.Module) -> list[nn.Module]:
 
 def _mask2former(config: EncoderConfig) -> Mask2FormerModel:
     """Random initial values, or weights of a local folder (config.json, model.safetensors) or of the hub."""
+    if config.weights and not Path(config.weights, "config.json").is_file():
+        raise UserError(f"encoder.weights: {config.weights} must be a folder with config.json and {WEIGHTS}")
+    path = weights_file(config)
+    if path is None:
+        return Mask2FormerModel(Mask2FormerConfig(**config.args))
+    checked_weights(path, config.sha256)
     if config.weights:
-        folder = Path(config.weights)
-        if not (folder / "config.json").is_file():
-            raise UserError(f"encoder.weights: {folder} must be a folder with config.json and {WEIGHTS}")
-        checked_weights(folder / WEIGHTS, config.sha256)
-        return _loaded(config, str(folder), local_files_only=True)
-    if config.pretrained:
-        from huggingface_hub import hf_hub_download
-
-        try:
-            path = hf_hub_download(config.model, WEIGHTS, revision=config.revision)
-        except Exception as error:
-            raise no_hub_access(config, error) from error
-        checked_weights(Path(path), config.sha256)
-        return _loaded(config, config.model, revision=config.revision)
-    return Mask2FormerModel(Mask2FormerConfig(**config.args))
+        return _loaded(config, config.weights, local_files_only=True)
+    return _loaded(config, config.model, revision=config.revision)
 
 
 def _loaded(config: EncoderConfig, source: str, **options: object) -> Mask2FormerModel:

@@ -55,6 +55,7 @@ HISTORY_COLUMNS: Final = ["benchmark", "method", "seed", "epoch", "column", "val
 #: Columns that stay text whatever they hold: a key such as 12345678e0123456 is no number.
 _TEXT: Final = (
     "benchmark", "method", "reference", "label", "train_key", "eval_key", "commit", "diff_sha256", "data_digest",
+    "weights_sha256", "weights_revision",
     "status", "reason", "reasons", "flags", "chosen", "environment", "environments", "torch", "python", "backbone",
 )  # fmt: skip
 #: How data sets are called in results/published.csv.
@@ -240,7 +241,7 @@ def _history(run: Run) -> list[tuple[str, str, int, int, str, float]]:
 def _provenance(run: Run) -> dict[str, Any]:
     status = _status(run)
     record = run.record() if run.run_path.exists() else {}
-    environment, git, data = (record.get(part) or {} for part in ("environment", "git", "data"))
+    environment, git, data, weights = (record.get(part) or {} for part in ("environment", "git", "data", "weights"))
     packages = environment.get("packages") or {}
     gpu = environment.get("gpu")
     return {
@@ -257,6 +258,8 @@ def _provenance(run: Run) -> dict[str, Any]:
         "diff_sha256": git.get("diff_sha256") or "",
         "data_digest": data.get("digest", ""),
         "data_note": data.get("note") or "",
+        "weights_sha256": weights.get("sha256", ""),
+        "weights_revision": weights.get("revision", ""),
         "environment": environment.get("class", ""),
         "python": environment.get("python", ""),
         "torch": packages.get("torch", ""),

@@ -1,15 +1,18 @@
 """Trunks: the library's numbers, and one clear sentence for everything that cannot work."""
 
+import hashlib
+
 import huggingface_hub
 import pytest
 import torch
+from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation
 
 from mtcp.config import EncoderConfig
 from mtcp.errors import UserError
 from mtcp.models.architecture import BuildContext
-from mtcp.models.encoders import build_trunk
+from mtcp.models.encoders import build_trunk, weights_record
 from mtcp.tasks import make_task
 
 SMALL = {
@@ -122,6 +125,36 @@ def test_no_hub_access_is_one_sentence(kind, monkeypatch):
     model = "resnet18.a1_in1k" if kind == "timm" else "facebook/mask2former-swin-small-ade-semantic"
     with pytest.raises(UserError, match=r"cannot be fetched from the hub.*no route to host.*encoder.weights"):
         build_trunk(context(kind=kind, model=model, pretrained=True))
+
+
+def test_weights_are_recorded_so_that_others_can_pin_them(tmp_path, monkeypatch):
+    path = tmp_path / "snapshots" / "abc123" / "model.safetensors"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"weights")
+    found = hashlib.sha256(b"weights").hexdigest()
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *args, **kwargs: str(path))
+    hub = EncoderConfig(kind="mask2former", model="some/model", pretrained=True)
+    assert weights_record(hub) == {"sha256": found, "revision": "abc123"}
+    local = EncoderConfig(kind="mask2former", model="x", weights=str(path.parent))
+    assert weights_record(local) == {"sha256": found}
+    assert weights_record(EncoderConfig(kind="timm", model="x", weights=str(path))) == {"sha256": found}
+    assert weights_record(EncoderConfig(kind="timm", model="x", pretrained=True)) is None
+    assert weights_record(EncoderConfig(kind="mask2former", model="x")) is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"kind": "timm", "pretrained": True, "revision": "main"}, "hf_hub:NAME@REVISION"),
+        ({"kind": "mask2former", "revision": "main"}, "take it out"),
+        ({"kind": "mask2former", "weights": "folder", "revision": "main"}, "take it out"),
+        ({"kind": "timm", "pretrained": True, "sha256": "0" * 64}, "name it in `weights`"),
+        ({"kind": "mask2former", "sha256": "0" * 64}, "name it in `weights`"),
+    ],
+)
+def test_a_pin_that_would_pin_nothing_is_refused(settings, message):
+    with pytest.raises(ValidationError, match=message):
+        EncoderConfig(model="x", **settings)
 
 
 def weights_of(kind, folder, library_model):
