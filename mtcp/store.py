@@ -46,6 +46,7 @@ def train_run(
             return run.record()
         run.failure_path.unlink(missing_ok=True)
         manifest = require_checked(plan.project, run.benchmark)
+        weights = weights_record(run.config.encoder)  # before days of training: the hub may be out of reach
         started, cpu = datetime.now(UTC), time.process_time()
         with _stop_on_signal() as stop, _reason_kept(run):
             result = training.train(
@@ -75,7 +76,7 @@ def train_run(
             "determinism": _determinism(),
             "environment": provenance.environment(device, plan.root),
             "data": {"digest": run.parts["data"], "note": manifest.get("note", "")},
-            "weights": weights_record(run.config.encoder),
+            "weights": weights,
             "git": provenance.git_state(plan.root),
             "started": started.isoformat(timespec="seconds"),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
