@@ -1,11 +1,13 @@
 """Training and inference steps of the networks, by device and precision; without weights and without data.
 
 On a CPU the networks of `rooms`; on a GPU those of the paper, 480x640, whose table of seconds, memory and achieved
-rate `python tests/benchmarks/test_network.py` prints for docs/performance.md.
+rate, in all and by part, `python tests/benchmarks/test_network.py` prints for docs/performance.md.
 """
 
+import resource
 import sys
 import time
+from collections import defaultdict
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -39,6 +41,9 @@ class Step:
         )
         self.precision = precision
         self.network = build_network(config).to(DEVICE)
+        if config.training.compile:
+            self.network.encode = torch.compile(self.network.encode)
+            self.network.decode = torch.compile(self.network.decode)
         self.image = torch.randn(batch, 3, height, width, device=DEVICE)
         self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=5e-5, fused=True)
 
@@ -86,33 +91,87 @@ def best_of(action, rounds=5):
     return min(seconds[2:])
 
 
-def table():
+def operations():
+    """Counter of floating-point operations; the library's formula for the convolution of spatial gates is broken."""
+    return FlopCounterMode(display=False, custom_mapping={torch.ops.aten._slow_conv2d_forward: lambda *_, **__: 0})
+
+
+def peak_gigabytes():
+    """Most memory held since the last reset (GPU), or by this process so far (CPU)."""
+    if DEVICE == "cuda":
+        return torch.cuda.max_memory_allocated() / 1e9
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+
+
+def table(settings):
     """Print seconds per image, images per second, peak memory and achieved rate, training and inference."""
+    print("| precision | batch | compiled | step | s/image | images/s | peak GB | TFLOP/s |")
+    print("|---|---|---|---|---|---|---|---|", flush=True)
+    for setting in settings:
+        for kind in ("train", "infer"):
+            with operations() as counter:
+                getattr(Step(**setting | {"compile": False}), kind)()
+            step = Step(**setting)
+            if DEVICE == "cuda":
+                torch.cuda.reset_peak_memory_stats()
+            seconds = best_of(getattr(step, kind), 5 if DEVICE == "cuda" else 2) / setting["batch"]
+            rate = counter.get_total_flops() / setting["batch"] / seconds / 1e12
+            print(
+                f"| {setting['precision']} | {setting['batch']} | {setting['compile']} | {kind} | {seconds:.4f} "
+                f"| {1 / seconds:.1f} | {peak_gigabytes():.2f} | {rate:.2f} |",
+                flush=True,
+            )
+            del step
+
+
+def parts(setting):
+    """Print seconds per image and achieved rate of one forward pass in training mode, by part, all tasks together."""
+    step, seconds, started = Step(**setting), defaultdict(float), {}
+    kinds = {f"MTCP.branches.{task}.{kind}": kind for task, own in step.network.branches.items() for kind in own}
+    kinds["MTCP.trunk"] = "trunk"
+    with operations() as counter:
+        step.loss()
+    counted = defaultdict(int)
+    for name, kind in kinds.items():
+        counted[kind] += sum(counter.get_flop_counts()[name].values())
+
+        def start(module, inputs):
+            step.finish()
+            started[module] = time.perf_counter()
+
+        def stop(module, inputs, outputs, kind=kind):
+            step.finish()
+            seconds[kind] += time.perf_counter() - started[module]
+
+        module = step.network.get_submodule(name.removeprefix("MTCP."))
+        module.register_forward_pre_hook(start)
+        module.register_forward_hook(stop)
+    step.loss()
+    seconds.clear()
+    step.loss()
+    batch = setting["batch"]
+    print(f"\nforward, {setting['precision']}, batch {batch}\n| part | s/image | share | TFLOP/s |\n|---|---|---|---|")
+    for kind, spent in sorted(seconds.items(), key=lambda item: -item[1]):
+        share, rate = spent / sum(seconds.values()), counted[kind] / spent / 1e12
+        print(f"| {kind} | {spent / batch:.4f} | {share:.0%} | {rate:.2f} |", flush=True)
+
+
+def main():
     name = torch.cuda.get_device_name() if DEVICE == "cuda" else f"{torch.get_num_threads()} CPU threads"
     size = None if DEVICE == "cuda" else (192, 256)
     print(f"{name}, torch {torch.__version__}, Python {sys.version.split()[0]}, {size or '480x640'}")
-    print("| precision | batch | step | s/image | images/s | peak GB | TFLOP/s |\n|---|---|---|---|---|---|---|")
-    for precision in PRECISIONS:
-        for batch in (2, 8) if DEVICE == "cuda" else (2,):
-            for kind in ("train", "infer"):
-                step = Step(name="nyud", batch=batch, precision=precision, size=size)
-                with FlopCounterMode(display=False) as counter:
-                    getattr(step, kind)()
-                if DEVICE == "cuda":
-                    torch.cuda.reset_peak_memory_stats()
-                seconds = best_of(getattr(step, kind), 5 if DEVICE == "cuda" else 2) / batch
-                if DEVICE == "cuda":
-                    peak = torch.cuda.max_memory_allocated() / 1e9
-                else:
-                    import resource
-
-                    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
-                rate = counter.get_total_flops() / batch / seconds / 1e12
-                print(
-                    f"| {precision} | {batch} | {kind} | {seconds:.4f} | {1 / seconds:.1f} | {peak:.2f} | {rate:.2f} |"
-                )
-                del step
+    batches, compiled = ((2, 8), (False, True)) if DEVICE == "cuda" else ((2,), (False,))
+    settings = [
+        {"name": "nyud", "size": size, "precision": precision, "batch": batch, "compile": form}
+        for precision in PRECISIONS
+        for batch in batches
+        for form in compiled
+    ]
+    table(settings)
+    for setting in settings:
+        if not setting["compile"]:
+            parts(setting)
 
 
 if __name__ == "__main__":
-    table()
+    main()
