@@ -1,10 +1,16 @@
 """The coherence attention equals its definition, in every form, type and size."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from mtcp.models import attention
-from mtcp.models.attention import coherence_attention
+from mtcp.models.attention import AttentionInRows, coherence_attention
 
 
 def definition(query, key, value):
@@ -81,6 +87,39 @@ def test_nothing_of_the_size_of_the_map_is_kept_for_the_backward_pass():
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         coherence_attention(*tensors)
     assert kept == 1536 * (24 + 24 + 16)
+
+
+class LiveBytes(TorchDispatchMode):
+    """Counts the bytes of tensors made under it that live at a time, and their `peak`."""
+
+    def __init__(self, known):
+        super().__init__()
+        self.live = self.peak = 0
+        self.seen = {StorageWeakRef(tensor.untyped_storage()): 0 for tensor in known}
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        out = operation(*args, **(kwargs or {}))
+        self.seen = {reference: size for reference, size in self.seen.items() if not reference.expired()}
+        for tensor in tree_leaves(out):
+            if isinstance(tensor, torch.Tensor):
+                self.seen.setdefault(StorageWeakRef(tensor.untyped_storage()), tensor.untyped_storage().nbytes())
+        self.peak = max(self.peak, sum(self.seen.values()))
+        return out
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_memory_at_the_papers_size(device, dtype):
+    """Forward and backward at 480x640 need at most 320 MB beyond Q, K and V, for tensors that have shapes alone."""
+    with FakeTensorMode(), torch.no_grad():
+        known = [torch.empty(1, 19200, width, device=device, dtype=dtype) for width in (512, 512, 256)]
+        context = SimpleNamespace(saved_tensors=known, save_for_backward=lambda *tensors: None)
+        with LiveBytes(known) as memory:
+            out = AttentionInRows.forward(context, *known)
+            gradients = AttentionInRows.backward(context, torch.ones_like(out))
+    assert [tensor.dtype for tensor in gradients] == [dtype] * 3
+    assert memory.peak >= sum(tensor.numel() * tensor.element_size() for tensor in (out, *gradients))
+    assert memory.peak <= 320e6
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
