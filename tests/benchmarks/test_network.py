@@ -4,7 +4,8 @@ On a CPU the networks of `rooms`; on a GPU those of the paper, 480x640, whose ta
 rate, in all and by part, `python tests/benchmarks/test_network.py` prints for docs/performance.md.
 """
 
-import resource
+import re
+import subprocess
 import sys
 import time
 from collections import defaultdict
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from plain import PlainMTCP
 from torch.utils.flop_counter import FlopCounterMode
 
 from mtcp.config import Project
@@ -25,9 +27,11 @@ PRECISIONS = ("fp32", "bf16") if DEVICE == "cuda" else ("fp32",)
 
 
 class Step:
-    """One network with its optimiser and a batch of noise."""
+    """One network with its optimiser and a batch of noise; `plain`: in the form of plain.py."""
 
-    def __init__(self, method="mtcp", name=BENCHMARK, batch=SIZES[0], precision="fp32", size=None, **training):
+    def __init__(
+        self, method="mtcp", name=BENCHMARK, batch=SIZES[0], precision="fp32", size=None, plain=False, **training
+    ):
         config = Project(ROOT).resolve(name, method, 0)
         encoder = config.encoder.model_copy(update={"pretrained": False})
         height, width = size or (config.height, config.width)
@@ -44,6 +48,8 @@ class Step:
         if config.training.compile:
             self.network.encode = torch.compile(self.network.encode)
             self.network.decode = torch.compile(self.network.decode)
+        if plain:
+            self.network = PlainMTCP(self.network).to(DEVICE)
         self.image = torch.randn(batch, 3, height, width, device=DEVICE)
         self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=5e-5, fused=True)
 
@@ -81,6 +87,39 @@ def test_step(benchmark, method, batch, precision, kind):
     benchmark.pedantic(getattr(step, kind), rounds=3, warmup_rounds=1)
 
 
+def papers_step(plain):
+    """A step of the paper's network, batch 2, fp32: at 480x640 on a GPU, 192x256 on a CPU."""
+    return Step(name="nyud", batch=2, size=None if DEVICE == "cuda" else (192, 256), plain=plain)
+
+
+@pytest.mark.parametrize("plain", [True, False], ids=["plain", "mtcp"])
+def test_training_step_against_the_plain_form(benchmark, plain):
+    benchmark.group = f"training step of the paper's network, batch 2, fp32, {DEVICE}"
+    benchmark.pedantic(papers_step(plain).train, rounds=3, warmup_rounds=2)
+
+
+_CHILD = """
+import sys
+sys.path.insert(0, {folder!r})
+from test_network import papers_step, peak_gigabytes
+step = papers_step({plain})
+step.train()
+step.train()
+print(peak_gigabytes())
+"""
+
+
+def test_memory_against_the_plain_form():
+    """Peak of a process of its own for each form, AdamW and its moments included."""
+    peaks = {}
+    for plain in (True, False):
+        code = _CHILD.format(folder=str(Path(__file__).parent), plain=plain)
+        out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        peaks[plain] = float(out.stdout.split()[-1])
+    print(f"\npeak memory: plain {peaks[True]:.2f} GB, here {peaks[False]:.2f}, {peaks[False] / peaks[True]:.2f} of it")
+    assert peaks[False] < peaks[True]
+
+
 def best_of(action, rounds=5):
     """Least seconds of `rounds` calls, after two to warm up."""
     seconds = []
@@ -100,7 +139,8 @@ def peak_gigabytes():
     """Most memory held since the last reset (GPU), or by this process so far (CPU)."""
     if DEVICE == "cuda":
         return torch.cuda.max_memory_allocated() / 1e9
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    # Of this very process: `ru_maxrss` starts with the parent's.
+    return int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) * 1024 / 1e9
 
 
 def table(settings):

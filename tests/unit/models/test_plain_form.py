@@ -1,0 +1,79 @@
+"""The whole network has the outputs and the gradients of its definition by the usual means, in training mode."""
+
+from collections import defaultdict
+
+import pytest
+import torch
+from plain import PlainMTCP
+
+from mtcp.config import EncoderConfig
+from mtcp.models import attention
+from mtcp.models.architecture import BuildContext
+from mtcp.models.network import MTCP
+from mtcp.tasks import make_task
+
+TRUNK = {
+    "backbone_config": {
+        "model_type": "swin",
+        "embed_dim": 8,
+        "depths": [1, 1, 2, 1],
+        "num_heads": [1, 1, 2, 2],
+        "image_size": 224,
+        "drop_path_rate": 0.0,
+        "out_features": ["stage1", "stage2", "stage3", "stage4"],
+    },
+    "encoder_layers": 2,
+    "decoder_layers": 3,
+    "feature_size": 32,
+    "mask_feature_size": 32,
+    "hidden_dim": 32,
+    "encoder_feedforward_dim": 32,
+    "dim_feedforward": 32,
+    "num_queries": 7,
+}
+
+
+@pytest.fixture(scope="module")
+def forms():
+    torch.manual_seed(0)
+    context = BuildContext(
+        tasks=(make_task("semseg", classes=5), make_task("depth"), make_task("normals")),
+        layout="nyud",
+        size=(72, 104),
+        encoder=EncoderConfig(kind="mask2former", model="random", args=TRUNK),
+        channels=32,
+        upsample=2,
+        seeds=("test", 0),
+    )
+    network = MTCP(context, MTCP.Parameters()).train()
+    return network, PlainMTCP(network).train()
+
+
+def outputs_and_gradients(form):
+    form.zero_grad()
+    image = torch.randn(2, 3, 72, 104, generator=torch.Generator().manual_seed(1))
+    outputs = {(task, name): logits for task, named in form(image).items() for name, logits in named.items()}
+    generator = torch.Generator().manual_seed(2)
+    sum((logits * torch.randn(logits.shape, generator=generator)).sum() for logits in outputs.values()).backward()
+    named = {name.replace("trunk.model.", "trunk."): value.grad for name, value in form.named_parameters()}
+    return outputs, {name: gradient for name, gradient in named.items() if gradient is not None}
+
+
+def by_part(gradients):
+    """One vector for each part of a branch, and one for the trunk; a bias before a norm has rounding errors alone."""
+    parts = defaultdict(list)
+    for name, gradient in sorted(gradients.items()):
+        parts["trunk" if name.startswith("trunk") else ".".join(name.split(".")[1:3])].append(gradient.flatten())
+    return {part: torch.cat(found) for part, found in parts.items()}
+
+
+@pytest.mark.parametrize("whole_map", [0, 1024])
+def test_outputs_and_gradients(forms, whole_map, monkeypatch):
+    monkeypatch.setattr(attention, "WHOLE_MAP", whole_map)
+    monkeypatch.setattr(attention, "BLOCK_CPU", 1)
+    (own, own_gradients), (plain, plain_gradients) = (outputs_and_gradients(form) for form in forms)
+    assert own.keys() == plain.keys() and len(own) == 9
+    assert own_gradients.keys() == plain_gradients.keys() and len(own_gradients) > 500
+    for found, expected in ((own, plain), (by_part(own_gradients), by_part(plain_gradients))):
+        for name, value in expected.items():
+            assert (found[name] - value).norm() <= 2e-4 * value.norm(), name
