@@ -15,25 +15,6 @@ from mtcp.models.architecture import BuildContext
 from mtcp.models.encoders import build_trunk, weights_record
 from mtcp.tasks import make_task
 
-SMALL = {
-    "backbone_config": {
-        "model_type": "swin",
-        "embed_dim": 8,
-        "depths": [1, 1, 1, 1],
-        "num_heads": [1, 1, 2, 2],
-        "image_size": 224,
-        "out_features": ["stage1", "stage2", "stage3", "stage4"],
-    },
-    "encoder_layers": 1,
-    "decoder_layers": 3,
-    "feature_size": 32,
-    "mask_feature_size": 32,
-    "hidden_dim": 32,
-    "encoder_feedforward_dim": 32,
-    "dim_feedforward": 32,
-    "num_queries": 7,
-}
-
 
 def context(size=(64, 96), channels=32, **encoder) -> BuildContext:
     return BuildContext(
@@ -48,9 +29,9 @@ def context(size=(64, 96), channels=32, **encoder) -> BuildContext:
 
 
 @pytest.fixture
-def library_model():
+def library_model(small_mask2former):
     torch.manual_seed(0)
-    return Mask2FormerForUniversalSegmentation(Mask2FormerConfig(**SMALL)).eval()
+    return Mask2FormerForUniversalSegmentation(Mask2FormerConfig(**small_mask2former)).eval()
 
 
 def test_mask2former_gives_the_product_that_the_library_would(library_model, tmp_path):
@@ -64,9 +45,9 @@ def test_mask2former_gives_the_product_that_the_library_would(library_model, tmp
         torch.testing.assert_close(trunk(image), expected, atol=1e-5, rtol=1e-4)
 
 
-def test_mask2former_trains_under_compile_as_without_it():
+def test_mask2former_trains_under_compile_as_without_it(small_mask2former):
     # What a CPU computes anew is not compiled; drop path must fall on the same layers in both passes.
-    trunk = build_trunk(context(kind="mask2former", model="x", args=SMALL)).train()
+    trunk = build_trunk(context(kind="mask2former", model="x", args=small_mask2former)).train()
     image = torch.randn(2, 3, 64, 96)
     gradients = []
     for form in (trunk, torch.compile(trunk, backend="aot_eager")):
@@ -80,15 +61,15 @@ def test_mask2former_trains_under_compile_as_without_it():
         torch.testing.assert_close(found[name], gradient, atol=1e-6, rtol=1e-4, msg=name)
 
 
-def test_mask2former_without_weights_is_random_and_seeded():
-    first, second = (build_trunk(context(kind="mask2former", model="x", args=SMALL)) for _ in range(2))
+def test_mask2former_without_weights_is_random_and_seeded(small_mask2former):
+    first, second = (build_trunk(context(kind="mask2former", model="x", args=small_mask2former)) for _ in range(2))
     for a, b in zip(first.parameters(), second.parameters(), strict=True):
         assert torch.equal(a, b)
 
 
-def test_mask2former_width_must_be_the_networks():
+def test_mask2former_width_must_be_the_networks(small_mask2former):
     with pytest.raises(UserError, match="set channels to 32"):
-        build_trunk(context(kind="mask2former", model="x", args=SMALL, channels=64))
+        build_trunk(context(kind="mask2former", model="x", args=small_mask2former, channels=64))
 
 
 @pytest.mark.parametrize("model", ["test_resnet", "test_vit", "test_convnext", "test_efficientnet"])

@@ -12,35 +12,16 @@ from mtcp.models.architecture import BuildContext
 from mtcp.models.network import MTCP
 from mtcp.tasks import make_task
 
-TRUNK = {
-    "backbone_config": {
-        "model_type": "swin",
-        "embed_dim": 8,
-        "depths": [1, 1, 2, 1],
-        "num_heads": [1, 1, 2, 2],
-        "image_size": 224,
-        "drop_path_rate": 0.0,
-        "out_features": ["stage1", "stage2", "stage3", "stage4"],
-    },
-    "encoder_layers": 2,
-    "decoder_layers": 3,
-    "feature_size": 32,
-    "mask_feature_size": 32,
-    "hidden_dim": 32,
-    "encoder_feedforward_dim": 32,
-    "dim_feedforward": 32,
-    "num_queries": 7,
-}
-
 
 @pytest.fixture(scope="module")
-def forms():
+def forms(small_mask2former):
     torch.manual_seed(0)
+    trunk = small_mask2former | {"backbone_config": small_mask2former["backbone_config"] | {"drop_path_rate": 0.0}}
     context = BuildContext(
         tasks=(make_task("semseg", classes=5), make_task("depth"), make_task("normals")),
         layout="nyud",
         size=(72, 104),
-        encoder=EncoderConfig(kind="mask2former", model="random", args=TRUNK),
+        encoder=EncoderConfig(kind="mask2former", model="random", args=trunk),
         channels=32,
         upsample=2,
         seeds=("test", 0),
