@@ -2,13 +2,19 @@
 
 from torch import Tensor, nn
 
-from mtcp.models.architecture import Architecture, BuildContext, Outputs
-from mtcp.models.decoder import FPN, HFP
-from mtcp.models.encoders import build_trunk
-from mtcp.models.heads import task_head
-from mtcp.models.layers import channels_last
-from mtcp.plugins import PluginParameters, architecture
-from mtcp.tasks import Task
+from mtcp.api import (
+    FPN,
+    HFP,
+    Architecture,
+    BuildContext,
+    Outputs,
+    PluginParameters,
+    Task,
+    architecture,
+    build_encoder,
+    task_head,
+    to_nhwc,
+)
 
 
 class TaskDecoder(nn.Module):
@@ -25,21 +31,21 @@ class TaskDecoder(nn.Module):
             self.head = task_head(task, channels, context.upsample)
 
     def forward(self, representation: Tensor, size: tuple[int, int]) -> dict[str, Tensor]:
-        return {"final": self.head(self.fpn(self.hfp(channels_last(representation).contiguous())), size)}
+        return {"final": self.head(self.fpn(self.hfp(to_nhwc(representation).contiguous())), size)}
 
 
 @architecture("mtl_baseline")
 class MTLBaseline(Architecture):
-    """trunk -> (decoder_t -> pyramid_t -> head_t) for every task t."""
+    """encoder -> (decoder_t -> pyramid_t -> head_t) for every task t."""
 
     def __init__(self, context: BuildContext, parameters: PluginParameters) -> None:
         super().__init__()
-        self.trunk = build_trunk(context)
+        self.encoder = build_encoder(context)
         self.decoders = nn.ModuleDict({task.name: TaskDecoder(context, task) for task in context.tasks})
 
     def encode(self, image: Tensor) -> Tensor:
         self.check_batch(image)
-        return self.trunk(image)
+        return self.encoder(image)
 
     def decode(self, representation: Tensor, size: tuple[int, int]) -> Outputs:
         return {task: decoder(representation, size) for task, decoder in self.decoders.items()}

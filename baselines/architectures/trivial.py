@@ -12,11 +12,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mtcp.data.loading import Batch
-from mtcp.errors import UserError
-from mtcp.models.architecture import Architecture, BuildContext, Outputs
-from mtcp.plugins import PluginParameters, architecture
-from mtcp.tasks import VOID, Task
+from mtcp.api import (
+    VOID,
+    Architecture,
+    Batch,
+    BuildContext,
+    Outputs,
+    PluginParameters,
+    Task,
+    UserError,
+    architecture,
+    at_size,
+)
 
 _RAREST = 1e-6
 
@@ -57,7 +64,7 @@ class TrivialPrior(Architecture):
     def decode(self, representation: Tensor, size: tuple[int, int]) -> Outputs:
         batch = len(representation)
         return {
-            task.name: {"final": _at_size(getattr(self, task.name)[None], size).expand(batch, -1, -1, -1)}
+            task.name: {"final": at_size(getattr(self, task.name)[None], size).expand(batch, -1, -1, -1)}
             for task in self.tasks
         }
 
@@ -85,9 +92,3 @@ def _prediction(task: Task, mean: Tensor) -> Tensor:
     if task.loss == "cross_entropy":
         return mean.clamp(min=_RAREST).log()
     return torch.logit(mean, eps=_RAREST) if task.loss == "balanced_bce" else mean
-
-
-def _at_size(prediction: Tensor, size: tuple[int, int]) -> Tensor:
-    if prediction.shape[-2:] == size:
-        return prediction
-    return F.interpolate(prediction, size, mode="bilinear", align_corners=False)

@@ -4,9 +4,7 @@ from pydantic import Field
 from torch import Tensor
 from torchjd.aggregation import CAGradWeighting
 
-from mtcp.plugins import scheme
-from mtcp.weighting.aggregators import LibraryWeighting
-from mtcp.weighting.base import Diverged
+from mtcp.api import Diverged, LibraryWeighting, scheme
 
 
 @scheme("cagrad")

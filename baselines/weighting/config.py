@@ -2,8 +2,7 @@
 
 from torchjd.aggregation import ConFIG as Aggregator
 
-from mtcp.plugins import scheme
-from mtcp.weighting.aggregators import LibraryAggregator
+from mtcp.api import LibraryAggregator, scheme
 
 
 @scheme("config")

@@ -4,9 +4,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from mtcp.plugins import scheme
-from mtcp.weighting.base import SchemeContext
-from mtcp.weighting.gradients import GradientScheme
+from mtcp.api import GradientScheme, SchemeContext, scheme
 
 
 @scheme("db_mtl")

@@ -4,9 +4,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from mtcp.errors import UserError
-from mtcp.plugins import PluginParameters, scheme
-from mtcp.weighting.base import LossScheme, SchemeContext
+from mtcp.api import LossScheme, PluginParameters, SchemeContext, UserError, scheme
 
 
 @scheme("fixed")

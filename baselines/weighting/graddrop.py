@@ -2,8 +2,7 @@
 
 from torchjd.aggregation import GradDrop as Aggregator
 
-from mtcp.plugins import scheme
-from mtcp.weighting.aggregators import LibraryAggregator
+from mtcp.api import LibraryAggregator, scheme
 
 
 @scheme("graddrop")

@@ -4,9 +4,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from mtcp.plugins import scheme
-from mtcp.weighting.base import SchemeContext
-from mtcp.weighting.gradients import GramianScheme
+from mtcp.api import GramianScheme, SchemeContext, scheme
 
 
 @scheme("gradvac")

@@ -2,8 +2,7 @@
 
 from torchjd.aggregation import MGDAWeighting
 
-from mtcp.plugins import scheme
-from mtcp.weighting.aggregators import LibraryWeighting
+from mtcp.api import LibraryWeighting, scheme
 
 
 @scheme("mgda")

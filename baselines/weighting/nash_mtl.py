@@ -6,8 +6,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from mtcp.plugins import scheme
-from mtcp.weighting.gradients import GramianScheme, normalised, solving
+from mtcp.api import GramianScheme, normalised, scheme, solving
 
 
 def nash_weights(gramian: NDArray[np.float64], iterations: int = 100) -> NDArray[np.float64]:

@@ -6,8 +6,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from mtcp.plugins import PluginParameters, scheme
-from mtcp.weighting.base import LossScheme
+from mtcp.api import LossScheme, PluginParameters, scheme
 
 
 @scheme("rlw")

@@ -2,8 +2,7 @@
 
 from torch import Tensor
 
-from mtcp.plugins import scheme
-from mtcp.weighting.base import LossScheme
+from mtcp.api import LossScheme, scheme
 
 
 @scheme("scale_invariant")

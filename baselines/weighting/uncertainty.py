@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from mtcp.plugins import PluginParameters, scheme
-from mtcp.weighting.base import LossScheme, SchemeContext
+from mtcp.api import LossScheme, PluginParameters, SchemeContext, scheme
 
 
 @scheme("uncertainty")

@@ -4,8 +4,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from mtcp.plugins import PluginParameters, scheme
-from mtcp.weighting.base import LossScheme
+from mtcp.api import LossScheme, PluginParameters, scheme
 
 
 @scheme("uw_so")

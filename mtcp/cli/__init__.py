@@ -9,7 +9,7 @@ from typing import NoReturn
 import typer
 
 from mtcp import __version__
-from mtcp.errors import UserError
+from mtcp.core.errors import UserError
 
 app = typer.Typer(
     name="mtcp",

@@ -31,7 +31,7 @@ def import_(
 
     Example: mtcp data import nyud ~/Downloads/NYUD_MT.tgz
     """
-    from mtcp.data.importing import import_set
+    from mtcp.data.preparation.importing import import_set
 
     project, name = _named(name)
     with progress(f"importing {name}") as bar:
@@ -49,7 +49,7 @@ def fetch(
 
     Example: mtcp data fetch pascal --url https://host/PASCAL_MT.tgz
     """
-    from mtcp.data.fetching import fetch_set
+    from mtcp.data.preparation.fetching import fetch_set
 
     project, name = _named(name)
     typer.echo(f"downloading {url}", err=True)  # DVC is silent, and a set may take an hour
@@ -64,7 +64,7 @@ def render(name: SetName) -> None:
 
     Example: mtcp data render rooms
     """
-    from mtcp.data import sets
+    from mtcp.data.preparation import sets
 
     project, name = _named(name)
     with progress(f"rendering {name}") as bar:
@@ -74,7 +74,7 @@ def render(name: SetName) -> None:
 @app.command()
 def prepare(name: SetName) -> None:
     """Make data set NAME lie in data/: pulled through DVC where it is tracked, else rendered; used by the workflow."""
-    from mtcp.data import sets
+    from mtcp.data.preparation import sets
 
     project, name = _named(name)
     with progress(f"preparing {name}") as bar:
@@ -87,10 +87,10 @@ def verify(name: SetName, as_json: AsJson = False) -> None:
 
     Exit status 2, and all problems by image, where something is wrong. Prints the set's statistics.
     """
-    from mtcp.data.checking import check_set, statistics
-    from mtcp.data.importing import problem_list, warn
-    from mtcp.data.sets import open_set, recorded_content
-    from mtcp.errors import UserError
+    from mtcp.core.errors import UserError
+    from mtcp.data.preparation.checking import check_set, statistics
+    from mtcp.data.preparation.importing import problem_list, warn
+    from mtcp.data.preparation.sets import open_set, recorded_content
 
     project, name = _named(name)
     layout = open_set(project, name)
@@ -115,8 +115,8 @@ def verify(name: SetName, as_json: AsJson = False) -> None:
 @app.command("list")
 def list_(as_json: AsJson = False) -> None:
     """List data sets: what the benchmarks need and what lies here."""
-    from mtcp.config import Project
-    from mtcp.data.sets import describe
+    from mtcp.core.config import Project
+    from mtcp.data.preparation.sets import describe
 
     print_table(["set", "benchmarks", "here", "train", "test", "packaging", "tracked"], describe(Project()), as_json)
 
@@ -136,11 +136,11 @@ def show(
 
     Example: mtcp data show rooms --image 0001
     """
-    from mtcp.data.checking import tasks_of
-    from mtcp.data.sets import open_set
-    from mtcp.data.sheet import sheet
-    from mtcp.errors import UserError
-    from mtcp.files import replacing
+    from mtcp.core.errors import UserError
+    from mtcp.core.files import replacing
+    from mtcp.data.preparation.checking import tasks_of
+    from mtcp.data.preparation.sets import open_set
+    from mtcp.data.preparation.target_sheet import sheet
 
     project, name = _named(name)
     layout = open_set(project, name)
@@ -162,7 +162,7 @@ def show(
 
 def _named(name: str) -> tuple[Any, str]:
     """The project, and the data set that `name` stands for: itself, or the one that the benchmark of this name uses."""
-    from mtcp.config import Project
+    from mtcp.core.config import Project
 
     project = Project()
     return project, project.data_name(name) if name in project.benchmark_names() else name
@@ -173,7 +173,7 @@ def _tracked(project: Any, track: bool | None) -> bool:
 
 
 def _tell(done: Any) -> None:
-    from mtcp.data.importing import warn
+    from mtcp.data.preparation.importing import warn
 
     warn(done.findings)
     lock = done.lock

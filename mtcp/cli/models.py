@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from mtcp.cli.options import AsJson, print_table, progress
-from mtcp.config import PluginConfig
+from mtcp.core.config import PluginConfig
 
 
 def register(app: typer.Typer) -> None:
@@ -22,8 +22,8 @@ def models(
     One row per architecture and set of switches that a method of config/methods.yaml uses; architectures in plugins/
     that no method uses are listed with their defaults. Nothing is downloaded, and no data are needed.
     """
-    from mtcp import plugins
-    from mtcp.config import Project
+    from mtcp.core import plugins
+    from mtcp.core.config import Project
     from mtcp.models.cost import cost
 
     project = Project()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from mtcp.config import ResourceConfig
+    from mtcp.core.config import ResourceConfig
 
 BenchmarkName = Annotated[
     str, typer.Argument(help="A benchmark of config/benchmarks/, such as rooms.", metavar="BENCHMARK")
@@ -30,7 +30,7 @@ def held_device(name: str, resources: "ResourceConfig") -> Iterator[str]:
 
     Raises `UserError` for a device that is not there.
     """
-    from mtcp.slots import gpu_slot
+    from mtcp.store.gpu_slots import gpu_slot
 
     if name == "auto" and resources.gpu:
         with gpu_slot(resources.runs_per_gpu) as slot:
@@ -48,7 +48,7 @@ def _gpu_given() -> bool:
 def _existing(name: str) -> str:
     import torch
 
-    from mtcp.errors import UserError
+    from mtcp.core.errors import UserError
 
     try:
         device = torch.device(name)
@@ -62,7 +62,7 @@ def _existing(name: str) -> str:
 def require_key(name: str, expected: str | None, now: str) -> None:
     """Raise `UserError` where the caller planned `name` under another key than it has now."""
     if expected not in (None, now):
-        from mtcp.errors import UserError
+        from mtcp.core.errors import UserError
 
         raise UserError(
             f"{name}: its key is now {now} where the caller planned {expected}: configuration, code or data changed "

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from mtcp.cli.options import Key, require_key
-from mtcp.integrity import require_stamped, stamping
+from mtcp.store.integrity import require_stamped, stamping
 
 
 def register(app: typer.Typer) -> None:
@@ -27,8 +27,8 @@ def tables(
     ] = False,
 ) -> None:
     """Compute the tidy tables of a benchmark from its runs: results/tables/BENCHMARK/*.csv."""
-    from mtcp.plan import Plan, key_of
-    from mtcp.report.tables import write_tables
+    from mtcp.analysis.tables import write_tables
+    from mtcp.store.plan import Plan, key_of
 
     plan = Plan.load(Path.cwd())
     for name in [benchmark] if benchmark else plan.project.params.benchmarks:
@@ -41,8 +41,8 @@ def tables(
 
 def metrics(key: Key = None) -> None:
     """Collect the means of all benchmarks from their tables: results/tables/metrics.json, for `dvc metrics`."""
-    from mtcp.plan import Plan, key_of
-    from mtcp.report.tables import write_metrics
+    from mtcp.analysis.tables import write_metrics
+    from mtcp.store.plan import Plan, key_of
 
     plan = Plan.load(Path.cwd())
     stamp = plan.metrics_stamp()
@@ -63,8 +63,8 @@ def report(
     key: Key = None,
 ) -> None:
     """Render a benchmark's tables: reports/BENCHMARK.html and .tex. Nothing is computed here."""
-    from mtcp.plan import Plan, key_of
     from mtcp.report.render import write_report
+    from mtcp.store.plan import Plan, key_of
 
     plan = Plan.load(Path.cwd())
     for name in [benchmark] if benchmark else plan.project.params.benchmarks:

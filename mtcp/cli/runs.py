@@ -19,11 +19,11 @@ from mtcp.cli.options import (
     progress,
     require_key,
 )
-from mtcp.errors import UserError
-from mtcp.imports import uncollected
+from mtcp.core.errors import UserError
+from mtcp.core.startup import uncollected
 
 if TYPE_CHECKING:
-    from mtcp.plan import Plan
+    from mtcp.store.plan import Plan
 
 
 def register(app: typer.Typer) -> None:
@@ -42,7 +42,7 @@ def plan(
     waiting (for the choice of its configuration). Runs in the store that the grid does not name are superseded:
     `mtcp gc` lists them.
     """
-    from mtcp.plan import Plan
+    from mtcp.store.plan import Plan
 
     planned = Plan.load()
     costs = _cost_estimates(planned.runs)
@@ -69,8 +69,8 @@ def plan(
 
 def _cost_estimates(runs: tuple) -> dict[tuple[str, str], float]:
     """Seconds that a run of (benchmark, method) took the last time it was trained, under any key."""
-    from mtcp.files import read_json
-    from mtcp.plan import STORE
+    from mtcp.core.files import read_json
+    from mtcp.store.plan import STORE
 
     costs: dict[tuple[str, str], float] = {}
     if not runs:
@@ -89,9 +89,9 @@ def check(benchmark: BenchmarkName, key: Key = None) -> None:
 
     Under a budget the scheme of every trial is built.
     """
+    from mtcp.core.randomness import stream
     from mtcp.models.architecture import build_network
-    from mtcp.plan import Plan, key_of
-    from mtcp.randomness import stream
+    from mtcp.store.plan import Plan, key_of
     from mtcp.weighting.base import SchemeContext, build_scheme
 
     planned = Plan.load()
@@ -127,7 +127,7 @@ def train(
 
     Example: mtcp train rooms mtcp --seed 0
     """
-    from mtcp.plan import Plan
+    from mtcp.store.plan import Plan
 
     planned = Plan.load(only=(benchmark, method))
     run = planned.run(benchmark, method, seed, key)
@@ -140,8 +140,8 @@ def train(
     with uncollected():
         import torch
 
-        from mtcp.store import train_run
-        from mtcp.training import Interrupted
+        from mtcp.store.runs import train_run
+        from mtcp.training.loop import Interrupted
 
     torch.set_num_threads(threads)
     try:
@@ -169,9 +169,9 @@ def choose(benchmark: BenchmarkName, method: MethodName, key: Key = None) -> Non
 
     Example: mtcp choose rooms mtcp
     """
-    from mtcp.choosing import choose as choose_among
-    from mtcp.choosing import described
-    from mtcp.plan import Plan
+    from mtcp.store.plan import Plan
+    from mtcp.store.tuning_choice import choose as choose_among
+    from mtcp.store.tuning_choice import described
 
     planned = Plan.load(only=(benchmark, method))
     choice = planned.run(benchmark, method, planned.project.params.seeds[0]).choice
@@ -206,7 +206,7 @@ def evaluate(
 
     Examples: mtcp evaluate rooms mtcp --seed 0; mtcp evaluate nyud_240 --checkpoint results/runs/.../model.safetensors
     """
-    from mtcp.plan import Plan
+    from mtcp.store.plan import Plan
 
     planned = Plan.load(only=(benchmark, method))
     if checkpoint is not None:
@@ -219,7 +219,7 @@ def evaluate(
     with uncollected():
         import torch
 
-        from mtcp.store import evaluate_run
+        from mtcp.store.runs import evaluate_run
 
     torch.set_num_threads(threads)
     with held_device(device, planned.resources(benchmark)) as where, progress(f"evaluate {run.name}") as on_image:
@@ -241,10 +241,10 @@ def _judge(planned: "Plan", benchmark: str, checkpoint: Path, device: str, threa
     """Print the metrics of a saved network on the test split of `benchmark`."""
     import torch
 
-    from mtcp.config import RunConfig
-    from mtcp.data.loading import open_split
-    from mtcp.evaluation import evaluate_elsewhere
-    from mtcp.files import read_record
+    from mtcp.core.config import RunConfig
+    from mtcp.core.files import read_record
+    from mtcp.data.loading.batches import open_split
+    from mtcp.evaluation.evaluate import evaluate_elsewhere
 
     torch.set_num_threads(threads)
     record = read_record(_record_of(checkpoint))

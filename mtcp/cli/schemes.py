@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from mtcp.cli.options import AsJson, print_table
-from mtcp.errors import UserError
+from mtcp.core.errors import UserError
 
 app = typer.Typer(
     help="Weighting schemes: the field's, and your own in one file.\n\n"
@@ -21,8 +21,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from mtcp.plugins import PluginParameters, scheme
-from mtcp.weighting.base import LossScheme, SchemeContext
+from mtcp.api import LossScheme, PluginParameters, SchemeContext, scheme
 
 
 @scheme("{name}")
@@ -66,8 +65,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from mtcp import plugins
-from mtcp.weighting.base import SchemeContext
+from mtcp.api import SchemeContext, load_plugin, plugin_parameters
 
 ROOT = Path(__file__).parents[2]
 
@@ -75,8 +73,8 @@ ROOT = Path(__file__).parents[2]
 def make(**given):
     tasks = ("semseg", "depth")
     context = SchemeContext(tasks, seed=0, epochs=1, steps_per_epoch=1, size=(8, 8), network=nn.Identity())
-    options = plugins.parameters("scheme", "{name}", given, ROOT)
-    return plugins.load("scheme", "{name}", ROOT)(context, options)
+    options = plugin_parameters("scheme", "{name}", given, ROOT)
+    return load_plugin("scheme", "{name}", ROOT)(context, options)
 
 
 def weights(scheme, semseg, depth):
@@ -138,7 +136,7 @@ def show(name: Annotated[str, typer.Argument(help="A scheme, such as lps.")]) ->
 @app.command()
 def docs() -> None:
     """Print docs/schemes.md: `mtcp schemes docs > docs/schemes.md`."""
-    from mtcp.plugins import PACKAGE_ROOT
+    from mtcp.core.plugins import PACKAGE_ROOT
     from mtcp.weighting.catalogue import catalogue, markdown
 
     own = PACKAGE_ROOT / "plugins"
@@ -153,8 +151,8 @@ def new(name: Annotated[str, typer.Argument(help="The scheme's name: [a-z0-9_]+.
     """
     import re
 
-    from mtcp import plugins
-    from mtcp.files import write_text
+    from mtcp.core import plugins
+    from mtcp.core.files import write_text
 
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise UserError(f"'{name}' is no name for a scheme: use [a-z0-9_]+, a letter first")

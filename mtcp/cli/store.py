@@ -18,8 +18,8 @@ def register(app: typer.Typer) -> None:
 
 def verify(as_json: AsJson = False) -> None:
     """Re-derive every key, digest and table cell from the runs; name each mismatch, with exit status 2."""
-    from mtcp.plan import Plan
-    from mtcp.verification import verify_all
+    from mtcp.analysis.verification import verify_all
+    from mtcp.store.plan import Plan
 
     planned = Plan.load()
     problems = verify_all(planned)
@@ -36,8 +36,8 @@ def why(benchmark: BenchmarkName, method: MethodName, seed: Seed, as_json: AsJso
 
     Example: mtcp why rooms mtcp --seed 0
     """
-    from mtcp.plan import Plan
-    from mtcp.verification import explain, nearest
+    from mtcp.analysis.verification import explain, nearest
+    from mtcp.store.plan import Plan
 
     planned = Plan.load()
     run = planned.run(benchmark, method, seed)
@@ -58,8 +58,8 @@ def gc(
 
     They are what makes changing a value back cost nothing, so remove them only when space is short.
     """
-    from mtcp.plan import Plan
-    from mtcp.store import locked
+    from mtcp.store.plan import Plan
+    from mtcp.store.runs import locked
 
     planned = Plan.load()
     rows = []
@@ -87,7 +87,7 @@ def doctor(as_json: AsJson = False) -> None:
 def _packages() -> list[dict[str, Any]]:
     import platform
 
-    from mtcp.provenance import installed_version
+    from mtcp.store.environment import installed_version
 
     costs = {
         "torch": "nothing trains",
@@ -125,9 +125,9 @@ def _tools() -> list[dict[str, Any]]:
 
 
 def _data() -> list[dict[str, Any]]:
-    from mtcp.config import Project
-    from mtcp.errors import UserError
-    from mtcp.provenance import data_digest
+    from mtcp.core.config import Project
+    from mtcp.core.errors import UserError
+    from mtcp.data.locks import data_digest
 
     project, rows = Project(Path.cwd()), []
     for name in project.benchmark_names():

@@ -1,1 +1,1 @@
-"""Data: rendering, layouts on disk, import, augmentation and loading."""
+"""Data sets: rendered, read in the layouts on disk, imported and checked, loaded as batches."""

@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from mtcp.core.tasks import VOID, Task
 from mtcp.metrics.matching import matched, pairs_within
 from mtcp.metrics.meter import Meter, Statistics, non_finite, per_image
 from mtcp.metrics.saliency import check_binary
 from mtcp.metrics.suppression import suppress
 from mtcp.metrics.thinning import stack_levels, thin, unstack
-from mtcp.tasks import VOID, Task
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from mtcp.core.tasks import VOID, Task
 from mtcp.metrics.meter import Meter, Statistics, non_finite, over_strips, per_image
-from mtcp.tasks import VOID, Task
 
 if TYPE_CHECKING:
     from torch import Tensor

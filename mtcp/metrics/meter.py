@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from mtcp.errors import UserError
-from mtcp.tasks import Task
+from mtcp.core.errors import UserError
+from mtcp.core.tasks import Task
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,7 +41,7 @@ class Meter(ABC):
 
     @abstractmethod
     def update(self, prediction: "Tensor", target: "Tensor") -> Statistics:
-        """Return the statistics of a batch: prediction (B, C, H, W), target of equal size as `mtcp.tasks` says.
+        """Return the statistics of a batch: prediction (B, C, H, W), target of equal size as `mtcp.core.tasks` says.
 
         Raises `UserError` for shapes that do not belong together, `ImageError` for a target outside its range.
         """

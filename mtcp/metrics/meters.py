@@ -3,14 +3,14 @@
 from collections.abc import Callable
 from typing import Any
 
-from mtcp.config import EvaluationConfig
+from mtcp.core.config import EvaluationConfig
+from mtcp.core.tasks import Task
 from mtcp.metrics.boundaries import BoundaryMeter
 from mtcp.metrics.depth import DepthMeter
 from mtcp.metrics.meter import Meter
 from mtcp.metrics.normals import NormalsMeter
 from mtcp.metrics.saliency import SaliencyMeter
 from mtcp.metrics.segmentation import SegmentationMeter
-from mtcp.tasks import Task
 
 
 def meter(task: Task, evaluation: EvaluationConfig, map_images: Callable[..., Any] = map) -> Meter:

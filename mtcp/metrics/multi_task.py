@@ -20,8 +20,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mtcp.errors import UserError
-from mtcp.tasks import Task
+from mtcp.core.errors import UserError
+from mtcp.core.tasks import Task
 
 #: Metrics of which a lower value is better, by task; every other metric is better when higher.
 LOWER_IS_BETTER = {

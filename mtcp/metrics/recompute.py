@@ -6,11 +6,11 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from mtcp.config import EvaluationConfig
-from mtcp.errors import UserError
+from mtcp.core.config import EvaluationConfig
+from mtcp.core.errors import UserError
+from mtcp.core.tasks import Task
 from mtcp.metrics.meter import Statistics, select
 from mtcp.metrics.meters import meter
-from mtcp.tasks import Task
 
 
 def read_statistics(path: Path, output: str = "final") -> tuple[tuple[str, ...], dict[str, Statistics]]:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from mtcp.core.tasks import VOID
 from mtcp.metrics.meter import ImageError, Meter, Statistics, non_finite, per_image
-from mtcp.tasks import VOID
 
 if TYPE_CHECKING:
     from torch import Tensor

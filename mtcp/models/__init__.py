@@ -1,1 +1,1 @@
-"""The networks: trunk, per-task decoders, coherence fusion, trace-back and heads. Import the concrete module."""
+"""Networks: encoders, decoders, coherence fusion, trace-back, heads, and their weights."""

@@ -8,12 +8,12 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from mtcp import plugins
-from mtcp.config import EncoderConfig, RunConfig
-from mtcp.errors import UserError
-from mtcp.plugins import PluginParameters
-from mtcp.randomness import seeded
-from mtcp.tasks import Task
+from mtcp.core import plugins
+from mtcp.core.config import EncoderConfig, RunConfig
+from mtcp.core.errors import UserError
+from mtcp.core.plugins import PluginParameters
+from mtcp.core.randomness import seeded
+from mtcp.core.tasks import Task
 
 #: {task: {"final" | "aux1" | "aux2" | "initial": (B, channels, H, W)}}
 Outputs = dict[str, dict[str, Tensor]]
@@ -47,7 +47,7 @@ class BuildContext:
 class Architecture(nn.Module, ABC):
     """A multi-task network: `forward(image) = decode(encode(image), (H, W))`.
 
-    A subclass under `@architecture("name")` declares `Parameters` and takes `(context, parameters)`. `trunk` is
+    A subclass under `@architecture("name")` declares `Parameters` and takes `(context, parameters)`. `encoder` is
     everything upstream of the representation that all tasks share, or None where nothing is shared; schemes that
     weigh gradients read them there. `trainable` is False for predictors that are fitted in one pass.
     """
@@ -58,7 +58,7 @@ class Architecture(nn.Module, ABC):
 
     def __init__(self) -> None:
         super().__init__()
-        self.trunk: nn.Module | None = None
+        self.encoder: nn.Module | None = None
 
     @abstractmethod
     def encode(self, image: Tensor) -> Any:

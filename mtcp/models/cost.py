@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from mtcp.config import RunConfig
+from mtcp.core.config import RunConfig
 from mtcp.models.architecture import Architecture, build_network
 
 

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mtcp.models.layers import Projection, channels_first, channels_last
+from mtcp.models.layers import Projection, to_nchw, to_nhwc
 from mtcp.models.swin import Stage
 
 DEPTHS = (1, 2, 1)
@@ -46,5 +46,5 @@ class FPN(nn.Module):
         laterals = [lateral(level) for lateral, level in zip(self.lateral, maps, strict=True)]
         total = laterals.pop()
         for finer in reversed(laterals):
-            total = finer + channels_last(F.interpolate(channels_first(total), size=finer.shape[1:3]))
-        return channels_last(self.output(channels_first(total)))
+            total = finer + to_nhwc(F.interpolate(to_nchw(total), size=finer.shape[1:3]))
+        return to_nhwc(self.output(to_nchw(total)))

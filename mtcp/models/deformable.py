@@ -1,4 +1,4 @@
-"""The layers of the trunk's pixel decoder: multi-scale deformable attention (Zhu et al., ICLR 2021, equation 3)."""
+"""The layers of the encoder's pixel decoder: multi-scale deformable attention (Zhu et al., ICLR 2021, equation 3)."""
 
 from functools import partial
 from typing import Any

@@ -3,18 +3,13 @@
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mtcp.models.layers import BatchNorm, Projection, channels_first
-from mtcp.tasks import Task
+from mtcp.core.tasks import Task
+from mtcp.models.layers import BatchNorm, Projection, at_size, to_nchw
 
 
 def upsampled(x: Tensor, factor: int) -> Tensor:
     """Bilinear with align_corners true, as heads do (the step to the input size has it false); (B, C, H, W)."""
     return x if factor == 1 else F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=True)
-
-
-def at_size(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bilinear to the input size, align_corners false; (B, C, H, W)."""
-    return x if x.shape[-2:] == size else F.interpolate(x, size=size, mode="bilinear", align_corners=False)
 
 
 class ConvHead(nn.Module):
@@ -28,7 +23,7 @@ class ConvHead(nn.Module):
         self.conv2 = Projection(channels, out)
 
     def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
-        logits = channels_first(self.conv2(F.relu(self.norm(self.conv1(x))))).contiguous()
+        logits = to_nchw(self.conv2(F.relu(self.norm(self.conv1(x))))).contiguous()
         return at_size(upsampled(logits, self.upsample), size)
 
 
@@ -46,7 +41,7 @@ class DepthHead(nn.Module):
         self.conv3 = nn.Conv2d(32, 1, 1)
 
     def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
-        hidden = upsampled(channels_first(self.conv2(self.conv1(x))), 2)
+        hidden = upsampled(to_nchw(self.conv2(self.conv1(x))), 2)
         return at_size(self.conv3(F.relu(hidden)), size)
 
 
@@ -62,7 +57,7 @@ class DeepAuxiliaryHead(nn.Module):
 
     def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
         logits = self.conv3(F.relu(self.norm(self.conv2(self.conv1(x)))))
-        return at_size(channels_first(logits).contiguous(), size)
+        return at_size(to_nchw(logits).contiguous(), size)
 
 
 def task_head(task: Task, channels: int, upsample: int) -> nn.Module:

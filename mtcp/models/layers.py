@@ -1,4 +1,4 @@
-"""Layers on maps with channels last: every map between the trunk and the heads is (B, H, W, C).
+"""Layers on maps with channels last: every map between the encoder and the heads is (B, H, W, C).
 
 A 1x1 convolution is then a projection of tokens, windows and attention read tokens without a copy, and channels-last
 kernels serve what stays a convolution.
@@ -11,12 +11,12 @@ from torch.nn import functional as F
 FEW_TOKENS = 256
 
 
-def channels_first(x: Tensor) -> Tensor:
+def to_nchw(x: Tensor) -> Tensor:
     """(B, H, W, C) seen as (B, C, H, W), without a copy."""
     return x.permute(0, 3, 1, 2)
 
 
-def channels_last(x: Tensor) -> Tensor:
+def to_nhwc(x: Tensor) -> Tensor:
     """(B, C, H, W) seen as (B, H, W, C), without a copy."""
     return x.permute(0, 2, 3, 1)
 
@@ -32,8 +32,8 @@ def project(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     rows = next((count for count in range(16, 64) if tokens % count == 0), None)
     if not x.is_cpu or weight.numel() < 16384 or tokens < FEW_TOKENS or rows is None:
         return F.linear(x, weight, bias)
-    picture = channels_first(x.reshape(rows, 1, tokens // rows, x.shape[-1]))
-    projected = channels_last(F.conv2d(picture, weight[:, :, None, None], bias))
+    picture = to_nchw(x.reshape(rows, 1, tokens // rows, x.shape[-1]))
+    projected = to_nhwc(F.conv2d(picture, weight[:, :, None, None], bias))
     return projected.reshape(*x.shape[:-1], -1)
 
 
@@ -55,11 +55,14 @@ class BatchNorm(nn.BatchNorm2d):
     """Batch normalisation of (B, H, W, C)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return channels_last(super().forward(channels_first(x)))
+        return to_nhwc(super().forward(to_nchw(x)))
+
+
+def at_size(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize (B, C, H, W) to `size`: bilinear, align_corners false, no antialias; `x` itself if it has that size."""
+    return x if x.shape[-2:] == size else F.interpolate(x, size=size, mode="bilinear", align_corners=False)
 
 
 def resize(x: Tensor, height: int, width: int) -> Tensor:
-    """Bilinear, align_corners false, no antialias, of (B, H, W, C); a map that has the size is returned as it is."""
-    if x.shape[1:3] == (height, width):
-        return x
-    return channels_last(F.interpolate(channels_first(x), size=(height, width), mode="bilinear", align_corners=False))
+    """`at_size` of a map (B, H, W, C)."""
+    return to_nhwc(at_size(to_nchw(x), (height, width)))

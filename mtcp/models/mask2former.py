@@ -1,4 +1,4 @@
-"""Mask2Former (Cheng et al., CVPR 2022) as the trunk, from `transformers`, without what MT-CP does not read."""
+"""Mask2Former (Cheng et al., CVPR 2022) as the encoder, from `transformers`, without what MT-CP does not read."""
 
 from functools import partial
 from pathlib import Path
@@ -12,13 +12,13 @@ from transformers.models.mask2former.modeling_mask2former import Mask2FormerMask
 from transformers.models.swin.modeling_swin import SwinLayer
 from transformers.utils import logging
 
-from mtcp.config import EncoderConfig
-from mtcp.errors import UserError
+from mtcp.core.config import EncoderConfig
+from mtcp.core.errors import UserError
 from mtcp.models.architecture import BuildContext
 from mtcp.models.checkpointing import recomputed
 from mtcp.models.deformable import DeformableLayer
-from mtcp.models.encoders import WEIGHTS, checked_weights, weights_file
 from mtcp.models.layers import use_projections
+from mtcp.models.weights import WEIGHTS, checked_weights, weights_file
 
 # The library reports every class-predictor weight that is left out on purpose; what is missing is checked here.
 logging.set_verbosity_error()
@@ -48,7 +48,7 @@ class MaskEmbeddings(Mask2FormerMaskPredictor):
         return embeddings, outside.repeat_interleave(self.num_heads, 0)
 
 
-class Mask2FormerTrunk(nn.Module):
+class Mask2FormerEncoder(nn.Module):
     """R = P * sum over queries of M: pixel embedding times the last decoder layer's mask logits.
 
     M = E P with the queries' mask embeddings E, hence sum M = (sum E) P: no map per query is made. Class logits do

@@ -1,19 +1,19 @@
-"""MT-CP: shared trunk, a decoder per task, coherence fusion across tasks, trace-back, heads (WACV 2025)."""
+"""MT-CP: shared encoder, a decoder per task, coherence fusion across tasks, trace-back, heads (WACV 2025)."""
 
 from typing import Any, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
 
+from mtcp.core.plugins import PluginParameters, architecture
 from mtcp.models.architecture import Architecture, BuildContext, Outputs
 from mtcp.models.checkpointing import recomputed
 from mtcp.models.coherence import CFM
 from mtcp.models.decoder import FPN, HFP
-from mtcp.models.encoders import build_trunk
+from mtcp.models.encoders import build_encoder
 from mtcp.models.heads import auxiliary_head, task_head
-from mtcp.models.layers import channels_last
+from mtcp.models.layers import to_nhwc
 from mtcp.models.refinement import TraceBack
-from mtcp.plugins import PluginParameters, architecture
 
 
 @architecture("mtcp")
@@ -34,7 +34,7 @@ class MTCP(Architecture):
         super().__init__()
         self.tasks = [task.name for task in context.tasks]
         self.checkpointing = context.checkpointing
-        self.trunk = build_trunk(context)
+        self.encoder = build_encoder(context)
         self.branches = nn.ModuleDict({task.name: nn.ModuleDict() for task in context.tasks})
         channels, layout = context.channels, context.layout
         parts = {
@@ -57,10 +57,10 @@ class MTCP(Architecture):
 
     def encode(self, image: Tensor) -> Tensor:
         self.check_batch(image)
-        return self.trunk(image)
+        return self.encoder(image)
 
     def decode(self, representation: Tensor, size: tuple[int, int]) -> Outputs:
-        shared = channels_last(representation).contiguous()
+        shared = to_nhwc(representation).contiguous()
         maps = {task: self._run(task, "hfp", shared) for task in self.tasks}
         own = {task: self.branches[task]["fpn"](maps[task]) for task in self.tasks}
         return {task: self._task_outputs(task, own, maps[task], size) for task in self.tasks}

@@ -1,1 +1,1 @@
-"""Tables, charts and reports: tidy CSVs computed from the run store, and HTML and LaTeX that render them."""
+"""From tables to HTML and LaTeX: nothing is computed here."""

@@ -9,8 +9,8 @@ from typing import Any, Final
 import altair as alt
 import pandas as pd
 
+from mtcp.core.tasks import Task
 from mtcp.report.formats import display
-from mtcp.tasks import Task
 
 _ACCENT, _SECOND, _QUIET, _INK = "var(--accent)", "var(--second)", "var(--quiet)", "var(--ink)"
 _TASK_COLOURS: Final = tuple(f"var(--task-{number})" for number in range(1, 7))

@@ -16,8 +16,8 @@ import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from mtcp.errors import UserError
-from mtcp.files import replacing, write_text
+from mtcp.core.errors import UserError
+from mtcp.core.files import replacing, write_text
 from mtcp.report.view import build_view
 
 _TEX: Final = {

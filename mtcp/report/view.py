@@ -10,16 +10,16 @@ from typing import Any, Final
 import pandas as pd
 from PIL import Image
 
-from mtcp.comparisons import COST, MULTI_TASK, benchmark_tasks, measures
-from mtcp.config import Benchmark, Project
-from mtcp.errors import UserError
-from mtcp.files import read_yaml
-from mtcp.integrity import require_stamped
-from mtcp.plan import STORE
+from mtcp.analysis.comparisons import COST, MULTI_TASK, benchmark_tasks, measures
+from mtcp.analysis.tables import TABLES, read_table
+from mtcp.core.config import Benchmark, Project
+from mtcp.core.errors import UserError
+from mtcp.core.files import read_yaml
+from mtcp.core.tasks import Task
 from mtcp.report import figures
 from mtcp.report.formats import difference, display, probability
-from mtcp.report.tables import TABLES, read_table
-from mtcp.tasks import Task
+from mtcp.store.integrity import require_stamped
+from mtcp.store.plan import STORE
 
 _SIGNS: Final = {"reproduced": "✓", "contradicted": "✗", "equivalent": "≈", "inconclusive": "?", "not run": "–"}
 _COSTS: Final = ("parameters", "seconds_per_image", "seconds_per_step", "peak_memory_mb")

@@ -5,9 +5,9 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from mtcp.errors import UserError
-from mtcp.plugins import PluginParameters
-from mtcp.randomness import seeded
+from mtcp.core.errors import UserError
+from mtcp.core.plugins import PluginParameters
+from mtcp.core.randomness import seeded
 from mtcp.weighting.base import SchemeContext
 from mtcp.weighting.gradients import GradientScheme, GramianScheme, JacobianScheme, normalised, solving
 

@@ -25,11 +25,11 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from mtcp import plugins
-from mtcp.config import RunConfig
-from mtcp.errors import UserError
-from mtcp.plugins import PluginParameters
-from mtcp.randomness import stream
+from mtcp.core import plugins
+from mtcp.core.config import RunConfig
+from mtcp.core.errors import UserError
+from mtcp.core.plugins import PluginParameters
+from mtcp.core.randomness import stream
 from mtcp.weighting.monitor import Monitor
 
 

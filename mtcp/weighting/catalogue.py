@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from mtcp import plugins
+from mtcp.core import plugins
 
 _INTRODUCTION: Final = """\
 # Weighting schemes
@@ -42,10 +42,10 @@ of trouble: the update may still descend every task, whereas a loss with a negat
 solver or a loss outside a scheme's domain ends the run with the status `diverged` and a reason that names scheme, task
 and step; what was saved stays usable.
 
-**Cut.** Schemes of cost `gradients` combine the gradients of `trunk` (everything upstream of the shared representation
-R; the default, and the literature's choice), of `all_shared` (every parameter that reaches two or more tasks; on
-MT-CP, whose fusion crosses tasks, about 95 %), or, for schemes that return one coefficient a task, at the
-`representation` itself, which costs one backward pass through the trunk instead of k. All other parameters get the
+**Cut.** Schemes of cost `gradients` combine the gradients of `encoder` (everything upstream of the shared
+representation R; the default, and the literature's choice), of `all_shared` (every parameter that reaches two or more
+tasks; on MT-CP, whose fusion crosses tasks, about 95 %), or, for schemes that return one coefficient a task, at the
+`representation` itself, which costs one backward pass through the encoder instead of k. All other parameters get the
 gradient of the plain sum, as in the papers' algorithms, unless the scheme's text says otherwise. Code that carries the
 coefficients into one weighted loss (that of Nash-MTL and FairGrad, and MGDA there) weighs every parameter's gradient.
 

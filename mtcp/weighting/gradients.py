@@ -3,10 +3,10 @@
 With J the (k, P) matrix whose rows are the gradients of the k present tasks with respect to the P entries of the
 *cut*, a scheme returns the update of the cut; every other parameter keeps the gradient of the plain sum. The cut:
 
-- `trunk`: the parameters upstream of the shared representation R, as in the literature;
+- `encoder`: the parameters upstream of the shared representation R, as in the literature;
 - `all_shared`: every parameter that reaches the losses of two or more tasks, wherever it lies;
 - `representation`: R itself; the coefficients are computed there and carried into one backward pass through the
-  trunk. Cheaper, and open to schemes that return coefficients (`GramianScheme`) only.
+  encoder. Cheaper, and open to schemes that return coefficients (`GramianScheme`) only.
 
 A scheme of one's own::
 
@@ -26,8 +26,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from mtcp.errors import UserError
-from mtcp.plugins import PluginParameters
+from mtcp.core.errors import UserError
+from mtcp.core.plugins import PluginParameters
 from mtcp.weighting.base import Diverged, Scheme, SchemeContext
 from mtcp.weighting.monitor import Monitor
 
@@ -65,14 +65,14 @@ def reachability(network: nn.Module, size: tuple[int, int]) -> dict[str, set[Ten
     return {task: reached(output["final"]) for task, output in outputs.items()}
 
 
-def cut_parameters(context: SchemeContext, cut: Literal["trunk", "all_shared"]) -> list[nn.Parameter]:
+def cut_parameters(context: SchemeContext, cut: Literal["encoder", "all_shared"]) -> list[nn.Parameter]:
     """Return the trainable parameters of the cut that reach a final output, in the network's order."""
     network = context.network
     reach = list(reachability(network, context.size).values())
     wanted = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    if cut == "trunk":
-        trunk = set(network.trunk.parameters()) if network.trunk is not None else set()
-        return [p for p in wanted if p in trunk and any(p in leaves for leaves in reach)]
+    if cut == "encoder":
+        encoder = set(network.encoder.parameters()) if network.encoder is not None else set()
+        return [p for p in wanted if p in encoder and any(p in leaves for leaves in reach)]
     return [p for p in wanted if sum(p in leaves for leaves in reach) >= 2]
 
 
@@ -105,7 +105,9 @@ class GradientScheme(Scheme):
     moved_by = "conflict"
 
     class Parameters(PluginParameters):
-        cut: Literal["trunk", "all_shared"] = Field("trunk", description="the parameters whose gradients are combined")
+        cut: Literal["encoder", "all_shared"] = Field(
+            "encoder", description="the parameters whose gradients are combined"
+        )
 
     def __init__(self, context: SchemeContext, parameters: PluginParameters) -> None:
         super().__init__(context, parameters)
@@ -180,7 +182,7 @@ class GradientScheme(Scheme):
 
     def _cut(self, cut: str) -> list[nn.Parameter]:
         """Return the cut's parameters, none for the representation; keep what lies upstream of the latter."""
-        shared = cut_parameters(self.context, "trunk" if cut == "representation" else cut)
+        shared = cut_parameters(self.context, "encoder" if cut == "representation" else cut)
         if not shared:
             raise UserError(
                 f"scheme '{self.name}' combines the gradients of shared parameters, and cut '{cut}' has none in this "
@@ -210,8 +212,8 @@ class GramianScheme(GradientScheme):
     """A scheme that needs only the Gramian G = J J^T and returns one coefficient a task: update = sum_t c_t g_t."""
 
     class Parameters(PluginParameters):
-        cut: Literal["trunk", "all_shared", "representation"] = Field(
-            "trunk", description="where gradients are compared and combined"
+        cut: Literal["encoder", "all_shared", "representation"] = Field(
+            "encoder", description="where gradients are compared and combined"
         )
 
     @abstractmethod

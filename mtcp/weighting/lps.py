@@ -4,7 +4,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from mtcp.plugins import PluginParameters, scheme
+from mtcp.core.plugins import PluginParameters, scheme
 from mtcp.weighting.base import EpochMeans, LossScheme, SchemeContext
 
 

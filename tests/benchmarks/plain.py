@@ -1,7 +1,7 @@
 """MT-CP by the usual means: channels first, whole attention maps, concatenations, every library layer as it is.
 
 A yardstick for the numbers, the time and the memory of `mtcp.models`, written after docs/model.md for NYUD's layout, in
-training mode. It reads the parameters of a network built there; only the trunk is a copy, by the library's own classes.
+training mode. It reads the parameters of a network built there; only the encoder is a copy, by the library's classes.
 """
 
 import torch
@@ -15,16 +15,16 @@ WINDOW = swin.WINDOW
 
 
 class PlainMTCP(nn.Module):
-    """The same function of an image as `built`, whose parameters beyond the trunk are shared."""
+    """The same function of an image as `built`, whose parameters beyond the encoder are shared."""
 
     def __init__(self, built: network.MTCP) -> None:
         super().__init__()
         self.branches = built.branches
-        self.trunk = Mask2FormerModel(built.trunk.model.config)
-        self.trunk.load_state_dict(built.trunk.model.state_dict(), strict=False)
+        self.encoder = Mask2FormerModel(built.encoder.model.config)
+        self.encoder.load_state_dict(built.encoder.model.state_dict(), strict=False)
 
     def forward(self, image: Tensor) -> dict[str, dict[str, Tensor]]:
-        decoded = self.trunk(image)
+        decoded = self.encoder(image)
         shared = decoded.pixel_decoder_last_hidden_state * decoded.masks_queries_logits[-1].sum(1, keepdim=True)
         maps = {task: pyramid_maps(own["hfp"], shared) for task, own in self.branches.items()}
         own = {task: top_down(branch["fpn"], maps[task]) for task, branch in self.branches.items()}

@@ -9,13 +9,13 @@ import pytest
 import torch
 from PIL import Image
 
-from mtcp.config import Project, RunConfig
-from mtcp.data import loading
-from mtcp.data.augment import Transform, draw_transform
-from mtcp.data.loading import open_split, training_batches
-from mtcp.data.render import RenderSettings, picture, render_set
-from mtcp.randomness import stream
-from mtcp.tasks import VOID
+from mtcp.core.config import Project, RunConfig
+from mtcp.core.randomness import stream
+from mtcp.core.tasks import VOID
+from mtcp.data.loading import batches as batches_module
+from mtcp.data.loading.augment import Transform, draw_transform
+from mtcp.data.loading.batches import open_split, training_batches
+from mtcp.data.rendering.render import RenderSettings, picture, render_set
 
 # Processor time, so that other work on the machine counts as little as can be.
 pytestmark = pytest.mark.benchmark(timer=time.process_time)
@@ -59,7 +59,7 @@ def rate(benchmark, work: Callable[[], object]) -> None:
 
 def test_training_batches_from_the_packed_file(benchmark, made, monkeypatch):
     folder, config = made
-    monkeypatch.setattr(loading, "_IN_MEMORY", 0)
+    monkeypatch.setattr(batches_module, "_IN_MEMORY", 0)
     split = open_split(config, folder, "train")
     rate(benchmark, lambda: list(training_batches(split, config, 0)))
 
@@ -70,12 +70,14 @@ def test_training_batches_from_files(benchmark, made):
     split = open_split(config, folder, "train")
 
     def read(image_id: str) -> dict[str, torch.Tensor]:
-        planes = loading._sample(split.layout, config, image_id)
-        return {name: torch.from_numpy(loading._channels_first(plane))[None] for name, plane in planes.items()}
+        planes = batches_module._sample(split.layout, config, image_id)
+        return {name: torch.from_numpy(batches_module._to_nchw(plane))[None] for name, plane in planes.items()}
 
     def batches() -> None:
         for k, image_id in enumerate(split.ids):
-            loading._augmented(loading._Raw((image_id,), (split.aspects[k],), read(image_id)), config, 0, "cpu")
+            batches_module._augmented(
+                batches_module._Raw((image_id,), (split.aspects[k],), read(image_id)), config, 0, "cpu"
+            )
 
     rate(benchmark, batches)
 
@@ -83,15 +85,15 @@ def test_training_batches_from_files(benchmark, made):
 def test_reading_alone_from_the_packed_file(benchmark, made, monkeypatch):
     """What the processor does where a GPU augments."""
     folder, config = made
-    monkeypatch.setattr(loading, "_IN_MEMORY", 0)
-    steps = loading._Epoch(open_split(config, folder, "train"), config, 0)
+    monkeypatch.setattr(batches_module, "_IN_MEMORY", 0)
+    steps = batches_module._Epoch(open_split(config, folder, "train"), config, 0)
     rate(benchmark, lambda: [steps[k] for k in range(len(steps))])
 
 
 def test_decoding_alone(benchmark, made):
     folder, config = made
     split = open_split(config, folder, "train")
-    rate(benchmark, lambda: [loading._sample(split.layout, config, image_id) for image_id in split.ids])
+    rate(benchmark, lambda: [batches_module._sample(split.layout, config, image_id) for image_id in split.ids])
 
 
 def test_a_plain_pipeline(benchmark, made):
@@ -113,7 +115,7 @@ def test_a_plain_pipeline(benchmark, made):
         return np.asarray(picture)
 
     def tensors(image_id: str) -> dict[str, torch.Tensor]:
-        sample = loading._sample(split.layout, config, image_id)
+        sample = batches_module._sample(split.layout, config, image_id)
         seed = stream(config.benchmark, config.seed, "augmentation", 0, image_id)
         transform = draw_transform(config.augmentation.policy, seed)
         for name, array in sample.items():
@@ -123,7 +125,7 @@ def test_a_plain_pipeline(benchmark, made):
         sample["depth"] = np.where(sample["depth"] == VOID, VOID, sample["depth"] / transform.zoom)
         sample["semseg"] = sample["semseg"].astype(np.int64)
         return {
-            name: torch.from_numpy(np.ascontiguousarray(loading._channels_first(array)))
+            name: torch.from_numpy(np.ascontiguousarray(batches_module._to_nchw(array)))
             for name, array in sample.items()
         }
 

@@ -17,13 +17,13 @@ from scipy.optimize import linear_sum_assignment
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_bipartite_matching, maximum_flow
 
-from mtcp.config import EvaluationConfig
+from mtcp.core.config import EvaluationConfig
+from mtcp.core.tasks import make_task
 from mtcp.metrics.boundaries import boundary_counts
 from mtcp.metrics.matching import matched, pairs_within
 from mtcp.metrics.meters import meter
 from mtcp.metrics.suppression import suppress
 from mtcp.metrics.thinning import stack_levels, thin
-from mtcp.tasks import make_task
 
 SIZE = (480, 640)
 TASKS = (make_task("semseg", classes=40), make_task("depth"), make_task("normals"))

@@ -17,7 +17,7 @@ import torch
 from plain import PlainMTCP
 from torch.utils.flop_counter import FlopCounterMode
 
-from mtcp.config import Project
+from mtcp.core.config import Project
 from mtcp.models.architecture import build_network
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -168,7 +168,7 @@ def parts(setting):
     """Print seconds per image and achieved rate of one forward pass in training mode, by part, all tasks together."""
     step, seconds, started = Step(**setting), defaultdict(float), {}
     kinds = {f"MTCP.branches.{task}.{kind}": kind for task, own in step.network.branches.items() for kind in own}
-    kinds["MTCP.trunk"] = "trunk"
+    kinds["MTCP.encoder"] = "encoder"
     with operations() as counter:
         step.loss()
     counted = defaultdict(int)

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from mtcp import plugins
-from mtcp.config import PluginConfig, Project, RunConfig
-from mtcp.losses import batch_losses
+from mtcp.core import plugins
+from mtcp.core.config import PluginConfig, Project, RunConfig
 from mtcp.models.architecture import build_network
+from mtcp.training.losses import batch_losses
 from mtcp.weighting.base import SchemeContext, build_scheme
 
 ROOT = Path(__file__).parents[2]
@@ -192,12 +192,12 @@ def test_memory() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["mgda", "pcgrad", "upgrad"])
-@pytest.mark.parametrize("cut", ["trunk", "all_shared", "representation"])
+@pytest.mark.parametrize("cut", ["encoder", "all_shared", "representation"])
 @pytest.mark.parametrize("architecture", ["mtcp", "mtl_baseline"])
 def test_cost_at_three_tasks(name: str, cut: str, architecture: str) -> None:
     plain = configuration("equal", architecture, tasks=3)
     if architecture == "mtl_baseline" and cut == "all_shared":
-        pytest.skip("all that is shared is the trunk")
+        pytest.skip("all that is shared is the encoder")
     print(
         f"\n{name} {cut} {architecture}: {ratio(configuration(name, architecture, tasks=3, cut=cut), plain):.2f} x time"
     )

@@ -1,12 +1,10 @@
 """The HTML report in a real browser: no errors, no requests, charts drawn, tables that sort, both themes, a phone."""
 
-import importlib.util
 import json
 import shutil
-import sys
-from pathlib import Path
 
 import pytest
+from made_up_store import make_store
 
 pytestmark = [
     pytest.mark.browser,
@@ -17,21 +15,15 @@ pytestmark = [
     ),
 ]
 
-STORE = Path(__file__).resolve().parents[1] / "unit/report/conftest.py"
-
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     """The report of a made-up store, as a file URL."""
+    from mtcp.analysis.tables import write_tables
     from mtcp.report.render import write_report
-    from mtcp.report.tables import write_tables
 
-    spec = importlib.util.spec_from_file_location("made_up_store", STORE)
-    made_up = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = made_up
-    spec.loader.exec_module(made_up)
     folder = tmp_path_factory.mktemp("page")
-    store = made_up.make_store(folder, range(3))
+    store = make_store(folder, range(3))
     store.write_all()
     store.write(store.plan.run("rooms", "uncertainty", 1), "diverged")
     write_tables(store.plan, "rooms")

@@ -8,8 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from mtcp.checkpoints import load_network
-from mtcp.config import RunConfig
+from mtcp.core.config import RunConfig
+from mtcp.models.checkpoints import load_network
 
 pytestmark = pytest.mark.slow
 
@@ -112,7 +112,7 @@ def test_a_run_that_is_done_survives_a_later_mistake(prepared) -> None:
 
 
 SCHEME = """\
-from mtcp.plugins import scheme
+from mtcp.core.plugins import scheme
 from mtcp.weighting.base import LossScheme
 
 @scheme("mine")

@@ -6,7 +6,7 @@ import shutil
 import pytest
 import yaml
 
-from mtcp.files import read_record
+from mtcp.core.files import read_record
 
 pytestmark = pytest.mark.slow
 

@@ -16,19 +16,21 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mtcp import provenance, store, training
+from mtcp.analysis import image_bootstrap
+from mtcp.analysis.tables import write_tables
+from mtcp.analysis.verification import verify_all
 from mtcp.cli import report as report_commands
 from mtcp.cli import runs as run_commands
 from mtcp.cli import store as store_commands
-from mtcp.data import sets
-from mtcp.errors import UserError
-from mtcp.files import write_record
-from mtcp.integrity import require_stamped
-from mtcp.plan import Plan, Run
-from mtcp.report import images
+from mtcp.core.errors import UserError
+from mtcp.core.files import write_record
+from mtcp.core.hashing import short_key
+from mtcp.data.preparation import sets
 from mtcp.report.render import write_report
-from mtcp.report.tables import write_tables
-from mtcp.verification import verify_all
+from mtcp.store import runs
+from mtcp.store.integrity import require_stamped
+from mtcp.store.plan import Plan, Run
+from mtcp.training import loop
 
 pytestmark = pytest.mark.slow
 
@@ -39,12 +41,12 @@ QUIET = {"on_step": lambda step, total: None, "on_epoch": lambda row: None}
 def train(root: Path, run: Run | None = None) -> dict:
     """Train `run` (default mtcp, seed 0) of the project at `root`, in this process."""
     plan = Plan.load(root)
-    return store.train_run(plan, run or plan.run("rooms", "mtcp", 0), "cpu", **QUIET)
+    return runs.train_run(plan, run or plan.run("rooms", "mtcp", 0), "cpu", **QUIET)
 
 
 def evaluate(root: Path, run: Run | None = None) -> Path:
     plan = Plan.load(root)
-    return store.evaluate_run(plan, run or plan.run("rooms", "mtcp", 0), "cpu", 1, lambda done, total: None)
+    return runs.evaluate_run(plan, run or plan.run("rooms", "mtcp", 0), "cpu", 1, lambda done, total: None)
 
 
 def make_tables(root: Path) -> None:
@@ -64,7 +66,7 @@ def finished(tmp_path_factory, small_project) -> Path:
     """A project whose four runs are trained, evaluated, in tables and in a report."""
     root = small_project(tmp_path_factory.mktemp("finished")).path
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(images, "DRAWS", 10)
+        patch.setattr(image_bootstrap, "DRAWS", 10)
         sets.prepare(Plan.load(root).project, "rooms")
         for run in Plan.load(root).runs:
             train(root, run)
@@ -223,8 +225,8 @@ def interrupted(finished: Path, tmp_path_factory) -> Path:
         plan = Plan.load(root)
         run = plan.run("rooms", "mtcp", seed)
         run.directory.mkdir()
-        with pytest.raises(training.Interrupted):
-            training.train(run.config, plan.data_folder("rooms"), run.directory, "cpu", stop=lambda: True)
+        with pytest.raises(loop.Interrupted):
+            loop.train(run.config, plan.data_folder("rooms"), run.directory, "cpu", stop=lambda: True)
     return root
 
 
@@ -593,4 +595,4 @@ def test_the_environment_of_a_record_counts_for_nothing_in_its_key(copy: Path) -
     moved = copy.rename(copy.with_name("elsewhere"))
     plan = Plan.load(moved)
     assert {run.state() for run in plan.runs} == {"done"}
-    assert provenance.short_key(plan.runs[0].parts) == plan.runs[0].train_key
+    assert short_key(plan.runs[0].parts) == plan.runs[0].train_key

@@ -8,10 +8,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mtcp.config import EvaluationConfig, LossConfig
-from mtcp.losses import task_loss
+from mtcp.core.config import EvaluationConfig, LossConfig
+from mtcp.core.tasks import make_task
 from mtcp.metrics.meters import meter
-from mtcp.tasks import make_task
+from mtcp.training.losses import task_loss
 
 VECTORS = Path(__file__).parent / "vectors"
 

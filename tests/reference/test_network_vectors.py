@@ -13,16 +13,16 @@ import pytest
 import torch
 from torch import nn
 
-from mtcp.config import EncoderConfig
+from mtcp.core.config import EncoderConfig
+from mtcp.core.tasks import make_task
 from mtcp.models.architecture import BuildContext
 from mtcp.models.cbam import CBAM
 from mtcp.models.coherence import CFM
 from mtcp.models.decoder import FPN, HFP
-from mtcp.models.layers import channels_first, channels_last
+from mtcp.models.layers import to_nchw, to_nhwc
 from mtcp.models.mask2former import shared_representation
 from mtcp.models.network import MTCP
 from mtcp.models.refinement import SRM, TraceBack
-from mtcp.tasks import make_task
 
 HERE = Path(__file__).parent
 _spec = importlib.util.spec_from_file_location("reference_values", HERE / "values.py")
@@ -54,7 +54,7 @@ def own_name(canonical: str, group: str) -> str:
 def load_reference(module: nn.Module, group: str, parameters: dict) -> None:
     """Fill `module` with the reference parameters; every one of them and every one of ours must have a partner."""
     own = module.state_dict()
-    expected = {name for name in own if not name.endswith("num_batches_tracked") and not name.startswith("trunk.")}
+    expected = {name for name in own if not name.endswith("num_batches_tracked") and not name.startswith("encoder.")}
     filled = set()
     for canonical, shape in parameters[group].items():
         if any(part in canonical for part in UNUSED):
@@ -66,7 +66,7 @@ def load_reference(module: nn.Module, group: str, parameters: dict) -> None:
 
 
 def input_map(name: str, *shape: int, scale: float = 1.0) -> torch.Tensor:
-    return channels_last(torch.from_numpy(scale * value(f"input.{name}", shape))).contiguous()
+    return to_nhwc(torch.from_numpy(scale * value(f"input.{name}", shape))).contiguous()
 
 
 def assert_agrees(vectors, key: str, result: torch.Tensor) -> None:
@@ -129,7 +129,7 @@ def test_part_agrees(group, vectors, parameters):
         expected = {key for key in vectors if key.startswith(f"{group}/{mode}.")}
         assert expected == {f"{group}/{mode}.{name}" for name in results}
         for name, result in results.items():
-            assert_agrees(vectors, f"{group}/{mode}.{name}", channels_first(result))
+            assert_agrees(vectors, f"{group}/{mode}.{name}", to_nchw(result))
 
 
 BENCHMARKS = {

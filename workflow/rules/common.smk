@@ -1,12 +1,12 @@
-# What the rules share: the plan (params.yaml and config/, validated by mtcp.config) and how to call mtcp.
+# What the rules share: the plan (params.yaml and config/, validated by mtcp.core.config) and how to call mtcp.
 import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from mtcp.errors import UserError
-from mtcp.integrity import require_stamped
-from mtcp.plan import Plan, key_of, runs_of
+from mtcp.core.errors import UserError
+from mtcp.store.integrity import require_stamped
+from mtcp.store.plan import Plan, key_of, runs_of
 
 try:
     PLAN = Plan.load(Path.cwd())

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mtcp.config import Project
-from mtcp.errors import UserError
+from mtcp.core.config import Project
+from mtcp.core.errors import UserError
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from mtcp.errors import UserError
-from mtcp.files import read_json, read_record, replacing, write_record, write_text
+from mtcp.core.errors import UserError
+from mtcp.core.files import read_json, read_record, replacing, write_record, write_text
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ POOL = """
 import os, time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from mtcp.processes import end_with_parent
+from mtcp.core.processes import end_with_parent
 
 if __name__ == "__main__":
     with ProcessPoolExecutor(2, mp_context=get_context("{method}"), initializer=end_with_parent) as pool:

@@ -9,7 +9,7 @@ import yaml
 from PIL import Image
 from scipy.io import savemat
 
-from mtcp.config import Project, RunConfig
+from mtcp.core.config import Project, RunConfig
 
 HEIGHT, WIDTH = 24, 32
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from mtcp.data.augment import Transform, augment, draw_transform
-from mtcp.data.raycast import Box, Camera, Capsule, Light, Material, Part, Plane, Scene, render
+from mtcp.data.loading.augment import Transform, augment, draw_transform
+from mtcp.data.rendering.raycast import Box, Camera, Capsule, Light, Material, Part, Plane, Scene, render
 
 VOID = 255
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mtcp.data.derive import Camera, edges_from_labels, normals_from_depth, nyu_camera
-from mtcp.data.raycast import FOCAL, render
-from mtcp.data.scenes import rooms
+from mtcp.data.preparation.derive import Camera, edges_from_labels, normals_from_depth, nyu_camera
+from mtcp.data.rendering import rooms
+from mtcp.data.rendering.raycast import FOCAL, render
 
 
 def angle(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -20,15 +20,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mtcp.config import Project
-from mtcp.data import importing, packaging, sets
-from mtcp.data.archives import unpack
-from mtcp.data.checking import check_set, statistics
-from mtcp.data.importing import import_set
-from mtcp.data.layouts import open_layout
-from mtcp.data.nyu import bundled, nyu_class_map
-from mtcp.errors import UserError
-from mtcp.files import read_json
+from mtcp.core.config import Project
+from mtcp.core.errors import UserError
+from mtcp.core.files import read_json
+from mtcp.data.formats import packaging
+from mtcp.data.formats.layouts import open_layout
+from mtcp.data.formats.nyu import bundled, nyu_class_map
+from mtcp.data.preparation import importing, sets
+from mtcp.data.preparation.archives import unpack
+from mtcp.data.preparation.checking import check_set, statistics
+from mtcp.data.preparation.importing import import_set
 
 
 def visible(project: Project) -> list[str]:
@@ -382,7 +383,7 @@ class TestArchives:
             unpack(tmp_path / "evil.zip", tmp_path)
 
     def test_no_flood(self, tmp_path: Path, monkeypatch):
-        monkeypatch.setattr("mtcp.data.archives.LARGEST", 1000)
+        monkeypatch.setattr("mtcp.data.preparation.archives.LARGEST", 1000)
         with zipfile.ZipFile(tmp_path / "big.zip", "w", zipfile.ZIP_DEFLATED) as file:
             file.writestr("a", bytes(2000))
         with tarfile.open(tmp_path / "big.tgz", "w:gz") as file:

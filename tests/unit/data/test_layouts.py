@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mtcp.data import packaging
-from mtcp.data.layouts import open_layout, read_ids
-from mtcp.errors import UserError
+from mtcp.core.errors import UserError
+from mtcp.data.formats import packaging
+from mtcp.data.formats.layouts import open_layout, read_ids
 
 VOID = 255
 

@@ -9,9 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
-from mtcp.config import AugmentationConfig, RunConfig, TaskConfig, TrainingConfig
-from mtcp.data import loading, packaging
-from mtcp.data.loading import (
+from mtcp.core.config import AugmentationConfig, RunConfig, TaskConfig, TrainingConfig
+from mtcp.core.errors import UserError
+from mtcp.data.formats import packaging
+from mtcp.data.loading import batches as batches_module
+from mtcp.data.loading.batches import (
     Batch,
     evaluation_batches,
     open_split,
@@ -19,7 +21,6 @@ from mtcp.data.loading import (
     steps_per_epoch,
     training_batches,
 )
-from mtcp.errors import UserError
 
 Make = Callable[..., RunConfig]
 
@@ -145,7 +146,7 @@ def test_a_large_split_is_packed_once_and_gives_the_same_batches(nyud: Path, con
         return list(training_batches(open_split(config(), nyud, "train"), config(), 0))
 
     in_memory = epoch()
-    monkeypatch.setattr(loading, "_IN_MEMORY", 0)
+    monkeypatch.setattr(batches_module, "_IN_MEMORY", 0)
     packed = epoch()
     assert all(equal(a, b) for a, b in zip(in_memory, packed, strict=True))
     (file,) = (nyud.parent / ".packed").glob("*.npy")
@@ -163,7 +164,7 @@ def test_a_damaged_packed_file_is_packed_anew(nyud: Path, config: Make, monkeypa
     def epoch() -> list[Batch]:
         return list(training_batches(open_split(config(), nyud, "train"), config(), 0))
 
-    monkeypatch.setattr(loading, "_IN_MEMORY", 0)
+    monkeypatch.setattr(batches_module, "_IN_MEMORY", 0)
     packed = epoch()
     (file,) = (nyud.parent / ".packed").glob("*.npy")
     content = bytearray(file.read_bytes())
@@ -175,7 +176,7 @@ def test_a_damaged_packed_file_is_packed_anew(nyud: Path, config: Make, monkeypa
 
 
 def test_packing_that_fails_leaves_nothing(nyud: Path, config: Make, monkeypatch):
-    monkeypatch.setattr(loading, "_IN_MEMORY", 0)
+    monkeypatch.setattr(batches_module, "_IN_MEMORY", 0)
     (nyud / "images/0004.jpg").write_bytes(b"")
     with pytest.raises(UserError, match="image '0004'"):
         next(iter(training_batches(open_split(config(), nyud, "train"), config(), 0)))
@@ -188,7 +189,7 @@ def test_packing_on_a_full_disk_is_one_sentence(nyud: Path, config: Make, monkey
     def full(*arguments: object) -> None:
         raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr(loading, "_IN_MEMORY", 0)
+    monkeypatch.setattr(batches_module, "_IN_MEMORY", 0)
     monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(UserError, match=r"cannot write .*\.packed/.*No space left on device; free space"):
         next(iter(training_batches(open_split(config(), nyud, "train"), config(), 0)))

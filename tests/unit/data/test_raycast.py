@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mtcp.data.raycast import (
+from mtcp.data.rendering.raycast import (
     CHECKS,
     FOCAL,
     MARBLE,

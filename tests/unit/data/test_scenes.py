@@ -5,8 +5,8 @@ from random import Random
 import numpy as np
 import pytest
 
-from mtcp.data.raycast import render
-from mtcp.data.scenes import people, rooms
+from mtcp.data.rendering import people, rooms
+from mtcp.data.rendering.raycast import render
 
 
 @pytest.fixture(scope="module", params=[rooms, people], ids=["rooms", "people"])

@@ -16,16 +16,17 @@ import yaml
 from typer.testing import CliRunner
 
 from mtcp.cli.data import app
-from mtcp.config import Project
-from mtcp.data import importing, packaging, sets
-from mtcp.data.fetching import fetch_set
-from mtcp.data.importing import import_set
-from mtcp.data.layouts import open_layout
-from mtcp.data.render import settings_of
-from mtcp.data.sheet import colour
-from mtcp.errors import UserError
-from mtcp.files import read_json, write_json
-from mtcp.provenance import data_digest
+from mtcp.core.config import Project
+from mtcp.core.errors import UserError
+from mtcp.core.files import read_json, write_json
+from mtcp.data.formats import packaging
+from mtcp.data.formats.layouts import open_layout
+from mtcp.data.locks import data_digest
+from mtcp.data.preparation import importing, sets
+from mtcp.data.preparation.fetching import fetch_set
+from mtcp.data.preparation.importing import import_set
+from mtcp.data.preparation.target_sheet import colour
+from mtcp.data.rendering.render import settings_of
 
 
 @pytest.mark.parametrize("name", ["rooms", "people"])

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mtcp.config import Project
+from mtcp.core.config import Project
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[3]
 @pytest.fixture(scope="session")
 def tiny_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The `rooms` benchmark with six training and five test images, rendered."""
-    from mtcp.data import sets
+    from mtcp.data.preparation import sets
 
     root = tmp_path_factory.mktemp("project")
     shutil.copytree(ROOT / "config", root / "config")

@@ -9,17 +9,24 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from mtcp.checkpoints import save_network
-from mtcp.config import EvaluationConfig, Project, RunConfig
-from mtcp.data.loading import Batch, evaluation_batches, open_split
-from mtcp.errors import UserError
-from mtcp.evaluation import EvaluationResult, best_on_test, evaluate, evaluate_elsewhere, evaluate_run, write_statistics
-from mtcp.files import read_record
+from mtcp.core.config import EvaluationConfig, Project, RunConfig
+from mtcp.core.errors import UserError
+from mtcp.core.files import read_record
+from mtcp.core.tasks import VOID, make_task
+from mtcp.data.loading.batches import Batch, evaluation_batches, open_split
+from mtcp.evaluation.evaluate import (
+    EvaluationResult,
+    best_on_test,
+    evaluate,
+    evaluate_elsewhere,
+    evaluate_run,
+    write_statistics,
+)
 from mtcp.metrics.meter import Meter
 from mtcp.metrics.meters import meter
 from mtcp.metrics.recompute import metrics_from_statistics, read_statistics
 from mtcp.models.architecture import Architecture, build_network
-from mtcp.tasks import VOID, make_task
+from mtcp.models.checkpoints import save_network
 
 TASKS = (make_task("semseg", classes=3), make_task("depth"), make_task("sal"))
 CONFIG = EvaluationConfig()

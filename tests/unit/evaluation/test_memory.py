@@ -8,12 +8,12 @@ import pytest
 MEASURE = """
 import resource
 import torch
-from mtcp.config import EvaluationConfig
-from mtcp.data.loading import Batch
-from mtcp.evaluation import evaluate
+from mtcp.core.config import EvaluationConfig
+from mtcp.data.loading.batches import Batch
+from mtcp.evaluation.evaluate import evaluate
 from mtcp.metrics.meters import meter
 from mtcp.models.architecture import Architecture
-from mtcp.tasks import make_task
+from mtcp.core.tasks import make_task
 
 SIZE = (160, 213)
 TASKS = (make_task("semseg", classes=40), make_task("depth"), make_task("normals"))

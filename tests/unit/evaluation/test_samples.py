@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mtcp.data.names import class_names
-from mtcp.samples import Sample, class_colours, sheet, write_sheets
-from mtcp.tasks import TASK_NAMES, VOID, make_task
+from mtcp.core.tasks import TASK_NAMES, VOID, make_task
+from mtcp.data.formats.class_names import class_names
+from mtcp.evaluation.prediction_sheets import Sample, class_colours, sheet, write_sheets
 
 TASKS = tuple(make_task(name, classes=40 if name == "semseg" else None) for name in TASK_NAMES)
 SIZE = (12, 16)

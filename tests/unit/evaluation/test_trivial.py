@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from baselines.architectures.trivial import TrivialConstant, TrivialPrior
-from mtcp.config import EncoderConfig
-from mtcp.data.loading import Batch
-from mtcp.errors import UserError
+from mtcp.core.config import EncoderConfig
+from mtcp.core.errors import UserError
+from mtcp.core.plugins import PluginParameters
+from mtcp.core.tasks import VOID, make_task
+from mtcp.data.loading.batches import Batch
 from mtcp.models.architecture import BuildContext
-from mtcp.plugins import PluginParameters
-from mtcp.tasks import VOID, make_task
 
 TASKS = (make_task("semseg", classes=3), make_task("depth"), make_task("normals"), make_task("edge"))
 CONTEXT = BuildContext(

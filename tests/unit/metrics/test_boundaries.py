@@ -16,12 +16,12 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_flow
 from scipy.spatial import cKDTree
 
+from mtcp.core.tasks import VOID, make_task
 from mtcp.metrics.boundaries import THRESHOLDS, BoundaryMeter, boundary_counts
 from mtcp.metrics.matching import matched, pairs_within
 from mtcp.metrics.meter import merge
 from mtcp.metrics.suppression import suppress
 from mtcp.metrics.thinning import stack_levels, thin, unstack
-from mtcp.tasks import VOID, make_task
 
 MAPS = arrays(bool, st.tuples(st.integers(2, 9), st.integers(2, 9)))
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from mtcp.config import EvaluationConfig
+from mtcp.core.config import EvaluationConfig
+from mtcp.core.tasks import TASK_NAMES, VOID, make_task
 from mtcp.metrics.meters import meter
-from mtcp.tasks import TASK_NAMES, VOID, make_task
 
 
 @pytest.fixture

@@ -9,12 +9,12 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mtcp.config import EvaluationConfig
-from mtcp.errors import UserError
+from mtcp.core.config import EvaluationConfig
+from mtcp.core.errors import UserError
+from mtcp.core.tasks import TASK_NAMES, VOID, make_task
 from mtcp.metrics.meter import ImageError, merge, select
 from mtcp.metrics.meters import meter
 from mtcp.metrics.segmentation import most_likely
-from mtcp.tasks import TASK_NAMES, VOID, make_task
 
 CONFIG = EvaluationConfig(edge_tolerance=0.05)
 

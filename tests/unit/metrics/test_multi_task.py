@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from mtcp.errors import UserError
+from mtcp.core.errors import UserError
+from mtcp.core.tasks import make_task
 from mtcp.metrics.multi_task import (
     delta_m,
     delta_m_per_metric,
@@ -13,7 +14,6 @@ from mtcp.metrics.multi_task import (
     delta_m_with_reference_spread,
     relative_change,
 )
-from mtcp.tasks import make_task
 
 TASKS = (make_task("semseg", classes=40), make_task("depth"), make_task("normals"))
 

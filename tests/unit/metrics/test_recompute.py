@@ -10,11 +10,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mtcp.config import EvaluationConfig
+from mtcp.core.config import EvaluationConfig
+from mtcp.core.tasks import make_task
 from mtcp.metrics.meter import merge
 from mtcp.metrics.meters import meter
 from mtcp.metrics.recompute import metrics_from_statistics, read_statistics
-from mtcp.tasks import make_task
 
 
 def test_recomputing_does_not_import_torch():

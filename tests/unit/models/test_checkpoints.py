@@ -7,11 +7,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from mtcp import checkpoints
-from mtcp.checkpoints import load_network, save_network
-from mtcp.config import PluginConfig, Project, RunConfig
-from mtcp.errors import UserError
+from mtcp.core.config import PluginConfig, Project, RunConfig
+from mtcp.core.errors import UserError
+from mtcp.models import checkpoints
 from mtcp.models.architecture import build_network
+from mtcp.models.checkpoints import load_network, save_network
 
 CONFIG = Project(Path(__file__).resolve().parents[3]).resolve("rooms", "mtl_baseline", 0)
 

@@ -1,4 +1,4 @@
-"""Trunks: the library's numbers, and one clear sentence for everything that cannot work."""
+"""Encoders: the library's numbers, and one clear sentence for everything that cannot work."""
 
 import hashlib
 
@@ -9,11 +9,12 @@ from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation
 
-from mtcp.config import EncoderConfig
-from mtcp.errors import UserError
+from mtcp.core.config import EncoderConfig
+from mtcp.core.errors import UserError
+from mtcp.core.tasks import make_task
 from mtcp.models.architecture import BuildContext
-from mtcp.models.encoders import build_trunk, weights_record
-from mtcp.tasks import make_task
+from mtcp.models.encoders import build_encoder
+from mtcp.models.weights import weights_record
 
 
 def context(size=(64, 96), channels=32, **encoder) -> BuildContext:
@@ -36,25 +37,25 @@ def library_model(small_mask2former):
 
 def test_mask2former_gives_the_product_that_the_library_would(library_model, tmp_path):
     library_model.save_pretrained(tmp_path)
-    trunk = build_trunk(context(kind="mask2former", model="local", weights=str(tmp_path))).eval()
+    encoder = build_encoder(context(kind="mask2former", model="local", weights=str(tmp_path))).eval()
     image = torch.randn(2, 3, 64, 96)
     with torch.no_grad():
         reference = library_model(image)
         logits = library_model.model(image).masks_queries_logits[-1]
         expected = reference.pixel_decoder_last_hidden_state * logits.sum(1, keepdim=True)
-        torch.testing.assert_close(trunk(image), expected, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(encoder(image), expected, atol=1e-5, rtol=1e-4)
 
 
 def test_mask2former_trains_under_compile_as_without_it(small_mask2former):
     # What a CPU computes anew is not compiled; drop path must fall on the same layers in both passes.
-    trunk = build_trunk(context(kind="mask2former", model="x", args=small_mask2former)).train()
+    encoder = build_encoder(context(kind="mask2former", model="x", args=small_mask2former)).train()
     image = torch.randn(2, 3, 64, 96)
     gradients = []
-    for form in (trunk, torch.compile(trunk, backend="aot_eager")):
+    for form in (encoder, torch.compile(encoder, backend="aot_eager")):
         torch.manual_seed(3)
-        trunk.zero_grad()
+        encoder.zero_grad()
         form(image).square().mean().backward()
-        gradients.append({name: value.grad for name, value in trunk.named_parameters() if value.grad is not None})
+        gradients.append({name: value.grad for name, value in encoder.named_parameters() if value.grad is not None})
     expected, found = gradients
     assert expected.keys() == found.keys()
     for name, gradient in expected.items():
@@ -62,38 +63,38 @@ def test_mask2former_trains_under_compile_as_without_it(small_mask2former):
 
 
 def test_mask2former_without_weights_is_random_and_seeded(small_mask2former):
-    first, second = (build_trunk(context(kind="mask2former", model="x", args=small_mask2former)) for _ in range(2))
+    first, second = (build_encoder(context(kind="mask2former", model="x", args=small_mask2former)) for _ in range(2))
     for a, b in zip(first.parameters(), second.parameters(), strict=True):
         assert torch.equal(a, b)
 
 
 def test_mask2former_width_must_be_the_networks(small_mask2former):
     with pytest.raises(UserError, match="set channels to 32"):
-        build_trunk(context(kind="mask2former", model="x", args=small_mask2former, channels=64))
+        build_encoder(context(kind="mask2former", model="x", args=small_mask2former, channels=64))
 
 
 @pytest.mark.parametrize("model", ["test_resnet", "test_vit", "test_convnext", "test_efficientnet"])
 def test_timm_backbones_of_every_kind_give_r_at_a_quarter(model):
     size = (160, 160) if model == "test_vit" else (50, 70)
-    trunk = build_trunk(context(size=size, kind="timm", model=model))
-    assert trunk(torch.randn(2, 3, *size)).shape == (2, 32, -(-size[0] // 4), -(-size[1] // 4))
+    encoder = build_encoder(context(size=size, kind="timm", model=model))
+    assert encoder(torch.randn(2, 3, *size)).shape == (2, 32, -(-size[0] // 4), -(-size[1] // 4))
 
 
 def test_unknown_timm_model_is_named_with_its_neighbours():
     with pytest.raises(UserError, match=r"no model 'resnet51'.*resnet50"):
-        build_trunk(context(kind="timm", model="resnet51"))
+        build_encoder(context(kind="timm", model="resnet51"))
     with pytest.raises(UserError, match=r"no model 'qqqqqq'"):
-        build_trunk(context(kind="timm", model="qqqqqq"))
+        build_encoder(context(kind="timm", model="qqqqqq"))
 
 
 def test_unknown_timm_argument_is_refused():
     with pytest.raises(UserError, match=r"cannot build 'test_resnet'.*colour"):
-        build_trunk(context(kind="timm", model="test_resnet", args={"colour": 1}))
+        build_encoder(context(kind="timm", model="test_resnet", args={"colour": 1}))
 
 
 def test_size_that_the_backbone_cannot_take_is_refused_before_training():
     with pytest.raises(UserError, match=r"takes no images of 64x96 pixels.*img_size"):
-        build_trunk(context(kind="timm", model="swin_tiny_patch4_window7_224"))
+        build_encoder(context(kind="timm", model="swin_tiny_patch4_window7_224"))
 
 
 @pytest.mark.parametrize("kind", ["timm", "mask2former"])
@@ -105,7 +106,7 @@ def test_no_hub_access_is_one_sentence(kind, monkeypatch):
     monkeypatch.setattr("timm.models._hub.hf_hub_download", refuse)
     model = "resnet18.a1_in1k" if kind == "timm" else "facebook/mask2former-swin-small-ade-semantic"
     with pytest.raises(UserError, match=r"cannot be fetched from the hub.*no route to host.*encoder.weights"):
-        build_trunk(context(kind=kind, model=model, pretrained=True))
+        build_encoder(context(kind=kind, model=model, pretrained=True))
 
 
 def test_weights_are_recorded_so_that_others_can_pin_them(tmp_path, monkeypatch):
@@ -153,8 +154,8 @@ def weights_of(kind, folder, library_model):
 @pytest.mark.parametrize("kind", ["timm", "mask2former"])
 def test_local_weights_are_loaded(kind, tmp_path, library_model):
     path, weights, settings = weights_of(kind, tmp_path, library_model)
-    trunk = build_trunk(context(kind=kind, weights=str(weights), **settings))
-    own = {value.data_ptr(): value for value in trunk.state_dict().values()}
+    encoder = build_encoder(context(kind=kind, weights=str(weights), **settings))
+    own = {value.data_ptr(): value for value in encoder.state_dict().values()}
     stored = [value for value in load_file(path).values() if value.dim() == 4]
     assert sum(any(torch.equal(value, o) for o in own.values() if o.shape == value.shape) for value in stored) >= 5
 
@@ -186,10 +187,10 @@ def test_bad_weights_are_refused(kind, damage, message, tmp_path, library_model)
     else:
         settings["sha256"] = "0" * 64
     with pytest.raises(UserError, match=message) as caught:
-        build_trunk(context(kind=kind, weights=str(weights), **settings))
+        build_encoder(context(kind=kind, weights=str(weights), **settings))
     assert "\n" not in str(caught.value)
 
 
 def test_mask2former_weights_must_be_a_folder_with_its_configuration(tmp_path):
     with pytest.raises(UserError, match=r"config\.json"):
-        build_trunk(context(kind="mask2former", model="x", weights=str(tmp_path / "none")))
+        build_encoder(context(kind="mask2former", model="x", weights=str(tmp_path / "none")))

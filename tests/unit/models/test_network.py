@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from mtcp.config import PluginConfig, Project, RunConfig
-from mtcp.errors import UserError
+from mtcp.core.config import PluginConfig, Project, RunConfig
+from mtcp.core.errors import UserError
 from mtcp.models.architecture import build_network
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -53,13 +53,13 @@ def test_switches_decide_the_outputs_and_leave_no_idle_parameter(switches, names
     assert [name for name, parameter in network.named_parameters() if parameter.grad is None] == []
 
 
-def test_representation_is_at_a_quarter_and_the_trunk_is_upstream_of_it():
+def test_representation_is_at_a_quarter_and_the_encoder_is_upstream_of_it():
     network = build_network(rooms())
     representation = network.encode(IMAGE)
     assert representation.shape == (2, rooms().channels, 12, 16)
     representation.sum().backward()
     reached = {name for name, parameter in network.named_parameters() if parameter.grad is not None}
-    assert reached == {name for name, _ in network.named_parameters() if name.startswith("trunk.")}
+    assert reached == {name for name, _ in network.named_parameters() if name.startswith("encoder.")}
 
 
 def test_switching_a_part_off_leaves_all_others_as_they_were():
@@ -76,7 +76,7 @@ def test_baselines_start_from_the_same_values():
         assert torch.equal(value, full[name.replace("decoders.", "branches.")]), name
     for name, value in build_network(rooms("single_task")).state_dict().items():
         kind, task, rest = name.split(".", 2)
-        own = f"trunk.{rest}" if kind == "trunks" else f"branches.{task}.{rest}"
+        own = f"encoder.{rest}" if kind == "encoders" else f"branches.{task}.{rest}"
         assert torch.equal(value, full[own]), name
 
 
@@ -89,7 +89,7 @@ def test_seed_and_benchmark_change_the_start():
 
 def test_single_task_shares_nothing():
     network = build_network(rooms("single_task"))
-    assert network.trunk is None
+    assert network.encoder is None
     network(IMAGE)["depth"]["final"].sum().backward()
     reached = {name.split(".")[1] for name, p in network.named_parameters() if p.grad is not None}
     assert reached == {"depth"}

@@ -7,6 +7,7 @@ from torch.nn import functional as F
 from transformers import Mask2FormerConfig
 from transformers.models.mask2former.modeling_mask2former import Mask2FormerPixelDecoderEncoderLayer as LibraryLayer
 
+from mtcp.core.tasks import make_task
 from mtcp.models import swin
 from mtcp.models.cbam import CBAM, Gated
 from mtcp.models.checkpointing import recomputed
@@ -16,7 +17,6 @@ from mtcp.models.heads import DepthHead, auxiliary_head, task_head
 from mtcp.models.layers import Projection, project, resize
 from mtcp.models.refinement import SRM, joint_projection
 from mtcp.models.swin import WINDOW, PatchMerging, from_windows, shift_mask, to_windows
-from mtcp.tasks import make_task
 
 
 @pytest.fixture(autouse=True)

@@ -6,22 +6,22 @@ import pytest
 import torch
 from plain import PlainMTCP
 
-from mtcp.config import EncoderConfig
+from mtcp.core.config import EncoderConfig
+from mtcp.core.tasks import make_task
 from mtcp.models import attention
 from mtcp.models.architecture import BuildContext
 from mtcp.models.network import MTCP
-from mtcp.tasks import make_task
 
 
 @pytest.fixture(scope="module")
 def forms(small_mask2former):
     torch.manual_seed(0)
-    trunk = small_mask2former | {"backbone_config": small_mask2former["backbone_config"] | {"drop_path_rate": 0.0}}
+    encoder = small_mask2former | {"backbone_config": small_mask2former["backbone_config"] | {"drop_path_rate": 0.0}}
     context = BuildContext(
         tasks=(make_task("semseg", classes=5), make_task("depth"), make_task("normals")),
         layout="nyud",
         size=(72, 104),
-        encoder=EncoderConfig(kind="mask2former", model="random", args=trunk),
+        encoder=EncoderConfig(kind="mask2former", model="random", args=encoder),
         channels=32,
         upsample=2,
         seeds=("test", 0),
@@ -36,15 +36,15 @@ def outputs_and_gradients(form):
     outputs = {(task, name): logits for task, named in form(image).items() for name, logits in named.items()}
     generator = torch.Generator().manual_seed(2)
     sum((logits * torch.randn(logits.shape, generator=generator)).sum() for logits in outputs.values()).backward()
-    named = {name.replace("trunk.model.", "trunk."): value.grad for name, value in form.named_parameters()}
+    named = {name.replace("encoder.model.", "encoder."): value.grad for name, value in form.named_parameters()}
     return outputs, {name: gradient for name, gradient in named.items() if gradient is not None}
 
 
 def by_part(gradients):
-    """One vector for each part of a branch, and one for the trunk; a bias before a norm has rounding errors alone."""
+    """One vector for each part of a branch, and one for the encoder; a bias before a norm has rounding errors alone."""
     parts = defaultdict(list)
     for name, gradient in sorted(gradients.items()):
-        parts["trunk" if name.startswith("trunk") else ".".join(name.split(".")[1:3])].append(gradient.flatten())
+        parts["encoder" if name.startswith("encoder") else ".".join(name.split(".")[1:3])].append(gradient.flatten())
     return {part: torch.cat(found) for part, found in parts.items()}
 
 

@@ -22,5 +22,5 @@ def test_the_table_has_a_row_for_every_step_and_part(capsys):
     assert [row[3] for row in steps] == ["train", "infer"]
     assert all(float(row[4]) > 0 and float(re.sub(r"\W+$", "", row[7])) > 0 for row in steps)
     parts = {row[0].removeprefix("| "): row for row in rows if len(row) == 4}
-    assert {"trunk", "hfp", "fpn", "cfm", "traceback", "head"} < parts.keys()
-    assert all(float(parts[name][1]) > 0 for name in ("trunk", "hfp", "cfm"))
+    assert {"encoder", "hfp", "fpn", "cfm", "traceback", "head"} < parts.keys()
+    assert all(float(parts[name][1]) > 0 for name in ("encoder", "hfp", "cfm"))

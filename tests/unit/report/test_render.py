@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from mtcp.errors import UserError
+from mtcp.analysis.tables import write_tables
+from mtcp.core.errors import UserError
 from mtcp.report.formats import difference, display, probability
 from mtcp.report.render import compile_pdf, escape_tex, write_report
-from mtcp.report.tables import write_tables
 
 
 class Elements(HTMLParser):

@@ -1,4 +1,4 @@
-"""A small network with what schemes rely on (trunk, representation, cross-task fusion), and schemes built on it."""
+"""A small network with what schemes rely on (encoder, representation, cross-task fusion), and schemes built on it."""
 
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mtcp import plugins
-from mtcp.randomness import seeded
+from mtcp.core import plugins
+from mtcp.core.randomness import seeded
 from mtcp.weighting.base import Scheme, SchemeContext
 
 TASKS = ("semseg", "depth", "normals")
@@ -22,7 +22,7 @@ class Toy(nn.Module):
         super().__init__()
         self.tasks, self.fused = tasks, fused
         self.stem = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
-        self.trunk: nn.Module | None = self.stem
+        self.encoder: nn.Module | None = self.stem
         self.decoders = nn.ModuleDict({task: nn.Conv2d(4, 4, 1) for task in tasks})
         self.heads = nn.ModuleDict({task: nn.Conv2d(4, 1, 1) for task in tasks})
         self.unused = nn.Linear(2, 2)

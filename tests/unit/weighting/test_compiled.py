@@ -5,9 +5,9 @@ import shutil
 import pytest
 import torch
 
-from mtcp import plugins
-from mtcp.config import PluginConfig, Project
-from mtcp.errors import UserError
+from mtcp.core import plugins
+from mtcp.core.config import PluginConfig, Project
+from mtcp.core.errors import UserError
 from mtcp.weighting.base import build_scheme
 
 ALL = sorted(plugins.find("scheme"))

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from mtcp import plugins
-from mtcp.errors import UserError
+from mtcp.core import plugins
+from mtcp.core.errors import UserError
 from mtcp.weighting.gradients import cosines, cut_parameters, reachability
 
 
@@ -13,17 +13,17 @@ def names(run, cut):
     return {own[id(parameter)] for parameter in cut_parameters(run.context, cut)}
 
 
-TRUNK = {"stem.0.weight", "stem.0.bias", "stem.1.weight", "stem.1.bias"}
+ENCODER = {"stem.0.weight", "stem.0.bias", "stem.1.weight", "stem.1.bias"}
 DECODERS = {f"decoders.{task}.{part}" for task in ("semseg", "depth", "normals") for part in ("weight", "bias")}
 
 
-def test_trunk_is_what_lies_upstream_of_the_representation(bench):
-    assert names(bench("equal", fused=True), "trunk") == TRUNK
+def test_encoder_is_what_lies_upstream_of_the_representation(bench):
+    assert names(bench("equal", fused=True), "encoder") == ENCODER
 
 
 def test_all_shared_is_found_by_reachability(bench):
-    assert names(bench("equal"), "all_shared") == TRUNK
-    assert names(bench("equal", fused=True), "all_shared") == TRUNK | DECODERS
+    assert names(bench("equal"), "all_shared") == ENCODER
+    assert names(bench("equal", fused=True), "all_shared") == ENCODER | DECODERS
 
 
 def test_reachability_leaves_running_statistics_and_modes_as_they_are(bench):
@@ -41,12 +41,12 @@ def test_reachability_leaves_running_statistics_and_modes_as_they_are(bench):
 
 def test_frozen_parameters_are_in_no_cut(bench):
     run = bench("equal")
-    run.network.trunk[0].requires_grad_(False)
-    assert names(run, "trunk") == {"stem.1.weight", "stem.1.bias"}
+    run.network.encoder[0].requires_grad_(False)
+    assert names(run, "encoder") == {"stem.1.weight", "stem.1.bias"}
 
 
 @pytest.mark.parametrize("fused", [False, True])
-@pytest.mark.parametrize("cut", ["trunk", "all_shared", "representation"])
+@pytest.mark.parametrize("cut", ["encoder", "all_shared", "representation"])
 def test_every_cut_gives_the_plain_gradient_where_nothing_is_weighed(cut, fused, bench, monkeypatch):
     wanted = bench("equal", fused).gradients(auxiliary=True)
     run = bench("mgda", fused, cut=cut)
@@ -58,7 +58,7 @@ def test_every_cut_gives_the_plain_gradient_where_nothing_is_weighed(cut, fused,
 
 
 @pytest.mark.parametrize("auxiliary", [False, True])
-@pytest.mark.parametrize("cut", ["trunk", "all_shared", "representation"])
+@pytest.mark.parametrize("cut", ["encoder", "all_shared", "representation"])
 def test_coefficients_act_on_the_cut_and_nowhere_else(cut, auxiliary, bench, monkeypatch):
     weights = torch.tensor([2.0, -1.0, 0.5])
     run = bench("mgda", True, cut=cut)
@@ -72,7 +72,7 @@ def test_coefficients_act_on_the_cut_and_nowhere_else(cut, auxiliary, bench, mon
     weighed = torch.autograd.grad((weights * torch.stack(list(losses.values()))).sum() + extra,
                                   parameters.values(), **keep)  # fmt: skip
     summed = torch.autograd.grad(sum(losses.values()) + extra, parameters.values(), **keep)
-    inside = TRUNK | DECODERS if cut == "all_shared" else TRUNK
+    inside = ENCODER | DECODERS if cut == "all_shared" else ENCODER
     for key, one, other in zip(parameters, weighed, summed, strict=True):
         if key in got:
             torch.testing.assert_close(got[key], one if key in inside else other, rtol=1e-4, atol=1e-6, msg=key)
@@ -93,10 +93,10 @@ def test_schemes_of_loss_weights_weigh_the_other_parameters_too(name, bench):
     torch.testing.assert_close(got, own * factor, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("cut", ["trunk", "representation"])
-def test_an_architecture_without_a_trunk_is_refused(cut, bench):
+@pytest.mark.parametrize("cut", ["encoder", "representation"])
+def test_an_architecture_without_a_encoder_is_refused(cut, bench):
     context = bench("equal").context
-    context.network.trunk = None
+    context.network.encoder = None
     options = plugins.parameters("scheme", "pcgrad", {"cut": cut})
     with pytest.raises(UserError, match=rf"scheme 'pcgrad' .* cut '{cut}' has none in this architecture"):
         plugins.load("scheme", "pcgrad")(context, options)
@@ -119,7 +119,7 @@ def test_cosines_and_conflict_are_recorded_for_every_pair(bench):
     assert 0 <= record["conflict_share"] <= 1
 
 
-@pytest.mark.parametrize("cut", ["trunk", "all_shared", "representation"])
+@pytest.mark.parametrize("cut", ["encoder", "all_shared", "representation"])
 def test_half_precision_activations(cut, bench):
     run = bench("pcgrad", True, cut=cut)
     with torch.autocast("cpu", torch.bfloat16):
@@ -130,7 +130,7 @@ def test_half_precision_activations(cut, bench):
     assert run.network.stem[0].weight.grad.abs().sum() > 0
 
 
-@pytest.mark.parametrize("cut", ["trunk", "all_shared", "representation"])
+@pytest.mark.parametrize("cut", ["encoder", "all_shared", "representation"])
 def test_gradients_take_the_strides_of_their_parameters(cut, bench):
     run = bench("pcgrad", True, cut=cut)
     run.network.to(memory_format=torch.channels_last)

@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from mtcp import plugins
+from mtcp.core import plugins
 from mtcp.weighting.base import Diverged, LossScheme
 from mtcp.weighting.gradients import GramianScheme
 

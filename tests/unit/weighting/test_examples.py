@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from mtcp import plugins
-from mtcp.config import Project
+from mtcp.core import plugins
+from mtcp.core.config import Project
 from mtcp.weighting.base import SchemeContext
 
 EXAMPLES = plugins.PACKAGE_ROOT / "examples"

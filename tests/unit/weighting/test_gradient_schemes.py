@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torchjd import aggregation
 
 from baselines.weighting.nash_mtl import nash_weights
-from mtcp import plugins
+from mtcp.core import plugins
 from mtcp.weighting.base import Diverged, SchemeContext
 
 LOSSES = [0.5, 2.0, 4.0]
@@ -22,11 +22,11 @@ class Direct(torch.nn.Module):
 
     def __init__(self, rows: int, size: int) -> None:
         super().__init__()
-        self.trunk = torch.nn.Linear(1, size, bias=False)
+        self.encoder = torch.nn.Linear(1, size, bias=False)
         self.rows = rows
 
     def forward(self, image):
-        return {"abcdefgh"[row]: {"final": self.trunk.weight.sum()} for row in range(self.rows)}
+        return {"abcdefgh"[row]: {"final": self.encoder.weight.sum()} for row in range(self.rows)}
 
 
 def combined(name, jacobian, losses=None, present=None, steps=1, **given):

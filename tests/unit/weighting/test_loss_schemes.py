@@ -6,8 +6,8 @@ import pytest
 import torch
 from torchjd import scalarization
 
-from mtcp.errors import UserError
-from mtcp.plugins import parameters
+from mtcp.core.errors import UserError
+from mtcp.core.plugins import parameters
 
 VALUES = [0.5, 2.0, 4.0]
 

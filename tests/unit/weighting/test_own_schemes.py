@@ -3,15 +3,15 @@
 import pytest
 import torch
 
-from mtcp import plugins
-from mtcp.config import PluginConfig, Project
-from mtcp.errors import UserError
+from mtcp.core import plugins
+from mtcp.core.config import PluginConfig, Project
+from mtcp.core.errors import UserError
 from mtcp.weighting.base import Diverged, build_scheme, own_faults_named
 
 LOSS = """\
 from pydantic import Field
 import torch
-from mtcp.plugins import PluginParameters, scheme
+from mtcp.core.plugins import PluginParameters, scheme
 from mtcp.weighting.base import LossScheme
 
 @scheme("{name}")
@@ -24,7 +24,7 @@ class Mine(LossScheme):
 """
 GRAMIAN = """\
 import torch
-from mtcp.plugins import scheme
+from mtcp.core.plugins import scheme
 from mtcp.weighting.gradients import GramianScheme
 
 @scheme("{name}")
@@ -174,7 +174,7 @@ def test_a_fault_in_one_file_hinders_no_other_scheme_and_is_named_by_the_plan(ow
 
 
 def test_a_class_that_is_no_scheme(own):
-    text = "from mtcp.plugins import scheme\n@scheme('mine')\nclass Mine:\n    total = sum\n"
+    text = "from mtcp.core.plugins import scheme\n@scheme('mine')\nclass Mine:\n    total = sum\n"
     with pytest.raises(UserError, match=r"scheme 'mine' in .*mine\.py must derive from LossScheme"):
         own(text)
 

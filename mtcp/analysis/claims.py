@@ -1,0 +1,197 @@
+"""The paper's claims as data (`config/claims.yaml`) and their verdicts, computed from the tidy table of runs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from pydantic import Field, ValidationError
+
+from mtcp.analysis.comparisons import Measure, Pairs, by_seed, paired
+from mtcp.analysis.statistics import Comparison, compare_family
+from mtcp.core.config import Benchmark, Model, Name
+from mtcp.core.errors import UserError
+from mtcp.core.files import read_yaml
+
+Evidence = Literal["code", "figure", "abstract", "secondary", "paper"]
+Verdict = Literal["reproduced", "contradicted", "equivalent", "inconclusive", "not run"]
+_VERDICTS: dict[str, Verdict] = {
+    "better": "reproduced", "worse": "contradicted", "equivalent": "equivalent", "inconclusive": "inconclusive",
+}  # fmt: skip
+
+
+class Published(Model):
+    """One number of `results/published.csv`, as the reference of an absolute claim."""
+
+    dataset: str
+    task: str
+    metric: str
+    method: str
+    scale: float = Field(1.0, gt=0, description="its unit in ours: 0.01 turns per cent into a fraction")
+
+
+class Claim(Model):
+    """One statement that runs can judge: `method` is better than `reference` on `measure`.
+
+    `measure` is `delta_m`, a task (its primary metric) or a cost. An absolute claim has `published` instead of
+    `reference`; no rendered benchmark judges it.
+    """
+
+    id: Name
+    text: str
+    evidence: Evidence
+    source: str
+    method: Name
+    reference: Name | None = None
+    published: Published | None = None
+    measure: str = "delta_m"
+    metric: str | None = Field(None, description="another metric of the task than its primary one")
+    benchmarks: list[Name] = Field(default_factory=list, description="where it can be judged; empty: anywhere")
+
+
+def load_claims(path: Path) -> list[Claim]:
+    """Read and check `config/claims.yaml`; raises `UserError` naming file, claim and key."""
+    entries = read_yaml(path, list)
+    claims: list[Claim] = []
+    for number, entry in enumerate(entries, 1):
+        name = entry.get("id", f"number {number}") if isinstance(entry, dict) else f"number {number}"
+        try:
+            claim = Claim.model_validate(entry)
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(map(str, first["loc"])) or "claim"
+            raise UserError(f"{path}, claim '{name}', key '{key}': {first['msg']}") from error
+        if (claim.reference is None) == (claim.published is None):
+            raise UserError(f"{path}, claim '{name}': give either `reference` (a method) or `published` (a number)")
+        if claim.id in {other.id for other in claims}:
+            raise UserError(f"{path}, claim '{name}': the id is used twice; rename one")
+        claims.append(claim)
+    return claims
+
+
+def judge(
+    claims: Sequence[Claim],
+    table: pd.DataFrame,
+    benchmark_name: str,
+    benchmark: Benchmark,
+    known: dict[str, Measure],
+    published: pd.DataFrame,
+) -> pd.DataFrame:
+    """Return one row a claim with its verdict on this benchmark, the numbers behind it and, in words, the reason.
+
+    `table` has a row for every planned run, finished or not. All claims that the plan can judge form one Holm
+    family, finished or not; those on deterministic quantities (parameters) stand apart, as no chance is in them.
+    """
+    pairs: dict[str, Pairs] = {}
+    obstacles: dict[str, str] = {}
+    chosen = {claim.id: _measure(claim, known) for claim in claims}
+    for claim in claims:
+        found = _pairs(claim, chosen[claim.id], table, benchmark_name, benchmark, published)
+        if isinstance(found, str):
+            obstacles[claim.id] = found
+        else:
+            pairs[claim.id] = found
+    results: dict[str, Comparison] = {}
+    for deterministic in (False, True):
+        family = [name for name in pairs if chosen[name].deterministic is deterministic]
+        compared = compare_family(
+            [pairs[name].improvements for name in family],
+            [chosen[name].rope for name in family],
+            deterministic=deterministic,
+        )
+        results |= dict(zip(family, compared, strict=True))
+    return pd.DataFrame(
+        [_row(claim, chosen[claim.id], results.get(claim.id), obstacles.get(claim.id, "")) for claim in claims]
+    ).assign(benchmark=benchmark_name)
+
+
+def _measure(claim: Claim, known: dict[str, Measure]) -> Measure | None:
+    measure = known.get(claim.measure)
+    if measure and claim.metric:
+        return Measure(measure.task, claim.metric, measure.higher_is_better, measure.rope, measure.unit)
+    return measure
+
+
+def _pairs(
+    claim: Claim,
+    measure: Measure | None,
+    table: pd.DataFrame,
+    benchmark_name: str,
+    benchmark: Benchmark,
+    published: pd.DataFrame,
+) -> Pairs | str:
+    """Return the paired improvements of a claim, or the reason why there are none."""
+    if claim.benchmarks and benchmark_name not in claim.benchmarks:
+        return f"judged on {', '.join(claim.benchmarks)} only"
+    if measure is None:
+        return f"{benchmark_name} has no {claim.measure}"
+    if claim.published:
+        if benchmark.rendered is not None:
+            return "an absolute number, which a rendered benchmark cannot judge"
+        return _against_published(claim, claim.published, measure, table, published)
+    lacking = [name for name in (claim.method, claim.reference) if name not in set(table.method)]
+    if lacking:
+        return f"{' and '.join(lacking)} not among the methods of the grid"
+    return paired(table, claim.method, claim.reference, measure)
+
+
+def _against_published(
+    claim: Claim, number: Published, measure: Measure, table: pd.DataFrame, published: pd.DataFrame
+) -> Pairs | str:
+    row = published[
+        (published.dataset == number.dataset)
+        & (published.task == number.task)
+        & (published.metric == number.metric)
+        & (published.method == number.method)
+    ]
+    if len(row) != 1:
+        wanted = f"{number.dataset} {number.task} {number.metric} {number.method}"
+        return f"results/published.csv has {len(row) or 'no'} rows '{wanted}' where one is needed"
+    own = by_seed(table, claim.method, measure).sort_index()
+    difference = own.value.to_numpy(float) - number.scale * float(row.value.iloc[0])
+    return Pairs(
+        tuple(int(seed) for seed in own.index), difference if measure.higher_is_better else -difference, mixed=False
+    )
+
+
+def _row(claim: Claim, measure: Measure | None, result: Comparison | None, obstacle: str) -> dict[str, Any]:
+    verdict: Verdict = _VERDICTS[result.conclusion] if result and result.n else "not run"
+    return {
+        "benchmark": "",
+        "id": claim.id,
+        "text": claim.text,
+        "evidence": claim.evidence,
+        "source": claim.source,
+        "method": claim.method,
+        "reference": claim.reference or f"{claim.published.method} (published)",
+        "task": measure.task if measure else claim.measure,
+        "metric": measure.metric if measure else "",
+        "unit": measure.unit if measure else "",
+        "verdict": verdict,
+        "reason": _reason(result, measure) if result else obstacle,
+        **{
+            key: getattr(result, key, np.nan)
+            for key in (
+                "n", "improvement", "sd", "holm_level", "holm_low", "holm_high", "p", "p_holm",
+                "probability_of_improvement", "better", "equal", "worse", "rope", "family_size", "least_n",
+                "detectable",
+            )
+        },
+    }  # fmt: skip
+
+
+def _reason(result: Comparison, measure: Measure) -> str:
+    """Say in words why the verdict is what it is."""
+    if not result.n:
+        return "no seed on which both runs finished"
+    if result.n < result.least_n:
+        seeds = "1 paired seed" if result.n == 1 else f"{result.n} paired seeds"
+        return f"{seeds}, and {result.least_n} are the least that could conclude"
+    where = {
+        "better": "the interval lies beyond the ROPE on the claimed side",
+        "worse": "the interval lies beyond the ROPE on the other side",
+        "equivalent": "the interval lies inside the ROPE",
+        "inconclusive": "the interval reaches across the edge of the ROPE",
+    }[result.conclusion]
+    return "the same number for every seed; " + where if measure.deterministic else where

@@ -1,0 +1,421 @@
+"""The tables of one benchmark: tidy CSVs computed from the run store and from nothing else.
+
+====================  =============================================================================================
+runs.csv              one row per run x selection x output x task x metric; costs under task "cost"; a run without
+                      numbers (diverged, missing) one row with its status and the reason
+history.csv           one row per run x epoch x column (losses, weights, learning rate)
+multi_task.csv        Delta_m per run and selection, against the baseline's run of the same seed
+summary.csv           mean, spread and t interval over seeds; Delta_m under task "multi_task"; ranks
+comparisons.csv       paired differences by family (reference x measure), with Holm, ROPE, least n; image bootstrap
+claims.csv            the verdicts
+methods.csv           one row per method: seeds finished, flags, configurations tried and their cost, environment
+curves.csv            history averaged over seeds
+provenance.csv        one row per run: keys, commit, data digest, environment
+literature.csv        published numbers of the same data set, with their sources (real data sets only)
+====================  =============================================================================================
+
+Numbers have nine significant digits and rows a fixed order, so that equal runs give equal bytes.
+"""
+
+import csv
+from collections.abc import Sequence
+from io import StringIO
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from mtcp.analysis.claims import judge, load_claims
+from mtcp.analysis.comparisons import (
+    COST,
+    COST_METRICS,
+    MULTI_TASK,
+    PRIMARY,
+    benchmark_tasks,
+    delta_m_rows,
+    measures,
+    paired,
+)
+from mtcp.analysis.image_bootstrap import add_image_intervals, draw_metrics
+from mtcp.analysis.statistics import compare_family, spread, t_interval
+from mtcp.core.config import Benchmark, Method
+from mtcp.core.errors import UserError
+from mtcp.core.files import read_record, write_json, write_text
+from mtcp.store.integrity import require_unchanged
+from mtcp.store.plan import Plan, Run
+from mtcp.store.tuning_choice import cost, described
+
+TABLES: Final = "results/tables"
+RUN_COLUMNS: Final = [
+    "benchmark", "method", "seed", "train_key", "eval_key", "status", "flags", "environment", "selection", "output",
+    "task", "metric", "value", "reason",
+]  # fmt: skip
+HISTORY_COLUMNS: Final = ["benchmark", "method", "seed", "epoch", "column", "value"]
+#: Columns that stay text whatever they hold: a key such as 12345678e0123456 is no number.
+_TEXT: Final = (
+    "benchmark", "method", "reference", "label", "train_key", "eval_key", "commit", "diff_sha256", "data_digest",
+    "weights_sha256", "weights_revision",
+    "status", "reason", "reasons", "flags", "chosen", "environment", "environments", "torch", "python", "backbone",
+)  # fmt: skip
+#: How data sets are called in results/published.csv.
+_LITERATURE: Final = {"nyud": "NYUD-v2", "pascal": "PASCAL-Context"}
+
+
+def write_tables(plan: Plan, benchmark: str, partial: bool = False, folder: Path | None = None) -> list[Path]:
+    """Write all tables of `benchmark` to `folder` (default `results/tables/<benchmark>`) and return their paths.
+
+    Raises `UserError` where a run of the grid is not done, unless `partial`: then it becomes a row with its state.
+    """
+    folder = folder or plan.root / TABLES / benchmark
+    written = []
+    for name, table in build_tables(plan, benchmark, partial).items():
+        written.append(folder / f"{name}.csv")
+        write_text(written[-1], to_csv(table))
+    return written
+
+
+def write_metrics(plan: Plan) -> list[Path]:
+    """Write `results/tables/metrics.json`, the means of all benchmarks of the plan, from their summaries.
+
+    Beside it `delta_m.csv`, one row per benchmark and method, for `dvc plots`. Returns both paths.
+    """
+    path, tree = plan.root / TABLES / "metrics.json", {}
+    for name in plan.project.params.benchmarks:
+        summary = read_table(plan.root / TABLES / name / "summary.csv")
+        tree[name] = metrics_tree(summary, plan.project.benchmark(name))
+    write_json(path, tree)
+    bars = [
+        {"method": f"{name} {method}", "delta_m": values["delta_m"]}
+        for name, methods in tree.items()
+        for method, values in methods.items()
+        if "delta_m" in values
+    ]
+    plot = path.with_name("delta_m.csv")
+    write_text(plot, to_csv(pd.DataFrame(bars, columns=["method", "delta_m"])))
+    return [path, plot]
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read one written table; raises `UserError` where it is missing or damaged."""
+    try:
+        return pd.read_csv(path, dtype=dict.fromkeys(_TEXT, "str"))
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is missing: make the tables first with `mtcp tables {path.parent.name}`") from error
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}): remove it and run `mtcp tables {path.parent.name}`") from error
+
+
+def build_tables(plan: Plan, benchmark: str, partial: bool = False) -> dict[str, pd.DataFrame]:
+    """Return {name: table} computed from the runs of `benchmark` in `plan`; see the module's docstring."""
+    runs = plan.of(benchmark)
+    if not runs:
+        planned = ", ".join(plan.project.params.benchmarks)
+        raise UserError(f"params.yaml plans no run of benchmark '{benchmark}' (planned: {planned}); add it there")
+    unfinished = [run for run in runs if _status(run) not in ("finished", "diverged")]
+    if unfinished and not partial:
+        raise UserError(
+            f"{len(unfinished)} of {len(runs)} runs of {benchmark} are not done ({unfinished[0].name} is "
+            f"{_status(unfinished[0])}): run `snakemake`, or ask for `--partial` tables"
+        )
+    config = plan.project.benchmark(benchmark)
+    methods = {run.method: plan.project.method(run.method) for run in runs}
+    tidy = pd.DataFrame([row for run in runs for row in _run_rows(run)], columns=RUN_COLUMNS)
+    known = measures(config)
+    change = delta_m_rows(tidy, config)
+    with_change = pd.concat([tidy, change], ignore_index=True)
+    history = pd.DataFrame([row for run in runs for row in _history(run)], columns=HISTORY_COLUMNS)
+    published = _read_published(plan.root)
+    tables = {
+        "runs": tidy,
+        "history": history,
+        "multi_task": change.drop(columns=["status", "flags", "output", "task", "reason"]),
+        "summary": summarise(with_change, config, methods),
+        "comparisons": add_image_intervals(
+            compare(with_change, config, methods),
+            draw_metrics([run for run in runs if _status(run) == "finished"], config),
+            config,
+        ),
+        "claims": judge(
+            load_claims(plan.root / "config/claims.yaml"), with_change, benchmark, config, known, published
+        ),
+        "methods": describe_methods(tidy, runs, methods),
+        "curves": average_curves(history),
+        "provenance": pd.DataFrame([_provenance(run) for run in runs]),
+    }
+    if (data_set := plan.project.data_name(benchmark)) in _LITERATURE:
+        tables["literature"] = published[published.dataset == _LITERATURE[data_set]].reset_index(drop=True)
+    return tables
+
+
+def to_csv(table: pd.DataFrame) -> str:
+    """Return `table` as CSV text: nine significant digits, Unix line ends."""
+    buffer = StringIO()
+    table.to_csv(buffer, index=False, float_format="%.9g", lineterminator="\n")
+    return buffer.getvalue()
+
+
+# --- From the store ----------------------------------------------------------------------------------------------
+
+
+def _status(run: Run) -> str:
+    """Return "finished", "diverged", or the state of a run that has no result yet."""
+    state = run.state()
+    if state not in ("done", "trained"):
+        return state
+    if run.record()["status"] == "diverged":
+        return "diverged"
+    return "finished" if state == "done" else "not evaluated"
+
+
+def _run_rows(run: Run) -> list[dict[str, Any]]:
+    status = _status(run)
+    record = run.record() if status in ("finished", "diverged", "not evaluated") else {}
+    flags = list(record.get("flags", []))
+    head = {
+        "benchmark": run.benchmark,
+        "method": run.method,
+        "seed": run.seed,
+        "train_key": run.train_key,
+        "eval_key": run.eval_key,
+        "status": status,
+        "environment": record.get("environment", {}).get("class", ""),
+    }
+    if status != "finished":
+        reason = record.get("reason") or _failure(run) or f"the run is {status}"
+        return [{**head, "flags": ";".join(flags), "value": np.nan, "reason": reason}]
+    evaluation = read_record(run.metrics_path)
+    if evaluation.get("eval_key") != run.eval_key or evaluation.get("train_key") != run.train_key:
+        raise UserError(
+            f"{run.metrics_path} does not carry its own keys: it was edited or copied; remove it and run again"
+        )
+    require_unchanged(run.directory, evaluation["files"], f"remove {run.metrics_path.name} and run `snakemake` again")
+    flags += ["non_finite_predictions"] if any((evaluation.get("non_finite") or {}).values()) else []
+    head["flags"] = ";".join(flags)
+    costs = {
+        "parameters": record.get("parameters"),
+        "seconds_per_step": record.get("seconds_per_step"),
+        "seconds_per_image": evaluation.get("seconds_per_image"),
+        "peak_memory_mb": record.get("peak_memory_mb"),
+        "train_seconds": record.get("seconds"),
+    }
+    rows = [
+        {**head, "selection": selection, "output": output, "task": task, "metric": metric, "value": _number(value)}
+        for selection, outputs in evaluation["metrics"].items()
+        for output, tasks in outputs.items()
+        for task, values in tasks.items()
+        for metric, value in values.items()
+    ]
+    rows += [{**head, "task": COST, "metric": name, "value": _number(costs[name])} for name in COST_METRICS]
+    return rows
+
+
+def _failure(run: Run) -> str:
+    """The first line of what a crashed training said, or nothing."""
+    lines = run.failure_path.read_text(errors="replace").splitlines() if run.failure_path.exists() else []
+    return lines[0] if lines else ""
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else float(value)
+
+
+def _history(run: Run) -> list[tuple[str, str, int, int, str, float]]:
+    """Return the run's history.csv in long form without empty cells; nothing where the run is not trained."""
+    path = run.directory / "history.csv"
+    if not run.run_path.exists():
+        return []
+    written = {path.name: run.record()["files"][path.name]}
+    require_unchanged(run.directory, written, f"remove {run.directory} and run `snakemake` again")
+    with path.open(newline="", encoding="utf-8") as stream:
+        columns, *rows = csv.reader(stream)
+    epoch = columns.index("epoch")
+    return [
+        (run.benchmark, run.method, run.seed, int(row[epoch]), column, float(text))
+        for row in rows
+        for column, text in zip(columns, row, strict=True)
+        if column != "epoch" and text
+    ]
+
+
+def _provenance(run: Run) -> dict[str, Any]:
+    status = _status(run)
+    record = run.record() if run.run_path.exists() else {}
+    environment, git, data, weights = (record.get(part) or {} for part in ("environment", "git", "data", "weights"))
+    packages = environment.get("packages") or {}
+    gpu = environment.get("gpu")
+    return {
+        "benchmark": run.benchmark,
+        "method": run.method,
+        "seed": run.seed,
+        "status": status,
+        "reason": record.get("reason", ""),
+        "flags": ";".join(record.get("flags", [])),
+        "train_key": run.train_key,
+        "eval_key": run.eval_key,
+        "commit": git.get("commit", ""),
+        "dirty": git.get("dirty", ""),
+        "diff_sha256": git.get("diff_sha256") or "",
+        "data_digest": data.get("digest", ""),
+        "data_note": data.get("note") or "",
+        "weights_sha256": weights.get("sha256", ""),
+        "weights_revision": weights.get("revision", ""),
+        "environment": environment.get("class", ""),
+        "python": environment.get("python", ""),
+        "torch": packages.get("torch", ""),
+        "device": record.get("device", ""),
+        "processor": gpu["name"] if isinstance(gpu, dict) else gpu or environment.get("cpu", ""),
+        "epochs": record.get("epochs", ""),
+        "train_seconds": record.get("seconds", np.nan),
+        "started": record.get("started", ""),
+        "finished": record.get("finished", ""),
+    }
+
+
+def _read_published(root: Path) -> pd.DataFrame:
+    path = root / "results/published.csv"
+    columns = ["dataset", "task", "metric", "method", "backbone", "value", "source"]
+    try:
+        published = pd.read_csv(path)
+    except FileNotFoundError:
+        return pd.DataFrame(columns=columns)
+    except ValueError as error:
+        raise UserError(f"{path} is no valid CSV: {error}") from error
+    if list(published.columns) != columns:
+        raise UserError(f"{path} must have the columns {', '.join(columns)}, got {', '.join(published.columns)}")
+    lacking = published[published.source.isna() | published.value.isna()]
+    if len(lacking):
+        raise UserError(f"{path}, line {lacking.index[0] + 2}: every number needs a value and a source; complete it")
+    return published
+
+
+# --- Over seeds --------------------------------------------------------------------------------------------------
+
+
+def summarise(table: pd.DataFrame, benchmark: Benchmark, methods: dict[str, Method]) -> pd.DataFrame:
+    """Return mean, sd and 95 % t interval over seeds per method x selection x output x task x metric, with ranks.
+
+    Ranks (1 best) are given to primary metrics of the last epoch's final output: `rank` among all methods but
+    ablations and floors, `rank_ablation` among the reference and its ablations. A method that lacks a seed has
+    none: a mean over the seeds that survived is no fair rival.
+    """
+    keys = ["method", "selection", "output", "task", "metric"]
+    rows = []
+    for key, group in table.dropna(subset=["value"]).fillna({"selection": "", "output": ""}).groupby(keys, sort=False):
+        values = group.sort_values("seed").value.to_numpy(float)
+        low, high = t_interval(values)
+        rows.append((*key, values.size, values.mean(), spread(values), low, high))
+    summary = pd.DataFrame(rows, columns=[*keys, "n", "mean", "sd", "low", "high"])
+    seeds = table.groupby("method").seed.nunique()
+    primary = {(known.task, known.metric): known for known in measures(benchmark).values() if known.task != COST}
+    groups = {
+        "rank": [name for name, method in methods.items() if method.family not in ("ablation", "floor")],
+        "rank_ablation": [
+            name for name, method in methods.items() if method.family == "ablation" or name == benchmark.reference
+        ],
+    }
+    for column, members in groups.items():
+        summary[column] = pd.array([pd.NA] * len(summary), dtype="Int64")
+        for (task, metric), measure in primary.items():
+            chosen = summary[
+                (summary.task == task)
+                & (summary.metric == metric)
+                & (summary.selection == PRIMARY["selection"])
+                & (summary.output == PRIMARY["output"])
+                & summary.method.isin(members)
+                & (summary.n == summary.method.map(seeds))
+            ]
+            ranks = chosen["mean"].rank(method="min", ascending=not measure.higher_is_better)
+            summary.loc[chosen.index, column] = ranks.astype("Int64")
+    summary.insert(0, "benchmark", table.benchmark.iloc[0])
+    order = {name: place for place, name in enumerate(methods)}
+    return summary.sort_values("method", key=lambda part: part.map(order), kind="stable").reset_index(drop=True)
+
+
+def compare(table: pd.DataFrame, benchmark: Benchmark, methods: dict[str, Method]) -> pd.DataFrame:
+    """Return paired comparisons: every method (but floors) with the reference, and with the baseline on Delta_m.
+
+    A family, for Holm, is one reference and one measure: all its methods, declared by the grid before any run.
+    """
+    known = {name: measure for name, measure in measures(benchmark).items() if measure.task != COST}
+    rivals = [name for name, method in methods.items() if method.family != "floor"]
+    families = [(benchmark.reference, name) for name in known if benchmark.reference in methods]
+    if benchmark.baseline in methods and benchmark.baseline != benchmark.reference:
+        families.append((benchmark.baseline, "delta_m"))
+    rows = []
+    for reference, name in families:
+        measure, others = known[name], [rival for rival in rivals if rival != reference]
+        pairs = [paired(table, rival, reference, measure) for rival in others]
+        results = compare_family([pair.improvements for pair in pairs], [measure.rope] * len(pairs))
+        rows += [
+            {
+                "benchmark": table.benchmark.iloc[0],
+                "family": f"{reference}/{name}",
+                "method": rival,
+                "reference": reference,
+                "task": measure.task,
+                "metric": measure.metric,
+                "unit": measure.unit,
+                "seeds": ";".join(map(str, pair.seeds)),
+                "environments": "mixed" if pair.mixed else "same",
+                **vars(result),
+            }
+            for rival, pair, result in zip(others, pairs, results, strict=True)
+        ]
+    return pd.DataFrame(rows)
+
+
+def describe_methods(table: pd.DataFrame, runs: Sequence[Run], methods: dict[str, Method]) -> pd.DataFrame:
+    """Return one row a method: what it is, how many seeds finished, diverged or are open, its flags."""
+    rows = []
+    for name, method in methods.items():
+        own = table[table.method == name].drop_duplicates("seed")
+        flags = sorted({flag for text in own["flags"].fillna("") for flag in text.split(";") if flag})
+        config = next(run.config for run in runs if run.method == name)
+        rows.append(
+            {
+                "method": name,
+                "label": method.label,
+                "family": method.family,
+                "description": method.description,
+                "architecture": config.architecture.name,
+                "scheme": config.scheme.name,
+                "seeds": len(own),
+                "finished": int((own.status == "finished").sum()),
+                "diverged": int((own.status == "diverged").sum()),
+                "open": int((~own.status.isin(["finished", "diverged"])).sum()),
+                "reasons": "; ".join(dict.fromkeys(own.reason.dropna())),
+                "flags": ";".join(flags),
+                **_tuning(next(run for run in runs if run.method == name)),
+                "environments": ";".join(sorted(set(own.environment) - {""})),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _tuning(run: Run) -> dict[str, Any]:
+    """Return how many configurations the run's method tried, which was chosen, and what the search cost."""
+    record = run.choice.record() if run.choice else None
+    spent = cost(record) if record else dict.fromkeys(("cpu_seconds", "gpu_seconds"), np.nan if run.choice else 0.0)
+    return {
+        "configurations": len(run.choice.trials) if run.choice else 1,
+        "chosen": described(record) if record else "",
+        **{f"tuning_{name}": seconds for name, seconds in spent.items()},
+    }
+
+
+def average_curves(history: pd.DataFrame) -> pd.DataFrame:
+    """Return the history averaged over seeds: n, mean, least and greatest value per method x epoch x column."""
+    grouped = history.groupby(["benchmark", "method", "column", "epoch"], sort=False).value
+    return grouped.agg(n="count", mean="mean", least="min", greatest="max").reset_index()
+
+
+def metrics_tree(summary: pd.DataFrame, benchmark: Benchmark) -> dict[str, dict[str, float]]:
+    """Return {method: {primary metric of each task, delta_m}}: means over seeds, six significant digits."""
+    names = {(task.name, task.metric): f"{task.name}_{task.metric}" for task in benchmark_tasks(benchmark)}
+    names[MULTI_TASK, "delta_m"] = "delta_m"
+    tree: dict[str, dict[str, float]] = {}
+    for row in summary[(summary.selection == "last") & (summary.output == "final")].itertuples():
+        if (row.task, row.metric) in names and np.isfinite(row.mean):
+            tree.setdefault(row.method, {})[names[row.task, row.metric]] = float(f"{row.mean:.6g}")
+    return tree

@@ -1,0 +1,232 @@
+"""Checks of the run store against itself: what a record says, what its files hold, what the tables show."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from mtcp.core.errors import UserError
+from mtcp.core.files import read_record
+from mtcp.core.hashing import short_key
+from mtcp.store.integrity import changed, stamped_problems
+from mtcp.store.keys import differences
+from mtcp.store.plan import STORE, Choice, Plan, Run
+from mtcp.store.tuning_choice import chosen_record, described
+
+Problem = dict[str, str]
+
+
+def verify_all(plan: Plan) -> list[Problem]:
+    """Re-derive keys, digests, metrics and tables of the grid; return every mismatch, each with its place."""
+    problems: list[Problem] = []
+    for run in (*plan.trials, *plan.runs):
+        problems += [{"where": run.name, "problem": text} for text in _run_problems(run)]
+    for choice in plan.choices:
+        problems += [
+            {"where": f"{choice.benchmark}/{choice.method}", "problem": text} for text in _choice_problems(choice)
+        ]
+    problems += [{"where": str(path.relative_to(plan.root)), "problem": text} for path, text in _foreign(plan)]
+    for benchmark in plan.project.params.benchmarks:
+        problems += [{"where": f"data of {benchmark}", "problem": text} for text in _data_problems(plan, benchmark)]
+        problems += _table_problems(plan, benchmark)
+        problems += _stamp_problems(plan, plan.stamps(benchmark).report)
+    return problems + _stamp_problems(plan, plan.metrics_stamp())
+
+
+def _data_problems(plan: Plan, benchmark: str) -> Iterator[str]:
+    """Compare the images that lie here with those that were checked; a clone with results alone needs none."""
+    from mtcp.data.preparation.sets import require_checked
+
+    if plan.manifest(benchmark).exists():
+        try:
+            require_checked(plan.project, benchmark)
+        except UserError as error:
+            yield str(error)
+
+
+def _stamp_problems(plan: Plan, stamp: Path) -> list[Problem]:
+    where = str(stamp.parent.relative_to(plan.root))
+    if not stamp.exists():
+        text = f"lacks {stamp.name}: what lies there was made from other runs, or never; run `snakemake --cores all`"
+        return [{"where": where, "problem": text}]
+    return [{"where": where, "problem": text} for text in stamped_problems(stamp)]
+
+
+def _run_problems(run: Run) -> Iterator[str]:
+    if not run.run_path.exists():
+        yield f"is {run.state()}: run `snakemake --cores all`"
+        return
+    try:
+        record = run.record()
+    except UserError as error:
+        yield str(error)
+        return
+    if short_key(record["key_parts"]) != run.train_key:
+        yield "the key that follows from its recorded parts is not its train_key"
+    yield from changed(run.directory, record["files"])
+    if run.trial is not None:
+        return
+    if not run.metrics_path.exists():
+        yield f"is not evaluated: {run.metrics_path.name} is missing"
+        return
+    yield from _metric_problems(run)
+
+
+def _choice_problems(choice: Choice) -> Iterator[str]:
+    """Compare the recorded choice with the one that follows from its trials as they are now."""
+    try:
+        written = choice.record()
+        if written is not None and written != (derived := chosen_record(choice)):
+            yield (
+                f"{choice.path.name} says {described(written)}; its trials, losses and costs as they are now give "
+                f"{described(derived)}"
+            )
+    except UserError as error:
+        yield str(error)
+
+
+def _metric_problems(run: Run) -> Iterator[str]:
+    """Compare the written metrics with those recomputed from the statistics per image."""
+    from mtcp.metrics.recompute import metrics_from_statistics, read_statistics
+
+    try:
+        written = read_record(run.metrics_path)["metrics"].get("last", {})
+        for output, tasks in written.items():
+            judged = [task for task in run.config.task_list if task.name in tasks]
+            _, statistics = read_statistics(run.images_path, output)
+            recomputed = metrics_from_statistics(statistics, judged, run.config.evaluation)
+            for task, metrics in tasks.items():
+                for metric, value in metrics.items():
+                    if not _same(value, recomputed[task][metric]):
+                        yield (
+                            f"{output} {task} {metric} is {value} in the record and {recomputed[task][metric]} "
+                            f"from the statistics per image"
+                        )
+    except UserError as error:
+        yield str(error)
+
+
+def _same(written: float | None, recomputed: float) -> bool:
+    """Equal up to rounding; None stands for a value that does not exist."""
+    if written is None:
+        return not math.isfinite(recomputed)
+    return math.isclose(written, recomputed, rel_tol=1e-9, abs_tol=1e-12)
+
+
+def _foreign(plan: Plan) -> Iterator[tuple[Path, str]]:
+    """What lies in the store and no run of any plan could have made, and two directories that claim one key."""
+    seen: dict[tuple[str, str, str], Path] = {}
+    places = [path for pattern in ("*", "*/*", "*/*/*") for path in (plan.root / STORE).glob(pattern)]
+    for directory in sorted(path for path in places if not path.match("*/*/choice-*.json")):
+        record_path = directory / "run.json"
+        if not record_path.exists():
+            if directory.is_dir() and len(directory.relative_to(plan.root / STORE).parts) < 3:
+                continue
+            if not (directory / ".lock").exists():
+                yield directory, "is no run: nothing of the pipeline's is in it; move it away"
+            continue
+        try:
+            record = read_record(record_path)
+        except UserError as error:
+            yield directory, str(error)
+            continue
+        identity = tuple(str(record.get(name)) for name in ("benchmark", "method", "train_key"))
+        place = f"{identity[0]}/{identity[1]}/seed{record.get('seed')}-{identity[2]}"
+        if directory.relative_to(plan.root / STORE).as_posix() != place:
+            yield directory, f"holds the run {place}: it was moved or copied; remove it"
+        if identity in seen and seen[identity] != directory:
+            yield directory, f"claims the key of {seen[identity].name}"
+        seen.setdefault(identity, directory)
+
+
+def _table_problems(plan: Plan, benchmark: str) -> Iterator[Problem]:
+    """Write the tables again to a temporary folder and compare them cell by cell."""
+    import pandas as pd
+
+    from mtcp.analysis.tables import write_tables
+
+    stamp = plan.stamps(benchmark).tables
+    yield from _stamp_problems(plan, stamp)
+    if not stamp.exists():
+        return
+    with TemporaryDirectory() as folder:
+        try:
+            paths = write_tables(plan, benchmark, partial=False, folder=Path(folder))
+        except UserError as error:
+            yield {"where": f"tables of {benchmark}", "problem": str(error)}
+            return
+        for path in (path for path in paths if path.suffix == ".csv"):
+            there = plan.root / "results/tables" / benchmark / path.name
+            where = str(there.relative_to(plan.root))
+            if not there.exists():
+                yield {"where": where, "problem": "is missing"}
+                continue
+            if there.read_bytes() == path.read_bytes():
+                continue
+            try:
+                yield from _cell_problems(where, pd.read_csv(there, dtype=str), pd.read_csv(path, dtype=str))
+            except ValueError as error:
+                yield {"where": where, "problem": f"cannot be read as a table: {error}"}
+
+
+def _cell_problems(where: str, written, derived) -> Iterator[Problem]:
+    if list(written.columns) != list(derived.columns) or len(written) != len(derived):
+        yield {"where": where, "problem": f"has shape {written.shape}, the runs give {derived.shape}"}
+        return
+    unequal = written.fillna("").ne(derived.fillna(""))
+    for row, column in zip(*unequal.to_numpy().nonzero(), strict=True):
+        before, now = written.iat[row, column], derived.iat[row, column]
+        yield {
+            "where": f"{where} row {row + 2}, {written.columns[column]}",
+            "problem": f"shows {before}, the runs give {now}",
+        }
+
+
+def explain(plan: Plan, run: Run) -> Iterator[str]:
+    """Say why `run` has to be done: what its key differs in from the nearest run in the store."""
+    state = run.state()
+    chosen = run.choice.record() if run.choice else None
+    if chosen is not None:
+        yield f"{run.name} runs with {described(chosen)} ({run.choice.path.name})"
+    if state == "done":
+        yield f"{run.name} is done: nothing has to run (train_key {run.train_key}, eval_key {run.eval_key})"
+        return
+    if state == "waiting":
+        missing = [trial for trial in run.choice.trials if not trial.run_path.exists()]
+        total = len(run.choice.trials)
+        yield f"{run.name} waits for its configuration: {total - len(missing)} of {total} trials are trained"
+        for trial in missing:
+            yield from explain(plan, trial)
+        return
+    if state == "trained":
+        yield f"{run.name} is trained, not evaluated under eval_key {run.eval_key}: the evaluation is new"
+        return
+    if state == "interrupted":
+        yield f"{run.name} was interrupted and resumes from its saved state"
+        return
+    near = nearest(plan, run)
+    if near is None:
+        yield f"{run.name} has never been trained here"
+        return
+    yield f"{run.name} differs from the nearest run, {near[0].name}, in:"
+    yield from (f"  {change}" for change in near[1])
+
+
+def nearest(plan: Plan, run: Run) -> tuple[Path, list[str]] | None:
+    """Return the directory of the method's trained run whose key differs from `run`'s in least, and those differences.
+
+    None where no run of the method was ever trained here.
+    """
+    candidates = [
+        (path.parent, differences(record["key_parts"], run.parts))
+        for path in (plan.root / STORE / run.benchmark / run.method).glob("*/run.json")
+        if (record := _readable(path))
+    ]
+    return min(candidates, key=lambda pair: (len(pair[1]), pair[0].name), default=None)
+
+
+def _readable(path: Path) -> dict | None:
+    try:
+        return read_record(path)
+    except UserError:
+        return None

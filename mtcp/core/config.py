@@ -1,0 +1,377 @@
+"""Validated configuration: benchmarks, methods, the grid, and the resolved configuration of one run.
+
+Files: `params.yaml` (what to run), `config/methods.yaml` (rows of the tables), `config/benchmarks/*.yaml`.
+Every mistake is one sentence with file and key. No torch here: planning reads this often.
+"""
+
+import re
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from mtcp.core.errors import UserError
+from mtcp.core.files import read_yaml
+from mtcp.core.tasks import TASK_NAMES, Task, make_task
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$")]
+
+
+def _ordered(limits: tuple[float, float]) -> tuple[float, float]:
+    if not 0 < limits[0] <= limits[1]:
+        raise ValueError("a range is [low, high] with 0 < low <= high")
+    return limits
+
+
+Range = Annotated[tuple[float, float], AfterValidator(_ordered)]
+
+
+class Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TaskConfig(Model):
+    """A benchmark's choices for one task; see `mtcp.core.tasks.make_task`."""
+
+    classes: int | None = Field(None, ge=2, le=254, description="number of classes of a classification task")
+    loss: str | None = Field(None, description="a loss of mtcp.training.losses other than the task's own")
+    positive_weight: float | None = Field(None, gt=0, lt=1, description="weight of positive pixels (edge, sal)")
+    start: float | None = Field(
+        None, description="what untrained heads predict on average; spares a short training the way from 0 (depth: m)"
+    )
+    rope: float | None = Field(None, gt=0, description="practically equal within this, in the metric's unit")
+
+
+class EncoderConfig(Model):
+    """The shared encoder: Mask2Former, or any timm `features_only` backbone with a light pyramid."""
+
+    kind: Literal["timm", "mask2former"]
+    model: str = Field(description="timm model name, or the hub id of a Mask2Former")
+    pretrained: bool = False
+    weights: str | None = Field(None, description="local folder or file of weights, instead of the hub's")
+    revision: str | None = Field(None, description="hub revision the weights are pinned to")
+    sha256: str | None = Field(None, description="digest of the weights file, checked when they are loaded")
+    args: dict[str, Any] = Field(default_factory=dict, description="further arguments of timm.create_model")
+
+    @model_validator(mode="after")
+    def _pins_pin_something(self) -> "EncoderConfig":
+        hub = self.pretrained and self.kind == "mask2former" and not self.weights
+        if self.revision is not None and not hub:
+            raise ValueError(
+                "`revision` pins a pretrained mask2former of the hub: take it out"
+                + (", or write hf_hub:NAME@REVISION as `model`" if self.kind == "timm" and self.pretrained else "")
+            )
+        if self.sha256 is not None and not (hub or self.weights):
+            raise ValueError(
+                "`sha256` is checked where the file is known: name it in `weights`, or take the digest out"
+            )
+        return self
+
+
+class TrainingConfig(Model):
+    """Optimisation. AdamW with polynomial decay per epoch, as released: lr * (1 - epoch / epochs) ** power."""
+
+    epochs: int = Field(ge=1)
+    batch_size: int = Field(ge=1, description="images per forward pass (BatchNorm sees these)")
+    accumulate: int = Field(1, ge=1, description="forward passes per optimiser step")
+    learning_rate: float = Field(5e-5, gt=0)
+    weight_decay: float = Field(1e-4, ge=0)
+    decay_power: float = Field(0.9, ge=0)
+    clip_norm: float | None = Field(None, gt=0, description="gradient clipping before the step; null: off")
+    precision: Literal["fp32", "bf16"] = "fp32"
+    channels_last: bool = False
+    compile: bool = False
+    snapshots: int = Field(
+        0, ge=0, description="epochs kept, evenly spaced, for the optimistic `best on test` column of the released code"
+    )
+    checkpointing: bool = Field(False, description="recompute activations in the backward pass to save memory")
+
+
+class LossConfig(Model):
+    """Which reading of the losses; the defaults are `as intended`, the others the released code's slips."""
+
+    depth_cap: float | None = Field(None, gt=0, description="depth from here on is left out of the loss (ledger 7)")
+    auxiliary: Literal["own", "as_released"] = Field(
+        "own",
+        description="as_released: normals with the capped depth L1 (ledger 4), human parts only the last (5)",
+    )
+    auxiliary_weight: float = Field(0.5, ge=0)
+
+
+class AugmentationConfig(Model):
+    """nyud: flip, zoom in {1, 1.2, 1.5}; pascal: flip, rotation in ±20°, scale in [.75, 1.25]; none: as it is."""
+
+    policy: Literal["nyud", "pascal", "none"]
+
+
+class EvaluationConfig(Model):
+    """How a trained network is judged; enters `eval_key`, not `train_key`."""
+
+    batch_size: int = Field(16, ge=1)
+    depth_cap: float = Field(6.5535, gt=0, description="the `capped` depth metrics count pixels nearer than this (m)")
+    edge_tolerance: float = Field(0.0075, gt=0, description="matching distance, share of the image diagonal")
+    samples: int = Field(4, ge=0, description="test images whose predictions are kept as pictures")
+
+
+class ResourceConfig(Model):
+    """What one training job asks of the scheduler."""
+
+    gpu: int = Field(0, ge=0, le=1, description="1: runs want a GPU, and `--device auto` takes one")
+    runs_per_gpu: int = Field(1, ge=1, description="small runs that share one GPU of a workstation")
+    threads: int = Field(1, ge=1)
+    mem_mb: int = Field(2000, ge=100)
+    runtime: int = Field(60, ge=1, description="minutes")
+
+
+class PluginConfig(Model):
+    """A plug-in by name, with its own parameters beside it: `{name: lps, kappa: 1.6}`."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    name: Name
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The parameters that were given, without the name."""
+        return dict(self.model_extra or {})
+
+
+class Budget(Model):
+    """Fair tuning: how many configurations every method tries, and the ranges; each is drawn log-uniformly.
+
+    A method's `search` adds ranges of its scheme's own parameters. `mtcp.store.tuning_search` draws and chooses.
+    """
+
+    configurations: int = Field(ge=1, description="tried per method, its own configuration included")
+    learning_rate: Range
+    weight_decay: Range
+
+
+class Benchmark(Model):
+    """One file of `config/benchmarks/`: a data set, its tasks, resolution, schedule and evaluation protocol."""
+
+    label: str
+    data: Name | None = Field(None, description="the data set's name under data/; null: the benchmark's own")
+    layout: Literal["nyud", "pascal"]
+    rendered: dict[str, Any] | None = Field(None, description="settings of the renderer; null: an imported set")
+    tasks: dict[str, TaskConfig]
+    height: int = Field(ge=8)
+    width: int = Field(ge=8)
+    encoder: EncoderConfig
+    channels: int = Field(256, ge=4, description="C, the width of the shared representation")
+    upsample: Literal[1, 2, 4] = Field(2, description="up-sampling in the segmentation heads (NYUD 2, PASCAL 4)")
+    augmentation: AugmentationConfig
+    training: TrainingConfig
+    held_out: float = Field(0.0, ge=0, lt=0.5, description="share of the training split kept for model selection")
+    budget: Budget | None = Field(None, description="null: every method runs with its own configuration")
+    scheme_parameters: dict[Name, dict[str, Any]] = Field(
+        default_factory=dict, description="parameters that belong to the benchmark, as LPS's kappa, by scheme"
+    )
+    evaluation: EvaluationConfig = EvaluationConfig()
+    resources: ResourceConfig = ResourceConfig()
+    baseline: Name = Field("single_task", description="the method that Delta_m is measured against")
+    reference: Name = Field("mtcp", description="the method that every other is compared with")
+    delta_m_rope: float = Field(1.0, gt=0, description="practically equal within this, in per cent of Delta_m")
+
+    @model_validator(mode="after")
+    def _tasks_exist(self) -> "Benchmark":
+        for name in self.tasks:
+            if name not in TASK_NAMES:
+                raise ValueError(f"unknown task '{name}': the tasks are {', '.join(TASK_NAMES)}")
+        if not self.tasks:
+            raise ValueError("needs at least one task")
+        return self
+
+    @model_validator(mode="after")
+    def _budget_has_images_to_choose_by(self) -> "Benchmark":
+        if self.budget is not None and not self.held_out:
+            raise ValueError(
+                "`budget` chooses by the loss on held-out training images, and `held_out` is 0: "
+                "set it, 0.1 for example, or take `budget` out"
+            )
+        return self
+
+
+class Method(Model):
+    """One entry of `config/methods.yaml`: a row of the tables."""
+
+    label: str
+    family: Literal["reference", "method", "baseline", "scheme", "ablation", "floor"]
+    description: str = ""
+    architecture: PluginConfig
+    scheme: PluginConfig = PluginConfig(name="equal")
+    losses: LossConfig = LossConfig()
+    training: dict[str, Any] = Field(default_factory=dict, description="overrides of the benchmark's training")
+    search: dict[Name, Range] = Field(
+        default_factory=dict,
+        description="ranges of the scheme's parameters that a benchmark's `budget` searches; "
+        "a range of `weights` holds for every task's weight",
+    )
+
+
+class Params(Model):
+    """`params.yaml`: what to run."""
+
+    benchmarks: list[Name] = Field(min_length=1)
+    methods: list[Name] = Field(min_length=1)
+    seeds: list[Annotated[int, Field(ge=0, strict=True)]] = Field(min_length=1)
+
+
+class RunConfig(Model):
+    """Everything that determines one run, resolved: benchmark x method x seed.
+
+    `training_part` and `evaluation_part` are what the keys hash; labels and resources are in neither.
+    """
+
+    benchmark: Name
+    method: Name
+    seed: int
+    layout: Literal["nyud", "pascal"]
+    tasks: dict[str, TaskConfig]
+    height: int
+    width: int
+    encoder: EncoderConfig
+    channels: int
+    upsample: int
+    architecture: PluginConfig
+    scheme: PluginConfig
+    losses: LossConfig
+    training: TrainingConfig
+    augmentation: AugmentationConfig
+    held_out: float
+    evaluation: EvaluationConfig
+
+    @cached_property
+    def task_list(self) -> tuple[Task, ...]:
+        """The tasks in the field's order."""
+        return tuple(
+            make_task(name, **self.tasks[name].model_dump(exclude={"rope"}))
+            for name in TASK_NAMES
+            if name in self.tasks
+        )
+
+    def training_part(self) -> dict[str, Any]:
+        """What determines the trained network; fields at their default are left out: a new field changes no key."""
+        part = self.model_dump(mode="json", exclude_defaults=True, exclude={"method", "evaluation", "tasks"})
+        part["tasks"] = {
+            name: task.model_dump(mode="json", exclude_defaults=True, exclude={"rope"})
+            for name, task in self.tasks.items()
+        }
+        return part
+
+    def evaluation_part(self) -> dict[str, Any]:
+        """What determines the metrics of a trained network."""
+        return self.evaluation.model_dump(mode="json", exclude_defaults=True, exclude={"batch_size"})
+
+
+class Project:
+    """The configuration of a project folder; files are read once, on first use."""
+
+    def __init__(self, root: Path | str = ".") -> None:
+        self.root = Path(root).resolve()
+        self._benchmarks: dict[str, Benchmark] = {}
+
+    @cached_property
+    def params(self) -> Params:
+        return _validated(Params, self.root / "params.yaml", read_yaml(self.root / "params.yaml", dict))
+
+    @cached_property
+    def methods(self) -> dict[str, Method]:
+        path = self.root / "config/methods.yaml"
+        entries = read_yaml(path, dict)
+        for name in entries:
+            _check_name(name, path)
+        return {name: _validated(Method, path, entry, prefix=name) for name, entry in entries.items()}
+
+    def benchmark_names(self) -> list[str]:
+        return sorted(path.stem for path in (self.root / "config/benchmarks").glob("*.yaml"))
+
+    def benchmark(self, name: str) -> Benchmark:
+        """Return benchmark `name`; raises `UserError` with the known ones otherwise."""
+        if name in self._benchmarks:
+            return self._benchmarks[name]
+        path = self.root / f"config/benchmarks/{name}.yaml"
+        if not path.exists():
+            raise UserError(
+                f"params.yaml: unknown benchmark '{name}': config/benchmarks/ has "
+                f"{', '.join(self.benchmark_names()) or 'none'}"
+            )
+        self._benchmarks[name] = _validated(Benchmark, path, read_yaml(path, dict))
+        return self._benchmarks[name]
+
+    def data_name(self, benchmark: str) -> str:
+        """Name of the data set of a benchmark: two benchmarks may share one, as nyud at two sizes does."""
+        return self.benchmark(benchmark).data or benchmark
+
+    def method(self, name: str) -> Method:
+        """Return method `name`; raises `UserError` with the known ones otherwise."""
+        if name not in self.methods:
+            raise UserError(
+                f"params.yaml: unknown method '{name}': config/methods.yaml has {', '.join(self.methods) or 'none'}"
+            )
+        return self.methods[name]
+
+    def resolve(self, benchmark: str, method: str, seed: int) -> RunConfig:
+        """Merge a benchmark and a method into the configuration of one run; the method's word is the last."""
+        bench, chosen = self.benchmark(benchmark), self.method(method)
+        defaults = bench.scheme_parameters.get(chosen.scheme.name, {})
+        return _validated(
+            RunConfig,
+            self.root / "config/methods.yaml",
+            {
+                **bench.model_dump(
+                    include={
+                        "layout", "tasks", "height", "width", "encoder", "channels", "upsample", "augmentation",
+                        "held_out", "evaluation",
+                    }
+                ),
+                "benchmark": benchmark,
+                "method": method,
+                "seed": seed,
+                "architecture": chosen.architecture.model_dump(),
+                "scheme": {**defaults, **chosen.scheme.model_dump()},
+                "losses": chosen.losses.model_dump(),
+                "training": {**bench.training.model_dump(), **chosen.training},
+            },
+            prefix=method,
+        )  # fmt: skip
+
+
+def _check_name(name: Any, path: Path) -> None:
+    if not re.fullmatch(r"[a-z0-9_]+", str(name)):
+        raise UserError(f"{path}: '{name}' is no name: use [a-z0-9_]+ and put the wording into `label`")
+
+
+def _validated(model: type[Model], path: Path, content: Any, prefix: str = "") -> Any:
+    """Build `model` from `content`; a mistake becomes one sentence with file, key and what was expected."""
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in (prefix, *first["loc"]) if part != "")
+        if first["type"] == "extra_forbidden":
+            message = f"unknown key (known here: {', '.join(_fields_at(model, first['loc']))})"
+        else:
+            message = first["msg"].removeprefix("Value error, ")
+            message += f", got {_short(first.get('input'))}" if first["loc"] else ""
+        more = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        where = f"{path}, key '{key}'" if key else str(path)
+        raise UserError(f"{where}: {message}{more}") from error
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _fields_at(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
+    """Names of the fields beside the one at `location`, as far as they are models themselves."""
+    for part in location[:-1]:
+        field = model.model_fields.get(str(part))
+        annotation = getattr(field, "annotation", None)
+        inner = [each for each in (annotation, *get_args(annotation)) if isinstance(each, type)]
+        models = [each for each in inner if issubclass(each, BaseModel)]
+        if not models:
+            break
+        model = models[0]
+    return sorted(model.model_fields)

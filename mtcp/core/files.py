@@ -1,0 +1,96 @@
+"""Atomic writes: a reader sees the old file or the new one, never a part."""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mtcp.core.errors import UserError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary name beside `path` (same ending); on success flushed and renamed to `path`, else removed.
+
+    Raises `UserError` where the folder cannot be written or the disk is full.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+        os.close(handle)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}; free space or mend the folder's rights") from error
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except OSError as error:
+        raise UserError(
+            f"cannot write {path}: {error.strerror or error}; free space or mend the folder's rights"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path` atomically."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write `content` as indented JSON, keys in the given order, NaN refused."""
+    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON; raises `UserError` naming the file where it is missing or damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is missing") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is damaged ({error}): remove it and run the pipeline again") from error
+
+
+def read_yaml(path: Path, kind: type[dict] | type[list]) -> Any:
+    """Read YAML that holds a mapping (`dict`) or a list; raises `UserError` naming the file where it does not."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is missing: run the command from the project's folder") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, kind):
+        wanted = {dict: "a mapping of keys to values", list: "a list"}[kind]
+        raise UserError(f"{path} must hold {wanted}, not {type(content).__name__}")
+    return content
+
+
+def write_record(path: Path, content: dict[str, Any]) -> None:
+    """Write a JSON record sealed with the SHA-256 of its own content, so that a flipped bit is noticed on reading."""
+    write_json(path, {**content, "seal": _seal(content)})
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Read a sealed record; raises `UserError` where it is missing, damaged, or was edited."""
+    content = read_json(path)
+    seal = content.pop("seal", None) if isinstance(content, dict) else None
+    if seal != _seal(content):
+        raise UserError(f"{path} was changed after it was written: remove it and run the pipeline again")
+    return content
+
+
+def _seal(content: Any) -> str:
+    # Through JSON first, so that what is hashed is what a reader gets (tuples are lists, keys are text).
+    plain = json.loads(json.dumps(content, allow_nan=False))
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,192 @@
+"""Plug-ins: one file, one class, one decorator; found by reading files, imported only when used.
+
+A weighting scheme or an architecture is a class under a decorator::
+
+    @scheme("my_scheme")
+    class MyScheme(LossScheme): ...
+
+in a file of `mtcp/weighting/`, `mtcp/models/`, `baselines/` or the user's `plugins/`. Planning must know names
+without importing torch, so names are read from the syntax tree.
+"""
+
+import ast
+import importlib
+import importlib.util
+import re
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Final, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from mtcp.core.errors import UserError
+
+PACKAGE_ROOT: Final = Path(__file__).resolve().parents[2]
+_PACKAGES: Final = ("mtcp", "baselines")
+USER_FOLDER: Final = "plugins"
+_USER_MODULES: Final = "mtcp_user_plugins"
+_FOLDERS: Final = {
+    "scheme": ("mtcp/weighting", "baselines/weighting"),
+    "architecture": ("mtcp/models", "baselines/architectures"),
+}
+_registry: dict[tuple[str, str], type] = {}
+Class = TypeVar("Class", bound=type)
+
+
+class PluginParameters(BaseModel):
+    """Declared parameters of a plug-in: typed, bounded, with defaults and descriptions; unknown names are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _register(kind: str, name: str) -> Callable[[Class], Class]:
+    def decorate(cls: Class) -> Class:
+        _registry[kind, name] = cls
+        cls.name = name
+        return cls
+
+    return decorate
+
+
+def scheme(name: str) -> Callable[[Class], Class]:
+    """Class decorator: register a weighting scheme under `name` ([a-z0-9_]+)."""
+    return _register("scheme", name)
+
+
+def architecture(name: str) -> Callable[[Class], Class]:
+    """Class decorator: register an architecture under `name` ([a-z0-9_]+)."""
+    return _register("architecture", name)
+
+
+@cache
+def _declared(path: Path, modified_ns: int) -> tuple[tuple[str, str], ...]:
+    """Return the (kind, name) pairs that the file declares, from its syntax tree alone."""
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    except (SyntaxError, UnicodeDecodeError) as error:
+        raise UserError(f"plug-in {path} cannot be read as Python: {error}; mend it or move it away") from error
+    return tuple(
+        (call.func.id, call.args[0].value)
+        for node in tree.body
+        if isinstance(node, ast.ClassDef)
+        for call in node.decorator_list
+        if isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Name)
+        and call.func.id in _FOLDERS
+        and call.args
+        and isinstance(call.args[0], ast.Constant)
+        and isinstance(call.args[0].value, str)
+    )
+
+
+def find(kind: str, root: Path | None = None) -> dict[str, Path]:
+    """Return {name: file} of all plug-ins of `kind` ("scheme" or "architecture"), without importing any.
+
+    `root` is the project whose `plugins/` folder is read besides the packages (default: working directory).
+    Raises `UserError` where two files claim one name, or a user's file cannot be read or defines nothing.
+    """
+    found: dict[str, Path] = {}
+    for path in _files(kind, root):
+        for name in _names(kind, path):
+            if name in found:
+                raise UserError(f"{kind} '{name}' is defined twice, in {found[name]} and {path}: rename one")
+            found[name] = path
+    return found
+
+
+def _files(kind: str, root: Path | None) -> Iterator[Path]:
+    for folder in (*(PACKAGE_ROOT / folder for folder in _FOLDERS[kind]), (root or Path.cwd()) / USER_FOLDER):
+        yield from sorted(folder.glob("*.py"))
+
+
+def _names(kind: str, path: Path) -> list[str]:
+    """Return the names of plug-ins of `kind` in one file."""
+    declared = _declared(path, path.stat().st_mtime_ns)
+    if not declared and path.parent.name == USER_FOLDER and not path.name.startswith("_"):
+        raise UserError(
+            f'plug-in {path} defines nothing: put @scheme("name") or @architecture("name"), the name written '
+            "out, over its class, or let a helper's file name start with _"
+        )
+    names = [name for declared_kind, name in declared if declared_kind == kind]
+    for name in names:
+        if not re.fullmatch(r"[a-z0-9_]+", name):
+            raise UserError(f"plug-in {path}: '{name}' is no name for a {kind}: use [a-z0-9_]+")
+    return names
+
+
+def path_of(kind: str, name: str, root: Path | None = None) -> Path:
+    """Return the file that defines plug-in `name`; raises `UserError` with the known names otherwise.
+
+    A fault in another file of `plugins/` is no hindrance: one that is being written stops no other method's runs.
+    """
+    defining = [path for path in _files(kind, root) if name in _names_or_none(kind, path)]
+    if len(defining) == 1:
+        return defining[0]
+    known = find(kind, root)  # names two files of one name, and a file at fault, which may be the one looked for
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, known, n=1)
+    hint = f"; did you mean '{close[0]}'?" if close else ""
+    raise UserError(f"unknown {kind} '{name}'{hint} (known: {', '.join(sorted(known))})")
+
+
+def _names_or_none(kind: str, path: Path) -> list[str]:
+    try:
+        return _names(kind, path)
+    except UserError:
+        return []
+
+
+def load(kind: str, name: str, root: Path | None = None) -> type:
+    """Import the file of plug-in `name` and return its class; raises `UserError` where it does not import."""
+    path = path_of(kind, name, root)
+    known = _registry.get((kind, name))
+    if known is None or Path(sys.modules[known.__module__].__file__) != path.resolve():
+        _import_file(path)
+    return _registry[kind, name]
+
+
+def _import_file(path: Path) -> None:
+    inside = any(path.is_relative_to(PACKAGE_ROOT / package) for package in _PACKAGES)
+    try:
+        if inside:
+            importlib.import_module(".".join(path.relative_to(PACKAGE_ROOT).with_suffix("").parts))
+            return
+        if str(path.parent) not in sys.path:
+            sys.path.append(str(path.parent))  # for helpers beside it
+        spec = importlib.util.spec_from_file_location(f"{_USER_MODULES}.{path.stem}", path)
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module
+        spec.loader.exec_module(module)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"plug-in {path} does not import: {type(error).__name__}: {error}") from error
+
+
+def own_line(error: BaseException) -> str | None:
+    """Return "FILE, line N", the innermost place in a user's plug-in that `error` came from; None where in none."""
+    places = [
+        f"{frame.f_code.co_filename}, line {line}"
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if frame.f_globals.get("__name__", "").startswith(f"{_USER_MODULES}.")
+    ]
+    return places[-1] if places else None
+
+
+def parameters(kind: str, name: str, given: dict, root: Path | None = None) -> PluginParameters:
+    """Validate `given` against the plug-in's declared parameters; raises `UserError` naming the parameter."""
+    declared: type[PluginParameters] = load(kind, name, root).Parameters
+    try:
+        return declared(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "parameters"
+        known = ", ".join(declared.model_fields) or "none"
+        raise UserError(
+            f"{kind} '{name}', parameter '{where}': {first['msg']} "
+            f"(got {first.get('input')!r}; its parameters: {known})"
+        ) from error

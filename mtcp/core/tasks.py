@@ -1,0 +1,90 @@
+"""The tasks of dense prediction: what is predicted, with which loss, and how it is judged.
+
+Conventions, decided here once for the whole project (tensors of one batch):
+
+==============  ===========================  =======================================  ======
+task            prediction                   target                                   void
+==============  ===========================  =======================================  ======
+semseg          logits (B, K, H, W)          class (B, H, W), integer 0..K-1          255
+human_parts     logits (B, 7, H, W)          part (B, H, W), 0 background, 1..6       255
+depth           metres (B, 1, H, W)          metres (B, 1, H, W), float32 > 0         255
+normals         unnormalised (B, 3, H, W)    unit vector (B, 3, H, W), float32        255 in all three
+sal             logit (B, 1, H, W)           0 or 1 (B, 1, H, W), float32             255
+edge            logit (B, 1, H, W)           0 or 1 (B, 1, H, W), float32             255
+==============  ===========================  =======================================  ======
+
+255 marks a pixel without annotation in every target, as in the released code; `sal` is the field's canonical
+name of saliency.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from mtcp.core.errors import UserError
+
+VOID: Final = 255
+#: Tasks whose targets are classes: whole numbers; those of all others are float32.
+CLASSES: Final = ("semseg", "human_parts")
+
+
+@dataclass(frozen=True)
+class Task:
+    """One dense-prediction task of one benchmark.
+
+    `loss` names a function of `mtcp.training.losses`; `metric` is the primary metric, the one that enters Delta_m.
+    `positive_weight` is the weight of positive pixels in a binary cross-entropy; None balances each batch.
+    `start` is what its untrained heads predict on average, in the task's unit; None leaves it to chance, near zero.
+    """
+
+    name: str
+    channels: int
+    loss: str
+    metric: str
+    higher_is_better: bool
+    positive_weight: float | None = None
+    start: float | None = None
+    label: str = ""
+    unit: str = ""
+
+
+_TASKS: Final[dict[str, Task]] = {
+    task.name: task
+    for task in (
+        Task("semseg", 0, "cross_entropy", "miou", True, label="Segmentation"),
+        Task("human_parts", 7, "cross_entropy", "miou", True, label="Human parts"),
+        Task("depth", 1, "depth_l1", "rmse", False, label="Depth", unit="m"),
+        Task("sal", 1, "balanced_bce", "max_miou", True, label="Saliency"),
+        Task("normals", 3, "normals_mse", "mean", False, label="Normals", unit="°"),
+        Task("edge", 1, "balanced_bce", "ods_f", True, label="Edges"),
+    )
+}
+
+#: Task order of the released code: NYUD (semseg, depth, normals, edge), PASCAL (semseg, human_parts, sal, ...).
+TASK_NAMES: Final = tuple(_TASKS)
+
+
+def make_task(
+    name: str,
+    *,
+    classes: int | None = None,
+    loss: str | None = None,
+    positive_weight: float | None = None,
+    start: float | None = None,
+) -> Task:
+    """Return task `name` with a benchmark's choices; raises `UserError` for an unknown name or missing classes."""
+    if name not in _TASKS:
+        raise UserError(f"unknown task '{name}': the tasks are {', '.join(TASK_NAMES)}")
+    base = _TASKS[name]
+    if not (classes or base.channels):
+        raise UserError(f"task '{name}' needs `classes`, the number of its classes")
+    return Task(
+        name=name,
+        channels=classes or base.channels,
+        loss=loss or base.loss,
+        metric=base.metric,
+        higher_is_better=base.higher_is_better,
+        positive_weight=positive_weight,
+        start=start,
+        label=base.label,
+        unit=base.unit,
+    )

@@ -1,0 +1,266 @@
+"""The two folder layouts of the field, NYUD_MT and PASCAL_MT, read as they are found in the wild.
+
+A data set's folder holds the files of its layout and `packaging.json`, which says what the files alone do not (the
+convention of the normals, the common image size, the camera, what was derived); import and renderer write it.
+
+Arrays returned (void is 255 everywhere, see `mtcp.core.tasks`): image (H, W, 3) uint8 RGB; semseg, human_parts, sal and
+edge (H, W) uint8; depth (H, W) float32, metres; normals (H, W, 3) float32, unit vectors in camera coordinates
+(x right, y down, z away from the viewer), pointing to the viewer.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from mtcp.core.errors import UserError
+from mtcp.core.tasks import VOID
+from mtcp.data.formats import packaging
+from mtcp.data.formats.matlab import read_context, read_parts
+from mtcp.data.preparation.derive import edges_from_labels
+
+IMAGE_ENDINGS: Final = (".jpg", ".png", ".jpeg")
+ARRAY_ENDINGS: Final = (".npy", ".png")
+#: File systems allow names of 255 bytes.
+_LONGEST_ID: Final = 250
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A data set on disk. `ids("train")` and `ids("val")` list it, `image(id)` and `target(task, id)` read it."""
+
+    folder: Path
+
+    kind: ClassVar[str]
+    lists: ClassVar[str]
+    images: ClassVar[str]
+    #: Task -> (folder, endings) in the order in which they are tried.
+    places: ClassVar[dict[str, tuple[tuple[str, tuple[str, ...]], ...]]]
+
+    @cached_property
+    def packaging(self) -> dict[str, Any]:
+        """What the import or the renderer recorded about this folder; empty for a folder not imported yet."""
+        return packaging.read(self.folder)
+
+    def listed(self, split: Literal["train", "val"]) -> tuple[tuple[str, ...], list[str]]:
+        """Return the split's usable image ids, and what is wrong with its list."""
+        return read_ids(self.folder / self.lists / f"{split}.txt")
+
+    def ids(self, split: Literal["train", "val"]) -> tuple[str, ...]:
+        """Return the split's image ids; raises `UserError` for a missing or empty list, bad or duplicate ids."""
+        ids, problems = self.listed(split)
+        if problems:
+            raise UserError("; ".join(problems))
+        return ids
+
+    def find(self, task: str, image_id: str) -> Path | None:
+        """Return the file that holds `task` of an image, None where there is none."""
+        for folder, endings in self.places[task]:
+            for ending in endings:
+                path = self.folder / folder / f"{image_id}{ending}"
+                if path.is_file():
+                    return path
+        return None
+
+    def image_path(self, image_id: str) -> Path:
+        """Return the photograph's file; raises `UserError` where it is missing."""
+        for ending in IMAGE_ENDINGS:
+            path = self.folder / self.images / f"{image_id}{ending}"
+            if path.is_file():
+                return path
+        raise UserError(
+            f"image '{image_id}': {self.folder / self.images / image_id}.jpg is missing though the split list "
+            "names it; complete the folder and import it again"
+        )
+
+    def image(self, image_id: str) -> NDArray[np.uint8]:
+        """Return the photograph (H, W, 3); grey and CMYK files are converted to RGB."""
+        return np.asarray(read_picture(self.image_path(image_id), image_id).convert("RGB"))
+
+    def image_size(self, image_id: str) -> tuple[int, int]:
+        """Return height and width of the photograph, from its header alone."""
+        width, height = read_picture(self.image_path(image_id), image_id, decode=False).size
+        return height, width
+
+    def target(self, task: str, image_id: str) -> NDArray[Any]:
+        """Return the target of one task; raises `UserError` naming task, image and file where it cannot be used."""
+        path = self.find(task, image_id)
+        if path is None:
+            folder, endings = self.places[task][0]
+            raise UserError(
+                f"image '{image_id}' has no {task}: expected {self.folder / folder / image_id}{endings[0]}; "
+                f"complete the folder or take '{task}' out of the benchmark's tasks"
+            )
+        return getattr(self, f"_{task}")(path, image_id)
+
+    def _labels(self, path: Path, image_id: str) -> NDArray[np.uint8]:
+        values = np.asarray(read_picture(path, image_id))
+        if values.ndim != 2 or values.max() > VOID:
+            raise UserError(
+                f"image '{image_id}': {path} is no label map: expected one channel of values 0..255, got shape "
+                f"{values.shape} with values up to {values.max()}; export it as 8-bit grey or palette PNG"
+            )
+        return values.astype(np.uint8)
+
+    def raw_normals(self, path: Path, image_id: str) -> NDArray[np.float32]:
+        """Return normals as stored, in [-1, 1], neither normalised nor turned to this project's convention."""
+        values = read_array(path, image_id)
+        if values.ndim != 3 or values.shape[2] != 3:
+            raise UserError(f"image '{image_id}': {path} must have shape (H, W, 3), it has {values.shape}")
+        if values.dtype != np.uint8:
+            return values.astype(np.float32)
+        decoded = values.astype(np.float32) * np.float32(2 / 255) - 1
+        decoded[np.abs(decoded).max(axis=-1) < 0.01] = 0  # zero lies between 127 and 128: both mean it
+        return decoded
+
+    def _normals(self, path: Path, image_id: str) -> NDArray[np.float32]:
+        values = self.raw_normals(path, image_id)
+        with np.errstate(invalid="ignore"):
+            length = np.sqrt((values * values).sum(axis=-1, keepdims=True))
+            valid = np.isfinite(length) & (length > 0.1)
+        if self.packaging.get("normals", {}).get("z") == "viewer":
+            values = values * np.float32([1, 1, -1])
+        return np.where(valid, values / np.where(valid, length, 1), np.float32(VOID))
+
+    def _edge(self, path: Path, image_id: str) -> NDArray[np.uint8]:
+        values = read_plane(path, image_id)
+        if path.suffix == ".png":  # a picture, black and white: without void
+            return (values > values.max() / 2).astype(np.uint8)
+        return np.where(values == VOID, VOID, values > 0.5).astype(np.uint8)
+
+
+class NyudLayout(Layout):
+    """NYUD_MT: semseg PNG (0 void, 1..K), depth in metres (.npy) or millimetres (16-bit .png), normals, edges."""
+
+    kind = "nyud"
+    lists = "gt_sets"
+    images = "images"
+    places: ClassVar = {
+        "semseg": (("segmentation", (".png",)),),
+        "depth": (("depth", ARRAY_ENDINGS),),
+        "normals": (("normals", ARRAY_ENDINGS),),
+        "edge": (("edge", ARRAY_ENDINGS),),
+    }
+
+    def _semseg(self, path: Path, image_id: str) -> NDArray[np.uint8]:
+        values = self._labels(path, image_id)
+        return np.where(values == VOID, VOID, values - np.uint8(1)).astype(np.uint8)  # 0 wraps around to void
+
+    def _depth(self, path: Path, image_id: str) -> NDArray[np.float32]:
+        values = read_plane(path, image_id)
+        if values.dtype.itemsize == 1:
+            raise UserError(f"image '{image_id}': {path} has 8 bits, too few for depth; expected 16-bit millimetres")
+        if np.issubdtype(values.dtype, np.integer):
+            values = values.astype(np.float32) / np.float32(1000)
+        values = values.astype(np.float32)
+        if not np.isfinite(values).all():
+            raise UserError(f"image '{image_id}': {path} holds NaN or infinite depth; mark missing depth by 0")
+        return np.where(values > 0, values, np.float32(VOID))
+
+
+class PascalLayout(Layout):
+    """PASCAL_MT: semseg PNG (0..20, 255 void), human parts (.mat of PASCAL-Part, or PNG 0..6), and PNG pictures of
+    saliency and normals, which are another network's output. Edges come from PASCAL-Context's label boundaries.
+
+    An image without any body part is void in human_parts: the field neither trains nor judges parts on it.
+    """
+
+    kind = "pascal"
+    lists = "ImageSets/Context"
+    images = "JPEGImages"
+    places: ClassVar = {
+        "semseg": (("semseg/VOC12", (".png",)), ("semseg/pascal-context", (".png",))),
+        "human_parts": (("human_parts", (".mat", ".png")), ("human_parts_png", (".png",))),
+        "sal": (("sal_distill", (".png",)),),
+        "normals": (("normals_distill", (".png", ".npy")),),
+        "edge": (("pascal-context/trainval", (".mat",)), ("edge", ARRAY_ENDINGS), ("edge_derived", ARRAY_ENDINGS)),
+    }
+
+    def _semseg(self, path: Path, image_id: str) -> NDArray[np.uint8]:
+        return self._labels(path, image_id)
+
+    def _human_parts(self, path: Path, image_id: str) -> NDArray[np.uint8]:
+        parts = read_parts(path, image_id) if path.suffix == ".mat" else self._labels(path, image_id)
+        return parts if ((parts > 0) & (parts != VOID)).any() else np.full_like(parts, VOID)
+
+    def _sal(self, path: Path, image_id: str) -> NDArray[np.uint8]:
+        values = self._labels(path, image_id)
+        return (values > 127).astype(np.uint8)
+
+    def _edge(self, path: Path, image_id: str) -> NDArray[np.uint8]:
+        if path.suffix == ".mat":
+            return edges_from_labels(read_context(path, image_id), void=0)
+        return super()._edge(path, image_id)
+
+
+def open_layout(kind: Literal["nyud", "pascal"], folder: Path) -> Layout:
+    """Return the reader of `folder`; raises `UserError` where the folder is missing."""
+    if not folder.is_dir():
+        raise UserError(f"there are no data in {folder}: run `mtcp data prepare {folder.name}`")
+    return LAYOUTS[kind](folder)
+
+
+LAYOUTS: Final[dict[str, type[Layout]]] = {"nyud": NyudLayout, "pascal": PascalLayout}
+
+
+def read_ids(path: Path) -> tuple[tuple[str, ...], list[str]]:
+    """Read one id per line: the usable ones, and a sentence for a missing or empty list, or a bad or duplicate id."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        return (), [f"split list {path} cannot be read ({reason}); it names one image id per line"]
+    given = [line.strip() for line in lines if line.strip()]
+    if not given:
+        return (), [f"split list {path} is empty: it must name at least one image id, one per line"]
+    ids, problems = {}, []
+    for image_id in given:
+        if image_id in {".", ".."} or {"/", "\\"} & set(image_id):
+            problems.append(f"split list {path}: id '{image_id}' has a path separator; ids are plain file stems")
+        elif not image_id.isprintable() or len(image_id.encode()) > _LONGEST_ID:
+            problems.append(f"split list {path}: {image_id[:20]!r}... is no file stem; the list holds one id per line")
+        elif image_id in ids:
+            problems.append(f"split list {path}: id '{image_id}' is there twice; remove one")
+        else:
+            ids[image_id] = None
+    return tuple(ids), problems
+
+
+def read_picture(path: Path, image_id: str, decode: bool = True) -> Image.Image:
+    """Open an image file, and decode it unless only its header is wanted; raises `UserError` where it is damaged."""
+    try:
+        picture = Image.open(path)
+        if decode:
+            picture.load()
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise UserError(
+            f"image '{image_id}': {path} cannot be decoded ({error}); it is truncated or no image: fetch it again"
+        ) from error
+    return picture
+
+
+def read_array(path: Path, image_id: str) -> NDArray[Any]:
+    """Read a .npy array (never pickled objects) or a PNG; raises `UserError` where it is damaged."""
+    if path.suffix == ".png":
+        return np.asarray(read_picture(path, image_id))
+    try:
+        values = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"image '{image_id}': {path} is no readable .npy array ({error}); fetch it again") from error
+    if values.dtype.kind not in "buif" or not values.size:
+        raise UserError(f"image '{image_id}': {path} must hold numbers, it has {values.dtype} of shape {values.shape}")
+    return values
+
+
+def read_plane(path: Path, image_id: str) -> NDArray[Any]:
+    """Read an array of shape (H, W), (H, W, 1) or (1, H, W) as (H, W); raises `UserError` for any other."""
+    values = read_array(path, image_id)
+    if values.ndim == 3 and 1 in (values.shape[0], values.shape[2]):
+        values = values[..., 0] if values.shape[2] == 1 else values[0]
+    if values.ndim != 2:
+        raise UserError(f"image '{image_id}': {path} must have shape (H, W), it has {values.shape}")
+    return values

@@ -1,0 +1,63 @@
+"""NYU Depth v2's official labelled file, and the lists that belong to it and to PASCAL."""
+
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+from typing import Final
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from mtcp.core.errors import UserError
+from mtcp.data.formats.writing import write_array
+
+_IDS: Final = "{:04d}"
+
+
+def bundled(name: str) -> list[str]:
+    """Return the lines of a bundled list, without comments."""
+    text = resources.files("mtcp.data").joinpath(f"bundled/{name}.txt").read_text(encoding="utf-8")
+    return [line for line in text.splitlines() if line and not line.startswith("#")]
+
+
+def nyu_class_map() -> NDArray[np.uint8]:
+    """Map of NYU Depth v2's 894 raw classes to the 40 of Gupta et al., CVPR 2013: index raw class, 0 void."""
+    mapped = np.zeros(895, np.uint8)
+    for line in bundled("nyud_map894to40"):
+        raw, label = map(int, line.split())
+        mapped[raw] = label
+    return mapped
+
+
+def unpack_nyu(path: Path, folder: Path, progress: Callable[[int, int], None]) -> None:
+    """Write the official nyu_depth_v2_labeled.mat (HDF5) as a NYUD_MT folder, one frame in memory at a time.
+
+    Images become PNG (no second loss), depth .npy float32 metres (the in-painted `depths`), labels 40-class PNG.
+    """
+    try:
+        with h5py.File(path) as file:
+            missing = [name for name in ("images", "depths", "labels") if name not in file]
+            if missing:
+                raise UserError(f"{path} has no {', '.join(missing)}: expected NYU Depth v2's labelled .mat file")
+            mapped, total = nyu_class_map(), len(file["images"])
+            for name in ("images", "segmentation"):
+                (folder / name).mkdir()
+            for k in range(total):  # MATLAB stores columns first: every frame is transposed
+                image_id = _IDS.format(k + 1)
+                Image.fromarray(file["images"][k].transpose(2, 1, 0)).save(folder / f"images/{image_id}.png")
+                labels = file["labels"][k].T
+                if labels.max() > 894:
+                    raise UserError(f"{path}, frame {k + 1}: raw class {labels.max()}, expected 0..894")
+                Image.fromarray(mapped[labels]).save(folder / f"segmentation/{image_id}.png")
+                write_array(folder / f"depth/{image_id}.npy", file["depths"][k].T.astype(np.float32))
+                progress(k + 1, total)
+    except (OSError, KeyError, RuntimeError) as error:
+        if getattr(error, "errno", None):  # the system's own, such as a full disk; HDF5's have no number
+            raise
+        raise UserError(f"{path} is no readable HDF5 .mat file ({error}); it is truncated: fetch it again") from error
+    for split, name in (("train", "nyud_train_795"), ("val", "nyud_test_654")):
+        ids = [image_id for image_id in bundled(name) if int(image_id) <= total]
+        (folder / "gt_sets").mkdir(exist_ok=True)
+        (folder / f"gt_sets/{split}.txt").write_text("".join(f"{image_id}\n" for image_id in ids), encoding="utf-8")

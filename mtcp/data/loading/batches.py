@@ -1,0 +1,280 @@
+"""Batches from a data set on disk.
+
+A split is decoded once to network size, into memory or a packed file, and augmented batch by batch. Every draw is a
+pure function of (benchmark, seed, purpose, epoch, image id), so that batches depend neither on the number of workers,
+nor on resuming, nor on the method.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from mtcp.core.config import RunConfig
+from mtcp.core.errors import UserError
+from mtcp.core.randomness import stream
+from mtcp.core.tasks import CLASSES, VOID, Task
+from mtcp.data.formats.layouts import Layout, open_layout
+from mtcp.data.loading.augment import augment, draw_transform
+from mtcp.data.loading.cache import packed
+
+SplitName = Literal["fit", "held_out", "train", "test"]
+_MEAN: Final = (0.485, 0.456, 0.406)  # ImageNet's, of images in [0, 1]
+_STD: Final = (0.229, 0.224, 0.225)
+_IN_MEMORY: Final = 512 * 2**20
+
+
+#: Type and channels of an image and its targets as stored; float16 leaves normals an error below 0.03°.
+_FORMS: Final = {
+    "image": (np.uint8, 3),
+    "semseg": (np.uint8, 1),
+    "human_parts": (np.uint8, 1),
+    "depth": (np.float32, 1),
+    "sal": (np.uint8, 1),
+    "normals": (np.float16, 3),
+    "edge": (np.uint8, 1),
+}
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some images with their targets; shapes and void as in `mtcp.core.tasks`, images ImageNet-normalised."""
+
+    ids: tuple[str, ...]
+    image: Tensor
+    targets: dict[str, Tensor]
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """Return the batch on `device`; the copy does not block where memory is pinned."""
+        return Batch(
+            self.ids,
+            self.image.to(device, non_blocking=True),
+            {name: target.to(device, non_blocking=True) for name, target in self.targets.items()},
+        )
+
+
+@dataclass(frozen=True)
+class Split:
+    """The images of one split: `ids` in a fixed order, read through `layout`."""
+
+    name: SplitName
+    ids: tuple[str, ...]
+    layout: Layout
+    config: RunConfig
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @cached_property
+    def records(self) -> NDArray[np.void]:
+        """All images at network size as one structured array with the fields "image" and the tasks, each (C, H, W).
+
+        Small splits are kept in memory; larger ones are packed once into a memory-mapped file, which all runs on
+        this machine share.
+        """
+        size = self.config.height, self.config.width
+        tasks = tuple(task.name for task in self.config.task_list)
+        forms = {name: _FORMS[name] for name in ("image", *tasks)}
+        kind = np.dtype([(name, stored, (channels, *size)) for name, (stored, channels) in forms.items()])
+
+        def fill(records: NDArray[np.void]) -> None:
+            for record, image_id in zip(records, self.ids, strict=True):
+                for name, array in _sample(self.layout, self.config, image_id).items():
+                    record[name] = _to_nchw(resize(name, array, *size))
+
+        if kind.itemsize * len(self) > _IN_MEMORY:
+            return packed(self.layout, self.ids, tasks, kind, f"{self.name}-{size[0]}x{size[1]}", fill)
+        records = np.empty(len(self), kind)
+        fill(records)
+        return records
+
+    @cached_property
+    def aspects(self) -> list[float]:
+        """Original width over height of every image."""
+        size = self.layout.packaging.get("size")
+        sizes = [size] * len(self) if size else [self.layout.image_size(image_id) for image_id in self.ids]
+        return [width / height for height, width in sizes]
+
+
+def open_split(config: RunConfig, folder: Path, split: SplitName) -> Split:
+    """Open a split of the benchmark's data in `folder`.
+
+    `train` and `test` are the layout's lists; `held_out` is a share `config.held_out` of `train`, the same for every
+    seed and method, and `fit` the rest. Raises `UserError` for missing data or an empty split.
+    """
+    layout = open_layout(config.layout, folder)
+    ids = layout.ids("val" if split == "test" else "train")
+    if split in ("fit", "held_out"):
+        key = stream(config.benchmark, "held_out")
+        shuffled = sorted(ids, key=lambda image_id: stream(key, image_id))
+        chosen = frozenset(shuffled[: round(config.held_out * len(ids))])
+        ids = tuple(image_id for image_id in ids if (image_id in chosen) == (split == "held_out"))
+    return Split(split, ids, layout, config)
+
+
+def steps_per_epoch(split: Split, config: RunConfig) -> int:
+    """Forward passes per epoch: the last incomplete batch is dropped. Raises `UserError` where that leaves none."""
+    steps = len(split) // config.training.batch_size
+    if steps == 0:
+        raise UserError(
+            f"split '{split.name}' of {config.benchmark} has {len(split)} images, fewer than one batch "
+            f"({config.training.batch_size}): lower training.batch_size in config/benchmarks/{config.benchmark}.yaml"
+        )
+    return steps
+
+
+def training_batches(
+    split: Split, config: RunConfig, epoch: int, start: int = 0, device: torch.device | str = "cpu", workers: int = 0
+) -> Iterator[Batch]:
+    """Yield the augmented batches of one epoch on `device` from step `start` on.
+
+    `workers` processes read ahead, the device augments; batches are the same for any number of workers.
+    """
+    steps = _Epoch(split, config, epoch)
+    loader = torch.utils.data.DataLoader(
+        steps, batch_size=None, sampler=range(start, len(steps)), num_workers=workers,
+        pin_memory=torch.device(device).type == "cuda",
+    )  # fmt: skip
+    for raw in loader:
+        yield _augmented(raw, config, epoch, device)
+
+
+@dataclass(frozen=True)
+class _Raw:
+    """The images of one batch as stored: `planes` (B, C, H, W) by name."""
+
+    ids: tuple[str, ...]
+    aspects: tuple[float, ...]
+    planes: dict[str, Tensor]
+
+    def pin_memory(self) -> "_Raw":
+        """Return the batch in page-locked memory (called by torch's loader)."""
+        return _Raw(self.ids, self.aspects, {name: plane.pin_memory() for name, plane in self.planes.items()})
+
+
+class _Epoch(torch.utils.data.Dataset):
+    """The batches of one epoch by step, in the order drawn for it."""
+
+    def __init__(self, split: Split, config: RunConfig, epoch: int) -> None:
+        self.split, self.size = split, config.training.batch_size
+        self.steps = steps_per_epoch(split, config)
+        generator = np.random.Generator(np.random.PCG64(stream(config.benchmark, config.seed, "order", epoch)))
+        self.order = generator.permutation(len(split))
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, step: int) -> _Raw:
+        chosen = np.sort(self.order[step * self.size : (step + 1) * self.size])
+        return _Raw(
+            tuple(self.split.ids[k] for k in chosen),
+            tuple(self.split.aspects[k] for k in chosen),
+            _stored(self.split.records, chosen),
+        )
+
+
+def _augmented(raw: _Raw, config: RunConfig, epoch: int, device: torch.device | str) -> Batch:
+    parts = config.benchmark, config.seed, "augmentation", epoch
+    transforms = [
+        draw_transform(config.augmentation.policy, stream(*parts, image_id), aspect)
+        for image_id, aspect in zip(raw.ids, raw.aspects, strict=True)
+    ]
+    planes = {name: plane.to(device, non_blocking=True) for name, plane in raw.planes.items()}
+    image, targets = augment(planes.pop("image"), planes, transforms)
+    return _batch(raw.ids, image, targets)
+
+
+def evaluation_batches(split: Split, config: RunConfig) -> Iterator[Batch]:
+    """Yield every image once, in order, as it is: the image at network size, targets at the original size.
+
+    Images of different original sizes never share a batch.
+    """
+    size = [config.height, config.width]
+    limit = config.evaluation.batch_size
+    if split.layout.packaging.get("size") == size:
+        for first in range(0, len(split), limit):
+            planes = _stored(split.records, slice(first, first + limit))
+            yield _batch(split.ids[first : first + limit], planes.pop("image"), planes)
+        return
+    samples = ((image_id, _sample(split.layout, config, image_id)) for image_id in split.ids)
+    for _, group in groupby(samples, key=lambda entry: entry[1]["image"].shape):
+        waiting: list[tuple[str, dict[str, NDArray[Any]]]] = []
+        for entry in group:
+            waiting.append(entry)
+            if len(waiting) == limit:
+                yield _evaluation_batch(waiting, size)
+                waiting = []
+        if waiting:
+            yield _evaluation_batch(waiting, size)
+
+
+def _evaluation_batch(samples: list[tuple[str, dict[str, NDArray[Any]]]], size: list[int]) -> Batch:
+    for _, sample in samples:
+        sample["image"] = resize("image", sample["image"], *size)
+    names = samples[0][1]
+    planes = {name: torch.from_numpy(np.stack([_to_nchw(sample[name]) for _, sample in samples])) for name in names}
+    return _batch(tuple(image_id for image_id, _ in samples), planes.pop("image"), planes)
+
+
+def _batch(ids: tuple[str, ...], image: Tensor, targets: dict[str, Tensor]) -> Batch:
+    """Normalise images, in place where they are float32, and give targets the types of `mtcp.core.tasks`."""
+    typed = {name: target[:, 0].long() if name in CLASSES else target.float() for name, target in targets.items()}
+    image = image.float()
+    for plane, mean, std in zip(image.unbind(1), _MEAN, _STD, strict=True):
+        plane.sub_(255 * mean).div_(255 * std)
+    return Batch(ids, image, typed)
+
+
+def _stored(records: NDArray[np.void], chosen: NDArray[np.int64] | slice) -> dict[str, Tensor]:
+    """Fields of the chosen records -> tensors of their own memory."""
+    return {name: torch.from_numpy(np.array(records[name][chosen])) for name in records.dtype.names}
+
+
+def _to_nchw(array: NDArray[Any]) -> NDArray[Any]:
+    """(H, W) or (H, W, C) -> (C, H, W)."""
+    return np.moveaxis(array, -1, 0) if array.ndim == 3 else array[None]
+
+
+def _sample(layout: Layout, config: RunConfig, image_id: str) -> dict[str, NDArray[Any]]:
+    """Read an image and its targets at their original size; raises `UserError` where one does not fit."""
+    image = layout.image(image_id)
+    sample = {"image": image}
+    for task in config.task_list:
+        target = layout.target(task.name, image_id)
+        _check(task, target, image, image_id)
+        sample[task.name] = target
+    return sample
+
+
+def _check(task: Task, target: NDArray[Any], image: NDArray[np.uint8], image_id: str) -> None:
+    if target.shape[:2] != image.shape[:2]:
+        raise UserError(
+            f"image '{image_id}': {task.name} is {target.shape[0]}x{target.shape[1]}, the image "
+            f"{image.shape[0]}x{image.shape[1]}: they must agree; import the data set again"
+        )
+    if task.name in CLASSES:
+        highest = int(target[target != VOID].max(initial=0))
+        if highest >= task.channels:
+            raise UserError(
+                f"image '{image_id}': {task.name} has class {highest}, the benchmark declares {task.channels} classes "
+                f"(0..{task.channels - 1}, {VOID} void): mend tasks.{task.name}.classes or the label map"
+            )
+
+
+def resize(name: str, array: NDArray[Any], height: int, width: int) -> NDArray[Any]:
+    """Bring one image (bicubic, antialiased) or target (nearest) to a size."""
+    if array.shape[:2] == (height, width):
+        return array
+    if name == "image":
+        return np.asarray(Image.fromarray(array).resize((width, height), Image.Resampling.BICUBIC))
+    rows = ((np.arange(height) + 0.5) * array.shape[0] / height).astype(np.intp)
+    columns = ((np.arange(width) + 0.5) * array.shape[1] / width).astype(np.intp)
+    return array[rows[:, None], columns[None, :]]

@@ -1,0 +1,75 @@
+"""Packed splits: one memory-mapped file that holds a decoded split, shared by all processes of a machine."""
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtcp.core.files import replacing, write_text
+from mtcp.core.hashing import file_digest
+from mtcp.data.formats.layouts import Layout
+
+
+def packed(
+    layout: Layout,
+    ids: tuple[str, ...],
+    tasks: tuple[str, ...],
+    kind: np.dtype,
+    purpose: str,
+    fill: Callable[[NDArray[np.void]], None],
+) -> NDArray[np.void]:
+    """Return records of type `kind`, one an id, read-only and memory-mapped; `fill` makes them where they are absent.
+
+    The file lies in `.packed/` beside the data set. Its name holds a digest of the record type and of the name, size
+    and time of every source file, so that changed data are packed anew; the file that they replace is removed. So is
+    one that differs from the SHA-256 beside it: it is read once, here, as training reads it anyway.
+    """
+    folder = layout.folder.parent / ".packed"
+    stem = f"{layout.folder.name}-{purpose}"
+    path = folder / f"{stem}-{_fingerprint(layout, ids, tasks, kind)}.npy"
+    if not _intact(path):
+        with _alone(folder / f"{stem}.lock"):
+            if not _intact(path):
+                with replacing(path) as temporary:
+                    records = np.lib.format.open_memmap(temporary, "w+", kind, (len(ids),))
+                    with temporary.open("r+b") as file:  # a full disk is an error here; met in the map, it kills
+                        os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
+                    fill(records)
+                    records.flush()
+                write_text(_digest_path(path), file_digest(path))
+                for older in folder.glob(f"{stem}-*.*"):
+                    if older not in (path, _digest_path(path)):
+                        older.unlink()
+    return np.load(path, mmap_mode="r")
+
+
+def _digest_path(path: Path) -> Path:
+    return path.with_suffix(".sha256")
+
+
+def _intact(path: Path) -> bool:
+    written = _digest_path(path)
+    return path.exists() and written.exists() and written.read_text() == file_digest(path)
+
+
+def _fingerprint(layout: Layout, ids: tuple[str, ...], tasks: tuple[str, ...], kind: np.dtype) -> str:
+    total = hashlib.sha256(repr((kind.descr, layout.packaging)).encode())
+    for image_id in ids:
+        paths = [layout.image_path(image_id), *(layout.find(task, image_id) for task in tasks)]
+        stats = [path.stat() for path in paths if path]
+        total.update(repr((image_id, [(stat.st_size, stat.st_mtime_ns) for stat in stats])).encode())
+    return total.hexdigest()[:16]
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Wait for other processes that hold the lock file `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,78 @@
+"""Archives of strangers, unpacked without trust: no path leads out, no link, no device, no flood of bytes."""
+
+import errno
+import lzma
+import shutil
+import stat
+import tarfile
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from mtcp.core.errors import UserError
+
+#: The largest known set (PASCAL_MT) unpacks to about 10 GiB.
+LARGEST: Final = 100 * 2**30
+#: What zipfile raises for entries with a password, or of methods and names that it does not know.
+_STRANGE: Final = (RuntimeError, UnicodeDecodeError)
+ENDINGS: Final = (".tgz", ".tar.gz", ".tar", ".tar.xz", ".tar.bz2", ".zip")
+
+
+def is_archive(path: Path) -> bool:
+    """Tell an archive by its name."""
+    return path.name.lower().endswith(ENDINGS)
+
+
+def unpack(path: Path, folder: Path) -> None:
+    """Unpack `path` into the existing `folder`; raises `UserError` for damage, tricks or too little space."""
+    try:
+        if path.name.lower().endswith(".zip"):
+            with zipfile.ZipFile(path) as archive:
+                entries = archive.infolist()
+                _check_size(path, sum(entry.file_size for entry in entries), folder)
+                for entry in entries:
+                    _check_zip_entry(path, entry)
+                archive.extractall(folder)
+        else:
+            with tarfile.open(path) as archive:
+                total = 0
+                for member in archive:  # one pass: a compressed archive has no table of contents
+                    total += member.size
+                    _check_size(path, total, folder, remaining=member.size)
+                    if member.isfile() or member.isdir():
+                        archive.extract(member, folder, filter="data")
+                    else:
+                        raise UserError(
+                            f"{path}: '{member.name}' is a link or device, which no data set needs: refused"
+                        )
+    except tarfile.FilterError as error:
+        raise UserError(f"{path}: '{error.tarinfo.name}' would leave the folder it is unpacked to: refused") from error
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, *_STRANGE) as error:
+        raise _broken(path, error) from error
+    except OSError as error:
+        if error.errno not in (None, errno.EINVAL):  # the system's own, such as a full disk
+            raise
+        raise _broken(path, error) from error
+
+
+def _broken(path: Path, error: Exception) -> UserError:
+    return UserError(f"{path} is a broken or truncated archive ({error}): fetch it again")
+
+
+def _check_zip_entry(path: Path, entry: zipfile.ZipInfo) -> None:
+    name = PurePosixPath(entry.filename.replace("\\", "/"))
+    if name.is_absolute() or ".." in name.parts or ":" in (name.parts or ("",))[0]:
+        raise UserError(f"{path}: '{entry.filename}' would leave the folder it is unpacked to: refused")
+    if stat.S_ISLNK(entry.external_attr >> 16):
+        raise UserError(f"{path}: '{entry.filename}' is a link or device, which no data set needs: refused")
+
+
+def _check_size(path: Path, total: int, folder: Path, remaining: int | None = None) -> None:
+    if total > LARGEST:
+        raise UserError(f"{path} unpacks to more than {LARGEST / 2**30:.0f} GiB, more than any known set: refused")
+    free = shutil.disk_usage(folder).free
+    if (total if remaining is None else remaining) > free:
+        raise UserError(
+            f"{path} needs {total / 2**30:.1f} GiB, {folder.parent} has {free / 2**30:.1f} GiB free: free space"
+        )

@@ -1,0 +1,262 @@
+"""Is a data set what it should be? Every image and target is read once; all problems are told at once, by image.
+
+A problem makes a set unusable; a warning is worth a look. The same pass collects the statistics of the set.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtcp.core.errors import UserError
+from mtcp.core.processes import end_with_parent
+from mtcp.core.tasks import VOID
+from mtcp.data.formats.layouts import Layout, read_picture
+from mtcp.data.preparation.derive import edges_from_labels, normals_from_depth, nyu_camera
+
+_SMALLEST: Final = 16
+#: Normals are compared with depth on every so many images: it is a question of sign.
+_EVERY: Final = 20
+_HIGHEST_CLASS: Final = {"nyud": 40, "pascal": 20}
+_DEPTH_BINS: Final = np.arange(0, 10.05, 0.1)
+_ORIENTATIONS: Final = ("up", "down", "facing", "side")
+
+
+@dataclass
+class Findings:
+    """What one image, or after `+=` a whole set, shows."""
+
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    #: Sums over images: class histograms, depth histogram, normals' orientation, agreement under flips.
+    sums: dict[str, NDArray[Any]] = field(default_factory=dict)
+    sizes: dict[tuple[int, int], int] = field(default_factory=dict)
+
+    def __iadd__(self, other: "Findings") -> "Findings":
+        self.problems += other.problems
+        self.warnings += other.warnings
+        for name, values in other.sums.items():
+            self.sums[name] = self.sums[name] + values if name in self.sums else values
+        for size, count in other.sizes.items():
+            self.sizes[size] = self.sizes.get(size, 0) + count
+        return self
+
+
+def tasks_of(layout: Layout, ids: Iterable[str]) -> list[str]:
+    """Tasks for which at least one image has a file."""
+    wanted = list(ids)
+    return [task for task in layout.places if any(layout.find(task, image_id) for image_id in wanted)]
+
+
+def check_image(layout: Layout, image_id: str, tasks: list[str], with_depth: bool = True) -> Findings:
+    """Read one image and its targets, and judge them; damaged files become problems, nothing is raised.
+
+    `with_depth` compares normals with depth, which costs as much as all the rest.
+    """
+    found = Findings()
+    try:
+        mode = read_picture(layout.image_path(image_id), image_id).mode
+        image = layout.image(image_id)
+    except UserError as error:
+        return Findings(problems=[str(error)])
+    if mode != "RGB":
+        found.warnings.append(f"image '{image_id}' is stored as {mode}: it is read as RGB")
+    height, width = image.shape[:2]
+    found.sizes[height, width] = 1
+    if min(height, width) < _SMALLEST:
+        found.problems.append(f"image '{image_id}' is {height}x{width} pixels: expected at least {_SMALLEST} a side")
+    targets = {}
+    for task in tasks:
+        try:
+            target = layout.target(task, image_id)
+        except UserError as error:
+            found.problems.append(str(error))
+            continue
+        if target.shape[:2] != (height, width):
+            turned = " (it is transposed)" if target.shape[:2] == (width, height) else ""
+            found.problems.append(
+                f"image '{image_id}': {task} is {target.shape[0]}x{target.shape[1]}, the image "
+                f"{height}x{width}{turned}: both must have one size"
+            )
+            continue
+        targets[task] = target
+        if target.dtype == np.uint8:
+            found.sums[task] = np.bincount(target.ravel(), minlength=256)
+        judge = _JUDGES.get(task)
+        if judge:
+            judge(layout, image_id, target, found)
+    if "semseg" in targets and "depth" in targets and min(height, width) >= _SMALLEST:
+        found.sums["flips"] = _agreement(targets["semseg"], targets["depth"])
+    if with_depth and "depth" in targets and "normals" in targets and min(height, width) >= _SMALLEST:
+        derived = normals_from_depth(targets["depth"], nyu_camera(height, width))
+        both = (derived[..., 0] != VOID) & (targets["normals"][..., 0] != VOID)
+        found.sums["normals_agreement"] = (derived * targets["normals"])[both].sum(axis=0, dtype=np.float64)
+    return found
+
+
+def _judge_labels(layout: Layout, image_id: str, target: NDArray[np.uint8], found: Findings) -> None:
+    highest, limit = int(target[target != VOID].max(initial=0)), _HIGHEST_CLASS[layout.kind]
+    if highest > limit:
+        found.problems.append(
+            f"image '{image_id}': semseg has class {highest}, expected 0..{limit} and void: another label set?"
+        )
+    if (target == VOID).all():
+        found.warnings.append(f"image '{image_id}': semseg is void everywhere")
+
+
+def _judge_parts(layout: Layout, image_id: str, target: NDArray[np.uint8], found: Findings) -> None:
+    highest = int(target[target != VOID].max(initial=0))
+    if highest > 6:
+        found.problems.append(f"image '{image_id}': human_parts has part {highest}, expected 0..6")
+
+
+def _judge_depth(layout: Layout, image_id: str, target: NDArray[np.float32], found: Findings) -> None:
+    valid = target[target != VOID]
+    if not valid.size:
+        found.problems.append(f"image '{image_id}': depth is missing (0) at every pixel")
+    elif valid.min() > 100:
+        found.problems.append(
+            f"image '{image_id}': every depth is above 100 m (median {np.median(valid):.4g}): stored in another unit? "
+            "Expected metres as floating point, or millimetres as integers"
+        )
+    elif valid.max() < 0.05:
+        found.problems.append(
+            f"image '{image_id}': every depth is below 0.05 m (median {np.median(valid):.4g}): stored in another unit? "
+            "Expected metres as floating point, or millimetres as integers"
+        )
+    else:
+        found.sums["depth"] = np.histogram(np.minimum(valid, 10), _DEPTH_BINS)[0]
+
+
+def _judge_normals(layout: Layout, image_id: str, target: NDArray[np.float32], found: Findings) -> None:
+    raw = layout.raw_normals(layout.find("normals", image_id), image_id)
+    length = np.sqrt((raw * raw).sum(axis=-1))
+    given = length > 0.1
+    if not given.any():
+        found.warnings.append(f"image '{image_id}': normals are void everywhere")
+        return
+    if np.mean(np.abs(length[given] - 1) < 0.1) < 0.95:
+        found.problems.append(
+            f"image '{image_id}': normals are no unit vectors (median length {np.median(length[given]):.3f}): expected "
+            "components in [-1, 1], or 8-bit pictures of n = 2v/255 - 1"
+        )
+    x, y, z = target[given].T
+    found.sums["orientation"] = np.array(
+        [(y < -0.8).sum(), (y > 0.8).sum(), (np.abs(z) > 0.8).sum(), (np.abs(x) > 0.8).sum(), given.sum()]
+    )
+    found.sums["normals_z"] = np.array([raw[given][:, 2].sum(dtype=np.float64), given.sum()])
+
+
+def _judge_edge(layout: Layout, image_id: str, target: NDArray[np.uint8], found: Findings) -> None:
+    share = (target == 1).sum() / max((target != VOID).sum(), 1)
+    if share > 0.8:
+        found.problems.append(
+            f"image '{image_id}': edge marks {share:.0%} of the pixels: expected 1 (or white) on edges alone"
+        )
+
+
+_JUDGES: Final[dict[str, Callable[[Layout, str, NDArray[Any], Findings], None]]] = {
+    "semseg": _judge_labels,
+    "human_parts": _judge_parts,
+    "depth": _judge_depth,
+    "normals": _judge_normals,
+    "edge": _judge_edge,
+}
+
+
+def _agreement(labels: NDArray[np.uint8], depth: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Share of depth steps that lie on a label boundary: as stored, mirrored, upside down, both."""
+    steps = np.zeros(depth.shape, bool)
+    known = depth != VOID
+    steps[:, 1:] |= (np.abs(np.diff(depth, axis=1)) > 0.08 * depth[:, 1:]) & known[:, 1:] & known[:, :-1]
+    steps[1:] |= (np.abs(np.diff(depth, axis=0)) > 0.08 * depth[1:]) & known[1:] & known[:-1]
+    edges = edges_from_labels(labels) == 1
+    near = edges.copy()
+    near[1:] |= edges[:-1]
+    near[:, 1:] |= edges[:, :-1]
+    flips = (near, near[:, ::-1], near[::-1], near[::-1, ::-1])
+    return np.array([(steps & flipped).sum() for flipped in flips], np.float64) / max(steps.sum(), 1)
+
+
+def check_set(layout: Layout, progress: Callable[[int, int], None] = lambda done, total: None) -> Findings:
+    """Check split lists and every image of a set, on all cores."""
+    (train, bad_train), (val, bad_val) = layout.listed("train"), layout.listed("val")
+    total = Findings(problems=bad_train + bad_val)
+    both = sorted(set(train) & set(val))
+    if both:
+        total.problems.append(
+            f"ids in both split lists: {len(both)} ('{both[0]}' first); train and val must not share an image"
+        )
+    ids = sorted({*train, *val})
+    tasks = tasks_of(layout, ids)
+    for done, found in enumerate(each(_Check(layout, tasks, frozenset(ids[::_EVERY])), ids), start=1):
+        total += found
+        progress(done, len(ids))
+    _judge_flips(total)
+    return total
+
+
+@dataclass(frozen=True)
+class _Check:
+    """`check_image` with its first arguments, in a form that other processes receive."""
+
+    layout: Layout
+    tasks: list[str]
+    with_depth: frozenset[str]
+
+    def __call__(self, image_id: str) -> Findings:
+        return check_image(self.layout, image_id, self.tasks, image_id in self.with_depth)
+
+
+def each(work: Callable[[str], Any], ids: list[str]) -> Iterator[Any]:
+    """Yield `work(id)` of every id in order, computed on all cores where there is enough to do."""
+    cores = len(os.sched_getaffinity(0))
+    if cores == 1 or len(ids) < 64:
+        yield from map(work, ids)
+        return
+    with ProcessPoolExecutor(cores, initializer=end_with_parent) as pool:
+        yield from pool.map(work, ids, chunksize=8)
+
+
+def _judge_flips(total: Findings) -> None:
+    flips = total.sums.get("flips")
+    if flips is not None and flips.max() > 1.1 * flips[0]:
+        how = ("", "mirrored", "upside down", "turned by 180 degrees")[int(flips.argmax())]
+        total.warnings.append(f"label maps look {how} against depth: their boundaries agree better that way")
+    agreement = total.sums.get("normals_agreement")
+    if agreement is not None:
+        for axis, value, meaning in zip("xy", agreement[:2], ("right", "down"), strict=True):
+            if value < 0:
+                total.warnings.append(
+                    f"normals' {axis} points the other way than depth says: expected {axis} {meaning}"
+                )
+
+
+def statistics(found: Findings) -> dict[str, Any]:
+    """Summarise the sums: class shares, void share, depth quantiles in metres, orientation shares."""
+    summary: dict[str, Any] = {"sizes": {f"{h}x{w}": count for (h, w), count in sorted(found.sizes.items())}}
+    for task in ("semseg", "human_parts", "sal", "edge"):
+        if task in found.sums:
+            counts = found.sums[task]
+            known = counts[:VOID]
+            classes = int(np.nonzero(known)[0].max(initial=0)) + 1
+            summary[task] = {
+                "void": round(float(counts[VOID] / counts.sum()), 4),
+                "shares": [round(float(share), 4) for share in known[:classes] / max(known.sum(), 1)],
+            }
+    if "depth" in found.sums:
+        cumulated = np.cumsum(found.sums["depth"]) / found.sums["depth"].sum()
+        summary["depth"] = {
+            f"quantile_{q}": round(float(_DEPTH_BINS[1 + np.searchsorted(cumulated, q / 100)]), 1)
+            for q in (5, 25, 50, 75, 95)
+        }
+    if "orientation" in found.sums:
+        counts = found.sums["orientation"]
+        summary["normals"] = {
+            name: round(float(count / counts[-1]), 3) for name, count in zip(_ORIENTATIONS, counts, strict=False)
+        }
+    return summary

@@ -1,0 +1,49 @@
+"""Download of a data set through `dvc import-url`, which records address, tag and digest of what it fetched."""
+
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
+
+from mtcp.core.config import Project
+from mtcp.core.errors import UserError
+from mtcp.core.hashing import file_digest
+from mtcp.data.locks import read_lock
+from mtcp.data.preparation.archives import ENDINGS
+from mtcp.data.preparation.importing import Imported, import_set
+from mtcp.data.preparation.sets import dvc, last_words
+
+
+def fetch_set(project: Project, name: str, url: str, **options: object) -> Imported:
+    """Download `url` to data/<name>-source<ending>, tracked by DVC, and import it as data/<name>.
+
+    Raises `UserError` where the download fails, where it is no data set, or where it is another file than the one
+    that data/<name>.lock.json records.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or "drive.google.com" in parts.netloc:
+        raise UserError(
+            f"{url} cannot be fetched: expected http(s); from Google Drive download by hand, "
+            f"then `mtcp data import {name} FILE`"
+        )
+    if not (project.root / ".dvc").is_dir():
+        raise UserError(
+            f"{project.root} is no DVC repository: run `dvc init`, or download by hand and `mtcp data import`"
+        )
+    file = PurePosixPath(parts.path).name
+    ending = next((ending for ending in (*ENDINGS, ".mat") if file.lower().endswith(ending)), None)
+    if ending is None:
+        raise UserError(f"{url} names no archive: expected a name that ends in {', '.join(ENDINGS)} or .mat")
+    target = Path(f"data/{name}-source{ending}")
+    (project.root / "data").mkdir(exist_ok=True)
+    done = dvc(project.root, "import-url", "--force", url, str(target))
+    if done.returncode:
+        raise UserError(
+            f"`dvc import-url {url}` failed ({last_words(done)}): check the address, or download by hand and import"
+        )
+    digest = file_digest(project.root / target)
+    known = (read_lock(project, name) or {}).get("source", {}).get("sha256")
+    if known not in (None, digest):
+        raise UserError(
+            f"{url} is not the file that data/{name}.lock.json records (sha256 {digest[:12]}, expected {known[:12]}): "
+            f"it was changed; remove data/{name}.lock.json to take the new one"
+        )
+    return import_set(project, name, project.root / target, origin={"url": url, "sha256": digest}, **options)

@@ -1,0 +1,279 @@
+"""Import of a data set that somebody has: a folder, an archive, or NYU Depth v2's .mat file.
+
+The files of the layout are copied as they are. What is missing altogether and follows from the rest is derived
+(nyud: normals from depth; both: edges from label boundaries), every image is checked, and only then does the set
+appear, whole, as data/<name>, with data/<name>.lock.json and, in a DVC repository, data/<name>.dvc.
+"""
+
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from PIL import Image
+
+from mtcp.core.config import Project
+from mtcp.core.errors import UserError
+from mtcp.core.files import write_json
+from mtcp.core.hashing import file_digest
+from mtcp.core.tasks import VOID
+from mtcp.data.formats import packaging
+from mtcp.data.formats.layouts import LAYOUTS, Layout
+from mtcp.data.formats.nyu import unpack_nyu
+from mtcp.data.formats.writing import write_array
+from mtcp.data.preparation.archives import ENDINGS, is_archive, unpack
+from mtcp.data.preparation.checking import Findings, check_set, each, tasks_of
+from mtcp.data.preparation.derive import edges_from_labels, normals_from_depth, nyu_camera
+from mtcp.data.preparation.sets import Progress, content_digest, dvc, installing, last_words
+
+_LICENCES: Final = {
+    "nyud": "NYU Depth v2 (Silberman et al., ECCV 2012): research use; do not redistribute",
+    "pascal": "photographs under Flickr's terms of use; VOC, PASCAL-Context and PASCAL-Part annotations: research use",
+}
+#: Images of the splits that the field uses.
+_USUAL: Final = {"nyud": {"train": 795, "val": 654}, "pascal": {"train": 4998, "val": 5105}}
+_SHOWN: Final = 20
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an import left: the folder, its lock's content, and what is worth a look."""
+
+    folder: Path
+    lock: dict[str, Any]
+    findings: Findings
+    tracked: bool
+
+
+def layout_of(project: Project, name: str) -> str:
+    """Return the layout of data set `name`: its benchmark's, or the one it is called after."""
+    for benchmark in project.benchmark_names():
+        if project.data_name(benchmark) == name:
+            if project.benchmark(benchmark).rendered is not None:
+                raise UserError(f"data/{name} is rendered (`mtcp data render {name}`): import yours under another name")
+            return project.benchmark(benchmark).layout
+    for kind in LAYOUTS:
+        if name.startswith(kind):
+            return kind
+    raise UserError(
+        f"which layout has '{name}'? No benchmark uses it: call it {' or '.join(f'{kind}...' for kind in LAYOUTS)}, "
+        "or write config/benchmarks/NAME.yaml first"
+    )
+
+
+def import_set(
+    project: Project,
+    name: str,
+    source: Path,
+    *,
+    track: bool,
+    origin: dict[str, Any] | None = None,
+    progress: Callable[[str], Progress] = lambda stage: lambda done, total: None,
+) -> Imported:
+    """Import `source` as data/<name>; `track` adds it to DVC. `origin` is recorded (default: the source's name).
+
+    Raises `UserError` with all problems, by image, and leaves what was there before.
+    """
+    kind = layout_of(project, name)
+    if not track and (project.root / f"data/{name}.dvc").exists():
+        raise UserError(
+            f"data/{name}.dvc tracks the set that lies here, and its digest is in the keys of runs: import with --dvc, "
+            "or remove that file first"
+        )
+    with installing(project, name) as folder:
+        with _opened(source, kind, folder.parent, f".{name}-new-source-", progress("reading")) as (root, move):
+            _place(LAYOUTS[kind](root), folder, shutil.move if move else shutil.copyfile, progress("copying"))
+        layout = LAYOUTS[kind](folder)
+        derived = _derive(layout, progress("deriving"))
+        findings = check_set(layout, progress("checking"))
+        if findings.problems:
+            inside = [problem.replace(f"{folder}/", "") for problem in findings.problems]
+            raise UserError(problem_list(source, inside))
+        counts = {split: len(layout.ids(split)) for split in ("train", "val")}
+        findings.warnings += _unusual(kind, counts) + _absent(layout)
+        record = _packaging(layout, findings, derived)
+        packaging.write(folder, record)
+        lock = {
+            "schema": 1,
+            "name": name,
+            "digest": content_digest(folder),
+            "counts": counts,
+            "packaging": record["packaging"],
+            "derived": derived,
+            "source": origin or _origin(source),
+            "licence": _LICENCES[kind],
+        }
+    if track:
+        done = dvc(project.root, "add", f"data/{name}")
+        if done.returncode:
+            raise UserError(f"`dvc add data/{name}` failed ({last_words(done)}): mend that, then import again")
+    write_json(project.root / f"data/{name}.lock.json", lock)  # last: until then what lies here is not what it says
+    return Imported(project.root / "data" / name, lock, findings, track)
+
+
+def problem_list(source: Path | str, problems: list[str]) -> str:
+    """One sentence, then the problems, a line each; the tail of a long list is counted."""
+    lines = [f"  {problem}" for problem in problems[:_SHOWN]]
+    if len(problems) > _SHOWN:
+        lines.append(f"  ... and {len(problems) - _SHOWN} more")
+    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    return "\n".join([f"{source} cannot be used, {count}:", *lines])
+
+
+@contextmanager
+def _opened(source: Path, kind: str, beside: Path, prefix: str, progress: Progress) -> Iterator[tuple[Path, bool]]:
+    """Yield the layout's root inside `source`, and whether its files may be moved away (they are a temporary copy)."""
+    if not source.exists():
+        raise UserError(f"{source} does not exist: give a folder, an archive ({', '.join(ENDINGS)}) or a .mat file")
+    if source.is_dir():
+        yield _root(source, kind, source), False
+        return
+    import tempfile
+
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=beside))
+    try:
+        if source.suffix == ".mat" and kind == "nyud":
+            unpack_nyu(source, folder, progress)
+        elif is_archive(source):
+            unpack(source, folder)
+        else:
+            raise UserError(f"{source} is neither a folder nor an archive ({', '.join(ENDINGS)}) nor NYU's .mat file")
+        yield _root(folder, kind, source), True
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _root(folder: Path, kind: str, source: Path) -> Path:
+    """Find the folder of the layout at most three levels down in `folder`, which holds what is in `source`."""
+    lists = LAYOUTS[kind].lists
+    for pattern in ("", "*/", "*/*/", "*/*/*/"):
+        for found in sorted(folder.glob(f"{pattern}{lists}")) if pattern else [folder / lists]:
+            if found.is_dir():
+                return found.parents[len(Path(lists).parts) - 1]
+    raise UserError(
+        f"{source} is no {kind} data set: {lists}/train.txt and {lists}/val.txt, which list the images, are not in it"
+    )
+
+
+def _place(layout: Layout, folder: Path, put: Callable[[Path, Path], Any], progress: Progress) -> None:
+    """Bring the split lists and every listed image's files to `folder`; what is absent is the check's business."""
+    ids = _ids(layout)
+    lists = [layout.folder / layout.lists / f"{split}.txt" for split in ("train", "val")]
+    for path in filter(Path.is_file, lists):
+        _put(path, folder / path.relative_to(layout.folder), put)
+    for done, image_id in enumerate(ids, start=1):
+        try:
+            found = [layout.image_path(image_id)]
+        except UserError:
+            found = []
+        found += [path for task in layout.places if (path := layout.find(task, image_id))]
+        for path in found:
+            _put(path, folder / path.relative_to(layout.folder), put)
+        progress(done, len(ids))
+
+
+def _put(path: Path, target: Path, put: Callable[[Path, Path], Any]) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        put(path, target)
+    except PermissionError as error:
+        if error.filename == str(path):
+            raise UserError(f"{path} cannot be read ({error.strerror}): mend its rights") from error
+        raise
+
+
+def _ids(layout: Layout) -> list[str]:
+    """All usable ids of both splits, in order."""
+    return sorted({*layout.listed("train")[0], *layout.listed("val")[0]})
+
+
+def _derive(layout: Layout, progress: Progress) -> dict[str, str]:
+    """Derive targets that no image has; returns {task: from what}."""
+    ids = _ids(layout)
+    have = tasks_of(layout, ids)
+    plan = {}
+    if layout.kind == "nyud" and "depth" in have and "normals" not in have:
+        plan["normals"] = "depth, local plane fits"
+    if "semseg" in have and "edge" not in have:
+        plan["edge"] = "semseg, label boundaries"
+    if plan:
+        for task in plan:
+            (layout.folder / layout.places[task][-1][0]).mkdir(exist_ok=True)
+        for done, _ in enumerate(each(_Derive(layout, tuple(plan)), ids), start=1):
+            progress(done, len(ids))
+    return plan
+
+
+@dataclass(frozen=True)
+class _Derive:
+    layout: Layout
+    tasks: tuple[str, ...]
+
+    def __call__(self, image_id: str) -> None:
+        try:
+            if "normals" in self.tasks:
+                depth = self.layout.target("depth", image_id)
+                normals = normals_from_depth(depth, nyu_camera(*depth.shape))
+                normals[normals[..., 0] == VOID] = 0
+                picture = np.rint((normals + 1) * 127.5).astype(np.uint8)
+                Image.fromarray(picture).save(self.layout.folder / f"normals/{image_id}.png")
+            if "edge" in self.tasks:
+                edges = edges_from_labels(self.layout.target("semseg", image_id))
+                place = self.layout.places["edge"][-1][0]
+                write_array(self.layout.folder / f"{place}/{image_id}.npy", edges)
+        except UserError:
+            return  # the check that follows names the image and what is wrong with it
+
+
+def _unusual(kind: str, counts: dict[str, int]) -> list[str]:
+    """Say which split is not the one of the field."""
+    return [
+        f"split '{split}' has {counts[split]} images, the field's has {usual}: numbers on the two do not compare"
+        for split, usual in _USUAL[kind].items()
+        if counts[split] != usual
+    ]
+
+
+def _absent(layout: Layout) -> list[str]:
+    """Say which task of the layout no image has."""
+    have = tasks_of(layout, _ids(layout))
+    return [
+        f"no image has {task}: a benchmark with it cannot use this set" for task in layout.places if task not in have
+    ]
+
+
+def _packaging(layout: Layout, findings: Findings, derived: dict[str, str]) -> dict[str, Any]:
+    """Name the packaging found and record the conventions detected."""
+    sizes = list(findings.sizes)
+    size = list(sizes[0]) if len(sizes) == 1 else None
+    words = f"{sizes[0][0]}x{sizes[0][1]}" if size else f"{len(sizes)} sizes"
+    classes = int(np.nonzero(findings.sums["semseg"][:VOID])[0].max(initial=0)) + 1 if "semseg" in findings.sums else 0
+    if layout.kind == "nyud" and size == [425, 560]:
+        words += " crop (the field runs it at 448x576)"
+    if layout.kind == "nyud" and classes == 41:
+        words += ", 41-way labels (the field's usual ones have 40)"
+    record: dict[str, Any] = {"layout": layout.kind, "packaging": f"{layout.kind.upper()}_MT {words}", "size": size}
+    if "normals_z" in findings.sums:
+        towards = findings.sums["normals_z"][0] > 0
+        record["normals"] = {"source": derived.get("normals", "given"), "z": "viewer" if towards else "away"}
+    if "edge" in findings.sums:
+        record["edge"] = {"source": derived.get("edge", "given")}
+    return record
+
+
+def _origin(source: Path) -> dict[str, Any]:
+    if source.is_dir():
+        return {"name": source.resolve().name}
+    return {"name": source.name, "sha256": file_digest(source)}
+
+
+def warn(findings: Findings) -> None:
+    """Print warnings to standard error, the tail of a long list counted."""
+    for warning in findings.warnings[:_SHOWN]:
+        print(f"mtcp: warning: {warning}", file=sys.stderr)
+    if len(findings.warnings) > _SHOWN:
+        print(f"mtcp: warning: ... and {len(findings.warnings) - _SHOWN} more", file=sys.stderr)

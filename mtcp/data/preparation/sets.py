@@ -1,0 +1,274 @@
+"""Data sets of a project: put in place whole or not at all, digested, and declared ready by a manifest.
+
+`data/<name>/` holds a set, `data/<name>.dvc` tracks it where DVC does, `data/<name>.lock.json` says what it must be,
+and `data/.ready/<name>-<digest>.json` tells the workflow that it lies there.
+"""
+
+import fcntl
+import hashlib
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mtcp.core.config import Project
+from mtcp.core.errors import UserError
+from mtcp.core.files import read_record, write_json, write_record
+from mtcp.core.hashing import digest, file_digest
+from mtcp.data.formats import packaging
+from mtcp.data.formats.layouts import Layout, open_layout
+from mtcp.data.locks import data_digest, manifest_path, missing_sentence, read_lock
+from mtcp.data.rendering.render import render_set, scene_ids, settings_of
+
+Progress = Callable[[int, int], None]
+
+
+def content_digest(folder: Path) -> str:
+    """SHA-256 over the relative names and the bytes of all files of a data set, in order of name."""
+    total = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        total.update(f"{path.relative_to(folder).as_posix()}\0{file_digest(path)}\n".encode())
+    return total.hexdigest()
+
+
+def fingerprint(folder: Path) -> str:
+    """SHA-256 over names, sizes and times of all files: cheap, and another one calls for `content_digest`."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    states = ((path, path.stat()) for path in files)
+    return digest([(path.relative_to(folder).as_posix(), seen.st_size, seen.st_mtime_ns) for path, seen in states])
+
+
+def require_checked(project: Project, benchmark: str) -> dict[str, Any]:
+    """Return the manifest of a benchmark's data; raises `UserError` where they changed since they were checked."""
+    name = project.data_name(benchmark)
+    path = manifest_path(project, benchmark)
+    if not path.exists():
+        raise UserError(
+            f"the data of '{benchmark}' are not here in the version that the plan names: run `mtcp data prepare {name}`"
+        )
+    manifest, folder = read_record(path), project.root / "data" / name
+    if manifest["fingerprint"] != fingerprint(folder) and manifest["content"] != content_digest(folder):
+        from mtcp.data.preparation.checking import check_set
+
+        found = "; ".join(check_set(open_set(project, name)).problems[:3])
+        raise UserError(
+            f"data/{name} was changed since it was checked{f' ({found})' if found else ''}: remove data/{name} and "
+            f"{path.relative_to(project.root)}, then run `mtcp data prepare {name}` or import the set again"
+        )
+    return manifest
+
+
+@contextmanager
+def installing(project: Project, name: str) -> Iterator[Path]:
+    """Yield an empty folder beside data/<name>; on success it takes that place, on failure it goes.
+
+    One process at a time: raises `UserError` where another one is installing the same set.
+    """
+    data = project.root / "data"
+    data.mkdir(exist_ok=True)
+    with (data / f".{name}.installing").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(f"another process is writing data/{name}: wait for it, then try again") from error
+        old = data / f".{name}-new-old"
+        if old.exists() and not (data / name).exists():
+            old.rename(data / name)  # killed between the two renames below
+        for stale in data.glob(f".{name}-new-*"):
+            shutil.rmtree(stale)  # left by a killed process: the lock says that nobody is at it
+        folder = Path(tempfile.mkdtemp(prefix=f".{name}-new-", dir=data))
+        try:
+            yield folder
+            folder.chmod(0o755)
+            if (data / name).exists():
+                (data / name).rename(old)
+            folder.rename(data / name)
+            shutil.rmtree(old, ignore_errors=True)
+        except OSError as error:
+            raise UserError(
+                f"data/{name} cannot be written ({error.strerror or error}): free space or mend the folder's rights"
+            ) from error
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def benchmark_of(project: Project, name: str) -> str:
+    """Return a benchmark that uses data set `name` (a benchmark's name is taken as it is)."""
+    names = project.benchmark_names()
+    for benchmark in sorted(names, key=lambda benchmark: benchmark != name):
+        if name in (benchmark, project.data_name(benchmark)):
+            return benchmark
+    raise UserError(f"no benchmark uses a data set '{name}': config/benchmarks has {', '.join(names)}")
+
+
+def render(project: Project, name: str, progress: Progress = lambda done, total: None) -> Path:
+    """Render the data set of a benchmark into data/<name>, and record its digest in data/<name>.lock.json."""
+    folder = _render(project, name, progress)
+    record = _record(project, name, folder)
+    lock = {"schema": 1, "name": name, "digest": record["content"], "inputs": record["digest"]}
+    write_json(project.root / f"data/{name}.lock.json", {**lock, "counts": record["counts"]})
+    return folder
+
+
+def prepare(project: Project, name: str, progress: Progress = lambda done, total: None) -> Path:
+    """Make data set `name` lie in data/ and say so in its manifest, whose path is returned.
+
+    A DVC-tracked set is pulled, a rendered one rendered. The content is compared with data/<name>.lock.json:
+    a difference is an error for an imported set, and a recorded warning for a rendered one, since another
+    processor may round differently. Raises `UserError` where there is no way to the data.
+    """
+    benchmark = project.benchmark(benchmark_of(project, name))
+    name = project.data_name(benchmark_of(project, name))
+    folder = project.root / "data" / name
+    if (project.root / f"data/{name}.dvc").exists():
+        if not folder.is_dir():
+            pull(project, name)
+    elif benchmark.rendered is not None:
+        # What differs from the lock was changed, or rounds differently here: rendered again, only the latter is left.
+        inputs = data_digest(project, benchmark_of(project, name))
+        if packaging.read(folder).get("inputs") != inputs or _differs(project, name, inputs):
+            _render(project, name, progress)
+    elif not folder.is_dir():
+        raise UserError(missing_sentence(name))
+    record = _record(project, name, folder)
+    manifest = manifest_path(project, benchmark_of(project, name))
+    record["note"] = _compared(project, name, record, rendered=benchmark.rendered is not None)
+    for older in manifest.parent.glob(f"{name}-*.json"):
+        older.unlink()
+    write_record(manifest, {"schema": 1, **record, "fingerprint": fingerprint(folder)})
+    return manifest
+
+
+def pull(project: Project, name: str) -> None:
+    """Bring a DVC-tracked set from the local cache or the remote; raises `UserError` with DVC's own words."""
+    for command in ("checkout", "pull"):
+        done = dvc(project.root, command, f"data/{name}.dvc")
+        if done.returncode == 0 and (project.root / "data" / name).is_dir():
+            return
+    raise UserError(
+        f"`dvc pull data/{name}.dvc` failed ({last_words(done)}): check `dvc remote list`, or import the data again"
+    )
+
+
+def dvc(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the DVC that belongs to this interpreter."""
+    return subprocess.run(
+        [sys.executable, "-m", "dvc", *arguments], cwd=root, capture_output=True, text=True, check=False
+    )
+
+
+def last_words(done: subprocess.CompletedProcess[str]) -> str:
+    """The error that a DVC command ended with, without its advertisements."""
+    lines = [line.strip() for line in (done.stderr + done.stdout).splitlines()]
+    errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR")]
+    return " ".join(errors) or " ".join(lines[-1:])
+
+
+def _render(project: Project, name: str, progress: Progress) -> Path:
+    benchmark_name = benchmark_of(project, name)
+    benchmark = project.benchmark(benchmark_name)
+    if benchmark.rendered is None:
+        raise UserError(f"benchmark '{benchmark_name}' is not rendered: {missing_sentence(name)}")
+    settings = settings_of(benchmark.rendered, benchmark_name)
+    total = sum(map(len, scene_ids(settings).values()))
+    with installing(project, name) as folder:
+        render_set(
+            settings, benchmark.height, benchmark.width, folder,
+            inputs=data_digest(project, benchmark_name), progress=lambda done: progress(done, total),
+        )  # fmt: skip
+    return project.root / "data" / name
+
+
+def _record(project: Project, name: str, folder: Path) -> dict[str, Any]:
+    """What a manifest says: the digest that enters the keys, the digest of the content, and the counts."""
+    benchmark = benchmark_of(project, name)
+    layout = open_layout(project.benchmark(benchmark).layout, folder)
+    return {
+        "name": name,
+        "digest": data_digest(project, benchmark),
+        "content": content_digest(folder),
+        "counts": {split: len(layout.ids(split)) for split in ("train", "val")},
+        "packaging": layout.packaging.get("packaging", ""),
+    }
+
+
+def _differs(project: Project, name: str, inputs: str) -> bool:
+    """Whether a rendered set is not what its lock, made from the same inputs, records."""
+    lock = read_lock(project, name)
+    return lock is not None and lock.get("inputs") == inputs and bool(recorded_content(project, name))
+
+
+def _compared(project: Project, name: str, record: dict[str, Any], *, rendered: bool) -> str:
+    """Compare with the committed lock; return the note for the manifest, or raise for an imported set."""
+    lock = read_lock(project, name)
+    if lock is None:
+        return ""
+    if rendered and lock.get("inputs") != record["digest"]:
+        return f"data/{name}.lock.json is of other settings: `mtcp data render {name}` renews it"
+    if lock["digest"] == record["content"]:
+        return ""
+    if rendered:
+        note = (
+            f"data/{name} differs from data/{name}.lock.json although renderer and settings are the same: "
+            "this machine rounds differently, and its numbers are not paired with those of others"
+        )
+        print(f"mtcp: warning: {note}", file=sys.stderr)
+        return note
+    raise UserError(
+        f"data/{name} is not what data/{name}.lock.json records (content {record['content'][:12]}, expected "
+        f"{lock['digest'][:12]}): `mtcp data verify {name}` names the files; pull or import it again"
+    )
+
+
+def open_set(project: Project, name: str) -> Layout:
+    """Open what lies in data/<name>, by the layout it was recorded with; raises `UserError` where nothing does."""
+    folder = project.root / "data" / name
+    record = packaging.read(folder)
+    if "layout" not in record:
+        if (project.root / f"data/{name}.dvc").exists():
+            raise UserError(f"data/{name} is not here yet: `mtcp data prepare {name}` pulls it")
+        if project.benchmark(benchmark_of(project, name)).rendered is not None:
+            raise UserError(f"no data for '{name}': `mtcp data render {name}` makes them")
+        raise UserError(missing_sentence(name))
+    return open_layout(record["layout"], folder)
+
+
+def recorded_content(project: Project, name: str) -> list[str]:
+    """Compare data/<name> with its lock; returns the problems."""
+    lock = read_lock(project, name)
+    if lock is None or (found := content_digest(project.root / "data" / name)) == lock["digest"]:
+        return []
+    return [
+        f"content {found[:12]} is not the {lock['digest'][:12]} of data/{name}.lock.json: "
+        "files were changed, added or removed"
+    ]
+
+
+def describe(project: Project) -> list[dict[str, Any]]:
+    """One row per data set that a benchmark uses, or that lies in data/."""
+    users: dict[str, list[str]] = {}
+    for benchmark in project.benchmark_names():
+        users.setdefault(project.data_name(benchmark), []).append(benchmark)
+    for path in sorted((project.root / "data").glob("*/" + packaging.FILE)):
+        if not path.parent.name.startswith("."):
+            users.setdefault(path.parent.name, [])
+    rows = []
+    for name, benchmarks in sorted(users.items()):
+        record = packaging.read(project.root / "data" / name)
+        layout = open_layout(record["layout"], project.root / "data" / name) if record else None
+        rows.append(
+            {
+                "set": name,
+                "benchmarks": ", ".join(benchmarks),
+                "here": bool(record),
+                "train": len(layout.ids("train")) if layout else None,
+                "test": len(layout.ids("val")) if layout else None,
+                "packaging": record.get("packaging"),
+                "tracked": (project.root / f"data/{name}.dvc").exists(),
+            }
+        )
+    return rows

@@ -1,0 +1,58 @@
+"""Pictures of targets, for people to look at."""
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from mtcp.core.tasks import VOID
+from mtcp.data.formats.layouts import Layout
+
+_VOID_GREY: Final = 60
+
+
+def palette() -> NDArray[np.uint8]:
+    """The 256 colours (256, 3) of PASCAL VOC's label pictures: bit k of a channel comes from bit 3k + channel."""
+    values = np.arange(256)
+    colours = np.zeros((256, 3), np.uint8)
+    for channel in range(3):
+        for bit in range(3):
+            colours[:, channel] |= (((values >> (3 * bit + channel)) & 1) << (7 - bit)).astype(np.uint8)
+    return colours
+
+
+def colour(task: str, target: NDArray[Any]) -> NDArray[np.uint8]:
+    """Show one target (conventions of `mtcp.data.formats.layouts`) as RGB (H, W, 3); void is dark grey.
+
+    Depth runs from near (light) to the image's farthest (dark); normals have the colours of
+    `mtcp.evaluation.prediction_sheets`: red to the right, green upwards, blue to the viewer, each from -1 to 1.
+    """
+    if task in ("semseg", "human_parts"):
+        picture = palette()[target]
+        void = target == VOID
+    elif task == "depth":
+        void = target == VOID
+        farthest = target[~void].max(initial=1e-6)
+        picture = np.repeat((255 * (1 - np.minimum(target / farthest, 1)))[..., None], 3, axis=-1)
+    elif task == "normals":
+        void = target[..., 0] == VOID
+        picture = (np.clip(target, -1, 1) * np.array([1, -1, -1]) + 1) * 127.5
+    else:
+        void = target == VOID
+        picture = np.repeat(np.where(target == 1, 255, 0)[..., None], 3, axis=-1)
+    return np.where(void[..., None], _VOID_GREY, picture).astype(np.uint8)
+
+
+def sheet(layout: Layout, ids: list[str], tasks: list[str]) -> Image.Image:
+    """One row per image: the photograph and its targets side by side, rows scaled to one height."""
+    rows = []
+    for image_id in ids:
+        row = [layout.image(image_id), *(colour(task, layout.target(task, image_id)) for task in tasks)]
+        rows.append(np.concatenate(row, axis=1))
+    widest = max(row.shape[1] for row in rows)
+    tallest = max(row.shape[0] for row in rows)
+    canvas = Image.new("RGB", (widest, tallest * len(rows)))
+    for k, row in enumerate(rows):
+        canvas.paste(Image.fromarray(row), (0, k * tallest))
+    return canvas

@@ -1,0 +1,1 @@
+"""The rendered data sets: a ray caster and its scenes."""

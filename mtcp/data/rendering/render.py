@@ -1,0 +1,90 @@
+"""Rendered data sets: scenes of a preset, written in the layout that the readers of real data read.
+
+Everything follows from `RenderSettings`, the image size and this package's code. Pictures are stored as PNG without
+compression: PNG, because lossy JPEG decodes differently between libraries and smears small images; uncompressed,
+because the bytes then do not depend on the zlib at hand. Depth is rounded to the millimetre and normals are stored
+as float16, so that a last-bit difference between processors leaves the files alone.
+"""
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mtcp.core.errors import UserError
+from mtcp.core.randomness import stream
+from mtcp.data.formats import packaging
+from mtcp.data.rendering.raycast import FOCAL, Picture, render
+
+
+class RenderSettings(BaseModel):
+    """The `rendered` part of a benchmark: which scenes, how many, drawn from which seed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    preset: Literal["rooms", "people"]
+    train: int = Field(ge=1, description="scenes of the training split")
+    test: int = Field(ge=1, description="scenes of the test split")
+    seed: int = Field(0, ge=0, description="another seed gives other scenes")
+
+
+def settings_of(rendered: dict, benchmark: str) -> RenderSettings:
+    """Validate the `rendered` entry of `benchmark`; raises `UserError` naming the key."""
+    try:
+        return RenderSettings(**rendered)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, ("rendered", *first["loc"])))
+        known = ", ".join(RenderSettings.model_fields)
+        raise UserError(
+            f"config/benchmarks/{benchmark}.yaml, key '{key}': {first['msg']}, got {first.get('input')!r} "
+            f"(known keys: {known})"
+        ) from error
+
+
+def scene_ids(settings: RenderSettings) -> dict[str, list[str]]:
+    """Ids of both splits, numbered through: {"train": ["0001", ...], "val": [...]}."""
+    ids = [f"{number:04d}" for number in range(1, settings.train + settings.test + 1)]
+    return {"train": ids[: settings.train], "val": ids[settings.train :]}
+
+
+def picture(settings: RenderSettings, image_id: str, height: int, width: int) -> Picture:
+    """Render one scene; a pure function of its arguments."""
+    preset = importlib.import_module(f"mtcp.data.rendering.{settings.preset}")
+    seed = stream("scene", settings.preset, settings.seed, image_id)
+    return render(preset.compose(Random(seed), height, width), seed)
+
+
+def render_set(
+    settings: RenderSettings,
+    height: int,
+    width: int,
+    folder: Path,
+    inputs: str = "",
+    progress: Callable[[int], None] = lambda done: None,
+) -> None:
+    """Write the whole data set into the new folder `folder`; `progress` is told the number of images done.
+
+    `inputs` is the digest of what it is rendered from, recorded so that a stale set can be told.
+    """
+    preset = importlib.import_module(f"mtcp.data.rendering.{settings.preset}")
+    splits = scene_ids(settings)
+    for done, image_id in enumerate((image_id for ids in splits.values() for image_id in ids), start=1):
+        preset.write(folder, image_id, picture(settings, image_id, height, width))
+        progress(done)
+    preset.write_lists(folder, splits)
+    packaging.write(
+        folder,
+        {
+            "inputs": inputs,
+            "layout": preset.LAYOUT,
+            "packaging": f"rendered {settings.preset}",
+            "size": [height, width],
+            "normals": {"source": "rendered", "z": "away"},
+            "edge": {"source": "rendered"},
+            "camera": {"fx": FOCAL * width, "fy": FOCAL * width, "cx": width / 2, "cy": height / 2},
+            "classes": list(preset.CLASSES),
+        },
+    )

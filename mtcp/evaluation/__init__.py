@@ -1,0 +1,1 @@
+"""One run's evaluation: metrics, per-image statistics and prediction sheets."""

@@ -1,0 +1,300 @@
+"""Evaluation of a trained network: every test image once, at its original size, nothing written and read back.
+
+Predictions leave the network at its input size and are resized bilinearly to the truth's; all outputs (final,
+initial, auxiliary) are judged alike. What is kept per image are sufficient statistics (docs/metrics.md), so that
+every metric can be recomputed for any subset of images. Numbers are those of float32, whatever precision trained.
+
+Selections: `last` is the network after the last epoch, chosen without looking at any test image, and the primary
+number. `held_out` is the network of the epoch with the best held-out loss. `best_on_test` is the best of the kept
+snapshots by Delta_m against the last epoch, the protocol of the released code: optimistic, shown as such only.
+"""
+
+import filecmp
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mtcp.core.config import RunConfig
+from mtcp.core.errors import UserError
+from mtcp.core.files import replacing, write_record
+from mtcp.core.hashing import file_digest
+from mtcp.core.processes import end_with_parent
+from mtcp.data.formats.class_names import class_names
+from mtcp.data.loading.batches import Batch, evaluation_batches, open_split
+from mtcp.evaluation.prediction_sheets import Sample, write_sheets
+from mtcp.metrics.meter import Gathering, ImageError, Meter, Statistics, merge
+from mtcp.metrics.meters import meter
+from mtcp.metrics.multi_task import delta_m
+from mtcp.models.architecture import Architecture
+from mtcp.models.checkpoints import load_network
+from mtcp.models.layers import at_size
+
+MODEL: Final = "model.safetensors"
+BEST_HELD_OUT: Final = "model-held-out.safetensors"
+SNAPSHOTS: Final = "snapshots"
+
+#: output -> task -> metric -> value; None stands for a value that does not exist (not a number).
+Metrics = dict[str, dict[str, dict[str, float | None]]]
+
+
+@dataclass
+class EvaluationResult:
+    """Statistics of all images by output and task, in the order of `ids`, and what was seen on the way."""
+
+    ids: tuple[str, ...] = ()
+    statistics: dict[str, dict[str, Statistics]] = field(default_factory=dict)
+    seconds_per_image: float = 0.0
+    samples: list[Sample] = field(default_factory=list)
+
+    def metrics(self, meters: dict[str, Meter]) -> Metrics:
+        """Compute every metric from the statistics."""
+        return {
+            output: {
+                task: {name: _finite(value) for name, value in meters[task].compute(statistics).items()}
+                for task, statistics in tasks.items()
+            }
+            for output, tasks in self.statistics.items()
+        }
+
+    def non_finite(self) -> dict[str, int]:
+        """Return the number of pixels with a non-finite final prediction by task."""
+        return {task: int(parts["non_finite"].sum()) for task, parts in self.statistics["final"].items()}
+
+
+@torch.no_grad()
+def evaluate(
+    network: Architecture,
+    meters: dict[str, Meter],
+    batches: Iterable[Batch],
+    device: str,
+    *,
+    outputs: Callable[[str], bool] = lambda name: True,
+    samples: int = 0,
+    on_images: Callable[[int], None] = lambda count: None,
+) -> EvaluationResult:
+    """Judge `network` on `batches`; memory holds one batch and the statistics.
+
+    `outputs` chooses which outputs are judged, the first `samples` images are kept as pictures, and `on_images` is
+    told how many images each step judged. Raises `UserError` where there is no image, and for a truth outside its
+    range, naming the image.
+    """
+    network = network.to(device).eval()
+    result = EvaluationResult()
+    gathered: dict[tuple[str, str], Gathering] = {}
+    seconds: list[tuple[float, int]] = []
+    for batch in batches:
+        batch = batch.to(device)
+        predictions, took = _timed(network, batch.image)
+        seconds.append((took, len(batch.ids)))
+        for task, judge in meters.items():
+            target = batch.targets[task]
+            for output, prediction in predictions[task].items():
+                if outputs(output):
+                    resized = at_size(prediction.float(), target.shape[-2:])
+                    part = _judge(judge, resized, target, batch.ids)
+                    gathered.setdefault((output, task), Gathering()).add(part)
+        result.samples += _samples(batch, predictions, samples - len(result.samples))
+        result.ids += batch.ids
+        on_images(len(batch.ids))
+    if not result.ids:
+        merge([])
+    for (output, task), statistics in gathered.items():
+        result.statistics.setdefault(output, {})[task] = statistics.statistics()
+    # The first batch also pays for warming up.
+    counted = seconds[1:] or seconds
+    result.seconds_per_image = sum(took for took, _ in counted) / sum(count for _, count in counted)
+    return result
+
+
+def evaluate_run(
+    config: RunConfig,
+    *,
+    data: Path,
+    directory: Path,
+    record: dict[str, Any],
+    eval_key: str,
+    device: str,
+    threads: int = 1,
+    on_image: Callable[[int, int], None] = lambda done, total: None,
+) -> EvaluationResult | None:
+    """Evaluate the run in `directory`; write `images-<eval_key>.npz`, `samples/` and, last, `metrics-<eval_key>.json`.
+
+    `record` is the run's own record. A diverged run gets a metrics file without numbers, and None is returned.
+    Raises `UserError` where the directory holds no finished checkpoint.
+    """
+    head = {name: record[name] for name in ("benchmark", "method", "seed", "train_key")}
+    head = {"schema": 1, **head, "eval_key": eval_key}
+    metrics_path = directory / f"metrics-{eval_key}.json"
+    if record["status"] == "diverged":
+        write_record(
+            metrics_path, {**head, "images": 0, "seconds_per_image": None, "non_finite": {}, "metrics": {}, "files": {}}
+        )
+        return None
+    if not (directory / MODEL).exists():
+        raise UserError(f"{directory} has no finished checkpoint ({MODEL}): train the run first")
+    split = open_split(config, data, "test")
+    snapshots = sorted((directory / SNAPSHOTS).glob("*.safetensors"))
+    held_out = directory / BEST_HELD_OUT
+    # Where the last epoch was the best one, its network is not judged twice.
+    held_out_is_last = held_out.exists() and filecmp.cmp(held_out, directory / MODEL, shallow=False)
+    held_out_is_other = held_out.exists() and not held_out_is_last
+    total = len(split) * (1 + held_out_is_other + len(snapshots))
+    done = 0
+
+    def advance(count: int) -> None:
+        nonlocal done
+        done += count
+        on_image(done, total)
+
+    with _image_map(threads) as map_images:
+        meters = {task.name: meter(task, config.evaluation, map_images) for task in config.task_list}
+
+        def judge(checkpoint: Path, **options: Any) -> EvaluationResult:
+            network = load_network(config, checkpoint)
+            return evaluate(network, meters, evaluation_batches(split, config), device, on_images=advance, **options)
+
+        def final_only(checkpoint: Path) -> Metrics:
+            return judge(checkpoint, outputs=lambda name: name == "final").metrics(meters)
+
+        last = judge(directory / MODEL, samples=config.evaluation.samples)
+        metrics = {"last": last.metrics(meters)}
+        if held_out_is_last:
+            metrics["held_out"] = {"final": metrics["last"]["final"]}
+        elif held_out_is_other:
+            metrics["held_out"] = final_only(held_out)
+        if snapshots:
+            metrics["best_on_test"] = best_on_test(config, metrics["last"], [final_only(path) for path in snapshots])
+    statistics_path = directory / f"images-{eval_key}.npz"
+    write_statistics(statistics_path, last)
+    channels = {task.name: task.channels for task in config.task_list}
+    names = class_names(config.layout, channels.get("semseg", 0), split.layout.packaging)
+    write_sheets(directory / "samples", last.samples, config.task_list, names)
+    content = {
+        **head,
+        "images": len(last.ids),
+        "seconds_per_image": last.seconds_per_image,
+        "non_finite": last.non_finite(),
+        "metrics": metrics,
+        "files": {statistics_path.name: file_digest(statistics_path)},
+    }
+    write_record(metrics_path, content)
+    return last
+
+
+def evaluate_elsewhere(
+    trained: RunConfig,
+    checkpoint: Path,
+    other: RunConfig,
+    data: Path,
+    device: str,
+    *,
+    threads: int = 1,
+    on_images: Callable[[int], None] = lambda count: None,
+) -> tuple[EvaluationResult, Metrics]:
+    """Judge the network of `trained` on the test images in `data` of another benchmark, as `other` evaluates them.
+
+    The network keeps its input size and its tasks; writes nothing. Raises `UserError` where the other benchmark lacks
+    a task of the network or counts its classes differently.
+    """
+    channels = {task.name: task.channels for task in other.task_list}
+    for task in trained.task_list:
+        if channels.get(task.name) != task.channels:
+            has = f"has {channels[task.name]} channels" if task.name in channels else "does not exist"
+            raise UserError(
+                f"the network predicts '{task.name}' with {task.channels} channels, which {has} in benchmark "
+                f"'{other.benchmark}': choose a benchmark with the same tasks"
+            )
+    shape = {"tasks": trained.tasks, "height": trained.height, "width": trained.width}
+    config = RunConfig(**{**other.model_dump(), **shape})
+    with _image_map(threads) as map_images:
+        meters = {task.name: meter(task, config.evaluation, map_images) for task in config.task_list}
+        batches = evaluation_batches(open_split(config, data, "test"), config)
+        result = evaluate(load_network(trained, checkpoint), meters, batches, device, on_images=on_images)
+    return result, result.metrics(meters)
+
+
+def best_on_test(config: RunConfig, last: Metrics, candidates: list[Metrics]) -> Metrics:
+    """Return the candidate with the largest Delta_m of the primary metrics against `last`, `last` included.
+
+    A candidate with a primary metric that does not exist is never the best.
+    """
+
+    def gain(metrics: Metrics) -> float:
+        values, references = (
+            {task.name: _number(source["final"][task.name][task.metric]) for task in config.task_list}
+            for source in (metrics, last)
+        )
+        return float(np.nan_to_num(delta_m(values, references, config.task_list), nan=-np.inf))
+
+    return max([{"final": last["final"]}, *candidates], key=gain)
+
+
+def write_statistics(path: Path, result: EvaluationResult) -> None:
+    """Write the per-image statistics: arrays `<output>/<task>/<statistic>` and `ids`, compressed."""
+    arrays = {
+        f"{output}/{task}/{name}": values
+        for output, tasks in result.statistics.items()
+        for task, statistics in tasks.items()
+        for name, values in statistics.items()
+    }
+    with replacing(path) as temporary:
+        np.savez_compressed(temporary, ids=np.array(result.ids), **arrays)
+
+
+def _timed(network: Architecture, image: Tensor) -> tuple[dict[str, dict[str, Tensor]], float]:
+    """Return the outputs and the seconds they took, an accelerator's pending work included."""
+    started = time.perf_counter()
+    outputs = network(image)
+    if image.device.type == "cuda":
+        torch.cuda.synchronize(image.device)
+    return outputs, time.perf_counter() - started
+
+
+def _judge(judge: Meter, prediction: Tensor, target: Tensor, ids: tuple[str, ...]) -> Statistics:
+    try:
+        return judge.update(prediction, target)
+    except ImageError as error:
+        raise UserError(f"image '{ids[error.index]}': {error}") from error
+
+
+def _samples(batch: Batch, predictions: dict[str, dict[str, Tensor]], wanted: int) -> list[Sample]:
+    return [
+        Sample(
+            image_id=batch.ids[index],
+            image=batch.image[index].cpu().numpy(),
+            truths={task: target[index].cpu().numpy() for task, target in batch.targets.items()},
+            predictions={
+                task: at_size(outputs["final"][index : index + 1], batch.targets[task].shape[-2:])[0].cpu().numpy()
+                for task, outputs in predictions.items()
+            },
+        )
+        for index in range(min(max(wanted, 0), len(batch.ids)))
+    ]
+
+
+@contextmanager
+def _image_map(threads: int) -> Iterator[Callable[..., Any]]:
+    """Yield `map`, over `threads` processes where there are several: boundary matching holds Python's lock."""
+    if threads == 1:
+        yield map
+        return
+    # Spawned, not forked: a fork of a process with an accelerator's context or with threads may hang.
+    with ProcessPoolExecutor(threads, mp_context=get_context("spawn"), initializer=end_with_parent) as pool:
+        yield pool.map
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else value

@@ -1,0 +1,99 @@
+"""Trained networks as safetensors files, with what they were trained for in the header.
+
+Nothing is unpickled: a file from anywhere can be opened without running code of its maker.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from mtcp.core.config import RunConfig
+from mtcp.core.errors import UserError
+from mtcp.core.files import replacing
+from mtcp.models.architecture import Architecture, build_network
+
+FORMAT: Final = 1
+
+
+def save_network(network: Architecture, config: RunConfig, path: Path) -> None:
+    """Write parameters and buffers of `network` to `path` atomically, with what `config` trained it for."""
+    state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    with replacing(path) as temporary:
+        try:
+            save_file(state, temporary, metadata={"mtcp": json.dumps(_trained_for(config))})
+        except SafetensorError as error:  # what safetensors makes of a full disk
+            raise OSError(str(error)) from error
+
+
+def load_network(config: RunConfig, path: Path) -> Architecture:
+    """Build the network of `config` and fill it from `path`.
+
+    Initial weights are not fetched for it. Raises `UserError` where the file is missing, damaged, of another format
+    version, or was trained for other tasks, another size or another architecture.
+    """
+    header, state = _read(path)
+    expected = _trained_for(config)
+    for key, what in _LABELS.items():
+        if header.get(key) != expected[key]:
+            raise UserError(
+                f"{path} holds a network for {what} {_text(header.get(key))}, but '{config.method}' on "
+                f"'{config.benchmark}' has {_text(expected[key])}: give the file of that run, or train it anew"
+            )
+    encoder = config.encoder.model_copy(update={"pretrained": False, "weights": None})
+    network = build_network(config.model_copy(update={"encoder": encoder}))
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+        raise UserError(
+            f"{path} does not fit the network of '{config.method}' on '{config.benchmark}' ({first[:200]}): "
+            "train it anew with the present configuration"
+        ) from error
+    return network
+
+
+_LABELS: Final = {
+    "format": "format version",
+    "tasks": "tasks",
+    "size": "size",
+    "architecture": "architecture",
+    "encoder": "encoder",
+}
+
+
+def _trained_for(config: RunConfig) -> dict[str, Any]:
+    """What a file and a configuration must agree in, in JSON's types."""
+    return {
+        "format": FORMAT,
+        "tasks": {task.name: task.channels for task in config.task_list},
+        "size": [config.height, config.width],
+        "architecture": config.architecture.model_dump(mode="json"),
+        "encoder": config.encoder.model,
+    }
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    if not path.is_file():
+        raise UserError(f"{path} is missing: train the run first")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {}).get("mtcp", "null"))
+            if not isinstance(header, dict):
+                raise UserError(
+                    f"{path} is a safetensors file without the header that mtcp writes: it is of another program"
+                )
+            return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, json.JSONDecodeError, OSError) as error:
+        raise UserError(
+            f"{path} is no complete safetensors file ({error}): remove it and train the run anew"
+        ) from error
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name}={entry}" for name, entry in value.items())
+    return "x".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,0 +1,98 @@
+"""The machine, the packages and the commit that a run was made with."""
+
+import hashlib
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Final
+
+from mtcp.core.hashing import file_digest
+
+_RECORDED: Final = (
+    "mtcp", "torch", "torchvision", "timm", "transformers", "torchjd", "numpy", "scipy", "pandas", "pillow",
+    "safetensors", "snakemake", "dvc",
+)  # fmt: skip
+
+
+def git_state(root: Path) -> dict[str, Any]:
+    """Return commit, dirtiness and, where dirty, the SHA-256 of the diff; empty outside a git checkout."""
+
+    def git(*arguments: str) -> bytes | None:
+        try:
+            done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, check=False, timeout=30)
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout if done.returncode == 0 else None
+
+    commit = git("rev-parse", "HEAD")
+    if commit is None:
+        return {}
+    dirty = bool(git("status", "--porcelain", "--untracked-files=no"))
+    diff = hashlib.sha256(git("diff", "HEAD") or b"").hexdigest() if dirty else None
+    return {"commit": commit.decode().strip(), "dirty": dirty, "diff_sha256": diff}
+
+
+def environment_class(device: str) -> str:
+    """Device type and the minor versions of torch and torchjd: runs of different classes are not paired unmarked."""
+
+    def minor(package: str) -> str:
+        installed = installed_version(package)
+        return ".".join(installed.split(".")[:2]) if installed else "none"
+
+    return f"{device.split(':')[0]}-torch{minor('torch')}-torchjd{minor('torchjd')}"
+
+
+def environment(device: str, root: Path) -> dict[str, Any]:
+    """Describe the machine and the packages of a run."""
+    lock = root / "requirements.lock"
+    return {
+        "class": environment_class(device),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu": _cpu_name(),
+        "cores": os.cpu_count(),
+        "gpu": _gpu(device),
+        "packages": {name: found for name in _RECORDED if (found := installed_version(name))},
+        "lock_sha256": file_digest(lock) if lock.exists() else None,
+    }
+
+
+def installed_version(package: str) -> str | None:
+    """Return the installed version of `package`, or None."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _gpu(device: str) -> dict[str, Any] | None:
+    if not device.startswith("cuda"):
+        return None
+    import torch
+
+    properties = torch.cuda.get_device_properties(device)
+    return {
+        "name": properties.name,
+        "memory_gib": round(properties.total_memory / 2**30, 1),
+        "cuda": torch.version.cuda,
+        "driver": _driver(),
+    }
+
+
+def _driver() -> str | None:
+    try:
+        query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+        said = subprocess.run(query, capture_output=True, text=True, check=True, timeout=30).stdout.splitlines()
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return said[0].strip() if said else None

@@ -1,0 +1,71 @@
+"""What was written, by its SHA-256: a file that changed since is named, never used.
+
+A run's record and its metrics carry the digests of the files beside them. Tables and reports keep stable names, so a
+stamp lies with them: its name says what they were made from, its content what was written.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from mtcp.core.errors import UserError
+from mtcp.core.files import read_record, write_record
+from mtcp.core.hashing import file_digest
+
+
+def digests(folder: Path, paths: Iterable[Path]) -> dict[str, str]:
+    """Return {name relative to `folder`: SHA-256} of `paths`."""
+    return {path.relative_to(folder).as_posix(): file_digest(path) for path in paths}
+
+
+def changed(folder: Path, written: Mapping[str, str]) -> Iterator[str]:
+    """Name each file of `written` ({name: SHA-256}) that is missing in `folder` or has other bytes."""
+    for name, expected in written.items():
+        path = folder / name
+        if not path.exists():
+            yield f"{path} is missing"
+        elif file_digest(path) != expected:
+            yield f"{path} is not the file that was written there (SHA-256 differs)"
+
+
+def require_unchanged(folder: Path, written: Mapping[str, str], remedy: str) -> None:
+    """Raise `UserError`, which ends in `remedy`, for the first file of `written` that changed."""
+    for problem in changed(folder, written):
+        raise UserError(f"{problem}: {remedy}")
+
+
+@contextmanager
+def stamping(stamp: Path, complete: bool = True) -> Iterator[list[Path]]:
+    """Yield a list for the paths that get written; on success they are stamped.
+
+    Older stamps go first: with two of them lying there, changing a value and changing it back would leave stale files.
+    What is not `complete` (partial tables, a report with photographs) gets a stamp that no plan asks for.
+    """
+    prefix, _, _ = stamp.stem.rpartition("-")
+    try:
+        for older in stamp.parent.glob(f"{prefix}-*{stamp.suffix}"):
+            older.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot remove {older}: {error.strerror}; mend the folder's rights") from error
+    paths: list[Path] = []
+    yield paths
+    name = stamp.name if complete else f"{prefix}-partial{stamp.suffix}"
+    write_record(stamp.with_name(name), {"files": digests(stamp.parent, paths)})
+
+
+def stamped_problems(stamp: Path) -> list[str]:
+    """Say what changed since `stamp` was written; nothing where it is not there."""
+    if not stamp.exists():
+        return []
+    try:
+        return list(changed(stamp.parent, read_record(stamp)["files"]))
+    except UserError as error:
+        return [str(error)]
+
+
+def require_stamped(stamp: Path) -> None:
+    """Raise `UserError` where a file has other bytes than `stamp` says; a missing file is work, no problem."""
+    if stamp.exists():
+        written = read_record(stamp)["files"]
+        there = {name: value for name, value in written.items() if (stamp.parent / name).exists()}
+        require_unchanged(stamp.parent, there, "remove it and run `snakemake` again")

@@ -1,0 +1,50 @@
+"""What determines a trained network (`train_key`) and its metrics (`eval_key`). No torch at import."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mtcp.core.code_digest import code_digest
+from mtcp.core.config import RunConfig
+from mtcp.core.hashing import weights_digest
+from mtcp.core.plugins import PACKAGE_ROOT, path_of
+
+
+def key_parts(config: RunConfig, data: str, root: Path) -> dict[str, Any]:
+    """Return what determines a trained network, the seed included: hashed, it is `train_key`."""
+    plugin_files = [
+        path_of("architecture", config.architecture.name, root),
+        path_of("scheme", config.scheme.name, root),
+    ]
+    parts: dict[str, Any] = {
+        "config": config.training_part(),
+        "data": data,
+        "code": code_digest([PACKAGE_ROOT / "mtcp/training/loop.py", *plugin_files]),
+    }
+    if config.encoder.weights:
+        parts["weights"] = weights_digest(root / config.encoder.weights)
+    return parts
+
+
+def evaluation_parts(config: RunConfig) -> dict[str, Any]:
+    """Return what `eval_key` adds to `train_key`: the evaluation's configuration and code."""
+    return {"config": config.evaluation_part(), "code": code_digest([PACKAGE_ROOT / "mtcp/evaluation/evaluate.py"])}
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Say in words what changed between two `key_parts`: one entry per changed key, dotted."""
+    found = []
+    for key in sorted({*old, *new}):
+        name, before, after = f"{prefix}{key}", old.get(key), new.get(key)
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            found += differences(before, after, f"{name}.")
+        elif before != after:
+            found.append(f"{name}: {_words(before)} -> {_words(after)}")
+    return found
+
+
+def _words(value: Any) -> str:
+    if value is None:
+        return "default"
+    return value[:12] if isinstance(value, str) and len(value) >= 32 else json.dumps(value)

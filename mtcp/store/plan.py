@@ -1,0 +1,335 @@
+"""The grid as runs with keys and paths: what is done, missing or superseded. No torch at import.
+
+`train_key` names a run's directory and `eval_key` its metrics, so changed content means a missing file, hence
+work, and changing it back means none. See docs/orchestration.md.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from mtcp.core.code_digest import code_digest
+from mtcp.core.config import Project, ResourceConfig, RunConfig
+from mtcp.core.errors import UserError
+from mtcp.core.files import read_record
+from mtcp.core.hashing import short_key
+from mtcp.core.plugins import PACKAGE_ROOT, find
+from mtcp.data.locks import data_digest, manifest_path
+from mtcp.store.keys import evaluation_parts, key_parts
+from mtcp.store.tuning_search import Configuration, configurations
+
+State = Literal["done", "trained", "running", "failed", "interrupted", "missing", "waiting"]
+STORE: Final = "results/runs"
+
+
+@dataclass(frozen=True)
+class Run:
+    """Benchmark x method x seed with its keys: the unit of work, of caching and of provenance.
+
+    Under a budget a run is a `trial`, or its configuration comes from a `choice`; while that is not made the run is
+    waiting, under keys under which nothing is ever written.
+    """
+
+    config: RunConfig
+    parts: dict[str, Any] = field(repr=False)
+    train_key: str
+    eval_key: str
+    root: Path = field(repr=False)
+    trial: int | None = None
+    choice: "Choice | None" = field(default=None, repr=False)
+
+    @property
+    def benchmark(self) -> str:
+        return self.config.benchmark
+
+    @property
+    def method(self) -> str:
+        return self.config.method
+
+    @property
+    def seed(self) -> int:
+        return self.config.seed
+
+    @property
+    def name(self) -> str:
+        trial = "" if self.trial is None else f"/trial{self.trial}"
+        return f"{self.benchmark}/{self.method}/seed{self.seed}{trial}"
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the run's configuration is still to be chosen among the trials of its method."""
+        return self.choice is not None and self.train_key == self.choice.key
+
+    @property
+    def identity(self) -> str:
+        """What the run is, known before any choice: stamps are named by it."""
+        return self.eval_key if self.choice is None else self.choice.eval_key(self.seed)
+
+    @cached_property
+    def directory(self) -> Path:
+        return self.root / STORE / self.benchmark / self.method / f"seed{self.seed}-{self.train_key}"
+
+    @property
+    def run_path(self) -> Path:
+        return self.directory / "run.json"
+
+    @property
+    def metrics_path(self) -> Path:
+        return self.directory / f"metrics-{self.eval_key}.json"
+
+    @property
+    def images_path(self) -> Path:
+        return self.directory / f"images-{self.eval_key}.npz"
+
+    @property
+    def failure_path(self) -> Path:
+        """What a crashed training left as its reason; gone once the training is taken up again."""
+        return self.directory / "failure.txt"
+
+    def state(self) -> State:
+        """Done (evaluated), trained, running (lock held), failed (crashed), interrupted (can resume) or missing.
+
+        Under a budget also waiting: for the choice of the run's configuration.
+        """
+        if self.waiting:
+            return "waiting"
+        if self.run_path.exists():
+            return "done" if self.metrics_path.exists() else "trained"
+        if _is_locked(self.directory / ".lock"):
+            return "running"
+        if self.failure_path.exists():
+            return "failed"
+        return "interrupted" if (self.directory / "state.pt").exists() else "missing"
+
+    def record(self) -> dict[str, Any]:
+        """Read run.json and check that it is this run's; raises `UserError` where it was tampered with."""
+        record = read_record(self.run_path)
+        for key, expected in (("train_key", self.train_key), ("method", self.method), ("seed", self.seed)):
+            if record.get(key) != expected:
+                raise UserError(
+                    f"{self.run_path} says {key} {record.get(key)!r} where its place says {expected!r}: "
+                    f"the folder was edited or copied; remove it and run the pipeline again"
+                )
+        return record
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The search of one method under its benchmark's budget: trials at the first seed, and the record of the best.
+
+    The record is named by a key of the trials' keys and of the code that chooses, so a changed budget, or anything
+    that makes a trial train again, means another choice.
+    """
+
+    benchmark: str
+    method: str
+    configurations: tuple[Configuration, ...]
+    trials: tuple[Run, ...]
+    evaluation: dict[str, Any] = field(repr=False)
+    root: Path = field(repr=False)
+
+    @cached_property
+    def key(self) -> str:
+        code = code_digest([PACKAGE_ROOT / "mtcp/store/tuning_search.py"])
+        return short_key(["choice", [trial.train_key for trial in self.trials], code])
+
+    def eval_key(self, seed: int) -> str:
+        """Stand-in for the eval_key of the run at `seed`, whatever configuration is chosen."""
+        return short_key([self.key, seed, self.evaluation])
+
+    @property
+    def path(self) -> Path:
+        return self.root / STORE / self.benchmark / self.method / f"choice-{self.key}.json"
+
+    def record(self) -> dict[str, Any] | None:
+        """Read the record, None while there is none; raises `UserError` where it was tampered with."""
+        if not self.path.exists():
+            return None
+        record = read_record(self.path)
+        if [trial["train_key"] for trial in record["trials"]] != [trial.train_key for trial in self.trials]:
+            raise UserError(f"{self.path} names other trials than its key does: remove it and run the pipeline again")
+        return record
+
+
+@dataclass(frozen=True)
+class Stamps:
+    """Files whose names say what something was made from: they are there, or there is work."""
+
+    check: Path
+    tables: Path
+    report: Path
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All runs of `params.yaml`, in the order benchmark, method, seed."""
+
+    project: Project
+    runs: tuple[Run, ...]
+
+    @classmethod
+    def load(cls, root: Path | str = ".", only: tuple[str, str | None] | None = None) -> "Plan":
+        """Plan the grid of the project at `root`; raises `UserError` for anything unknown or missing.
+
+        `only` (benchmark, method): the work of one run does not need the keys of all, nor the plug-ins of others.
+        """
+        project = Project(root)
+        if only is None:
+            for kind in ("scheme", "architecture"):
+                find(kind, project.root)
+        params = project.params
+        pairs = [(benchmark, method) for benchmark in params.benchmarks for method in params.methods]
+        return cls(
+            project,
+            tuple(run for pair in pairs if only in (None, pair) for run in runs_of(project, *pair, params.seeds)),
+        )
+
+    @property
+    def root(self) -> Path:
+        return self.project.root
+
+    @cached_property
+    def _by_name(self) -> dict[tuple[str, str, int], Run]:
+        return {(run.benchmark, run.method, run.seed): run for run in self.runs}
+
+    def of(self, benchmark: str) -> tuple[Run, ...]:
+        """The runs of one benchmark."""
+        return tuple(run for run in self.runs if run.benchmark == benchmark)
+
+    def run(self, benchmark: str, method: str, seed: int, key: str | None = None) -> Run:
+        """One run, planned on the spot where the grid of params.yaml does not hold it.
+
+        `key`: a train_key, by which a trial of the method at this seed is found, too.
+        """
+        found = self._by_name.get((benchmark, method, seed)) or runs_of(self.project, benchmark, method, [seed])[0]
+        trials = found.choice.trials if found.choice else ()
+        return next((trial for trial in trials if key == trial.train_key != found.train_key), found)
+
+    @cached_property
+    def choices(self) -> tuple[Choice, ...]:
+        """The choices that runs of the grid depend on, in the grid's order."""
+        return tuple({run.choice.path: run.choice for run in self.runs if run.choice}.values())
+
+    @property
+    def trials(self) -> tuple[Run, ...]:
+        """The trials of all choices."""
+        return tuple(trial for choice in self.choices for trial in choice.trials)
+
+    def resources(self, benchmark: str) -> ResourceConfig:
+        """What one run of a benchmark asks of the machine."""
+        return self.project.benchmark(benchmark).resources
+
+    def data_folder(self, benchmark: str) -> Path:
+        """Where the images of a benchmark lie."""
+        return self.root / "data" / self.project.data_name(benchmark)
+
+    def manifest(self, benchmark: str) -> Path:
+        """The small file by which the presence of a benchmark's data enters the workflow."""
+        return manifest_path(self.project, benchmark)
+
+    def stamps(self, benchmark: str) -> "Stamps":
+        """The stamps of one benchmark: of its checked methods, its tables and its report."""
+        runs, bench = self.of(benchmark), self.project.benchmark(benchmark)
+        trials = [trial for trial in self.trials if trial.benchmark == benchmark]
+        checked = short_key([run.train_key for run in (*(run for run in runs if run.choice is None), *trials)])
+        tables = short_key(
+            [
+                [[run.method, run.seed, run.identity] for run in runs],
+                {run.method: self.project.method(run.method).model_dump(mode="json") for run in runs},
+                bench.model_dump(mode="json"),
+                _contents(self.root / "config/claims.yaml", self.root / "results/published.csv"),
+                code_digest([PACKAGE_ROOT / "mtcp/analysis/tables.py"]),
+            ]
+        )
+        templates = sorted((PACKAGE_ROOT / "mtcp/report/templates").iterdir())
+        report = short_key(
+            [
+                tables,
+                code_digest([PACKAGE_ROOT / "mtcp/report/render.py"]),
+                _contents(*templates, self.root / "config/ledger.yaml"),
+            ]
+        )
+        return Stamps(
+            check=self.root / f"results/checks/{benchmark}-{checked}.ok",
+            tables=self.root / f"results/tables/{benchmark}/grid-{tables}.stamp",
+            report=self.root / f"reports/.{benchmark}-grid-{report}.stamp",
+        )
+
+    def metrics_stamp(self) -> Path:
+        """The stamp of the metrics over all benchmarks."""
+        key = short_key([self.stamps(name).tables.name for name in self.project.params.benchmarks])
+        return self.root / f"results/tables/metrics-{key}.stamp"
+
+    def superseded(self) -> Iterator[Path]:
+        """Run directories and choices in the store that no run of the grid names: older keys, other grids."""
+        wanted = {run.directory for run in (*self.runs, *self.trials)} | {choice.path for choice in self.choices}
+        for pattern in ("*/*/seed*-*", "*/*/choice-*.json"):
+            yield from (path for path in sorted((self.root / STORE).glob(pattern)) if path not in wanted)
+
+
+def runs_of(project: Project, benchmark: str, method: str, seeds: list[int]) -> tuple[Run, ...]:
+    """The runs of one benchmark and method, one per seed; under a budget with the configuration that was chosen."""
+    config = project.resolve(benchmark, method, seeds[0])
+    parts = key_parts(config, data_digest(project, benchmark), project.root)
+    evaluation = evaluation_parts(config)
+
+    def planned(config: RunConfig, seeds: list[int], **marks: Any) -> tuple[Run, ...]:
+        own = {**parts, "config": config.training_part()}
+        return tuple(_with_seed(config, own, evaluation, seed, project.root, **marks) for seed in seeds)
+
+    tried = _tried(project, config)
+    if not tried:
+        return planned(config, seeds)
+    configs = [change.applied(config) for change in tried]
+    first = project.params.seeds[:1]
+    trials = tuple(run for index, each in enumerate(configs) for run in planned(each, first, trial=index))
+    choice = Choice(benchmark, method, tried, trials, evaluation, project.root)
+    record = choice.record()
+    if record is not None:
+        return planned(configs[record["chosen"]], seeds, choice=choice)
+    waiting = planned(config, seeds, choice=choice)
+    return tuple(replace(run, train_key=choice.key, eval_key=run.identity) for run in waiting)
+
+
+def _tried(project: Project, config: RunConfig) -> tuple[Configuration, ...]:
+    """The configurations that a method tries: none without a budget, and none for floors, which train nothing."""
+    budget, method = project.benchmark(config.benchmark).budget, project.method(config.method)
+    if budget is None or method.family == "floor":
+        return ()
+    return configurations(
+        budget, config.benchmark, config.method, method.search, [task.name for task in config.task_list]
+    )
+
+
+def _with_seed(
+    config: RunConfig, parts: dict[str, Any], evaluation: dict[str, Any], seed: int, root: Path, **marks: Any
+) -> Run:
+    own = {**parts, "config": {**parts["config"], "seed": seed}}
+    train_key = short_key(own)
+    eval_key = short_key([train_key, evaluation])
+    return Run(config.model_copy(update={"seed": seed}), own, train_key, eval_key, root, **marks)
+
+
+def key_of(stamp: Path) -> str:
+    """The key in a stamp's name."""
+    return stamp.stem.rpartition("-")[2]
+
+
+def _contents(*paths: Path) -> list[str]:
+    return [hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else "" for path in paths]
+
+
+def _is_locked(path: Path) -> bool:
+    import fcntl
+
+    try:
+        with path.open("rb") as handle:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False

@@ -1,0 +1,221 @@
+"""The run store: trains and evaluates one planned run, with its lock and its record.
+
+`run.json` is written last: a run directory without it is unfinished, whatever else lies there.
+"""
+
+import contextlib
+import fcntl
+import os
+import resource
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from mtcp.core.errors import UserError
+from mtcp.core.files import write_record, write_text
+from mtcp.core.startup import uncollected
+from mtcp.store.environment import environment, git_state
+from mtcp.store.integrity import digests, require_unchanged
+from mtcp.store.plan import Plan, Run
+
+
+def train_run(
+    plan: Plan,
+    run: Run,
+    device: str,
+    *,
+    on_step: Callable[[int, int], None],
+    on_epoch: Callable[[dict[str, float]], None],
+) -> dict[str, Any]:
+    """Train `run` unless it is trained; write and return its record. Raises `training.Interrupted` on SIGTERM/SIGINT.
+
+    Divergence is a result: it is recorded with its reason, and evaluation gives it no numbers.
+    """
+    from mtcp.data.preparation.sets import require_checked
+    from mtcp.models.weights import weights_record
+    from mtcp.training import loop
+
+    with locked(run.directory):
+        if run.run_path.exists():
+            return run.record()
+        run.failure_path.unlink(missing_ok=True)
+        manifest = require_checked(plan.project, run.benchmark)
+        weights = weights_record(run.config.encoder)  # before days of training: the hub may be out of reach
+        started, cpu = datetime.now(UTC), time.process_time()
+        with _stop_on_signal() as stop, _reason_kept(run):
+            result = loop.train(
+                run.config, plan.data_folder(run.benchmark), run.directory, device,
+                on_step=on_step, on_epoch=on_epoch, stop=stop,
+            )  # fmt: skip
+        record = {
+            "schema": 1,
+            "benchmark": run.benchmark,
+            "method": run.method,
+            "seed": run.seed,
+            "train_key": run.train_key,
+            "key_parts": run.parts,
+            "config": run.config.model_dump(mode="json"),
+            "status": result.status,
+            "reason": result.reason,
+            "flags": list(result.flags),
+            "epochs": result.epochs,
+            "parameters": result.parameters,
+            "seconds": round(result.seconds, 3),
+            "cpu_seconds": round(time.process_time() - cpu, 3),
+            "gpu_seconds": round(result.seconds, 3) if device.startswith("cuda") else 0.0,  # how long it was held
+            "seconds_per_step": result.seconds_per_step,
+            "images_per_second": result.images_per_second,
+            "peak_memory_mb": _peak_memory_mb(device),
+            "device": device,
+            "determinism": _determinism(),
+            "environment": environment(device, plan.root),
+            "data": {"digest": run.parts["data"], "note": manifest.get("note", "")},
+            "weights": weights,
+            "git": git_state(plan.root),
+            "started": started.isoformat(timespec="seconds"),
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "files": digests(run.directory, _results(run.directory)),
+        }
+        write_record(run.run_path, record)
+        (run.directory / loop.STATE).unlink(missing_ok=True)
+        return record
+
+
+def evaluate_run(plan: Plan, run: Run, device: str, threads: int, on_image: Callable[[int, int], None]) -> Path:
+    """Evaluate the trained `run` on the test split; write its metrics and statistics, return the metrics' path."""
+    with uncollected():
+        from mtcp.evaluation import evaluate
+    from mtcp.data.preparation.sets import require_checked
+
+    if not run.run_path.exists():
+        raise UserError(
+            f"run {run.name} has no finished checkpoint: train it first with "
+            f"`mtcp train {run.benchmark} {run.method} --seed {run.seed}`"
+        )
+    with locked(run.directory):
+        require_checked(plan.project, run.benchmark)
+        record = run.record()
+        require_unchanged(run.directory, record["files"], f"remove {run.directory} and train the run again")
+        evaluate.evaluate_run(
+            run.config,
+            data=plan.data_folder(run.benchmark),
+            directory=run.directory,
+            record=record,
+            eval_key=run.eval_key,
+            device=device,
+            threads=threads,
+            on_image=on_image,
+        )
+    return run.metrics_path
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Hold the run directory for this process; the kernel gives the lock back when the process dies, however.
+
+    Raises `UserError` naming the holder where another process has it.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        handle = os.open(directory / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise UserError(
+            f"cannot write to {directory}: {error.strerror}; mend the folder's rights or free space"
+        ) from error
+    try:
+        if not _taken(handle):
+            holder = os.read(handle, 200).decode(errors="replace").strip() or "another process"
+            raise UserError(f"{directory} is in use by {holder}: wait for it, or stop it first")
+        if os.fstat(handle).st_nlink == 0:
+            raise UserError(f"{directory} was removed by another process: try again")
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+        for part in directory.glob(".*-*"):
+            part.unlink(missing_ok=True)  # half a file of a killed process: the lock says that nobody writes it
+        yield
+    finally:
+        os.close(handle)
+
+
+def _taken(handle: int, tries: int = 10, pause_seconds: float = 0.1) -> bool:
+    """Take the lock; a few tries, since `mtcp plan` holds it for a moment to see whether a run is running."""
+    for _ in range(tries):
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(pause_seconds)
+        else:
+            return True
+    return False
+
+
+@contextmanager
+def _reason_kept(run: Run) -> Iterator[None]:
+    """Leave the reason of a crash in the run's directory, for `mtcp plan` and partial tables."""
+    from mtcp.training.loop import Interrupted
+
+    try:
+        yield
+    except Interrupted:
+        raise
+    except Exception as error:
+        kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+        with contextlib.suppress(UserError):
+            write_text(run.failure_path, f"{kind}{error}\n")
+        raise
+
+
+@contextmanager
+def _stop_on_signal() -> Iterator[Callable[[], bool]]:
+    """Turn SIGTERM and SIGINT into a request to stop at the next step; a second SIGINT stops at once."""
+    asked: list[int] = []
+
+    def ask(number: int, _frame: object) -> None:
+        if asked and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        asked.append(number)
+        with contextlib.suppress(OSError):
+            print("stopping after this step; the state is saved", file=sys.stderr, flush=True)
+
+    previous = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _results(directory: Path) -> list[Path]:
+    """The files of a finished training, but its record."""
+    from mtcp.training import loop
+
+    found = [directory / name for name in (loop.MODEL, loop.BEST, loop.HISTORY)]
+    found += sorted((directory / loop.SNAPSHOTS).glob("*.safetensors"))
+    return [path for path in found if path.exists()]
+
+
+def _peak_memory_mb(device: str) -> float:
+    """Peak memory of the process (CPU: resident set; GPU: allocated on the device) in MiB."""
+    if device.startswith("cuda"):
+        import torch
+
+        return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
+
+
+def _determinism() -> dict[str, Any]:
+    import torch
+
+    return {
+        "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
+        "cudnn_deterministic": torch.backends.cudnn.deterministic,
+        "cudnn_benchmark": torch.backends.cudnn.benchmark,
+        "tf32": torch.backends.cuda.matmul.allow_tf32,
+        "threads": torch.get_num_threads(),
+    }

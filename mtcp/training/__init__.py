@@ -1,0 +1,1 @@
+"""One run's training: the loop and the losses."""

@@ -1,0 +1,131 @@
+"""Losses of the tasks, and the reading of auxiliary losses.
+
+Every loss is a sum over valid entries divided by their number; entries marked `VOID` in the target never enter
+(conventions of `mtcp.core.tasks`). A task without a valid entry in the batch has no loss: it is absent from the step,
+because a zero would enter logarithmic weighting and epoch means as if the task were solved.
+
+Sources: the released code of MT-CP (Fontana et al., WACV 2025) in numbers; the balanced cross-entropy is
+HED's (Xie and Tu, ICCV 2015, equation 2). All sums run in float32, under autocast as well.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mtcp.core.config import LossConfig
+from mtcp.core.errors import UserError
+from mtcp.core.tasks import VOID, Task
+
+#: A loss as (sum over valid entries, their number); both are 0-dimensional tensors.
+Parts = tuple[Tensor, Tensor]
+
+
+def cross_entropy(prediction: Tensor, target: Tensor, task: Task, config: LossConfig) -> Parts:
+    """Softmax cross-entropy of logits (B, K, H, W) with classes (B, H, W), per valid pixel."""
+    total = F.cross_entropy(prediction.float(), target.long(), ignore_index=VOID, reduction="sum")
+    return total, (target != VOID).sum()
+
+
+def depth_l1(prediction: Tensor, target: Tensor, task: Task, config: LossConfig) -> Parts:
+    """Absolute error (B, 1, H, W) in metres; with `config.depth_cap`, only pixels nearer than it are valid."""
+    valid = target != VOID
+    if config.depth_cap is not None:
+        valid &= target < config.depth_cap
+    return _masked((prediction.float() - target).abs(), valid)
+
+
+def normals_mse(prediction: Tensor, target: Tensor, task: Task, config: LossConfig) -> Parts:
+    """Squared error of the output (B, 3, H, W) as it is, not normalised, per component: the released code's loss."""
+    return _masked((prediction.float() - target).square(), target != VOID)
+
+
+def normals_l1(prediction: Tensor, target: Tensor, task: Task, config: LossConfig) -> Parts:
+    """Absolute error of the output (B, 3, H, W) scaled to unit length, per component: the field's usual loss."""
+    return _masked((F.normalize(prediction.float(), dim=1) - target).abs(), target != VOID)
+
+
+def balanced_bce(prediction: Tensor, target: Tensor, task: Task, config: LossConfig) -> Parts:
+    """Binary cross-entropy of logits (B, 1, H, W): positives weighted by w, negatives by 1 - w, per valid pixel.
+
+    w is `task.positive_weight`, or where that is None the share of negatives among the batch's valid pixels.
+    """
+    valid = target != VOID
+    positive = target == 1
+    weight = task.positive_weight
+    if weight is None:
+        weight = 1 - positive.sum() / valid.sum().clamp(min=1)
+    entropy = F.binary_cross_entropy_with_logits(prediction.float(), positive.float(), reduction="none")
+    return _masked(torch.where(positive, weight, 1 - weight) * entropy, valid)
+
+
+LOSSES: Final[dict[str, Callable[[Tensor, Tensor, Task, LossConfig], Parts]]] = {
+    loss.__name__: loss for loss in (cross_entropy, depth_l1, normals_mse, normals_l1, balanced_bce)
+}
+
+
+def task_loss(task: Task, prediction: Tensor, target: Tensor, config: LossConfig) -> Tensor | None:
+    """Return the mean loss of `task` over the batch's valid entries, or None where it has none.
+
+    Raises `UserError` for an unknown loss and for shapes that do not belong together.
+    """
+    total, count = _parts(task, prediction, target, config)
+    return total / count if count else None
+
+
+def batch_losses(
+    outputs: Mapping[str, Mapping[str, Tensor]],
+    targets: Mapping[str, Tensor],
+    tasks: Sequence[Task],
+    config: LossConfig,
+) -> tuple[dict[str, Tensor], Tensor | None]:
+    """Return the final loss of every task present in the batch, and the weighted sum of all other losses.
+
+    `outputs[task][name]` with names "final" and, where the network has them, "initial", "aux1", "aux2"; each of
+    the others has the loss of its task (see `LossConfig.auxiliary` for the released code's readings), weighted
+    by `config.auxiliary_weight`. The sum is None where there is nothing to add.
+    """
+    parts = {task.name: _parts(task, outputs[task.name]["final"], targets[task.name], config) for task in tasks}
+    # One look at all counts, so that an accelerator is waited for once a step and not once a task.
+    counts = dict(zip(parts, torch.stack([count for _, count in parts.values()]).tolist(), strict=True))
+    final = {name: total / count for name, (total, count) in parts.items() if counts[name]}
+    others = [
+        total / count
+        for task in tasks
+        if task.name in final
+        for reading, prediction in _auxiliary(task, outputs[task.name], config)
+        for total, count in (_parts(reading, prediction, targets[task.name], config),)
+    ]
+    return final, config.auxiliary_weight * torch.stack(others).sum() if others else None
+
+
+def _auxiliary(task: Task, outputs: Mapping[str, Tensor], config: LossConfig) -> list[tuple[Task, Tensor]]:
+    """Return (task with the loss that applies, prediction) of every output but the final one."""
+    others = {name: prediction for name, prediction in outputs.items() if name != "final"}
+    reading = task
+    if config.auxiliary == "as_released":
+        if task.name == "normals":
+            # The depth loss reads components as metres: void (255) and nothing else is above its cap.
+            reading = Task(task.name, task.channels, "depth_l1", task.metric, task.higher_is_better)
+        elif task.name == "human_parts":
+            others.pop("aux1", None)
+    return [(reading, prediction) for prediction in others.values()]
+
+
+def _masked(values: Tensor, valid: Tensor) -> Parts:
+    return torch.where(valid, values, 0).sum(), valid.sum()
+
+
+def _parts(task: Task, prediction: Tensor, target: Tensor, config: LossConfig) -> Parts:
+    if task.loss not in LOSSES:
+        raise UserError(f"task '{task.name}': unknown loss '{task.loss}': the losses are {', '.join(LOSSES)}")
+    batch, *size = prediction.shape[0], *prediction.shape[2:]
+    expected = (batch, *size) if task.loss == "cross_entropy" else (batch, task.channels, *size)
+    if prediction.ndim != 4 or prediction.shape[1] != task.channels or tuple(target.shape) != expected:
+        raise UserError(
+            f"task '{task.name}': prediction {tuple(prediction.shape)} and target {tuple(target.shape)} do not belong "
+            f"together: expected (B, {task.channels}, H, W) and {expected}; check the architecture and the data"
+        )
+    return LOSSES[task.loss](prediction, target, task, config)

@@ -1,0 +1,178 @@
+"""A made-up run store, written exactly as training and evaluation write theirs, with known numbers in it."""
+
+import csv
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mtcp.analysis.tables import write_tables
+from mtcp.core.config import Project
+from mtcp.core.files import write_record
+from mtcp.store.integrity import digests
+from mtcp.store.plan import Plan, Run
+
+ROOT = Path(__file__).resolve().parents[2]
+METHODS = ("trivial_prior", "single_task", "mtl_baseline", "mtcp", "uncertainty", "mtcp_equal", "mtcp_no_cfm")
+#: Effect of a method, in units of "better": the made-up networks differ by nothing else but noise.
+SKILL = {"trivial_prior": -6, "single_task": 0, "mtl_baseline": 1, "mtcp": 2, "uncertainty": 1.5}
+PRIMARY = {
+    "semseg": ("miou", 0.40, 0.01),
+    "depth": ("rmse", 0.50, -0.01),
+    "normals": ("mean", 25.0, -0.3),
+    "edge": ("ods_f", 0.50, 0.01),
+}
+
+FURTHER = {
+    "semseg": ["pixel_accuracy"],
+    "depth": ["log_rmse"],
+    "normals": ["median", "within_11_25", "within_22_5", "within_30"],
+    "edge": ["ois_f", "ap"],
+}
+
+
+@dataclass
+class Store:
+    """A project folder with a planned grid; `write(run)` finishes a run."""
+
+    root: Path
+    plan: Plan
+
+    def write(self, run: Run, status: str = "finished", flags: tuple[str, ...] = (), **changes: object) -> None:
+        noise = np.random.default_rng([run.seed, METHODS.index(run.method)]).normal(size=4) * 0.3
+        skill = SKILL.get(run.method, 1.8)
+        final = {
+            task: {name: base + step * (skill + noise[place] + run.seed / 4)}
+            for place, (task, (name, base, step)) in enumerate(PRIMARY.items())
+        }
+        final["depth"]["rmse_capped"] = final["depth"]["rmse"] - 0.01
+        for task, names in FURTHER.items():
+            final[task] |= dict.fromkeys(names, 0.9 * final[task][PRIMARY[task][0]])
+        run.directory.mkdir(parents=True, exist_ok=True)
+        with (run.directory / "history.csv").open("w", newline="") as stream:
+            weights = [] if run.method in ("single_task", "trivial_prior") else [f"weight_{task}" for task in PRIMARY]
+            rows = csv.writer(stream)
+            rows.writerow(
+                [
+                    "epoch",
+                    "learning_rate",
+                    *(f"loss_{task}" for task in PRIMARY),
+                    *(f"held_out_loss_{task}" for task in PRIMARY),
+                    *weights,
+                    "seconds",
+                ]
+            )
+            for epoch in range(3):
+                losses = [2 / (epoch + 1) + 0.1 * place + 0.05 * run.seed for place in range(8)]
+                rows.writerow(
+                    [
+                        epoch,
+                        1e-3 * (1 - epoch / 3) ** 0.9,
+                        *losses,
+                        *[1 + 0.1 * epoch * place for place in range(len(weights))],
+                        3.5,
+                    ]
+                )
+        record = {
+            "schema": 1, "benchmark": run.benchmark, "method": run.method, "seed": run.seed,
+            "train_key": run.train_key, "key_parts": {}, "config": run.config.model_dump(mode="json"),
+            "status": status, "reason": "loss_depth is not finite at step 12" if status == "diverged" else "",
+            "flags": list(flags), "epochs": 3, "parameters": parameters(run.method), "seconds": 21.5 + run.seed,
+            "cpu_seconds": 20.0, "seconds_per_step": 0.06 + 0.001 * run.seed, "images_per_second": 130.0,
+            "peak_memory_mb": 700.0, "device": "cpu",
+            "environment": {
+                "class": "cpu-torch2.15-torchjd0.18", "python": "3.11.9", "packages": {"torch": "2.15.0"},
+                "cpu": "A CPU", "gpu": None,
+            },
+            "data": {"digest": "d" * 64, "note": "rendered"},
+            "git": {"commit": "c" * 40, "dirty": False, "diff_sha256": None},
+            "started": "2026-01-01T10:00:00+00:00", "finished": "2026-01-01T10:00:22+00:00",
+            "files": digests(run.directory, [run.directory / "history.csv"]),
+        }  # fmt: skip
+        write_record(run.run_path, record | changes)
+        if status == "finished":
+            evaluation = {
+                "schema": 1, "benchmark": run.benchmark, "method": run.method, "seed": run.seed,
+                "train_key": run.train_key, "eval_key": run.eval_key, "images": 96, "seconds_per_image": 0.004,
+                "non_finite": dict.fromkeys(PRIMARY, 0),
+                "metrics": {
+                    "last": {"final": final, "aux1": {"semseg": {"miou": 0.3}}}, "held_out": {"final": final},
+                },
+                "files": {},
+            }  # fmt: skip
+            write_record(run.metrics_path, evaluation)
+
+    def write_all(self) -> None:
+        for run in self.plan.runs:
+            self.write(run)
+
+
+def parameters(method: str) -> int:
+    """Made-up sizes: four networks against one."""
+    return 4_000_000 if method == "single_task" else 1_500_000 + 10 * METHODS.index(method)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """An empty store with a grid of seven methods and four seeds on `rooms`."""
+    return make_store(tmp_path, range(4))
+
+
+@pytest.fixture(scope="session")
+def _finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("finished")
+    make_store(folder, range(4)).write_all()
+    return folder
+
+
+@pytest.fixture
+def done(tmp_path: Path, _finished: Path) -> Store:
+    """The same store with all runs finished; a copy of its own for every test."""
+    shutil.copytree(_finished, tmp_path, dirs_exist_ok=True)
+    return make_store(tmp_path, range(4))
+
+
+@pytest.fixture(scope="session")
+def _tabled(tmp_path_factory: pytest.TempPathFactory, _finished: Path) -> Path:
+    folder = tmp_path_factory.mktemp("tabled")
+    shutil.copytree(_finished, folder, dirs_exist_ok=True)
+    made = make_store(folder, range(4))
+    made.write(made.plan.run("rooms", "uncertainty", 1), "diverged")
+    made.write(made.plan.run("rooms", "mtcp_no_cfm", 1), flags=("negative_weights",))
+    write_tables(made.plan, "rooms")
+    return folder
+
+
+@pytest.fixture
+def tabled(tmp_path: Path, _tabled: Path) -> Store:
+    """The finished store with tables; one method diverged on one seed and another has a flag."""
+    shutil.copytree(_tabled, tmp_path, dirs_exist_ok=True)
+    return make_store(tmp_path, range(4))
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Store:
+    """A finished store with two seeds."""
+    made = make_store(tmp_path, range(2))
+    made.write_all()
+    return made
+
+
+def make_store(folder: Path, seeds: range) -> Store:
+    """Write a project's configuration to `folder` and plan its grid, with made-up keys."""
+    kept = ("claims.yaml", "ledger.yaml", "methods.yaml", "benchmarks/rooms.yaml")
+    for part in (*(f"config/{name}" for name in kept), "results/published.csv"):
+        (folder / part).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / part, folder / part)
+    methods = ", ".join(METHODS)
+    (folder / "params.yaml").write_text(f"benchmarks: [rooms]\nmethods: [{methods}]\nseeds: {list(seeds)}\n")
+    project = Project(folder)
+    configs = {method: project.resolve("rooms", method, 0) for method in METHODS}
+    runs = tuple(
+        Run(configs[method].model_copy(update={"seed": seed}), {}, f"{seed:04d}{place:012d}", "e" * 16, folder)
+        for place, method in enumerate(METHODS)
+        for seed in seeds
+    )
+    return Store(folder, Plan(project, runs))

@@ -1,0 +1,177 @@
+"""Claims: the file's rules, and verdicts from numbers that are known."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from mtcp.analysis.claims import Claim, judge, load_claims
+from mtcp.analysis.comparisons import measures
+from mtcp.core.config import Project
+from mtcp.core.errors import UserError
+from mtcp.report.view import load_ledger
+
+ROOT = Path(__file__).resolve().parents[3]
+PUBLISHED = pd.DataFrame(
+    [["NYUD-v2", "semseg", "mIoU", "MTFormer", "Swin-S", 50.56, "somewhere"]],
+    columns=["dataset", "task", "metric", "method", "backbone", "value", "source"],
+)
+
+
+def table(improvements, task="multi_task", metric="delta_m"):
+    rows = [
+        {"method": method, "seed": seed, "environment": "cpu", "selection": "last", "output": "final", "task": task,
+         "metric": metric, "value": value}
+        for seed, change in enumerate(improvements)
+        for method, value in (("single_task", 0.0), ("mtcp", change))
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def verdicts(claims, runs, benchmark="rooms", **changes):
+    config = Project(ROOT).benchmark(benchmark).model_copy(update=changes)
+    rows = judge(claims, runs, benchmark, config, measures(config), PUBLISHED)
+    return rows.set_index("id")
+
+
+def claim(**changes):
+    fields = {
+        "id": "a",
+        "text": "A.",
+        "evidence": "abstract",
+        "source": "s",
+        "method": "mtcp",
+        "reference": "single_task",
+    }
+    return Claim(**(fields | changes))
+
+
+@pytest.mark.parametrize(
+    ("improvements", "verdict"),
+    [
+        ([4.0, 4.1, 4.2, 3.9, 4.0, 4.1], "reproduced"),
+        ([-4.0, -4.1, -4.2, -3.9, -4.0, -4.1], "contradicted"),
+        ([0.1, -0.1, 0.2, -0.2, 0.1, 0.0], "equivalent"),
+        ([0.8, 1.4, 0.9, 1.5, 0.7, 1.2], "inconclusive"),
+        ([4.0, 4.1, 4.2, 3.9, 4.0], "inconclusive"),  # five seeds: even 5 of 5 gives p = 0.0625
+    ],
+)
+def test_verdicts(improvements, verdict):
+    row = verdicts([claim()], table(improvements)).loc["a"]
+    assert row.verdict == verdict
+    assert row.improvement == pytest.approx(np.mean(improvements))
+    if len(improvements) < 6:
+        assert row.reason == "5 paired seeds, and 6 are the least that could conclude"
+
+
+def test_more_claims_ask_for_more_seeds():
+    six = table([4.0, 4.1, 4.2, 3.9, 4.0, 4.1])
+    rows = verdicts([claim(), claim(id="b"), claim(id="c", method="uncertainty")], six)
+    assert rows.loc["a", "verdict"] == "inconclusive"
+    assert rows.loc["a", "least_n"] == 7
+    assert rows.loc["c", "verdict"] == "not run"
+    assert rows.loc["c", "reason"] == "uncertainty not among the methods of the grid"
+
+
+def test_a_planned_method_without_a_finished_run_stays_in_the_family():
+    runs = table([4.0] * 6)
+    runs.loc[runs.method == "mtcp", "value"] = np.nan
+    row = verdicts([claim()], runs).loc["a"]
+    assert (row.verdict, row.reason, row.n) == ("not run", "no seed on which both runs finished", 0)
+
+
+def test_parameters_are_judged_at_any_number_of_seeds():
+    runs = table([0.0], task="cost", metric="parameters")
+    runs.loc[runs.method == "mtcp", "value"] = 1e6
+    runs.loc[runs.method == "single_task", "value"] = 4e6
+    row = verdicts([claim(measure="parameters")], runs).loc["a"]
+    assert (row.verdict, row.improvement) == ("reproduced", 75.0)
+
+
+def test_an_absolute_claim_is_never_judged_on_a_rendered_benchmark():
+    published = {"dataset": "NYUD-v2", "task": "semseg", "metric": "mIoU", "method": "MTFormer", "scale": 0.01}
+    absolute = claim(reference=None, published=published, measure="semseg")
+    runs = table([0.60, 0.61, 0.60, 0.62, 0.61, 0.60], task="semseg", metric="miou")
+    row = verdicts([absolute], runs).loc["a"]
+    assert row.verdict == "not run"
+    assert "rendered benchmark cannot judge" in row.reason
+    real = verdicts([absolute], runs, rendered=None).loc["a"]
+    assert (real.verdict, real.improvement) == ("reproduced", pytest.approx(0.6066667 - 0.5056))
+    unknown = claim(reference=None, published=published | {"method": "MT-CP"}, measure="semseg")
+    assert verdicts([unknown], runs, rendered=None).loc["a"].reason.startswith("results/published.csv has no rows")
+
+
+def test_a_claim_on_a_task_that_the_benchmark_lacks():
+    assert verdicts([claim(measure="sal")], table([1.0])).loc["a"].reason == "rooms has no sal"
+
+
+def test_the_projects_claims_name_existing_methods():
+    methods = Project(ROOT).methods
+    for each in load_claims(ROOT / "config/claims.yaml"):
+        assert each.method in methods
+        assert each.reference is None or each.reference in methods
+        assert each.evidence != "paper"
+
+
+def test_published_numbers_that_claims_need_are_there_once():
+    published = pd.read_csv(ROOT / "results/published.csv")
+    for each in load_claims(ROOT / "config/claims.yaml"):
+        if each.published:
+            number = each.published
+            found = published[
+                (published.dataset == number.dataset) & (published.task == number.task)
+                & (published.metric == number.metric) & (published.method == number.method)
+            ]  # fmt: skip
+            assert len(found) == 1, each.id
+    assert published.source.notna().all()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"evidence": "hearsay"}, "claim 'a', key 'evidence'"),
+        ({"reference": None}, "give either `reference`"),
+        ({"unknown": 1}, "claim 'a', key 'unknown'"),
+        ({"id": "Not A Name"}, "claim 'Not A Name', key 'id'"),
+    ],
+)
+def test_a_wrong_claim_is_one_sentence(tmp_path, change, message):
+    path = tmp_path / "claims.yaml"
+    path.write_text(yaml.safe_dump([claim().model_dump(exclude_none=True) | change]))
+    with pytest.raises(UserError, match=message):
+        load_claims(path)
+
+
+def test_claims_must_be_a_list_of_unique_ids(tmp_path):
+    path = tmp_path / "claims.yaml"
+    path.write_text("a: 1\n")
+    with pytest.raises(UserError, match="must hold a list"):
+        load_claims(path)
+    path.write_text(yaml.safe_dump([claim().model_dump(exclude_none=True)] * 2))
+    with pytest.raises(UserError, match="used twice"):
+        load_claims(path)
+    path.write_text("- [unclosed\n")
+    with pytest.raises(UserError, match="no valid YAML"):
+        load_claims(path)
+
+
+def test_the_ledger_has_all_rows_with_facts():
+    rows = load_ledger(ROOT / "config/ledger.yaml")
+    assert len(rows) == 22
+    assert {row["severity"] for row in rows} == {"A", "B", "C"}
+    assert all(row["covered_by"] for row in rows)
+    assert all(isinstance(row["id"], str) and row["released"].endswith(".") for row in rows)
+    methods = Project(ROOT).methods
+    for row in rows:
+        for cover in row["covered_by"]:
+            if cover.startswith("method "):
+                assert cover.removeprefix("method ") in methods
+
+
+def test_a_ledger_row_without_a_key_is_named(tmp_path):
+    path = tmp_path / "ledger.yaml"
+    path.write_text("- {id: '1', severity: A}\n")
+    with pytest.raises(UserError, match="row 1: `evidence` is missing"):
+        load_ledger(path)

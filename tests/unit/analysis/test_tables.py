@@ -1,0 +1,250 @@
+"""Tables from a made-up run store: every number can be recomputed by hand."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mtcp.analysis.comparisons import COST_METRICS, delta_m_rows, measures, paired
+from mtcp.analysis.tables import build_tables, read_table, to_csv, write_metrics, write_tables
+from mtcp.core.errors import UserError
+from mtcp.core.files import read_record, write_record
+
+
+def value(table, **where):
+    rows = table
+    for column, wanted in where.items():
+        rows = rows[rows[column] == wanted]
+    assert len(rows) == 1, f"{len(rows)} rows for {where}"
+    return rows.iloc[0]
+
+
+def primary(table, **where):
+    return value(table, selection="last", output="final", **where)
+
+
+def test_runs_hold_every_metric_of_every_run(done):
+    runs = build_tables(done.plan, "rooms")["runs"]
+    run = done.plan.run("rooms", "mtcp", 3)
+    written = read_record(run.metrics_path)["metrics"]["last"]["final"]["depth"]["rmse"]
+    row = primary(runs, method="mtcp", seed=3, task="depth", metric="rmse")
+    assert (row.value, row.train_key, row.status) == (written, run.train_key, "finished")
+    costs = runs[(runs.task == "cost") & (runs.method == "mtcp") & (runs.seed == 0)]
+    assert set(costs.metric) == set(COST_METRICS)
+    assert len(runs) == 7 * 4 * (2 * 13 + 1 + len(COST_METRICS))
+
+
+def test_delta_m_is_the_mean_signed_change_of_the_same_seed(done):
+    tables = build_tables(done.plan, "rooms")
+    runs, change = tables["runs"], tables["multi_task"]
+    total = 0
+    for task, metric, sign in (
+        ("semseg", "miou", 1),
+        ("depth", "rmse", -1),
+        ("normals", "mean", -1),
+        ("edge", "ods_f", 1),
+    ):
+        own, base = (primary(runs, method=m, seed=2, task=task, metric=metric).value for m in ("mtcp", "single_task"))
+        total += sign * 100 * (own - base) / base / 4
+    assert value(change, method="mtcp", seed=2, selection="last", metric="delta_m").value == pytest.approx(total)
+    assert (change[change.method == "single_task"].value == 0).all()
+
+
+def test_other_definitions_of_delta_m_have_their_own_names(done):
+    change = build_tables(done.plan, "rooms")["multi_task"]
+    own = (
+        change[(change.method == "mtcp") & (change.seed == 0) & (change.selection == "last")].set_index("metric").value
+    )
+    assert set(own.index) == {"delta_m", "delta_m_per_metric", "delta_m_pooled"}
+    # The further metrics are the primary ones times 0.9, so each task's relative changes are equal, but for the
+    # shares of normals, where more is better.
+    assert own["delta_m_per_metric"] < own["delta_m"]
+
+
+def test_summary_has_mean_spread_interval_and_ranks(done):
+    tables = build_tables(done.plan, "rooms")
+    runs, summary = tables["runs"], tables["summary"]
+    values = runs[
+        (runs.method == "mtcp") & (runs.metric == "miou") & (runs.selection == "last") & (runs.output == "final")
+    ].value
+    row = primary(summary, method="mtcp", task="semseg", metric="miou")
+    assert (row.n, row["mean"], row.sd) == (4, pytest.approx(values.mean()), pytest.approx(values.std(ddof=1)))
+    assert row.low == pytest.approx(values.mean() - 3.182446 * values.std(ddof=1) / 2)
+    ranked = summary[(summary.metric == "delta_m") & (summary.selection == "last")].set_index("method")
+    assert ranked.loc["mtcp", "rank"] == 1
+    assert pd.isna(ranked.loc["trivial_prior", "rank"])
+    assert pd.isna(ranked.loc["mtcp_no_cfm", "rank"])
+    assert set(ranked["rank_ablation"].dropna()) == {1, 2, 3}
+    depth = summary[(summary.metric == "rmse") & (summary.selection == "last")].set_index("method")
+    assert depth.loc[depth["rank"] == 1, "mean"].item() == depth.loc[depth["rank"].notna(), "mean"].min()
+
+
+def test_comparisons_are_paired_and_oriented(done):
+    tables = build_tables(done.plan, "rooms")
+    row = value(tables["comparisons"], family="mtcp/depth", method="single_task")
+    runs = tables["runs"]
+    own, other = (
+        runs[(runs.method == m) & (runs.metric == "rmse") & (runs.selection == "last") & (runs.output == "final")]
+        .set_index("seed").value
+        for m in ("single_task", "mtcp")
+    )  # fmt: skip
+    assert row.improvement == pytest.approx((other - own).mean())  # lower is better: the sign turns
+    assert (row.n, row.seeds, row.environments) == (4, "0;1;2;3", "same")
+    assert row.family_size == 5  # every method but the reference and the floor
+    assert row.p == 2 / 2**4
+
+
+def test_a_diverged_seed_enters_no_mean_and_keeps_its_row(done):
+    run = done.plan.run("rooms", "mtcp", 3)
+    done.write(run, "diverged")
+    run.metrics_path.unlink()
+    tables = build_tables(done.plan, "rooms")
+    row = value(tables["runs"], method="mtcp", seed=3)
+    assert (row.status, row.reason) == ("diverged", "loss_depth is not finite at step 12")
+    assert np.isnan(row.value)
+    summary = primary(tables["summary"], method="mtcp", task="semseg", metric="miou")
+    assert summary.n == 3
+    assert pd.isna(summary["rank"])  # no rival of methods with all seeds
+    compared = value(tables["comparisons"], family="mtcp/delta_m", method="single_task")
+    assert (compared.n, compared.seeds) == (3, "0;1;2")
+    assert value(tables["methods"], method="mtcp").diverged == 1
+
+
+def test_a_diverged_reference_takes_its_seed_from_delta_m(done):
+    done.write(done.plan.run("rooms", "single_task", 0), "diverged")
+    change = build_tables(done.plan, "rooms")["multi_task"]
+    assert 0 not in set(change.seed)
+
+
+def test_missing_runs_need_partial_and_are_marked(done):
+    run = done.plan.run("rooms", "uncertainty", 1)
+    run.run_path.unlink()
+    with pytest.raises(
+        UserError, match=r"1 of 28 runs of rooms are not done \(rooms/uncertainty/seed1 is missing\).*--partial"
+    ):
+        build_tables(done.plan, "rooms")
+    tables = build_tables(done.plan, "rooms", partial=True)
+    row = value(tables["runs"], method="uncertainty", seed=1)
+    assert (row.status, row.reason) == ("missing", "the run is missing")
+    assert value(tables["methods"], method="uncertainty").open == 1
+
+
+def test_partial_tables_of_an_empty_store(store):
+    tables = build_tables(store.plan, "rooms", partial=True)
+    assert (tables["runs"].status == "missing").all()
+    assert set(tables["claims"].verdict) == {"not run"}
+    assert tables["summary"].empty
+
+
+def test_trained_but_not_evaluated_is_not_done(done):
+    done.plan.run("rooms", "mtcp", 0).metrics_path.unlink()
+    with pytest.raises(UserError, match="rooms/mtcp/seed0 is not evaluated"):
+        build_tables(done.plan, "rooms")
+
+
+def test_flags_and_non_finite_predictions_reach_the_method(done):
+    run = done.plan.run("rooms", "mtcp_no_cfm", 2)
+    done.write(run, flags=("negative_weights",))
+    evaluation = read_record(run.metrics_path)
+    write_record(run.metrics_path, evaluation | {"non_finite": {"depth": 3}})
+    methods = build_tables(done.plan, "rooms")["methods"]
+    assert value(methods, method="mtcp_no_cfm").loc["flags"] == "negative_weights;non_finite_predictions"
+
+
+def test_metrics_of_another_run_are_refused(done):
+    first, second = done.plan.run("rooms", "mtcp", 0), done.plan.run("rooms", "mtcp", 1)
+    first.metrics_path.write_bytes(second.metrics_path.read_bytes())
+    with pytest.raises(UserError, match="does not carry its own keys"):
+        build_tables(done.plan, "rooms")
+
+
+def test_pairs_across_environments_are_marked(done):
+    other = {"class": "cuda-torch2.11-torchjd0.18"}
+    done.write(done.plan.run("rooms", "mtl_baseline", 2), environment=other)
+    compared = build_tables(done.plan, "rooms")["comparisons"]
+    assert value(compared, family="mtcp/delta_m", method="mtl_baseline").environments == "mixed"
+    assert value(compared, family="mtcp/delta_m", method="uncertainty").environments == "same"
+
+
+def test_delta_m_across_environments_is_marked_through_its_baseline(done):
+    done.write(done.plan.run("rooms", "single_task", 2), environment={"class": "other"})
+    compared = build_tables(done.plan, "rooms")["comparisons"]
+    assert value(compared, family="single_task/delta_m", method="mtcp").environments == "mixed"
+
+
+def test_costs_compare_in_per_cent_of_the_reference(done):
+    tables = build_tables(done.plan, "rooms")
+    known = measures(done.plan.project.benchmark("rooms"))
+    pairs = paired(tables["runs"], "mtcp", "single_task", known["parameters"])
+    own = 1_500_000 + 10 * 3
+    assert pairs.improvements == pytest.approx([100 * (4_000_000 - own) / 4_000_000] * 4)
+
+
+def test_history_and_curves(done):
+    tables = build_tables(done.plan, "rooms")
+    row = value(tables["history"], method="mtcp", seed=1, epoch=0, column="loss_semseg")
+    assert row.value == pytest.approx(2.05)
+    curve = value(tables["curves"], method="mtcp", column="loss_semseg", epoch=0)
+    assert (curve.n, curve["mean"], curve.least, curve.greatest) == (4, pytest.approx(2.075), 2.0, pytest.approx(2.15))
+
+
+def test_written_tables_are_the_same_bytes_twice(done, tmp_path):
+    paths = write_tables(done.plan, "rooms")
+    again = write_tables(done.plan, "rooms", folder=tmp_path / "again")
+    assert [path.name for path in paths] == [path.name for path in again]
+    assert {path.name for path in paths} >= {"runs.csv", "history.csv", "summary.csv", "comparisons.csv", "claims.csv"}
+    assert all(one.read_bytes() == other.read_bytes() for one, other in zip(paths, again, strict=True))
+    assert "\r" not in paths[0].read_text()
+
+
+def test_metrics_tree_for_dvc(done):
+    write_tables(done.plan, "rooms")
+    tree = json.loads(write_metrics(done.plan)[0].read_text())
+    summary = read_table(done.root / "results/tables/rooms/summary.csv")
+    expected = primary(summary, method="mtcp", task="depth", metric="rmse")["mean"]
+    assert tree["rooms"]["mtcp"]["depth_rmse"] == pytest.approx(expected, rel=1e-5)
+    assert tree["rooms"]["single_task"]["delta_m"] == 0
+
+
+def test_tables_of_an_unplanned_benchmark(store):
+    with pytest.raises(UserError, match=r"params.yaml plans no run of benchmark 'people' \(planned: rooms\)"):
+        build_tables(store.plan, "people")
+
+
+def test_published_numbers_need_a_source(done):
+    path = done.root / "results/published.csv"
+    path.write_text("dataset,task,metric,method,backbone,value,source\nNYUD-v2,semseg,mIoU,X,Y,40,\n")
+    with pytest.raises(UserError, match=r"published.csv, line 2: every number needs a value and a source"):
+        build_tables(done.plan, "rooms")
+
+
+def test_damaged_history_is_named(done):
+    path = done.plan.run("rooms", "mtcp", 0).directory / "history.csv"
+    for content in (b"", b"epoch,loss_depth\n0,abc\n", b"epoch,loss_depth\n0\n", b"loss_depth\n1\n"):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=r"seed0-.*history.csv is not the file that was written"):
+            build_tables(done.plan, "rooms")
+
+
+def test_missing_table_says_how_to_make_it(tmp_path):
+    with pytest.raises(UserError, match="make the tables first with `mtcp tables rooms`"):
+        read_table(tmp_path / "rooms/summary.csv")
+
+
+def test_keys_stay_text(tmp_path):
+    keys = ["0000000000000003", "12345678e0123456"]
+    (tmp_path / "a.csv").write_text(to_csv(pd.DataFrame({"train_key": keys, "value": [1.5, 2.0]})))
+    assert read_table(tmp_path / "a.csv").train_key.tolist() == keys
+
+
+def test_csv_keeps_nine_digits():
+    assert to_csv(pd.DataFrame({"a": [1 / 3], "b": [None]})) == "a,b\n0.333333333,\n"
+
+
+def test_delta_m_needs_every_task(done):
+    runs = build_tables(done.plan, "rooms")["runs"]
+    config = done.plan.project.benchmark("rooms")
+    without = runs[~((runs.method == "mtcp") & (runs.task == "edge") & (runs.seed == 0))]
+    change = delta_m_rows(without, config)
+    assert not ((change.method == "mtcp") & (change.seed == 0)).any()

@@ -1,0 +1,60 @@
+"""Code digests: what changes a key, and what must not."""
+
+from pathlib import Path
+
+import pytest
+
+from mtcp.core.code_digest import _parsed, code_closure, code_digest
+from mtcp.core.plugins import PACKAGE_ROOT
+
+
+def digest_of(path: Path, code: str) -> str:
+    path.write_text(code)
+    _parsed.cache_clear()
+    return code_digest([path])
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        "def f(x):\n    return x + 1  # a comment\n",
+        'def f(x):\n    """A docstring."""\n    return x + 1\n',
+        "def f(\n    x,\n):\n    return (x + 1)\n",
+    ],
+)
+def test_comments_docstrings_and_layout_change_no_key(tmp_path: Path, same: str) -> None:
+    assert digest_of(tmp_path / "m.py", "def f(x):\n    return x + 1\n") == digest_of(tmp_path / "m.py", same)
+
+
+@pytest.mark.parametrize(
+    "other", ["def f(x):\n    return x + 2\n", "def f(x):\n    return x - 1\n", "def g(x):\n    return x + 1\n"]
+)
+def test_code_changes_the_key(tmp_path: Path, other: str) -> None:
+    assert digest_of(tmp_path / "m.py", "def f(x):\n    return x + 1\n") != digest_of(tmp_path / "m.py", other)
+
+
+def test_a_users_file_beside_the_plugin_counts(tmp_path: Path) -> None:
+    (tmp_path / "helper.py").write_text("A = 1\n")
+    before = digest_of(tmp_path / "plug.py", "import helper\n")
+    (tmp_path / "helper.py").write_text("A = 2\n")
+    assert digest_of(tmp_path / "plug.py", "import helper\n") != before
+
+
+def test_training_reaches_what_it_computes_with_and_nothing_that_judges_it() -> None:
+    reached = set(code_closure([PACKAGE_ROOT / "mtcp/training/loop.py"]))
+    assert {
+        "mtcp.training.losses",
+        "mtcp.data.loading.batches",
+        "mtcp.data.loading.augment",
+        "mtcp.weighting.base",
+    } <= reached
+    strangers = [name for name in reached if name.split(".")[1:2] in (["metrics"], ["report"], ["cli"], ["evaluation"])]
+    assert strangers == [], "mending a metric would train every network again"
+    schemes = [name for name in reached if name.startswith("baselines")]
+    assert schemes == [], "adding a baseline would train every network again"
+
+
+def test_evaluation_reaches_the_metrics_and_no_report() -> None:
+    reached = set(code_closure([PACKAGE_ROOT / "mtcp/evaluation/evaluate.py"]))
+    assert any(name.startswith("mtcp.metrics") for name in reached)
+    assert not any(name.startswith(("mtcp.report", "mtcp.cli", "mtcp.store.runs")) for name in reached)

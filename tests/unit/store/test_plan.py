@@ -1,0 +1,111 @@
+"""The plan: keys that move with what determines a run, and with nothing else."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mtcp.core.errors import UserError
+from mtcp.core.files import write_record
+from mtcp.store.plan import Plan
+
+
+@pytest.fixture
+def folder(tmp_path: Path, root: Path) -> Path:
+    shutil.copytree(root / "config", tmp_path / "config")
+    (tmp_path / "params.yaml").write_text("benchmarks: [rooms]\nmethods: [mtcp, mtcp_equal]\nseeds: [0, 1]\n")
+    return tmp_path
+
+
+def edit(path: Path, change) -> None:
+    content = yaml.safe_load(path.read_text())
+    change(content)
+    path.write_text(yaml.safe_dump(content))
+
+
+def keys(folder: Path) -> dict[str, tuple[str, str]]:
+    return {run.name: (run.train_key, run.eval_key) for run in Plan.load(folder).runs}
+
+
+def test_every_run_has_a_key_of_its_own_and_planning_repeats(folder: Path) -> None:
+    first = keys(folder)
+    assert len({key for pair in first.values() for key in pair}) == 8
+    assert keys(folder) == first
+
+
+@pytest.mark.parametrize(
+    ("file", "change"),
+    [
+        ("config/benchmarks/rooms.yaml", lambda c: c.update(label="Other")),
+        ("config/benchmarks/rooms.yaml", lambda c: c["resources"].update(mem_mb=999)),
+        ("config/benchmarks/rooms.yaml", lambda c: c["evaluation"].update(batch_size=3)),
+        ("config/benchmarks/rooms.yaml", lambda c: c["training"].update(decay_power=0.9)),
+        ("config/methods.yaml", lambda c: c["mtcp"].update(label="Other", description="x")),
+        ("config/methods.yaml", lambda c: c.update(mine=dict(c["mtcp"]))),
+        ("params.yaml", lambda c: c["seeds"].append(2)),
+    ],
+)
+def test_what_changes_no_number_changes_no_key(folder: Path, file: str, change) -> None:
+    before = keys(folder)
+    edit(folder / file, change)
+    after = keys(folder)
+    assert {name: after[name] for name in before} == before
+
+
+def test_a_training_option_changes_both_keys_of_its_method_alone(folder: Path) -> None:
+    before = keys(folder)
+    edit(folder / "config/methods.yaml", lambda c: c["mtcp"].update(training={"weight_decay": 0.01}))
+    after = keys(folder)
+    for seed in (0, 1):
+        assert before[f"rooms/mtcp/seed{seed}"][0] != after[f"rooms/mtcp/seed{seed}"][0]
+        assert before[f"rooms/mtcp_equal/seed{seed}"] == after[f"rooms/mtcp_equal/seed{seed}"]
+
+
+def test_an_evaluation_option_changes_the_evaluation_alone(folder: Path) -> None:
+    before = keys(folder)
+    edit(folder / "config/benchmarks/rooms.yaml", lambda c: c["evaluation"].update(depth_cap=5.0))
+    after = keys(folder)
+    for name, (train_key, eval_key) in before.items():
+        assert after[name][0] == train_key
+        assert after[name][1] != eval_key
+
+
+def test_a_users_scheme_file_counts_in_its_own_runs_alone(folder: Path) -> None:
+    (folder / "plugins").mkdir()
+    plugin = folder / "plugins/mine.py"
+    plugin.write_text('@scheme("mine")\nclass Mine:\n    power = 1\n')
+    edit(folder / "config/methods.yaml", lambda c: c["mtcp_equal"].update(scheme={"name": "mine"}))
+    before = keys(folder)
+    plugin.write_text('@scheme("mine")\nclass Mine:\n    power = 23\n')
+    after = keys(folder)
+    assert before["rooms/mtcp/seed0"] == after["rooms/mtcp/seed0"]
+    assert before["rooms/mtcp_equal/seed0"] != after["rooms/mtcp_equal/seed0"]
+
+
+def test_a_stamp_moves_with_the_grid_and_back(folder: Path) -> None:
+    before = Plan.load(folder).stamps("rooms")
+    edit(folder / "params.yaml", lambda c: c["seeds"].append(2))
+    assert Plan.load(folder).stamps("rooms").tables != before.tables
+    edit(folder / "params.yaml", lambda c: c["seeds"].pop())
+    assert Plan.load(folder).stamps("rooms") == before
+
+
+def test_a_record_in_a_foreign_place_is_refused(folder: Path) -> None:
+    first, second = Plan.load(folder).of("rooms")[:2]
+    content = {"train_key": first.train_key, "method": first.method, "seed": first.seed}
+    write_record(second.run_path, content)
+    with pytest.raises(UserError, match="edited or copied"):
+        second.record()
+    assert list(Plan.load(folder).superseded()) == []
+    edit(folder / "params.yaml", lambda c: c.update(seeds=[0]))
+    assert list(Plan.load(folder).superseded()) == [second.directory]
+
+
+def test_dvc_depends_on_the_lock_of_every_data_set(root: Path) -> None:
+    stage = yaml.safe_load((root / "dvc.yaml").read_text())["stages"]["reproduce"]
+    project = Plan.load(root).project
+    for name in project.benchmark_names():
+        lock = f"data/{project.data_name(name)}.lock.json"
+        assert lock in stage["deps"]
+        assert (root / lock).exists()
