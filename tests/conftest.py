@@ -145,7 +145,7 @@ def make_project(path: Path) -> ProjectFolder:
         training__batch_size=4,
         channels=8,
         encoder={"kind": "timm", "model": "resnet10t", "args": {"channels": [8, 8, 16, 16], "stem_width": 8}},
-        held_out=0.2,
+        validation_share=0.2,
     )
     folder.edit("params.yaml", benchmarks=["rooms"], methods=["single_task", "mtcp"], seeds=[0, 1])
     return folder

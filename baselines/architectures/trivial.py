@@ -1,4 +1,4 @@
-"""Trivial predictors, the floor of every table: what is known without looking at the image.
+"""Trivial baselines: what is known without looking at the image.
 
 Per task, from the training split at the network's size: the relative frequency of every class (so that the most
 frequent one is predicted), mean depth, mean normal, frequency of boundary or salient pixels. `trivial_prior` takes

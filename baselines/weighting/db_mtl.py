@@ -11,10 +11,10 @@ from mtcp.api import GradientScheme, SchemeContext, scheme
 class DBMTL(GradientScheme):
     """Dual balancing of losses and gradients (Lin et al., 2023, algorithm 1).
 
-    Losses enter as log l_t. On the cut, h_t <- beta h_t + (1 - beta) g_t / l_t is a running mean of their gradients
-    and the update is max_t ||h_t|| sum_t h_t / ||h_t||; all other parameters descend sum_t log l_t.
+    Losses enter as log l_t. On the shared parameters, h_t <- beta h_t + (1 - beta) g_t / l_t is a running mean of their
+    gradients and the update is max_t ||h_t|| sum_t h_t / ||h_t||; all other parameters descend sum_t log l_t.
 
-    Caveat: needs positive losses; the running means take T times the cut in memory and in the saved state.
+    Caveat: needs positive losses; the running means take T times the shared parameters, in memory and in the state.
     """
 
     moved_by = "always"
@@ -24,7 +24,7 @@ class DBMTL(GradientScheme):
 
     def __init__(self, context: SchemeContext, parameters: "DBMTL.Parameters") -> None:
         super().__init__(context, parameters)
-        tasks, size = len(context.tasks), sum(parameter.numel() for parameter in self.cut)
+        tasks, size = len(context.tasks), sum(parameter.numel() for parameter in self.shared)
         self.register_buffer("running", torch.zeros(tasks, size))
 
     def combined(self, jacobian: Tensor, gramian: Tensor, losses: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:

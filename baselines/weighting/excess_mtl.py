@@ -15,7 +15,7 @@ class ExcessMTL(JacobianScheme):
     relative to its first value; w <- softmax(log w + step e) on the simplex from 1/T. total = sum_t k w_t l_t, the
     weights of the k present tasks scaled to sum to k.
 
-    Caveat: S takes T times the cut in memory and in the saved state; the first step sets the unit of every e_t.
+    Caveat: S takes T times the shared parameters in memory and in the state; the first step sets the unit of every e_t.
     """
 
     moved_by = "always"
@@ -25,7 +25,7 @@ class ExcessMTL(JacobianScheme):
 
     def __init__(self, context: SchemeContext, parameters: "ExcessMTL.Parameters") -> None:
         super().__init__(context, parameters)
-        tasks, size = len(context.tasks), sum(parameter.numel() for parameter in self.cut)
+        tasks, size = len(context.tasks), sum(parameter.numel() for parameter in self.shared)
         self.register_buffer("squares", torch.zeros(tasks, size))
         self.register_buffer("first", torch.full((tasks,), torch.nan))
         self.register_buffer("simplex", torch.full((tasks,), 1 / tasks))

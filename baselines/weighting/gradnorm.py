@@ -11,8 +11,9 @@ from mtcp.api import GramianScheme, SchemeContext, scheme
 class GradNorm(GramianScheme):
     """Gradient normalisation (Chen et al., ICML 2018, algorithm 1): tasks train at similar rates.
 
-    total = sum_t w_t l_t. With n_t = w_t ||g_t|| on the cut, n its mean, r_t = (l_t / l_t(0)) / mean_j (l_j / l_j(0)):
-    w descends sum_t |n_t - n r_t^alpha| with the target held constant, and is scaled back to a sum of T tasks.
+    total = sum_t w_t l_t. With n_t = w_t ||g_t|| on the shared parameters, n its mean,
+    r_t = (l_t / l_t(0)) / mean_j (l_j / l_j(0)): w descends sum_t |n_t - n r_t^alpha| with the target held constant,
+    and is scaled back to a sum of T tasks.
 
     Caveat: the paper leaves the optimiser of w open; here it is plain gradient descent, the gradient divided by
     mean ||g_t|| so that `rate` has no unit, and weights stay above 0.001. l_t(0) is the first batch's loss.

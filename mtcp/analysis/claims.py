@@ -6,13 +6,14 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from mtcp.analysis.comparisons import Measure, Pairs, by_seed, paired
 from mtcp.analysis.statistics import Comparison, compare_family
-from mtcp.core.config import Benchmark, Model, Name
+from mtcp.core.config import Benchmark, Name
 from mtcp.core.errors import UserError
 from mtcp.core.files import read_yaml
+from mtcp.core.validation import Model, validated
 
 Evidence = Literal["code", "figure", "abstract", "secondary", "paper"]
 Verdict = Literal["reproduced", "contradicted", "equivalent", "inconclusive", "not run"]
@@ -56,12 +57,7 @@ def load_claims(path: Path) -> list[Claim]:
     claims: list[Claim] = []
     for number, entry in enumerate(entries, 1):
         name = entry.get("id", f"number {number}") if isinstance(entry, dict) else f"number {number}"
-        try:
-            claim = Claim.model_validate(entry)
-        except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(map(str, first["loc"])) or "claim"
-            raise UserError(f"{path}, claim '{name}', key '{key}': {first['msg']}") from error
+        claim = validated(Claim, entry, f"{path}, claim '{name}'")
         if (claim.reference is None) == (claim.published is None):
             raise UserError(f"{path}, claim '{name}': give either `reference` (a method) or `published` (a number)")
         if claim.id in {other.id for other in claims}:

@@ -296,8 +296,8 @@ def summarise(table: pd.DataFrame, benchmark: Benchmark, methods: dict[str, Meth
     """Return mean, sd and 95 % t interval over seeds per method x selection x output x task x metric, with ranks.
 
     Ranks (1 best) are given to primary metrics of the last epoch's final output: `rank` among all methods but
-    ablations and floors, `rank_ablation` among the reference and its ablations. A method that lacks a seed has
-    none: a mean over the seeds that survived is no fair rival.
+    ablations and trivial baselines, `rank_ablation` among the reference and its ablations. A method that lacks a seed
+    has none: a mean over the seeds that survived is no fair rival.
     """
     keys = ["method", "selection", "output", "task", "metric"]
     rows = []
@@ -309,7 +309,7 @@ def summarise(table: pd.DataFrame, benchmark: Benchmark, methods: dict[str, Meth
     seeds = table.groupby("method").seed.nunique()
     primary = {(known.task, known.metric): known for known in measures(benchmark).values() if known.task != COST}
     groups = {
-        "rank": [name for name, method in methods.items() if method.family not in ("ablation", "floor")],
+        "rank": [name for name, method in methods.items() if method.family not in ("ablation", "trivial")],
         "rank_ablation": [
             name for name, method in methods.items() if method.family == "ablation" or name == benchmark.reference
         ],
@@ -333,12 +333,12 @@ def summarise(table: pd.DataFrame, benchmark: Benchmark, methods: dict[str, Meth
 
 
 def compare(table: pd.DataFrame, benchmark: Benchmark, methods: dict[str, Method]) -> pd.DataFrame:
-    """Return paired comparisons: every method (but floors) with the reference, and with the baseline on Delta_m.
+    """Return paired comparisons: every trained method with the reference, and with the baseline on Delta_m.
 
     A family, for Holm, is one reference and one measure: all its methods, declared by the grid before any run.
     """
     known = {name: measure for name, measure in measures(benchmark).items() if measure.task != COST}
-    rivals = [name for name, method in methods.items() if method.family != "floor"]
+    rivals = [name for name, method in methods.items() if method.family != "trivial"]
     families = [(benchmark.reference, name) for name in known if benchmark.reference in methods]
     if benchmark.baseline in methods and benchmark.baseline != benchmark.reference:
         families.append((benchmark.baseline, "delta_m"))

@@ -165,7 +165,7 @@ def _print_epoch(row: dict[str, float]) -> None:
 
 
 def choose(benchmark: BenchmarkName, method: MethodName, key: Key = None) -> None:
-    """Choose METHOD's configuration among its trained trials by the loss on held-out training images.
+    """Choose METHOD's configuration among its trained trials by the loss on validation images.
 
     Example: mtcp choose rooms mtcp
     """
@@ -178,7 +178,7 @@ def choose(benchmark: BenchmarkName, method: MethodName, key: Key = None) -> Non
     if choice is None:
         raise UserError(
             f"{benchmark}/{method} has nothing to choose: config/benchmarks/{benchmark}.yaml has no `budget`, "
-            f"or the method is a floor, which trains nothing"
+            f"or the method is a trivial baseline, which trains nothing"
         )
     require_key(f"the choice of {benchmark}/{method}", key, choice.key)
     record = choose_among(choice)

@@ -7,13 +7,14 @@ Every mistake is one sentence with file and key. No torch here: planning reads t
 import re
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from mtcp.core.errors import UserError
 from mtcp.core.files import read_yaml
 from mtcp.core.tasks import TASK_NAMES, Task, make_task
+from mtcp.core.validation import Model, validated
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$")]
 
@@ -27,17 +28,13 @@ def _ordered(limits: tuple[float, float]) -> tuple[float, float]:
 Range = Annotated[tuple[float, float], AfterValidator(_ordered)]
 
 
-class Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
 class TaskConfig(Model):
     """A benchmark's choices for one task; see `mtcp.core.tasks.make_task`."""
 
     classes: int | None = Field(None, ge=2, le=254, description="number of classes of a classification task")
     loss: str | None = Field(None, description="a loss of mtcp.training.losses other than the task's own")
     positive_weight: float | None = Field(None, gt=0, lt=1, description="weight of positive pixels (edge, sal)")
-    start: float | None = Field(
+    bias_initialisation: float | None = Field(
         None, description="what untrained heads predict on average; spares a short training the way from 0 (depth: m)"
     )
     rope: float | None = Field(None, gt=0, description="practically equal within this, in the metric's unit")
@@ -162,7 +159,9 @@ class Benchmark(Model):
     upsample: Literal[1, 2, 4] = Field(2, description="up-sampling in the segmentation heads (NYUD 2, PASCAL 4)")
     augmentation: AugmentationConfig
     training: TrainingConfig
-    held_out: float = Field(0.0, ge=0, lt=0.5, description="share of the training split kept for model selection")
+    validation_share: float = Field(
+        0.0, ge=0, lt=0.5, description="share of the training split kept for model selection"
+    )
     budget: Budget | None = Field(None, description="null: every method runs with its own configuration")
     scheme_parameters: dict[Name, dict[str, Any]] = Field(
         default_factory=dict, description="parameters that belong to the benchmark, as LPS's kappa, by scheme"
@@ -184,9 +183,9 @@ class Benchmark(Model):
 
     @model_validator(mode="after")
     def _budget_has_images_to_choose_by(self) -> "Benchmark":
-        if self.budget is not None and not self.held_out:
+        if self.budget is not None and not self.validation_share:
             raise ValueError(
-                "`budget` chooses by the loss on held-out training images, and `held_out` is 0: "
+                "`budget` chooses by the loss on validation images, and `validation_share` is 0: "
                 "set it, 0.1 for example, or take `budget` out"
             )
         return self
@@ -196,7 +195,7 @@ class Method(Model):
     """One entry of `config/methods.yaml`: a row of the tables."""
 
     label: str
-    family: Literal["reference", "method", "baseline", "scheme", "ablation", "floor"]
+    family: Literal["reference", "method", "baseline", "scheme", "ablation", "trivial"]
     description: str = ""
     architecture: PluginConfig
     scheme: PluginConfig = PluginConfig(name="equal")
@@ -238,7 +237,7 @@ class RunConfig(Model):
     losses: LossConfig
     training: TrainingConfig
     augmentation: AugmentationConfig
-    held_out: float
+    validation_share: float
     evaluation: EvaluationConfig
 
     @cached_property
@@ -273,7 +272,7 @@ class Project:
 
     @cached_property
     def params(self) -> Params:
-        return _validated(Params, self.root / "params.yaml", read_yaml(self.root / "params.yaml", dict))
+        return validated(Params, read_yaml(self.root / "params.yaml", dict), str(self.root / "params.yaml"))
 
     @cached_property
     def methods(self) -> dict[str, Method]:
@@ -281,7 +280,7 @@ class Project:
         entries = read_yaml(path, dict)
         for name in entries:
             _check_name(name, path)
-        return {name: _validated(Method, path, entry, prefix=name) for name, entry in entries.items()}
+        return {name: validated(Method, entry, str(path), name) for name, entry in entries.items()}
 
     def benchmark_names(self) -> list[str]:
         return sorted(path.stem for path in (self.root / "config/benchmarks").glob("*.yaml"))
@@ -296,7 +295,7 @@ class Project:
                 f"params.yaml: unknown benchmark '{name}': config/benchmarks/ has "
                 f"{', '.join(self.benchmark_names()) or 'none'}"
             )
-        self._benchmarks[name] = _validated(Benchmark, path, read_yaml(path, dict))
+        self._benchmarks[name] = validated(Benchmark, read_yaml(path, dict), str(path))
         return self._benchmarks[name]
 
     def data_name(self, benchmark: str) -> str:
@@ -315,14 +314,13 @@ class Project:
         """Merge a benchmark and a method into the configuration of one run; the method's word is the last."""
         bench, chosen = self.benchmark(benchmark), self.method(method)
         defaults = bench.scheme_parameters.get(chosen.scheme.name, {})
-        return _validated(
+        return validated(
             RunConfig,
-            self.root / "config/methods.yaml",
             {
                 **bench.model_dump(
                     include={
                         "layout", "tasks", "height", "width", "encoder", "channels", "upsample", "augmentation",
-                        "held_out", "evaluation",
+                        "validation_share", "evaluation",
                     }
                 ),
                 "benchmark": benchmark,
@@ -333,45 +331,11 @@ class Project:
                 "losses": chosen.losses.model_dump(),
                 "training": {**bench.training.model_dump(), **chosen.training},
             },
-            prefix=method,
+            str(self.root / "config/methods.yaml"),
+            method,
         )  # fmt: skip
 
 
 def _check_name(name: Any, path: Path) -> None:
     if not re.fullmatch(r"[a-z0-9_]+", str(name)):
         raise UserError(f"{path}: '{name}' is no name: use [a-z0-9_]+ and put the wording into `label`")
-
-
-def _validated(model: type[Model], path: Path, content: Any, prefix: str = "") -> Any:
-    """Build `model` from `content`; a mistake becomes one sentence with file, key and what was expected."""
-    try:
-        return model.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in (prefix, *first["loc"]) if part != "")
-        if first["type"] == "extra_forbidden":
-            message = f"unknown key (known here: {', '.join(_fields_at(model, first['loc']))})"
-        else:
-            message = first["msg"].removeprefix("Value error, ")
-            message += f", got {_short(first.get('input'))}" if first["loc"] else ""
-        more = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        where = f"{path}, key '{key}'" if key else str(path)
-        raise UserError(f"{where}: {message}{more}") from error
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _fields_at(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
-    """Names of the fields beside the one at `location`, as far as they are models themselves."""
-    for part in location[:-1]:
-        field = model.model_fields.get(str(part))
-        annotation = getattr(field, "annotation", None)
-        inner = [each for each in (annotation, *get_args(annotation)) if isinstance(each, type)]
-        models = [each for each in inner if issubclass(each, BaseModel)]
-        if not models:
-            break
-        model = models[0]
-    return sorted(model.model_fields)

@@ -20,9 +20,8 @@ from functools import cache
 from pathlib import Path
 from typing import Final, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
 from mtcp.core.errors import UserError
+from mtcp.core.validation import Model, validated
 
 PACKAGE_ROOT: Final = Path(__file__).resolve().parents[2]
 _PACKAGES: Final = ("mtcp", "baselines")
@@ -36,10 +35,8 @@ _registry: dict[tuple[str, str], type] = {}
 Class = TypeVar("Class", bound=type)
 
 
-class PluginParameters(BaseModel):
+class PluginParameters(Model):
     """Declared parameters of a plug-in: typed, bounded, with defaults and descriptions; unknown names are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def _register(kind: str, name: str) -> Callable[[Class], Class]:
@@ -180,13 +177,4 @@ def own_line(error: BaseException) -> str | None:
 def parameters(kind: str, name: str, given: dict, root: Path | None = None) -> PluginParameters:
     """Validate `given` against the plug-in's declared parameters; raises `UserError` naming the parameter."""
     declared: type[PluginParameters] = load(kind, name, root).Parameters
-    try:
-        return declared(**given)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "parameters"
-        known = ", ".join(declared.model_fields) or "none"
-        raise UserError(
-            f"{kind} '{name}', parameter '{where}': {first['msg']} "
-            f"(got {first.get('input')!r}; its parameters: {known})"
-        ) from error
+    return validated(declared, given, f"{kind} '{name}'")

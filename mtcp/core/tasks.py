@@ -33,7 +33,7 @@ class Task:
 
     `loss` names a function of `mtcp.training.losses`; `metric` is the primary metric, the one that enters Delta_m.
     `positive_weight` is the weight of positive pixels in a binary cross-entropy; None balances each batch.
-    `start` is what its untrained heads predict on average, in the task's unit; None leaves it to chance, near zero.
+    `bias_initialisation` is what its untrained heads predict on average, in the task's unit; None: near zero.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Task:
     metric: str
     higher_is_better: bool
     positive_weight: float | None = None
-    start: float | None = None
+    bias_initialisation: float | None = None
     label: str = ""
     unit: str = ""
 
@@ -69,7 +69,7 @@ def make_task(
     classes: int | None = None,
     loss: str | None = None,
     positive_weight: float | None = None,
-    start: float | None = None,
+    bias_initialisation: float | None = None,
 ) -> Task:
     """Return task `name` with a benchmark's choices; raises `UserError` for an unknown name or missing classes."""
     if name not in _TASKS:
@@ -84,7 +84,7 @@ def make_task(
         metric=base.metric,
         higher_is_better=base.higher_is_better,
         positive_weight=positive_weight,
-        start=start,
+        bias_initialisation=bias_initialisation,
         label=base.label,
         unit=base.unit,
     )

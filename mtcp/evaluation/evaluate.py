@@ -5,7 +5,7 @@ initial, auxiliary) are judged alike. What is kept per image are sufficient stat
 every metric can be recomputed for any subset of images. Numbers are those of float32, whatever precision trained.
 
 Selections: `last` is the network after the last epoch, chosen without looking at any test image, and the primary
-number. `held_out` is the network of the epoch with the best held-out loss. `best_on_test` is the best of the kept
+number. `validation` is the network of the epoch with the best validation loss. `best_on_test` is the best of the kept
 snapshots by Delta_m against the last epoch, the protocol of the released code: optimistic, shown as such only.
 """
 
@@ -39,7 +39,7 @@ from mtcp.models.checkpoints import load_network
 from mtcp.models.layers import at_size
 
 MODEL: Final = "model.safetensors"
-BEST_HELD_OUT: Final = "model-held-out.safetensors"
+BEST_ON_VALIDATION: Final = "model-validation.safetensors"
 SNAPSHOTS: Final = "snapshots"
 
 #: output -> task -> metric -> value; None stands for a value that does not exist (not a number).
@@ -143,11 +143,11 @@ def evaluate_run(
         raise UserError(f"{directory} has no finished checkpoint ({MODEL}): train the run first")
     split = open_split(config, data, "test")
     snapshots = sorted((directory / SNAPSHOTS).glob("*.safetensors"))
-    held_out = directory / BEST_HELD_OUT
+    validation = directory / BEST_ON_VALIDATION
     # Where the last epoch was the best one, its network is not judged twice.
-    held_out_is_last = held_out.exists() and filecmp.cmp(held_out, directory / MODEL, shallow=False)
-    held_out_is_other = held_out.exists() and not held_out_is_last
-    total = len(split) * (1 + held_out_is_other + len(snapshots))
+    best_validation_is_last = validation.exists() and filecmp.cmp(validation, directory / MODEL, shallow=False)
+    best_validation_is_other = validation.exists() and not best_validation_is_last
+    total = len(split) * (1 + best_validation_is_other + len(snapshots))
     done = 0
 
     def advance(count: int) -> None:
@@ -167,10 +167,10 @@ def evaluate_run(
 
         last = judge(directory / MODEL, samples=config.evaluation.samples)
         metrics = {"last": last.metrics(meters)}
-        if held_out_is_last:
-            metrics["held_out"] = {"final": metrics["last"]["final"]}
-        elif held_out_is_other:
-            metrics["held_out"] = final_only(held_out)
+        if best_validation_is_last:
+            metrics["validation"] = {"final": metrics["last"]["final"]}
+        elif best_validation_is_other:
+            metrics["validation"] = final_only(validation)
         if snapshots:
             metrics["best_on_test"] = best_on_test(config, metrics["last"], [final_only(path) for path in snapshots])
     statistics_path = directory / f"images-{eval_key}.npz"

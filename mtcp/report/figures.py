@@ -1,7 +1,7 @@
 """Charts of a report as Vega-Lite specifications, made from the tables; colours are the page's CSS variables.
 
 A reader chooses two methods to bring out: every chart reads the parameters `first` and `second`, which the page's
-two lists set. Trivial floors are left out of the charts (their distance would hide all others); tables show them.
+two lists set. Trivial baselines are left out of the charts (their distance would hide all others); tables show them.
 """
 
 from typing import Any, Final
@@ -71,16 +71,16 @@ def seed_charts(runs: pd.DataFrame, methods: pd.DataFrame, tasks: tuple[Task, ..
 
 
 def loss_charts(curves: pd.DataFrame, methods: pd.DataFrame, tasks: tuple[Task, ...]) -> list[dict[str, Any]]:
-    """One chart per task: the loss by epoch, mean over seeds; held-out where a part of training was held out."""
+    """One chart per task: the loss by epoch, mean over seeds; validation where a part of training was held out."""
     charts = []
     for task in tasks:
-        column = f"held_out_loss_{task.name}"
+        column = f"validation_loss_{task.name}"
         if column not in set(curves.column):
             column = f"loss_{task.name}"
         rows = _labelled(curves[curves.column == column], methods)
         if rows.empty:
             continue
-        where = "held-out" if column.startswith("held_out") else "training"
+        where = "validation" if column.startswith("validation") else "training"
         data = _plain(rows, "method", "label", "epoch", "mean", "least", "greatest")
         base = alt.Chart(data).encode(
             x=_epochs(rows),
@@ -132,8 +132,8 @@ def _epochs(rows: pd.DataFrame) -> alt.X:
 
 
 def _labelled(rows: pd.DataFrame, methods: pd.DataFrame) -> pd.DataFrame:
-    """Add the methods' labels and drop trivial floors."""
-    known = methods[methods.family != "floor"][["method", "label"]]
+    """Add the methods' labels and drop trivial baselines."""
+    known = methods[methods.family != "trivial"][["method", "label"]]
     return rows.merge(known, on="method", how="inner")
 
 

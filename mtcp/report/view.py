@@ -28,7 +28,7 @@ _NAMES: Final = (
 )  # fmt: skip
 _SELECTIONS: Final = {
     "last": "Last epoch",
-    "held_out": "Best epoch on the held-out part of training",
+    "validation": "Best epoch on the validation split",
     "best_on_test": "Best epoch on the test images (optimistic: test was looked at)",
 }
 _OUTPUTS: Final = {
@@ -81,7 +81,7 @@ def build_view(root: Path, name: str, with_images: bool) -> dict[str, Any]:
         "further": _further(tables, tasks, marks, benchmark),
         "families": _families(tables["comparisons"], benchmark, labels, marks),
         "statistics_note": _statistics_note(tables),
-        "chartable": methods[methods.family != "floor"][["method", "label"]].to_dict("records"),
+        "chartable": methods[methods.family != "trivial"][["method", "label"]].to_dict("records"),
         "forest": None,
         "strips": figures.seed_charts(tables["runs"], methods, tasks),
         "losses": figures.loss_charts(tables["curves"], methods, tasks),
@@ -197,8 +197,8 @@ def _comparison(
     tables: dict[str, pd.DataFrame], benchmark: Benchmark, tasks: Sequence[Task], marks: dict[str, str]
 ) -> dict[str, Any]:
     methods = tables["methods"]
-    floors = methods.family == "floor"
-    shown = pd.concat([methods[~floors & (methods.family != "ablation")], methods[floors]])
+    trivial = methods.family == "trivial"
+    shown = pd.concat([methods[~trivial & (methods.family != "ablation")], methods[trivial]])
     columns = [*_task_columns(tasks), (MULTI_TASK, "delta_m"), *((COST, metric) for metric in _COSTS)]
     head = [_column(task, metric, tasks) for task, metric in columns]
     tuning = [("configurations", "configs", 1)]
@@ -213,7 +213,7 @@ def _comparison(
             own[len(tasks)] |= {"text": "0", "sd": "", "more": ""}  # by definition, so without a spread
         own += [_tuning_cell(getattr(row, name), scale) for name, _, scale in tuning]
         rows.append(_row(row, own, marks, benchmark))
-    _separate_floors(rows)
+    _separate_trivial(rows)
     return {"columns": head, "rows": rows, "legend": [*_legend(shown), *_chosen(shown)]}
 
 
@@ -225,7 +225,7 @@ def _tuning_cell(value: float, scale: int) -> dict[str, Any]:
 def _chosen(methods: pd.DataFrame) -> Iterator[str]:
     chosen = [f"{row.label}: {row.chosen}" for row in methods.itertuples() if isinstance(row.chosen, str)]
     if chosen:
-        yield "Chosen by the loss on held-out training images: " + "; ".join(chosen) + "."
+        yield "Chosen by the loss on validation images: " + "; ".join(chosen) + "."
 
 
 def _ablation(
@@ -297,13 +297,13 @@ def _cell(row: Any, place: Any) -> dict[str, Any]:
 
 
 def _row(row: Any, cells: list[dict[str, Any]], marks: dict[str, str], benchmark: Benchmark) -> dict[str, Any]:
-    kind = "floor" if row.family == "floor" else "reference" if row.method == benchmark.reference else ""
+    kind = "trivial" if row.family == "trivial" else "reference" if row.method == benchmark.reference else ""
     note = "" if row.finished == row.seeds else f"n = {row.finished}"
     return {"label": row.label, "mark": marks[row.method], "kind": kind, "note": note, "cells": cells, "rule": False}
 
 
-def _separate_floors(rows: list[dict[str, Any]]) -> None:
-    first = next((row for row in rows if row["kind"] == "floor"), None)
+def _separate_trivial(rows: list[dict[str, Any]]) -> None:
+    first = next((row for row in rows if row["kind"] == "trivial"), None)
     if first:
         first["rule"] = True
 

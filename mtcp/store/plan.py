@@ -295,9 +295,9 @@ def runs_of(project: Project, benchmark: str, method: str, seeds: list[int]) -> 
 
 
 def _tried(project: Project, config: RunConfig) -> tuple[Configuration, ...]:
-    """The configurations that a method tries: none without a budget, and none for floors, which train nothing."""
+    """The configurations that a method tries: none without a budget, none for trivial baselines."""
     budget, method = project.benchmark(config.benchmark).budget, project.method(config.method)
-    if budget is None or method.family == "floor":
+    if budget is None or method.family == "trivial":
         return ()
     return configurations(
         budget, config.benchmark, config.method, method.search, [task.name for task in config.task_list]

@@ -24,29 +24,29 @@ def choose(choice: Choice) -> dict[str, Any]:
 
 
 def chosen_record(choice: Choice) -> dict[str, Any]:
-    """Return which trial is best, and every trial with what it changed, its held-out losses and its cost.
+    """Return which trial is best, and every trial with what it changed, its validation losses and its cost.
 
-    The best has the smallest held-out loss after its last epoch (`mtcp.store.tuning_search.best`). A trial
+    The best has the smallest validation loss after its last epoch (`mtcp.store.tuning_search.best`). A trial
     that diverged is never chosen; where all did, the first, the method's own configuration, stands for them, and
     `reason` says so.
     """
-    held_out = [_held_out_losses(trial) for trial in choice.trials]
-    found = best(held_out)
+    validation = [_validation_losses(trial) for trial in choice.trials]
+    found = best(validation)
     return {
         "schema": 1,
         "benchmark": choice.benchmark,
         "method": choice.method,
         "chosen": found or 0,
-        "reason": f"all {len(held_out)} configurations of the budget diverged" if found is None else "",
+        "reason": f"all {len(validation)} configurations of the budget diverged" if found is None else "",
         "trials": [
             {
                 "train_key": trial.train_key,
                 "training": change.training,
                 "scheme": change.scheme,
-                "held_out": losses,
+                "validation": losses,
                 **{name: trial.record()[name] for name in ("status", "reason", "cpu_seconds", "gpu_seconds")},
             }
-            for trial, change, losses in zip(choice.trials, choice.configurations, held_out, strict=True)
+            for trial, change, losses in zip(choice.trials, choice.configurations, validation, strict=True)
         ],
     }
 
@@ -64,8 +64,8 @@ def cost(record: dict[str, Any]) -> dict[str, float]:
     return {name: sum(trial[name] for trial in record["trials"]) for name in ("cpu_seconds", "gpu_seconds")}
 
 
-def _held_out_losses(trial: Run) -> dict[str, float] | None:
-    """The loss of every task on held-out images after the last epoch; None where the trial diverged."""
+def _validation_losses(trial: Run) -> dict[str, float] | None:
+    """The loss of every task on validation images after the last epoch; None where the trial diverged."""
     if not trial.run_path.exists():
         raise UserError(
             f"{trial.name} is {trial.state()}: train it with `mtcp train {trial.benchmark} {trial.method} "
@@ -74,7 +74,7 @@ def _held_out_losses(trial: Run) -> dict[str, float] | None:
     record = trial.record()
     if record["status"] == "diverged":
         return None
-    path, prefix = trial.directory / "history.csv", "held_out_loss_"
+    path, prefix = trial.directory / "history.csv", "validation_loss_"
     written = {name: value for name, value in record["files"].items() if name == path.name}
     require_unchanged(trial.directory, written, f"remove {trial.directory} and train the trial again")
     try:

@@ -1,7 +1,7 @@
 """Fair tuning: every method tries the same number of configurations, drawn from a stream of its own.
 
 Pure functions; nothing here trains. The benchmark's `budget` and the method's `search` give number and ranges; the
-choice uses losses on held-out training images alone, never the test split.
+choice uses losses on validation images alone, never the test split.
 """
 
 import math
@@ -67,17 +67,17 @@ def _log_uniform(draws: random.Random, limits: Range) -> float:
     return min(max(value, limits[0]), limits[1])
 
 
-def best(held_out: Sequence[Mapping[str, float] | None]) -> int | None:
-    """Return the trial with the smallest sum over tasks of held-out loss relative to that of the first that ended.
+def best(validation: Sequence[Mapping[str, float] | None]) -> int | None:
+    """Return the trial with the smallest sum over tasks of validation loss relative to that of the first that ended.
 
-    `held_out`: per trial, the last epoch's loss of every task on held-out images; None for one that diverged. Ties
+    `validation`: per trial, the last epoch's loss of every task on validation images; None for one that diverged. Ties
     go to the earlier trial; None where every trial diverged.
     """
-    first = next((losses for losses in held_out if losses is not None), None)
+    first = next((losses for losses in validation if losses is not None), None)
     if first is None:
         return None
     scores = [
         math.inf if losses is None else sum(losses[task] / max(first[task], 1e-12) for task in first)
-        for losses in held_out
+        for losses in validation
     ]
     return scores.index(min(scores))

@@ -30,7 +30,7 @@ from mtcp.models.layers import at_size
 from mtcp.training.losses import batch_losses, task_loss
 from mtcp.weighting.base import Diverged, Scheme, SchemeContext, build_scheme, own_faults_named
 
-STATE, HISTORY, MODEL, BEST = "state.pt", "history.csv", "model.safetensors", "model-held-out.safetensors"
+STATE, HISTORY, MODEL, BEST = "state.pt", "history.csv", "model.safetensors", "model-validation.safetensors"
 SNAPSHOTS = "snapshots"
 
 
@@ -61,8 +61,8 @@ class _Progress:
     loss_sums: dict[str, float] = field(default_factory=dict)
     loss_counts: dict[str, int] = field(default_factory=dict)
     history: list[dict[str, float]] = field(default_factory=list)
-    first_held_out: dict[str, float] = field(default_factory=dict)
-    best_held_out: float = math.inf
+    first_validation: dict[str, float] = field(default_factory=dict)
+    best_validation: float = math.inf
 
 
 def train(
@@ -82,15 +82,15 @@ def train(
     """
     network = build_network(config).to(device)
     parameters = sum(parameter.numel() for parameter in network.parameters())
-    fit = open_split(config, data, "fit" if config.held_out else "train")
+    train = open_split(config, data, "train")
     if not network.trainable:
         started = time.perf_counter()
-        network.fit(batch.to(device) for batch in evaluation_batches(fit, config))
+        network.fit(batch.to(device) for batch in evaluation_batches(train, config))
         save_network(network, config, directory / MODEL)
         write_text(directory / HISTORY, "epoch\n")
         return TrainingResult("finished", "", (), 0, 0, time.perf_counter() - started, 0.0, 0.0)
-    held_out = open_split(config, data, "held_out") if config.held_out else None
-    loop = _Loop(config, network, fit, held_out, directory, device)
+    validation = open_split(config, data, "validation") if config.validation_share else None
+    loop = _Loop(config, network, train, validation, directory, device)
     loop.on_step, loop.on_epoch, loop.stop = on_step, on_epoch, stop
     return loop.run(parameters)
 
@@ -102,21 +102,21 @@ class _Loop:
         self,
         config: RunConfig,
         network: Architecture,
-        fit: Split,
-        held_out: Split | None,
+        train: Split,
+        validation: Split | None,
         directory: Path,
         device: str,
     ) -> None:
         settings = config.training
         self.config, self.settings, self.directory, self.device = config, settings, directory, torch.device(device)
-        self.fit, self.held_out = fit, held_out
+        self.train, self.validation = train, validation
         self.network = network.to(memory_format=torch.channels_last) if settings.channels_last else network
         self.encode = torch.compile(network.encode) if settings.compile else network.encode
         self.decode = torch.compile(network.decode) if settings.compile else network.decode
-        self.steps = steps_per_epoch(fit, config)
+        self.steps = steps_per_epoch(train, config)
         if self.steps < settings.accumulate:
             raise UserError(
-                f"benchmark '{config.benchmark}': {len(fit)} training images give {self.steps} batches of "
+                f"benchmark '{config.benchmark}': {len(train)} training images give {self.steps} batches of "
                 f"{settings.batch_size}; an optimiser step needs {settings.accumulate}: lower `training.batch_size`"
             )
         self.scheme: Scheme = build_scheme(
@@ -166,7 +166,7 @@ class _Loop:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         done = self.progress.step - epoch * self.steps
-        for index, batch in enumerate(training_batches(self.fit, self.config, epoch, done, self.device), start=done):
+        for index, batch in enumerate(training_batches(self.train, self.config, epoch, done, self.device), start=done):
             self._micro_step(batch.to(self.device), boundary=self._is_boundary(index))
             self.progress.step += 1
             self.on_step(self.progress.step, self.settings.epochs * self.steps)
@@ -235,9 +235,9 @@ class _Loop:
         row = {"epoch": epoch, "learning_rate": rate}
         row |= {f"loss_{task}": total / progress.loss_counts[task] for task, total in progress.loss_sums.items()}
         row |= self.scheme.record()
-        if self.held_out is not None:
-            losses = self._held_out_losses()
-            row |= {f"held_out_loss_{task}": value for task, value in losses.items()}
+        if self.validation is not None:
+            losses = self._validation_losses()
+            row |= {f"validation_loss_{task}": value for task, value in losses.items()}
             self._keep_best(losses)
         if _is_snapshot(epoch, self.settings):
             save_network(self.network, self.config, self.directory / SNAPSHOTS / f"epoch-{epoch:04d}.safetensors")
@@ -247,12 +247,12 @@ class _Loop:
         self.on_epoch(row)
 
     @torch.no_grad()
-    def _held_out_losses(self) -> dict[str, float]:
-        """Mean loss per task over the held-out images; choosing an epoch by it never looks at test images."""
+    def _validation_losses(self) -> dict[str, float]:
+        """Mean loss per task over the validation images; choosing an epoch by it never looks at test images."""
         self.network.eval()
         sums: dict[str, float] = {}
         counts: dict[str, int] = {}
-        for batch in evaluation_batches(self.held_out, self.config):
+        for batch in evaluation_batches(self.validation, self.config):
             batch = batch.to(self.device)
             with self._autocast():
                 outputs = self.network(batch.image)
@@ -266,11 +266,11 @@ class _Loop:
         return {task: total / counts[task] for task, total in sums.items()}
 
     def _keep_best(self, losses: dict[str, float]) -> None:
-        """Keep the network whose held-out losses, each relative to its first, have the smallest sum."""
-        first = self.progress.first_held_out = {**losses, **self.progress.first_held_out}
+        """Keep the network whose validation losses, each relative to its first, have the smallest sum."""
+        first = self.progress.first_validation = {**losses, **self.progress.first_validation}
         score = sum(value / max(first[task], 1e-12) for task, value in losses.items())
-        if score < self.progress.best_held_out:
-            self.progress.best_held_out = score
+        if score < self.progress.best_validation:
+            self.progress.best_validation = score
             save_network(self.network, self.config, self.directory / BEST)
 
     def _write_history(self) -> None:

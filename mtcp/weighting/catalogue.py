@@ -18,7 +18,7 @@ my_method:
   label: MT-CP network, PCGrad
   family: scheme
   architecture: {name: mtcp}
-  scheme: {name: pcgrad, cut: representation}
+  scheme: {name: pcgrad, shared_parameters: representation}
 ```
 
 `mtcp schemes` lists them, `mtcp schemes show NAME` prints one, `mtcp schemes new NAME` writes a file for your own.
@@ -42,7 +42,7 @@ of trouble: the update may still descend every task, whereas a loss with a negat
 solver or a loss outside a scheme's domain ends the run with the status `diverged` and a reason that names scheme, task
 and step; what was saved stays usable.
 
-**Cut.** Schemes of cost `gradients` combine the gradients of `encoder` (everything upstream of the shared
+**Shared parameters.** Schemes of cost `gradients` combine the gradients of `encoder` (everything upstream of the shared
 representation R; the default, and the literature's choice), of `all_shared` (every parameter that reaches two or more
 tasks; on MT-CP, whose fusion crosses tasks, about 95 %), or, for schemes that return one coefficient a task, at the
 `representation` itself, which costs one backward pass through the encoder instead of k. All other parameters get the
@@ -50,7 +50,7 @@ gradient of the plain sum, as in the papers' algorithms, unless the scheme's tex
 coefficients into one weighted loss (that of Nash-MTL and FairGrad, and MGDA there) weighs every parameter's gradient.
 
 Notation: k tasks are present in a step, T in all; l_t is the loss of task t, w_t its weight, g_t its gradient on the
-cut, G the matrix of the products <g_i, g_j>.
+shared parameters, G the matrix of the products <g_i, g_j>.
 
 This page is written by `mtcp schemes docs` from the docstrings.
 """

@@ -1,7 +1,8 @@
 """Schemes that see every task's gradient of the shared parameters and combine them into one update.
 
 With J the (k, P) matrix whose rows are the gradients of the k present tasks with respect to the P entries of the
-*cut*, a scheme returns the update of the cut; every other parameter keeps the gradient of the plain sum. The cut:
+*shared parameters*, a scheme returns their update; every other parameter keeps the gradient of the plain sum. Which
+parameters count as shared:
 
 - `encoder`: the parameters upstream of the shared representation R, as in the literature;
 - `all_shared`: every parameter that reaches the losses of two or more tasks, wherever it lies;
@@ -65,12 +66,12 @@ def reachability(network: nn.Module, size: tuple[int, int]) -> dict[str, set[Ten
     return {task: reached(output["final"]) for task, output in outputs.items()}
 
 
-def cut_parameters(context: SchemeContext, cut: Literal["encoder", "all_shared"]) -> list[nn.Parameter]:
-    """Return the trainable parameters of the cut that reach a final output, in the network's order."""
+def shared_parameters_of(context: SchemeContext, which: Literal["encoder", "all_shared"]) -> list[nn.Parameter]:
+    """Return the trainable shared parameters that reach a final output, in the network's order."""
     network = context.network
     reach = list(reachability(network, context.size).values())
     wanted = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    if cut == "encoder":
+    if which == "encoder":
         encoder = set(network.encoder.parameters()) if network.encoder is not None else set()
         return [p for p in wanted if p in encoder and any(p in leaves for leaves in reach)]
     return [p for p in wanted if sum(p in leaves for leaves in reach) >= 2]
@@ -92,11 +93,11 @@ def solving(scheme: Scheme) -> Iterator[None]:
 
 
 class GradientScheme(Scheme):
-    """A scheme that turns the tasks' gradients into one update of the cut.
+    """A scheme that turns the tasks' gradients into one update of the shared parameters.
 
-    Cost: one forward pass, one backward pass a task through to the cut, one for the other parameters. Memory beyond
-    a plain step: J, k times the cut. Gradients are taken one task at a time, so that only one backward pass's
-    buffers live at once. With accumulation every micro-batch is combined by itself.
+    Cost: one forward pass, one backward pass a task through to the shared parameters, one for the other parameters.
+    Memory beyond a plain step: J, k times the shared parameters. Gradients are taken one task at a time, so that only
+    one backward pass's buffers live at once. With accumulation every micro-batch is combined by itself.
 
     The scale is that of the plain sum: where a paper's coefficients sum to 1 they are multiplied by k.
     """
@@ -105,14 +106,14 @@ class GradientScheme(Scheme):
     moved_by = "conflict"
 
     class Parameters(PluginParameters):
-        cut: Literal["encoder", "all_shared"] = Field(
+        shared_parameters: Literal["encoder", "all_shared"] = Field(
             "encoder", description="the parameters whose gradients are combined"
         )
 
     def __init__(self, context: SchemeContext, parameters: PluginParameters) -> None:
         super().__init__(context, parameters)
         self.monitor = Monitor(context.tasks, pairs=True)
-        self.cut = self._cut(parameters.cut)
+        self.shared = self._shared(parameters.shared_parameters)
 
     @abstractmethod
     def combined(self, jacobian: Tensor, gramian: Tensor, losses: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
@@ -123,7 +124,7 @@ class GradientScheme(Scheme):
         """
 
     def other_weights(self, losses: Tensor, present: Tensor) -> Tensor:
-        """Return the weights (k,) of the losses for the parameters outside the cut; asked for after `combined`."""
+        """Return the weights (k,) of the losses for the parameters that are not shared; asked for after `combined`."""
         return torch.ones_like(losses)
 
     def backward(self, losses: dict[str, Tensor], auxiliary: Tensor | None, representation: Any, scale: float) -> None:
@@ -134,30 +135,30 @@ class GradientScheme(Scheme):
         self.steps += 1
 
     def _backward(self, losses: dict[str, Tensor], auxiliary: Tensor | None, representation: Any, scale: float) -> None:
-        cut: list[Tensor] = self.cut or [representation]
+        shared: list[Tensor] = self.shared or [representation]
         stacked = torch.stack(list(losses.values()))
         values, present = stacked.detach(), self.index(losses)
         self.finite(values.tolist(), list(losses), "loss")
-        jacobian = _jacobian(list(losses.values()), cut)
+        jacobian = _jacobian(list(losses.values()), shared)
         update = self._update(jacobian, values, present, list(losses))
 
-        # The other parameters; with auxiliary losses the cut as well, less what the final losses give it.
+        # The other parameters; with auxiliary losses the shared ones as well, less what the final losses give it.
         weights = self.other_weights(values, present)
         objective = (weights * stacked).sum()
-        held = {id(tensor) for tensor in cut} | {id(parameter) for parameter in self._upstream}
+        held = {id(tensor) for tensor in shared} | {id(parameter) for parameter in self._upstream}
         others = [p for p in self.context.network.parameters() if p.requires_grad and id(p) not in held]
         if auxiliary is not None:
             objective = objective + auxiliary
-        wanted = others + (cut if auxiliary is not None else [])
+        wanted = others + (shared if auxiliary is not None else [])
         gradients = torch.autograd.grad(objective, wanted, allow_unused=True) if wanted else ()
         _accumulate(others, gradients[: len(others)], scale)
         if auxiliary is not None:
-            update = update + _flat(gradients[len(others) :], cut) - weights @ jacobian
+            update = update + _flat(gradients[len(others) :], shared) - weights @ jacobian
 
-        sizes = [tensor.numel() for tensor in cut]
-        pieces = [piece.view_as(t).to(t.dtype) for piece, t in zip(update.split(sizes), cut, strict=True)]
-        if self.cut:
-            _accumulate(self.cut, pieces, scale)
+        sizes = [tensor.numel() for tensor in shared]
+        pieces = [piece.view_as(t).to(t.dtype) for piece, t in zip(update.split(sizes), shared, strict=True)]
+        if self.shared:
+            _accumulate(self.shared, pieces, scale)
         else:
             torch.autograd.backward(representation, scale * pieces[0], inputs=self._upstream)
 
@@ -180,16 +181,16 @@ class GradientScheme(Scheme):
             got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
             raise UserError(f"{self.at()}: `{method}` must return a tensor of shape {tuple(shape)}, got {got}")
 
-    def _cut(self, cut: str) -> list[nn.Parameter]:
-        """Return the cut's parameters, none for the representation; keep what lies upstream of the latter."""
-        shared = cut_parameters(self.context, "encoder" if cut == "representation" else cut)
+    def _shared(self, which: str) -> list[nn.Parameter]:
+        """Return the shared parameters, none for the representation; keep what lies upstream of the latter."""
+        shared = shared_parameters_of(self.context, "encoder" if which == "representation" else which)
         if not shared:
             raise UserError(
-                f"scheme '{self.name}' combines the gradients of shared parameters, and cut '{cut}' has none in this "
+                f"scheme '{self.name}' combines the gradients of shared parameters, and '{which}' has none in this "
                 "architecture: choose another architecture, or a scheme of cost `losses`"
             )
-        self._upstream: list[nn.Parameter] = shared if cut == "representation" else []
-        return [] if cut == "representation" else shared
+        self._upstream: list[nn.Parameter] = shared if which == "representation" else []
+        return [] if which == "representation" else shared
 
 
 class JacobianScheme(GradientScheme):
@@ -212,7 +213,7 @@ class GramianScheme(GradientScheme):
     """A scheme that needs only the Gramian G = J J^T and returns one coefficient a task: update = sum_t c_t g_t."""
 
     class Parameters(PluginParameters):
-        cut: Literal["encoder", "all_shared", "representation"] = Field(
+        shared_parameters: Literal["encoder", "all_shared", "representation"] = Field(
             "encoder", description="where gradients are compared and combined"
         )
 
@@ -233,11 +234,11 @@ def normalised(gramian: Tensor) -> Tensor:
     return gramian / mean if mean > 0 else gramian
 
 
-def _jacobian(losses: list[Tensor], cut: list[Tensor]) -> Tensor:
-    """Return the (k, P) gradients of `losses` with respect to `cut`, one backward pass after another."""
-    rows = torch.empty(len(losses), sum(tensor.numel() for tensor in cut), device=cut[0].device)
+def _jacobian(losses: list[Tensor], shared: list[Tensor]) -> Tensor:
+    """Return the (k, P) gradients of `losses` with respect to `shared_parameters`, one backward pass after another."""
+    rows = torch.empty(len(losses), sum(tensor.numel() for tensor in shared), device=shared[0].device)
     for row, loss in zip(rows, losses, strict=True):
-        row.copy_(_flat(torch.autograd.grad(loss, cut, retain_graph=True, allow_unused=True), cut))
+        row.copy_(_flat(torch.autograd.grad(loss, shared, retain_graph=True, allow_unused=True), shared))
     return rows
 
 

@@ -192,12 +192,11 @@ def test_memory() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["mgda", "pcgrad", "upgrad"])
-@pytest.mark.parametrize("cut", ["encoder", "all_shared", "representation"])
+@pytest.mark.parametrize("shared", ["encoder", "all_shared", "representation"])
 @pytest.mark.parametrize("architecture", ["mtcp", "mtl_baseline"])
-def test_cost_at_three_tasks(name: str, cut: str, architecture: str) -> None:
+def test_cost_at_three_tasks(name: str, shared: str, architecture: str) -> None:
     plain = configuration("equal", architecture, tasks=3)
-    if architecture == "mtl_baseline" and cut == "all_shared":
+    if architecture == "mtl_baseline" and shared == "all_shared":
         pytest.skip("all that is shared is the encoder")
-    print(
-        f"\n{name} {cut} {architecture}: {ratio(configuration(name, architecture, tasks=3, cut=cut), plain):.2f} x time"
-    )
+    found = ratio(configuration(name, architecture, tasks=3, shared_parameters=shared), plain)
+    print(f"\n{name} {shared} {architecture}: {found:.2f} x time")

@@ -51,7 +51,7 @@ def test_a_budget_from_the_first_call_to_the_tables_and_back(project) -> None:
     assert methods.configurations.to_dict() == {"mtl_baseline": 2, "fixed_tuned": 2}
     assert (methods.tuning_cpu_seconds > 0).all() and (methods.tuning_gpu_seconds == 0).all()
     report = (project.path / "reports/rooms.html").read_text()
-    assert "Chosen by the loss on held-out training images" in report and "CPU min" in report
+    assert "Chosen by the loss on validation images" in report and "CPU min" in report
     checked = project.mtcp("verify")
     assert checked.returncode == 0, said(checked)
     planned = project.mtcp("plan")
@@ -77,10 +77,10 @@ def test_a_budget_from_the_first_call_to_the_tables_and_back(project) -> None:
     assert store(project) == after, "changing it back trains nothing"
     assert {path: path.read_bytes() for path in tables} == tables
 
-    project.edit("config/benchmarks/rooms.yaml", held_out=0.0)
+    project.edit("config/benchmarks/rooms.yaml", validation_share=0.0)
     refused = project.snakemake()
     assert refused.returncode != 0
-    assert "`budget` chooses by the loss on held-out training images, and `held_out` is 0" in said(refused)
+    assert "`budget` chooses by the loss on validation images, and `validation_share` is 0" in said(refused)
     assert "Traceback" not in said(refused)
 
 

@@ -27,8 +27,8 @@ def test_a_saved_network_is_judged_on_any_benchmark_with_its_tasks(project) -> N
     (run,) = (project.path / "results/runs/rooms/mtl_baseline").iterdir()
     (path,) = run.glob("metrics-*.json")
     metrics = read_record(path)["metrics"]
-    assert set(metrics) == {"last", "held_out", "best_on_test"}
-    assert set(metrics["held_out"]) == set(metrics["best_on_test"]) == {"final"}
+    assert set(metrics) == {"last", "validation", "best_on_test"}
+    assert set(metrics["validation"]) == set(metrics["best_on_test"]) == {"final"}
 
     def judged(benchmark: str, checkpoint: str) -> dict[tuple[str, str], float]:
         done = project.mtcp("evaluate", benchmark, "--checkpoint", str(run / checkpoint), "--json")

@@ -114,7 +114,7 @@ RUN_FILES = (
     "images-*.npz",
     "history.csv",
     "model.safetensors",
-    "model-held-out.safetensors",
+    "model-validation.safetensors",
 )
 #: What tables are made from; weights are not.
 READ_BY_TABLES = ("run.json", "metrics-*.json", "images-*.npz", "history.csv")
@@ -195,7 +195,7 @@ def test_a_run_file_of_another_seed(copy: Path, finished: Path, tmp_path: Path, 
 
 
 @pytest.mark.parametrize("damage", [halved, flipped])
-@pytest.mark.parametrize("name", ["model.safetensors", "model-held-out.safetensors"])
+@pytest.mark.parametrize("name", ["model.safetensors", "model-validation.safetensors"])
 def test_damaged_weights_are_not_evaluated(copy: Path, damage: Callable, name: str) -> None:
     directory = directory_of(copy)
     one(directory, "metrics-*.json").unlink()

@@ -22,7 +22,7 @@ def test_people_trains_all_five_tasks_and_leaves_a_report(project) -> None:
         encoder={"kind": "timm", "model": "resnet10t", "args": {"channels": [8, 8, 16, 16], "stem_width": 8}},
         training__epochs=3,
         training__batch_size=4,
-        held_out=0.2,
+        validation_share=0.2,
     )
     (project.path / "data/people.lock.json").unlink(missing_ok=True)
     done = project.snakemake()

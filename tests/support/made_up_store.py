@@ -59,7 +59,7 @@ class Store:
                     "epoch",
                     "learning_rate",
                     *(f"loss_{task}" for task in PRIMARY),
-                    *(f"held_out_loss_{task}" for task in PRIMARY),
+                    *(f"validation_loss_{task}" for task in PRIMARY),
                     *weights,
                     "seconds",
                 ]
@@ -98,7 +98,7 @@ class Store:
                 "train_key": run.train_key, "eval_key": run.eval_key, "images": 96, "seconds_per_image": 0.004,
                 "non_finite": dict.fromkeys(PRIMARY, 0),
                 "metrics": {
-                    "last": {"final": final, "aux1": {"semseg": {"miou": 0.3}}}, "held_out": {"final": final},
+                    "last": {"final": final, "aux1": {"semseg": {"miou": 0.3}}}, "validation": {"final": final},
                 },
                 "files": {},
             }  # fmt: skip

@@ -26,7 +26,7 @@ from mtcp.data.formats.layouts import Layout, open_layout
 from mtcp.data.loading.augment import augment, draw_transform
 from mtcp.data.loading.cache import packed
 
-SplitName = Literal["fit", "held_out", "train", "test"]
+SplitName = Literal["train", "validation", "test"]
 _MEAN: Final = (0.485, 0.456, 0.406)  # ImageNet's, of images in [0, 1]
 _STD: Final = (0.229, 0.224, 0.225)
 _IN_MEMORY: Final = 512 * 2**20
@@ -107,16 +107,16 @@ class Split:
 def open_split(config: RunConfig, folder: Path, split: SplitName) -> Split:
     """Open a split of the benchmark's data in `folder`.
 
-    `train` and `test` are the layout's lists; `held_out` is a share `config.held_out` of `train`, the same for every
-    seed and method, and `fit` the rest. Raises `UserError` for missing data or an empty split.
+    `test` is the layout's list. Of the layout's training list a share `config.validation_share`, the same for every
+    seed and method, is `validation`, and the rest `train`. Raises `UserError` for missing data or an empty split.
     """
     layout = open_layout(config.layout, folder)
     ids = layout.ids("val" if split == "test" else "train")
-    if split in ("fit", "held_out"):
-        key = stream(config.benchmark, "held_out")
+    if split != "test" and config.validation_share:
+        key = stream(config.benchmark, "validation")
         shuffled = sorted(ids, key=lambda image_id: stream(key, image_id))
-        chosen = frozenset(shuffled[: round(config.held_out * len(ids))])
-        ids = tuple(image_id for image_id in ids if (image_id in chosen) == (split == "held_out"))
+        chosen = frozenset(shuffled[: round(config.validation_share * len(ids))])
+        ids = tuple(image_id for image_id in ids if (image_id in chosen) == (split == "validation"))
     return Split(split, ids, layout, config)
 
 
@@ -134,7 +134,7 @@ def steps_per_epoch(split: Split, config: RunConfig) -> int:
 def training_batches(
     split: Split, config: RunConfig, epoch: int, start: int = 0, device: torch.device | str = "cpu", workers: int = 0
 ) -> Iterator[Batch]:
-    """Yield the augmented batches of one epoch on `device` from step `start` on.
+    """Yield the augmented batches of one epoch on `device` from step `bias_initialisation` on.
 
     `workers` processes read ahead, the device augments; batches are the same for any number of workers.
     """

@@ -12,18 +12,17 @@ from pathlib import Path
 from random import Random
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
-from mtcp.core.errors import UserError
 from mtcp.core.randomness import stream
+from mtcp.core.validation import Model, validated
 from mtcp.data.formats import packaging
 from mtcp.data.rendering.raycast import FOCAL, Picture, render
 
 
-class RenderSettings(BaseModel):
+class RenderSettings(Model):
     """The `rendered` part of a benchmark: which scenes, how many, drawn from which seed."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     preset: Literal["rooms", "people"]
     train: int = Field(ge=1, description="scenes of the training split")
     test: int = Field(ge=1, description="scenes of the test split")
@@ -32,16 +31,7 @@ class RenderSettings(BaseModel):
 
 def settings_of(rendered: dict, benchmark: str) -> RenderSettings:
     """Validate the `rendered` entry of `benchmark`; raises `UserError` naming the key."""
-    try:
-        return RenderSettings(**rendered)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, ("rendered", *first["loc"])))
-        known = ", ".join(RenderSettings.model_fields)
-        raise UserError(
-            f"config/benchmarks/{benchmark}.yaml, key '{key}': {first['msg']}, got {first.get('input')!r} "
-            f"(known keys: {known})"
-        ) from error
+    return validated(RenderSettings, rendered, f"config/benchmarks/{benchmark}.yaml", "rendered")
 
 
 def scene_ids(settings: RenderSettings) -> dict[str, list[str]]:

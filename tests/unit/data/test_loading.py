@@ -82,16 +82,17 @@ def test_the_method_does_not_enter(nyud: Path, config: Make):
     assert equal(a, b)
 
 
-def test_held_out_is_a_fixed_share_of_train(nyud: Path, config: Make):
+def test_validation_is_a_fixed_share_of_the_training_list(nyud: Path, config: Make):
     (nyud / "gt_sets/train.txt").write_text("".join(f"{k:04d}\n" for k in range(1, 201)))
+    whole = open_split(config(validation_share=0.0), nyud, "train").ids
     parts = [
-        {name: open_split(config(seed=seed, held_out=0.25), nyud, name).ids for name in ("fit", "held_out", "train")}
+        [open_split(config(seed=seed, validation_share=0.25), nyud, name).ids for name in ("train", "validation")]
         for seed in (0, 7)
     ]
     assert parts[0] == parts[1]
-    fit, held_out, train = parts[0].values()
-    assert len(held_out) == 50 and not set(fit) & set(held_out) and set(fit) | set(held_out) == set(train)
-    assert [i for i in train if i in set(fit)] == list(fit)
+    train, validation = parts[0]
+    assert len(validation) == 50 and not set(train) & set(validation)
+    assert [i for i in whole if i not in set(validation)] == list(train)
 
 
 def test_evaluation_shows_every_image_once_as_it_is(nyud: Path, config: Make):

@@ -218,28 +218,28 @@ def assert_equal(first: EvaluationResult, second: EvaluationResult) -> None:
             assert np.array_equal(values, second.statistics["final"][task][name]), (task, name)
 
 
-def test_held_out_and_snapshots_are_evaluated_where_they_were_kept(tiny_project: Project, tmp_path: Path):
+def test_validation_and_snapshots_are_evaluated_where_they_were_kept(tiny_project: Project, tmp_path: Path):
     config, data, network = prior(tiny_project)
     save_network(network, config, tmp_path / "model.safetensors")
     network.depth += 1
-    save_network(network, config, tmp_path / "model-held-out.safetensors")
+    save_network(network, config, tmp_path / "model-validation.safetensors")
     save_network(network, config, tmp_path / "snapshots/epoch-1.safetensors")
     run(config, data, tmp_path)
     metrics = read_record(tmp_path / "metrics-e.json")["metrics"]
-    assert set(metrics) == {"last", "held_out", "best_on_test"}
-    assert metrics["held_out"]["final"]["depth"]["rmse"] > metrics["last"]["final"]["depth"]["rmse"]
+    assert set(metrics) == {"last", "validation", "best_on_test"}
+    assert metrics["validation"]["final"]["depth"]["rmse"] > metrics["last"]["final"]["depth"]["rmse"]
     assert metrics["best_on_test"]["final"] == metrics["last"]["final"]
 
 
 def test_the_last_epoch_is_not_judged_twice_where_it_was_the_best(tiny_project: Project, tmp_path: Path):
     config, data, network = prior(tiny_project)
-    for name in ("model", "model-held-out"):
+    for name in ("model", "model-validation"):
         save_network(network, config, tmp_path / f"{name}.safetensors")
     told: list[tuple[int, int]] = []
     run(config, data, tmp_path, on_image=lambda done, total: told.append((done, total)))
     metrics = read_record(tmp_path / "metrics-e.json")["metrics"]
     assert told[-1] == (5, 5)
-    assert metrics["held_out"]["final"] == metrics["last"]["final"]
+    assert metrics["validation"]["final"] == metrics["last"]["final"]
 
 
 def test_best_on_test_maximises_the_mean_relative_gain(tiny_project: Project):

@@ -154,7 +154,7 @@ def test_head_kinds_follow_task_and_layout():
 )
 def test_heads_predict_the_start_before_training(head):
     x = 0.01 * torch.randn(2, 5, 6, 16)
-    means = [head(make_task("depth", start=start))(x, (20, 24)).mean().item() for start in (None, 2.5)]
+    means = [head(make_task("depth", bias_initialisation=bias))(x, (20, 24)).mean().item() for bias in (None, 2.5)]
     assert abs(means[0]) < 1
     assert means[1] == pytest.approx(2.5, abs=1)
 

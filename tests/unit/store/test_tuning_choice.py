@@ -38,7 +38,7 @@ class Folder:
     def train(self, run: Run, loss: float | None, epochs: int = 2) -> None:
         """Write what training leaves; `loss` None: the run diverged. Only the last epoch's loss is `loss`."""
         tasks = [task.name for task in run.config.task_list]
-        head = ",".join(["epoch", *(f"held_out_loss_{task}" for task in tasks)])
+        head = ",".join(["epoch", *(f"validation_loss_{task}" for task in tasks)])
         rows = [",".join(map(str, [epoch, *[loss or 9.0] * len(tasks)])) for epoch in range(epochs)]
         rows[:-1] = [row.replace(str(loss), "0.001") for row in rows[:-1]]
         write_text(run.directory / "history.csv", "\n".join([head, *rows]) + "\n")
@@ -92,10 +92,10 @@ def test_runs_wait_for_the_choice_and_then_have_its_configuration(folder: Folder
     assert other.config.training == trials[2].config.training and other.state() == "missing"
 
 
-def test_the_last_epoch_on_held_out_images_decides(folder: Folder) -> None:
+def test_the_last_epoch_on_validation_images_decides(folder: Folder) -> None:
     record = folder.search([2.0, 1.5, 1.9])
     assert record["chosen"] == 1
-    assert record["trials"][1]["held_out"] == dict.fromkeys(["semseg", "depth", "normals", "edge"], 1.5)
+    assert record["trials"][1]["validation"] == dict.fromkeys(["semseg", "depth", "normals", "edge"], 1.5)
     assert [trial["cpu_seconds"] for trial in record["trials"]] == [8.0] * 3
 
 
@@ -166,9 +166,11 @@ def test_verify_names_a_choice_that_its_trials_no_longer_give(folder: Folder) ->
     assert len(problems) == 1 and "says configuration 2 of 3" in problems[0] and "give configuration 3" in problems[0]
 
 
-def test_a_budget_without_held_out_images_is_refused(folder: Folder) -> None:
-    folder.edit("config/benchmarks/rooms.yaml", lambda c: c.update(held_out=0))
-    with pytest.raises(UserError, match=r"rooms\.yaml: `budget` chooses by the loss on held-out .* `held_out` is 0"):
+def test_a_budget_without_validation_images_is_refused(folder: Folder) -> None:
+    folder.edit("config/benchmarks/rooms.yaml", lambda c: c.update(validation_share=0))
+    with pytest.raises(
+        UserError, match=r"rooms\.yaml: `budget` chooses by the loss on validation .* `validation_share` is 0"
+    ):
         folder.plan()
 
 

@@ -65,8 +65,8 @@ def test_ranges_must_be_positive_and_ordered(limits):
 
 def test_best_is_relative_to_the_first_so_that_no_unit_counts():
     # Second: 0.5 + 1.2 = 1.7; third: 1.1 + 0.5 = 1.6, although its first task's loss is the largest.
-    held_out = [{"a": 100.0, "b": 0.1}, {"a": 50.0, "b": 0.12}, {"a": 110.0, "b": 0.05}]
-    assert best(held_out) == 2
+    validation = [{"a": 100.0, "b": 0.1}, {"a": 50.0, "b": 0.12}, {"a": 110.0, "b": 0.05}]
+    assert best(validation) == 2
 
 
 def test_best_passes_over_what_diverged():

@@ -219,11 +219,11 @@ def test_task_order_does_not_matter_and_identical_tasks_weigh_the_same(name, los
         ("rlw", {"distribution": "cauchy"}, "distribution"),
         ("equal", {"weights": 3}, "weights"),
         ("fixed", {}, "weights"),
-        ("pcgrad", {"cut": "decoder"}, "cut"),
-        ("config", {"cut": "representation"}, "cut"),
+        ("pcgrad", {"shared_parameters": "decoder"}, "shared_parameters"),
+        ("config", {"shared_parameters": "representation"}, "shared_parameters"),
         ("cagrad", {"c": -0.1}, "c"),
     ],
 )
 def test_parameters_out_of_bounds_are_named(name, given, key):
-    with pytest.raises(UserError, match=f"scheme '{name}', parameter '{key}'"):
+    with pytest.raises(UserError, match=f"scheme '{name}', key '{key}'"):
         parameters("scheme", name, given)

@@ -5,12 +5,12 @@ import torch
 
 from mtcp.core import plugins
 from mtcp.core.errors import UserError
-from mtcp.weighting.gradients import cosines, cut_parameters, reachability
+from mtcp.weighting.gradients import cosines, reachability, shared_parameters_of
 
 
-def names(run, cut):
+def names(run, shared):
     own = {id(parameter): name for name, parameter in run.network.named_parameters()}
-    return {own[id(parameter)] for parameter in cut_parameters(run.context, cut)}
+    return {own[id(parameter)] for parameter in shared_parameters_of(run.context, shared)}
 
 
 ENCODER = {"stem.0.weight", "stem.0.bias", "stem.1.weight", "stem.1.bias"}
@@ -39,17 +39,17 @@ def test_reachability_leaves_running_statistics_and_modes_as_they_are(bench):
     assert all(parameter.grad is None for parameter in network.parameters())
 
 
-def test_frozen_parameters_are_in_no_cut(bench):
+def test_frozen_parameters_are_in_no_shared(bench):
     run = bench("equal")
     run.network.encoder[0].requires_grad_(False)
     assert names(run, "encoder") == {"stem.1.weight", "stem.1.bias"}
 
 
 @pytest.mark.parametrize("fused", [False, True])
-@pytest.mark.parametrize("cut", ["encoder", "all_shared", "representation"])
-def test_every_cut_gives_the_plain_gradient_where_nothing_is_weighed(cut, fused, bench, monkeypatch):
+@pytest.mark.parametrize("shared", ["encoder", "all_shared", "representation"])
+def test_every_choice_gives_the_plain_gradient_where_nothing_is_weighed(shared, fused, bench, monkeypatch):
     wanted = bench("equal", fused).gradients(auxiliary=True)
-    run = bench("mgda", fused, cut=cut)
+    run = bench("mgda", fused, shared_parameters=shared)
     monkeypatch.setattr(run.scheme, "weights", lambda gramian, losses, present: torch.ones(len(gramian)))
     got = run.gradients(auxiliary=True)
     assert got.keys() == wanted.keys()
@@ -58,10 +58,10 @@ def test_every_cut_gives_the_plain_gradient_where_nothing_is_weighed(cut, fused,
 
 
 @pytest.mark.parametrize("auxiliary", [False, True])
-@pytest.mark.parametrize("cut", ["encoder", "all_shared", "representation"])
-def test_coefficients_act_on_the_cut_and_nowhere_else(cut, auxiliary, bench, monkeypatch):
+@pytest.mark.parametrize("shared", ["encoder", "all_shared", "representation"])
+def test_coefficients_act_on_the_shared_parameters_and_nowhere_else(shared, auxiliary, bench, monkeypatch):
     weights = torch.tensor([2.0, -1.0, 0.5])
-    run = bench("mgda", True, cut=cut)
+    run = bench("mgda", True, shared_parameters=shared)
     monkeypatch.setattr(run.scheme, "weights", lambda gramian, losses, present: weights)
     got = run.gradients(auxiliary=auxiliary)
     plain = bench("equal", True)
@@ -72,7 +72,7 @@ def test_coefficients_act_on_the_cut_and_nowhere_else(cut, auxiliary, bench, mon
     weighed = torch.autograd.grad((weights * torch.stack(list(losses.values()))).sum() + extra,
                                   parameters.values(), **keep)  # fmt: skip
     summed = torch.autograd.grad(sum(losses.values()) + extra, parameters.values(), **keep)
-    inside = ENCODER | DECODERS if cut == "all_shared" else ENCODER
+    inside = ENCODER | DECODERS if shared == "all_shared" else ENCODER
     for key, one, other in zip(parameters, weighed, summed, strict=True):
         if key in got:
             torch.testing.assert_close(got[key], one if key in inside else other, rtol=1e-4, atol=1e-6, msg=key)
@@ -93,12 +93,12 @@ def test_schemes_of_loss_weights_weigh_the_other_parameters_too(name, bench):
     torch.testing.assert_close(got, own * factor, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("cut", ["encoder", "representation"])
-def test_an_architecture_without_a_encoder_is_refused(cut, bench):
+@pytest.mark.parametrize("shared", ["encoder", "representation"])
+def test_an_architecture_without_an_encoder_is_refused(shared, bench):
     context = bench("equal").context
     context.network.encoder = None
-    options = plugins.parameters("scheme", "pcgrad", {"cut": cut})
-    with pytest.raises(UserError, match=rf"scheme 'pcgrad' .* cut '{cut}' has none in this architecture"):
+    options = plugins.parameters("scheme", "pcgrad", {"shared_parameters": shared})
+    with pytest.raises(UserError, match=rf"scheme 'pcgrad' .* '{shared}' has none in this architecture"):
         plugins.load("scheme", "pcgrad")(context, options)
 
 
@@ -119,9 +119,9 @@ def test_cosines_and_conflict_are_recorded_for_every_pair(bench):
     assert 0 <= record["conflict_share"] <= 1
 
 
-@pytest.mark.parametrize("cut", ["encoder", "all_shared", "representation"])
-def test_half_precision_activations(cut, bench):
-    run = bench("pcgrad", True, cut=cut)
+@pytest.mark.parametrize("shared", ["encoder", "all_shared", "representation"])
+def test_half_precision_activations(shared, bench):
+    run = bench("pcgrad", True, shared_parameters=shared)
     with torch.autocast("cpu", torch.bfloat16):
         losses, representation = run.losses(0)
     assert representation.dtype == torch.bfloat16
@@ -130,9 +130,9 @@ def test_half_precision_activations(cut, bench):
     assert run.network.stem[0].weight.grad.abs().sum() > 0
 
 
-@pytest.mark.parametrize("cut", ["encoder", "all_shared", "representation"])
-def test_gradients_take_the_strides_of_their_parameters(cut, bench):
-    run = bench("pcgrad", True, cut=cut)
+@pytest.mark.parametrize("shared", ["encoder", "all_shared", "representation"])
+def test_gradients_take_the_strides_of_their_parameters(shared, bench):
+    run = bench("pcgrad", True, shared_parameters=shared)
     run.network.to(memory_format=torch.channels_last)
     losses, representation = run.losses(0)
     run.scheme.backward(losses, None, representation, 1.0)

@@ -1,0 +1,36 @@
+"""Mistakes in configuration: every one named, in one sentence."""
+
+import pytest
+from pydantic import Field
+
+from mtcp.core.errors import UserError
+from mtcp.core.validation import Model, validated
+
+
+class Part(Model):
+    size: int = Field(ge=1)
+    colour: str
+
+
+class Whole(Model):
+    part: Part
+    share: float = 0.0
+
+
+def test_what_is_right_passes():
+    assert validated(Whole, {"part": {"size": 1, "colour": "red"}}, "f.yaml").part.size == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"part": {}}, "f.yaml, keys 'x.part.size', 'x.part.colour': required, and missing"),
+        ({"part": {"size": 0, "colour": "red"}}, "f.yaml, key 'x.part.size': .*greater than or equal to 1, got 0"),
+        ({"part": {"size": 1, "colour": "red", "hue": 3}}, r"'x.part.hue': unknown key \(known here: colour, size\)"),
+        ({"part": {"size": 1, "colour": "red"}, "held_out": 0.1}, "'x.held_out': is called `validation_share` now"),
+        ({"part": {"size": 0}, "share": "big"}, "'x.part.colour': required, .*; key 'x.part.size': .*; key 'x.share'"),
+    ],
+)
+def test_every_mistake_is_named(content: dict, message: str):
+    with pytest.raises(UserError, match=message):
+        validated(Whole, content, "f.yaml", "x")
