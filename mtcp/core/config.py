@@ -67,14 +67,24 @@ class EncoderConfig(Model):
 
 
 class TrainingConfig(Model):
-    """Optimisation. AdamW with polynomial decay per epoch, as released: lr * (1 - epoch / epochs) ** power."""
+    """Optimisation; the defaults are the released code's: AdamW, and lr * (1 - epoch / epochs) ** 0.9 per epoch.
+
+    `mtcp.training.optimisation` has the formulas of the schedules.
+    """
 
     epochs: int = Field(ge=1)
     batch_size: int = Field(ge=1, description="images per forward pass (BatchNorm sees these)")
     accumulate: int = Field(1, ge=1, description="forward passes per optimiser step")
     learning_rate: float = Field(5e-5, gt=0)
     weight_decay: float = Field(1e-4, ge=0)
-    decay_power: float = Field(0.9, ge=0)
+    optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
+    momentum: float = Field(0.9, ge=0, lt=1, description="of sgd")
+    schedule: Literal["poly", "cosine", "step", "constant"] = Field("poly", description="how the learning rate falls")
+    schedule_per: Literal["epoch", "step"] = Field("epoch", description="how often the learning rate is set")
+    decay_power: float = Field(0.9, ge=0, description="of poly")
+    decay_every: int | None = Field(None, ge=1, description="of step: epochs between two falls")
+    decay_factor: float = Field(0.5, gt=0, lt=1, description="of step: what the rate is multiplied by")
+    warmup_epochs: int = Field(0, ge=0, description="epochs of linear warm-up before the schedule")
     clip_norm: float | None = Field(None, gt=0, description="gradient clipping before the step; null: off")
     precision: Literal["fp32", "bf16"] = "fp32"
     channels_last: bool = False
@@ -83,6 +93,18 @@ class TrainingConfig(Model):
         0, ge=0, description="epochs kept, evenly spaced, for the optimistic `best on test` column of the released code"
     )
     checkpointing: bool = Field(False, description="recompute activations in the backward pass to save memory")
+
+    @model_validator(mode="after")
+    def _schedule_is_complete(self) -> "TrainingConfig":
+        if (self.schedule == "step") != (self.decay_every is not None):
+            raise ValueError(
+                "`schedule: step` needs `decay_every`, the epochs between two falls"
+                if self.schedule == "step"
+                else f"`decay_every` belongs to `schedule: step`, and the schedule is {self.schedule}: take it out"
+            )
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(f"`warmup_epochs` {self.warmup_epochs} leaves none of the {self.epochs} epochs")
+        return self
 
 
 class LossConfig(Model):

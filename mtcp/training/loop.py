@@ -1,6 +1,6 @@
 """Training of one run: one loop, resumable at every step, in which divergence is a result.
 
-As released: AdamW, weight decay, learning rate lr * (1 - epoch / epochs) ** 0.9 per epoch. Every step draws its
+Optimiser and schedule are in `mtcp.training.optimisation`. Every step draws its
 noise (drop path) from a stream of its own, batches are a function of (benchmark, seed, epoch), and the state
 holds the rest, so that a killed and resumed run ends with the same bits as an unbroken one.
 """
@@ -28,6 +28,7 @@ from mtcp.models.architecture import Architecture, build_network
 from mtcp.models.checkpoints import save_network
 from mtcp.models.layers import at_size
 from mtcp.training.losses import batch_losses, task_loss
+from mtcp.training.optimisation import build_optimiser, learning_rate
 from mtcp.weighting.base import Diverged, Scheme, SchemeContext, build_scheme, own_faults_named
 
 STATE, HISTORY, MODEL, BEST = "state.pt", "history.csv", "model.safetensors", "model-validation.safetensors"
@@ -130,7 +131,7 @@ class _Loop:
                 network=network,
             ),
         ).to(device)
-        self.optimiser = _optimiser(network, self.scheme, settings, self.device)
+        self.optimiser = build_optimiser(network, self.scheme.parameters(), settings, self.device)
         self.progress = _Progress()
 
     # -- the loop -------------------------------------------------------------------------------------------------
@@ -162,11 +163,9 @@ class _Loop:
 
     def _epoch(self, epoch: int, started: float, seconds_before: float) -> None:
         self.network.train()
-        rate = _learning_rate(self.settings, epoch)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
         done = self.progress.step - epoch * self.steps
         for index, batch in enumerate(training_batches(self.train, self.config, epoch, done, self.device), start=done):
+            self._set_rate(epoch, index)
             self._micro_step(batch.to(self.device), boundary=self._is_boundary(index))
             self.progress.step += 1
             self.on_step(self.progress.step, self.settings.epochs * self.steps)
@@ -177,11 +176,16 @@ class _Loop:
                 raise Interrupted
         with own_faults_named(self.scheme.at()):
             self.scheme.end_epoch()
-        self._close_epoch(epoch, rate)
+        self._close_epoch(epoch)
         self.progress.seconds = seconds_before + time.perf_counter() - started
         self._save()
         if self.stop() and self.progress.step < self.settings.epochs * self.steps:
             raise Interrupted
+
+    def _set_rate(self, epoch: int, index: int) -> None:
+        rate = learning_rate(self.settings, epoch, index, self.steps)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
 
     def _is_boundary(self, index: int) -> bool:
         """Whether an optimiser step follows micro-batch `index`; the rest of an epoch makes a last, smaller one."""
@@ -230,9 +234,9 @@ class _Loop:
 
     # -- the end of an epoch --------------------------------------------------------------------------------------
 
-    def _close_epoch(self, epoch: int, rate: float) -> None:
+    def _close_epoch(self, epoch: int) -> None:
         progress = self.progress
-        row = {"epoch": epoch, "learning_rate": rate}
+        row = {"epoch": epoch, "learning_rate": self.optimiser.param_groups[0]["lr"]}
         row |= {f"loss_{task}": total / progress.loss_counts[task] for task, total in progress.loss_sums.items()}
         row |= self.scheme.record()
         if self.validation is not None:
@@ -324,20 +328,3 @@ def _is_snapshot(epoch: int, settings: TrainingConfig) -> bool:
     """Whether `epoch` is among `settings.snapshots` evenly spaced ones; the last is kept as the model anyway."""
     before, after = (count * settings.snapshots // settings.epochs for count in (epoch, epoch + 1))
     return after > before and epoch + 1 < settings.epochs
-
-
-def _learning_rate(settings: TrainingConfig, epoch: int) -> float:
-    return settings.learning_rate * (1 - epoch / settings.epochs) ** settings.decay_power
-
-
-def _optimiser(
-    network: Architecture, scheme: Scheme, settings: TrainingConfig, device: torch.device
-) -> torch.optim.AdamW:
-    """AdamW over the network, and over the scheme's own parameters without decay: their scale is their meaning."""
-    groups: list[dict[str, Any]] = [{"params": [p for p in network.parameters() if p.requires_grad]}]
-    own = list(scheme.parameters())
-    if own:
-        groups.append({"params": own, "weight_decay": 0.0})
-    return torch.optim.AdamW(
-        groups, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=device.type in ("cuda", "cpu")
-    )

@@ -3,7 +3,7 @@
 import pytest
 
 from mtcp.core.config import TrainingConfig
-from mtcp.training.loop import _is_snapshot, _learning_rate
+from mtcp.training.loop import _is_snapshot
 
 
 def settings(**changes) -> TrainingConfig:
@@ -15,9 +15,3 @@ def settings(**changes) -> TrainingConfig:
 )
 def test_snapshots_are_evenly_spaced_and_leave_out_the_last_epoch(snapshots: int, kept: list[int]) -> None:
     assert [epoch for epoch in range(10) if _is_snapshot(epoch, settings(snapshots=snapshots))] == kept
-
-
-def test_the_learning_rate_decays_polynomially_per_epoch() -> None:
-    assert _learning_rate(settings(), 0) == 1e-3
-    assert _learning_rate(settings(), 5) == pytest.approx(1e-3 * 0.5**0.9)
-    assert _learning_rate(settings(decay_power=0.0), 9) == 1e-3

@@ -1,0 +1,68 @@
+"""The optimiser and the learning rate's schedule of one run: choices of a benchmark's or a method's `training`."""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+
+from mtcp.core.config import TrainingConfig
+
+
+def build_optimiser(
+    network: nn.Module, own: Iterable[nn.Parameter], settings: TrainingConfig, device: torch.device
+) -> torch.optim.Optimizer:
+    """Return the optimiser over the network, and over the scheme's `own` parameters without weight decay.
+
+    Decay would pull a scheme's parameters to 0, where their scale is their meaning. adamw decays weights apart from
+    the gradient (Loshchilov and Hutter, ICLR 2019), adam (Kingma and Ba, ICLR 2015) and sgd add it to the gradient.
+    """
+    groups: list[dict[str, Any]] = [{"params": [p for p in network.parameters() if p.requires_grad]}]
+    if own := list(own):
+        groups.append({"params": own, "weight_decay": 0.0})
+    common: dict[str, Any] = {
+        "lr": settings.learning_rate,
+        "weight_decay": settings.weight_decay,
+        "fused": device.type in ("cuda", "cpu"),
+    }
+    match settings.optimiser:
+        case "adamw":
+            return torch.optim.AdamW(groups, **common)
+        case "adam":
+            return torch.optim.Adam(groups, **common)
+        case "sgd":
+            return torch.optim.SGD(groups, momentum=settings.momentum, **common)
+
+
+def learning_rate(settings: TrainingConfig, epoch: int, step: int, steps: int) -> float:
+    """Return the learning rate at `step` of `epoch`, each from 0, where an epoch has `steps` of them.
+
+    Time t is counted in epochs: t = epoch, or t = epoch + step / steps with `schedule_per: step`; one tick is 1 or
+    1 / steps. With W = `warmup_epochs`, T = `epochs` and the base rate lr:
+
+    - t < W: lr (t + tick) / W, linear, so that the last tick of the warm-up has lr;
+    - poly: lr (1 - s) ** decay_power; cosine: lr (1 + cos(pi s)) / 2, with s = (t - W) / (T - W);
+    - step: lr decay_factor ** floor(t / decay_every), counted from the first epoch;
+    - constant: lr.
+
+    Sources: poly as in DeepLab (Chen et al., TPAMI 2018), cosine without restarts as in SGDR (Loshchilov and Hutter,
+    ICLR 2017), warm-up as in Goyal et al. (2017).
+    """
+    tick = 1 / steps if settings.schedule_per == "step" else 1.0
+    time = epoch + step * tick if settings.schedule_per == "step" else float(epoch)
+    if time < settings.warmup_epochs:
+        return settings.learning_rate * min((time + tick) / settings.warmup_epochs, 1.0)
+    done = (time - settings.warmup_epochs) / (settings.epochs - settings.warmup_epochs)
+    match settings.schedule:
+        case "poly":
+            return settings.learning_rate * (1 - done) ** settings.decay_power
+        case "cosine":
+            return settings.learning_rate * (1 + math.cos(math.pi * done)) / 2
+        case "step":
+            # A hair above, since epoch + step / steps may round to just below a whole number.
+            return settings.learning_rate * settings.decay_factor ** math.floor(
+                time / (settings.decay_every or 1) + 1e-9
+            )
+        case "constant":
+            return settings.learning_rate
