@@ -4,7 +4,6 @@
 `vectors/parameters.json` names and shapes of the reference parameters, per group.
 """
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from values import value
 
 from mtcp.core.config import EncoderConfig
 from mtcp.core.tasks import make_task
@@ -25,10 +25,6 @@ from mtcp.models.network import MTCP
 from mtcp.models.refinement import SRM, TraceBack
 
 HERE = Path(__file__).parent
-_spec = importlib.util.spec_from_file_location("reference_values", HERE / "values.py")
-_values = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_values)
-value = _values.value
 
 #: Nothing reads the last module's feature branch: the network leaves it out.
 UNUSED = ("srm3.feature_conv.", "srm3.feature_norm.")
