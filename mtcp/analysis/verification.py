@@ -87,6 +87,7 @@ def _choice_problems(choice: Choice) -> Iterator[str]:
 
 def _metric_problems(run: Run) -> Iterator[str]:
     """Compare the written metrics with those recomputed from the statistics per image."""
+    from mtcp.metrics.coherence import COHERENCE, coherence_metrics
     from mtcp.metrics.recompute import metrics_from_statistics, read_statistics
 
     try:
@@ -95,6 +96,8 @@ def _metric_problems(run: Run) -> Iterator[str]:
             judged = [task for task in run.config.task_list if task.name in tasks]
             _, statistics = read_statistics(run.images_path, output)
             recomputed = metrics_from_statistics(statistics, judged, run.config.evaluation)
+            if COHERENCE in statistics:
+                recomputed[COHERENCE] = coherence_metrics(statistics[COHERENCE])
             for task, metrics in tasks.items():
                 for metric, value in metrics.items():
                     if not _same(value, recomputed[task][metric]):

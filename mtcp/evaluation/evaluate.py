@@ -30,7 +30,9 @@ from mtcp.core.hashing import file_digest
 from mtcp.core.processes import end_with_parent
 from mtcp.data.formats.class_names import class_names
 from mtcp.data.loading.batches import Batch, evaluation_batches, open_split
+from mtcp.evaluation.coherence import CoherenceMeter, coherence_meter
 from mtcp.evaluation.prediction_sheets import Sample, write_sheets
+from mtcp.metrics.coherence import COHERENCE, coherence_metrics
 from mtcp.metrics.meter import Gathering, ImageError, Meter, Statistics, merge
 from mtcp.metrics.meters import meter
 from mtcp.metrics.multi_task import delta_m
@@ -59,7 +61,12 @@ class EvaluationResult:
         """Compute every metric from the statistics."""
         return {
             output: {
-                task: {name: _finite(value) for name, value in meters[task].compute(statistics).items()}
+                task: {
+                    name: _finite(value)
+                    for name, value in (
+                        coherence_metrics(statistics) if task == COHERENCE else meters[task].compute(statistics)
+                    ).items()
+                }
                 for task, statistics in tasks.items()
             }
             for output, tasks in self.statistics.items()
@@ -67,7 +74,8 @@ class EvaluationResult:
 
     def non_finite(self) -> dict[str, int]:
         """Return the number of pixels with a non-finite final prediction by task."""
-        return {task: int(parts["non_finite"].sum()) for task, parts in self.statistics["final"].items()}
+        final = self.statistics["final"]
+        return {task: int(parts["non_finite"].sum()) for task, parts in final.items() if task != COHERENCE}
 
 
 @torch.no_grad()
@@ -78,14 +86,15 @@ def evaluate(
     device: str,
     *,
     outputs: Callable[[str], bool] = lambda name: True,
+    coherence: CoherenceMeter | None = None,
     samples: int = 0,
     on_images: Callable[[int], None] = lambda count: None,
 ) -> EvaluationResult:
     """Judge `network` on `batches`; memory holds one batch and the statistics.
 
-    `outputs` chooses which outputs are judged, the first `samples` images are kept as pictures, and `on_images` is
-    told how many images each step judged. Raises `UserError` where there is no image, and for a truth outside its
-    range, naming the image.
+    `outputs` chooses which outputs are judged, `coherence` judges the final ones together, the first `samples` images
+    are kept as pictures, and `on_images` is told how many images each step judged. Raises `UserError` where there is no
+    image, and for a truth outside its range, naming the image.
     """
     network = network.to(device).eval()
     result = EvaluationResult()
@@ -95,6 +104,7 @@ def evaluate(
         batch = batch.to(device)
         predictions, took = _timed(network, batch.image)
         seconds.append((took, len(batch.ids)))
+        finals: dict[str, Tensor] = {}
         for task, judge in meters.items():
             target = batch.targets[task]
             for output, prediction in predictions[task].items():
@@ -102,6 +112,12 @@ def evaluate(
                     resized = at_size(prediction.float(), target.shape[-2:])
                     part = _judge(judge, resized, target, batch.ids)
                     gathered.setdefault((output, task), Gathering()).add(part)
+                    if output == "final":
+                        finals[task] = resized
+        if coherence is not None:
+            for output, part in coherence.update(finals, batch.targets).items():
+                if outputs(output):
+                    gathered.setdefault((output, COHERENCE), Gathering()).add(part)
         result.samples += _samples(batch, predictions, samples - len(result.samples))
         result.ids += batch.ids
         on_images(len(batch.ids))
@@ -157,10 +173,11 @@ def evaluate_run(
 
     with _image_map(threads) as map_images:
         meters = {task.name: meter(task, config.evaluation, map_images) for task in config.task_list}
+        together = coherence_meter(config, split.layout.packaging, map_images)
 
         def judge(checkpoint: Path, **options: Any) -> EvaluationResult:
-            network = load_network(config, checkpoint)
-            return evaluate(network, meters, evaluation_batches(split, config), device, on_images=advance, **options)
+            network, batches = load_network(config, checkpoint), evaluation_batches(split, config)
+            return evaluate(network, meters, batches, device, coherence=together, on_images=advance, **options)
 
         def final_only(checkpoint: Path) -> Metrics:
             return judge(checkpoint, outputs=lambda name: name == "final").metrics(meters)

@@ -93,25 +93,30 @@ class BoundaryMeter(Meter):
         return {**counts, "non_finite": per_image(broken)}
 
     def compute(self, statistics: Statistics) -> dict[str, float]:
-        if not statistics["true"].sum():
-            return dict.fromkeys(("ods_f", "ois_f", "ap"), float("nan"))
-        predicted, matched_predicted, matched_true = (
-            statistics[name].astype(float) for name in ("predicted", "matched_predicted", "matched_true")
-        )
-        true = statistics["true"].astype(float)[:, None]
-        precision = _ratio(matched_predicted.sum(0), predicted.sum(0))
-        recall = _ratio(matched_true.sum(0), true.sum(0))
-        per_image_f = _f(_ratio(matched_predicted, predicted), _ratio(matched_true, true))
-        best = (np.arange(len(true)), per_image_f.argmax(axis=1))
-        ois = _f(
-            _ratio(matched_predicted[best].sum(), predicted[best].sum()),
-            _ratio(matched_true[best].sum(), true.sum()),
-        )
-        return {
-            "ods_f": float(_f(_between(precision), _between(recall)).max()),
-            "ois_f": float(ois),
-            "ap": _average_precision(precision, recall),
-        }
+        return boundary_scores(statistics)
+
+
+def boundary_scores(statistics: Statistics) -> dict[str, float]:
+    """Return `ods_f`, `ois_f` and `ap` of counts as `boundary_counts` makes them, images along the first axis."""
+    if not statistics["true"].sum():
+        return dict.fromkeys(("ods_f", "ois_f", "ap"), float("nan"))
+    predicted, matched_predicted, matched_true = (
+        statistics[name].astype(float) for name in ("predicted", "matched_predicted", "matched_true")
+    )
+    true = statistics["true"].astype(float)[:, None]
+    precision = _ratio(matched_predicted.sum(0), predicted.sum(0))
+    recall = _ratio(matched_true.sum(0), true.sum(0))
+    per_image_f = _f(_ratio(matched_predicted, predicted), _ratio(matched_true, true))
+    best = (np.arange(len(true)), per_image_f.argmax(axis=1))
+    ois = _f(
+        _ratio(matched_predicted[best].sum(), predicted[best].sum()),
+        _ratio(matched_true[best].sum(), true.sum()),
+    )
+    return {
+        "ods_f": float(_f(_between(precision), _between(recall)).max()),
+        "ois_f": float(ois),
+        "ap": _average_precision(precision, recall),
+    }
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

@@ -27,7 +27,11 @@ from mtcp.core.tasks import Task
 LOWER_IS_BETTER = {
     "depth": ("rmse", "log_rmse", "rmse_capped", "log_rmse_capped"),
     "normals": ("mean", "median", "rmse"),
-}
+    "coherence": (
+        "depth_normals_angle", "depth_normals_angle_near",
+        "parts_outside_person", "person_without_parts", "person_not_salient",
+    ),
+}  # fmt: skip
 
 
 def relative_change(value: ArrayLike, reference: ArrayLike, higher_is_better: bool) -> NDArray[np.float64]:

@@ -22,6 +22,7 @@ from mtcp.evaluation.evaluate import (
     evaluate_run,
     write_statistics,
 )
+from mtcp.metrics.coherence import coherence_metrics
 from mtcp.metrics.meter import Meter
 from mtcp.metrics.meters import meter
 from mtcp.metrics.recompute import metrics_from_statistics, read_statistics
@@ -185,10 +186,15 @@ def test_a_run_is_evaluated_into_its_folder(tiny_project: Project, tmp_path: Pat
     assert found["train_key"] == "t"
     assert found["eval_key"] == "e"
     assert set(found["metrics"]) == {"last"}
-    assert set(found["metrics"]["last"]["final"]) == {"semseg", "depth", "normals", "edge"}
+    final, truth = (found["metrics"]["last"][output] for output in ("final", "truth"))
+    assert set(final) == {"semseg", "depth", "normals", "edge", "coherence"}
+    assert set(truth) == {"coherence"}
+    # A prior knows nothing of the image: its maps fit each other worse than the truths do.
+    assert final["coherence"]["depth_normals_angle"] > truth["coherence"]["depth_normals_angle"]
     ids, statistics = read_statistics(tmp_path / "images-e.npz")
     assert ids == open_split(config, data, "test").ids
-    assert metrics_from_statistics(statistics, config.task_list, config.evaluation) == found["metrics"]["last"]["final"]
+    coherence = coherence_metrics(statistics["coherence"])
+    assert metrics_from_statistics(statistics, config.task_list, config.evaluation) | {"coherence": coherence} == final
     sheets = sorted((tmp_path / "samples").glob("*.png"))
     assert [path.name for path in sheets] == [f"{k:02d}-{image_id}.png" for k, image_id in enumerate(ids[:3])]
     assert Image.open(sheets[0]).size[0] > 600

@@ -8,6 +8,7 @@ import torch
 
 from mtcp.core.config import EvaluationConfig
 from mtcp.core.tasks import TASK_NAMES, VOID, make_task
+from mtcp.metrics.coherence import AVERAGED
 from mtcp.metrics.meters import meter
 
 
@@ -18,9 +19,14 @@ def page(root: Path) -> str:
 
 def test_the_worked_example_runs(page):
     blocks = re.findall(r"```python\n(.*?)```", page, flags=re.S)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     for block in blocks:
         exec(compile(block, "docs/metrics.md", "exec"), {})
+
+
+def test_every_metric_of_coherence_is_documented(page):
+    for name in (*AVERAGED, *(f"depth_normals_angle{suffix}" for suffix in ("", "_near"))):
+        assert f"`{name}`" in page
 
 
 @pytest.mark.parametrize("name", TASK_NAMES)

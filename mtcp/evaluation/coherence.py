@@ -1,0 +1,129 @@
+"""Coherence between the predictions for one image: from outputs to the maps that `mtcp.metrics.coherence` takes."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
+from torch import Tensor
+
+from mtcp.core.config import RunConfig
+from mtcp.core.tasks import CLASSES, VOID
+from mtcp.data.formats.class_names import class_names
+from mtcp.data.preparation.derive import Camera, edges_from_labels, normals_from_depth, nyu_camera
+from mtcp.metrics import coherence
+from mtcp.metrics.meter import Statistics, merge
+
+#: Maps of one image by task: labels (H, W), depth (H, W), normals (H, W, 3), probabilities (H, W) of edge and saliency.
+Maps = dict[str, NDArray[Any]]
+#: Predictions are positive only by training; see `mtcp.metrics.depth`.
+_NEAREST = 1e-9
+_SALIENT = 0.5
+
+
+@dataclass(frozen=True)
+class CoherenceMeter:
+    """Judges the final predictions of a batch together; the truths likewise, as the ceiling.
+
+    `camera` gives the intrinsics at a size (height, width); `person` is the class of people, None where there is none.
+    """
+
+    tolerance: float
+    camera: Callable[[int, int], Camera]
+    person: int | None
+    map_images: Callable[..., Any] = map
+
+    def update(self, predictions: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> dict[str, Statistics]:
+        """Return {"final": statistics, "truth": statistics} of a batch, (images, ...); empty where nothing pairs up.
+
+        `predictions` (B, C, H, W) as networks give them and `targets` as `mtcp.core.tasks` says, by task, equal sizes.
+        """
+        truths = _by_image({name: target if name in CLASSES else target.squeeze(1) for name, target in targets.items()})
+        guesses = _by_image({name: _decoded(name, prediction) for name, prediction in predictions.items()})
+        found = {}
+        for output, images in (("final", guesses), ("truth", truths)):
+            parts = list(self.map_images(self.counts, images, truths))
+            if parts[0]:
+                found[output] = merge({name: np.asarray(value)[None] for name, value in part.items()} for part in parts)
+        return found
+
+    def counts(self, maps: Maps, truth: Maps) -> Statistics:
+        """Return the statistics of one image's `maps`; void pixels of `truth` never count."""
+        known = {name: (target[..., 0] if target.ndim == 3 else target) != VOID for name, target in truth.items()}
+        found: Statistics = {}
+        if {"semseg", "depth", "normals"} <= maps.keys():
+            valid = known["depth"] & known["normals"]
+            of_depth = normals_from_depth(maps["depth"], self.camera(*maps["depth"].shape))
+            of_depth[of_depth[..., 0] == VOID] = 0  # no plane fits: no direction
+            boundary = edges_from_labels(truth["semseg"]) == 1
+            reach = self.tolerance * float(np.hypot(*boundary.shape))
+            near = distance_transform_edt(~boundary) <= reach if boundary.any() else boundary
+            found |= coherence.geometry(maps["normals"], of_depth, valid, near)
+        if "semseg" in maps:
+            labels = np.where(known["semseg"], maps["semseg"], VOID)
+            found |= coherence.boundaries(self._strengths(maps, known), edges_from_labels(labels) == 1, self.tolerance)
+            if self.person is not None:
+                judged = [name for name in ("semseg", "human_parts", "sal") if name in maps]
+                parts, salient = maps.get("human_parts"), maps.get("sal")
+                found |= coherence.people(
+                    maps["semseg"] == self.person,
+                    None if parts is None else parts > 0,
+                    None if salient is None else salient > _SALIENT,
+                    np.logical_and.reduce([known[name] for name in judged]),
+                )
+        return found
+
+    def _strengths(self, maps: Maps, known: dict[str, NDArray[np.bool_]]) -> dict[str, NDArray[np.float64]]:
+        """Strength of what should lie where the segmentation has its boundaries; 0 where a truth is void."""
+        makers = {"depth": coherence.depth_contrast, "normals": coherence.normals_contrast, "edge": np.asarray}
+        return {
+            name: np.nan_to_num(np.where(known[name] & known["semseg"], make(maps[name]), 0))
+            for name, make in makers.items()
+            if name in maps
+        }
+
+
+def coherence_meter(
+    config: RunConfig, packaging: Mapping[str, Any], map_images: Callable[..., Any] = map
+) -> CoherenceMeter:
+    """Return the meter of a benchmark whose data set recorded `packaging`; NYU's camera where it recorded none."""
+    channels = {task.name: task.channels for task in config.task_list}
+    names = class_names(config.layout, channels.get("semseg", 0), packaging)
+    person = names.index("person") if "human_parts" in channels and "person" in names else None
+    return CoherenceMeter(config.evaluation.edge_tolerance, _Scaled(packaging), person, map_images)
+
+
+@dataclass(frozen=True)
+class _Scaled:
+    """The recorded camera at any size; a class, because processes cannot be sent a closure."""
+
+    packaging: Mapping[str, Any]
+
+    def __call__(self, height: int, width: int) -> Camera:
+        recorded, size = self.packaging.get("camera"), self.packaging.get("size")
+        if not (recorded and size):
+            return nyu_camera(height, width)
+        down, right = height / size[0], width / size[1]
+        return Camera(recorded["fx"] * right, recorded["fy"] * down, recorded["cx"] * right, recorded["cy"] * down)
+
+
+def _decoded(task: str, prediction: Tensor) -> Tensor:
+    """Turn a network's output (B, C, H, W) into labels, metres or probabilities (B, H, W), or unit normals."""
+    if task in CLASSES:
+        return prediction.argmax(dim=1)
+    if task == "normals":
+        return torch.nn.functional.normalize(prediction, dim=1)
+    return prediction[:, 0].clamp(min=_NEAREST) if task == "depth" else prediction[:, 0].sigmoid()
+
+
+def _by_image(maps: Mapping[str, Tensor]) -> list[Maps]:
+    """One dictionary of NumPy maps per image; channels, where there are any, come last."""
+    arrays = {
+        name: np.moveaxis(values.cpu().numpy(), 1, -1) if values.ndim == 4 else values.cpu().numpy()
+        for name, values in maps.items()
+    }
+    count = min((len(values) for values in arrays.values()), default=0)
+    return [{name: values[k] for name, values in arrays.items()} for k in range(count)]

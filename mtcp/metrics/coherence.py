@@ -1,0 +1,149 @@
+"""Coherence: how well the predictions for one image agree with each other, whatever the truth is.
+
+MT-CP claims "geometric and predictive coherence" between tasks and gives no number for it. These are ours, each from
+two predictions of one network (definitions with a worked example in docs/metrics.md):
+
+- geometry: `depth_normals_angle`, the mean angle between predicted normals and the normals of the predicted depth,
+  over all valid pixels, and `depth_normals_angle_near`, over those near a boundary of the true segmentation;
+- boundaries: `depth_boundary_f`, `normals_boundary_f`, `edge_boundary_f`, the F (`ods_f` of
+  `mtcp.metrics.boundaries`) of discontinuities of predicted depth and normals, and of predicted edges, against
+  boundaries of the predicted segmentation, matched one to one within a tolerance;
+- people: `parts_outside_person`, `person_without_parts`, `person_not_salient`, shares of pixels in per cent.
+
+A network that predicts the same everywhere may be coherent and wrong: read these beside the accuracies. What the
+truths themselves reach is the ceiling; independent single-task networks are the reference.
+
+The functions take the maps of one image as NumPy arrays and know neither networks nor cameras.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtcp.metrics.boundaries import boundary_counts, boundary_scores
+from mtcp.metrics.meter import Statistics
+
+#: The name under which these statistics and metrics stand beside those of tasks.
+COHERENCE: Final = "coherence"
+#: What Delta_c averages: no variant of a metric beside the metric itself.
+AVERAGED: Final = (
+    "depth_normals_angle", "depth_boundary_f", "normals_boundary_f", "edge_boundary_f",
+    "parts_outside_person", "person_without_parts", "person_not_salient",
+)  # fmt: skip
+_COUNTS: Final = ("predicted", "matched_predicted", "matched_true")
+#: Metric -> the statistics whose ratio, in per cent, it is.
+_SHARES: Final = {
+    "parts_outside_person": ("parts_outside", "parts"),
+    "person_without_parts": ("person_bare", "person"),
+    "person_not_salient": ("person_faint", "person"),
+}
+
+
+def geometry(
+    normals: NDArray[np.floating], of_depth: NDArray[np.floating], valid: NDArray[np.bool_], near: NDArray[np.bool_]
+) -> Statistics:
+    """Return the sums of one image: `angle`, `pixels`, and `angle_near`, `pixels_near` over the pixels `near`.
+
+    `normals` and `of_depth` (H, W, 3) in any length, `valid` and `near` (H, W). The angle is atan2(|a x b|, a . b) in
+    degrees; a vector without a direction is 90 degrees off, a non-finite one 180.
+    """
+    a, b = normals.astype(np.float64), of_depth.astype(np.float64)
+    broken = ~(np.isfinite(a).all(-1) & np.isfinite(b).all(-1))
+    a, b = np.where(broken[..., None], 0, a), np.where(broken[..., None], 0, b)
+    # atan2(0, 0) is 0; the tiny number makes it 90 degrees.
+    across = np.linalg.norm(np.cross(a, b), axis=-1) + np.finfo(float).tiny
+    angle = np.where(broken, 180.0, np.degrees(np.arctan2(across, (a * b).sum(-1))))
+    close = valid & near
+    return {
+        "angle": np.float64(angle[valid].sum()),
+        "pixels": np.int64(valid.sum()),
+        "angle_near": np.float64(angle[close].sum()),
+        "pixels_near": np.int64(close.sum()),
+    }
+
+
+def depth_contrast(depth: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the strength (H, W) in [0, 1] of discontinuities of a positive depth map (H, W).
+
+    sqrt of the larger, over rows and columns, of |d' - d"| / (d' + d"), d' and d" being a pixel's two neighbours. The
+    root spreads the small contrasts of smooth predictions over the 99 thresholds; it changes no order.
+    """
+    return np.sqrt(np.maximum(*(np.abs(a - b) / (a + b) for a, b in _opposite(depth.astype(np.float64)))))
+
+
+def normals_contrast(normals: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the strength (H, W) in [0, 1] of creases of a map of unit normals (H, W, 3).
+
+    sqrt of sin(angle / 2), of the larger angle between a pixel's two neighbours in its row or its column.
+    """
+    return np.sqrt(
+        np.maximum(*(np.clip(np.linalg.norm(a - b, axis=-1) / 2, 0, 1) for a, b in _opposite(normals.astype(float))))
+    )
+
+
+def _opposite(values: NDArray) -> list[tuple[NDArray, NDArray]]:
+    """The two neighbours of every pixel, along columns and along rows; at the border the pixel itself is one."""
+    padded = np.pad(values, [(1, 1), (1, 1)] + [(0, 0)] * (values.ndim - 2), mode="edge")
+    return [(padded[2:, 1:-1], padded[:-2, 1:-1]), (padded[1:-1, 2:], padded[1:-1, :-2])]
+
+
+def boundaries(strengths: Mapping[str, NDArray], boundary: NDArray[np.bool_], tolerance: float) -> Statistics:
+    """Return the counts of one image, for each of `strengths` (name -> (H, W) in [0, 1]) against the map `boundary`.
+
+    Keys `<name>_predicted`, `<name>_matched_predicted`, `<name>_matched_true` (99,) per threshold and `<name>_true`:
+    see `mtcp.metrics.boundaries.boundary_counts`. `tolerance` is a share of the diagonal.
+    """
+    return {
+        f"{name}_{key}": values
+        for name, strength in strengths.items()
+        for key, values in boundary_counts(strength, [boundary], tolerance).items()
+    }
+
+
+def people(
+    person: NDArray[np.bool_],
+    parts: NDArray[np.bool_] | None,
+    salient: NDArray[np.bool_] | None,
+    valid: NDArray[np.bool_],
+) -> Statistics:
+    """Return counts of pixels of one image: `person`, `parts`, `parts_outside`, `person_bare`, `person_faint`.
+
+    Maps (H, W): where the segmentation says person, where any human part is, what is salient, what is `valid` in all
+    of them. Without a map its counts are left out.
+    """
+    person = person & valid
+    found: Statistics = {"person": np.int64(person.sum())}
+    if parts is not None:
+        parts = parts & valid
+        found |= {
+            "parts": np.int64(parts.sum()),
+            "parts_outside": np.int64((parts & ~person).sum()),
+            "person_bare": np.int64((person & ~parts).sum()),
+        }
+    if salient is not None:
+        found["person_faint"] = np.int64((person & ~salient).sum())
+    return found
+
+
+def coherence_metrics(statistics: Statistics) -> dict[str, float]:
+    """Return the metrics of all images in `statistics` together, as far as their statistics are there.
+
+    NaN where there is nothing to judge: no valid pixel, no boundary, no person.
+    """
+    found: dict[str, float] = {}
+    for suffix in ("", "_near"):
+        if f"pixels{suffix}" in statistics:
+            pixels = statistics[f"pixels{suffix}"].sum()
+            angle = statistics[f"angle{suffix}"].sum()
+            found[f"depth_normals_angle{suffix}"] = float(angle / pixels) if pixels else float("nan")
+    for name in ("depth", "normals", "edge"):
+        if f"{name}_true" in statistics:
+            counts = {key: statistics[f"{name}_{key}"] for key in (*_COUNTS, "true")}
+            found[f"{name}_boundary_f"] = boundary_scores(counts)["ods_f"]
+    for metric, (part, whole) in _SHARES.items():
+        if part in statistics:
+            pixels = statistics[whole].sum()
+            found[metric] = float(100 * statistics[part].sum() / pixels) if pixels else float("nan")
+    return found
