@@ -59,12 +59,15 @@ def _draws(statistics: dict, tasks: Sequence[Task], run: Run, images: int) -> di
         for task, values in statistics.items()
     }
 
+    # A draw has no batches of neighbours; primary metrics are pooled.
+    evaluation = run.config.evaluation.model_copy(update={"published_batch": None})
+
     def primary(chosen: NDArray[np.int64]) -> list[float]:
         drawn = {
             task: {name: value[chosen] for name, value in values.items()} | large.get(task, {})
             for task, values in small.items()
         }
-        metrics = metrics_from_statistics(drawn, tasks, run.config.evaluation)
+        metrics = metrics_from_statistics(drawn, tasks, evaluation)
         return [metrics[task.name][task.metric] for task in tasks]
 
     draws = image_bootstrap(primary, images, DRAWS, seed=stream(run.benchmark, "images"))

@@ -131,6 +131,11 @@ class EvaluationConfig(Model):
     depth_cap: float = Field(6.5535, gt=0, description="the `capped` depth metrics count pixels nearer than this (m)")
     edge_tolerance: float = Field(0.0075, gt=0, description="matching distance, share of the image diagonal")
     samples: int = Field(4, ge=0, description="test images whose predictions are kept as pictures")
+    published_batch: int | None = Field(
+        None, ge=1,
+        description="also report errors as means over test batches of so many images (metrics `*_batches`), as the "
+        "loss-weighting literature does",
+    )  # fmt: skip
 
 
 class ResourceConfig(Model):

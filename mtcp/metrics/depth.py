@@ -1,11 +1,15 @@
-"""Depth: root mean squared error, pooled over all valid pixels of all images.
+"""Depth: errors pooled over all valid pixels of all images.
 
 - `rmse` = sqrt(mean (d - t)^2) in metres;
 - `log_rmse` = sqrt(mean (ln d - ln t)^2), natural logarithm;
+- `abs_error` = mean |d - t| in metres, `rel_error` = mean |d - t| / t, of the output as it is, negative or not;
+- `within_1_25`, `within_1_25_2`, `within_1_25_3`: per cent of pixels with max(d / t, t / d) < 1.25, 1.25^2, 1.25^3
+  (Eigen, Puhrsch and Fergus, NeurIPS 2014);
 - `rmse_capped`, `log_rmse_capped`: the same over pixels whose truth is nearer than `cap` (6.5535 m in MTFormer's
   and MT-CP's released code). Capped and uncapped numbers are not comparable.
 
-Predictions that are not positive are set to 1e-9 m first, as in Vandenhende et al.'s code.
+For all but `abs_error` and `rel_error`, predictions that are not positive are set to 1e-9 m first, as in Vandenhende
+et al.'s code. A prediction that is not finite makes the errors not a number and is outside every `within_*`.
 """
 
 from typing import TYPE_CHECKING, Final
@@ -19,10 +23,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 NEAREST: Final = 1e-9
+WITHIN: Final = {"within_1_25": 1.25, "within_1_25_2": 1.25**2, "within_1_25_3": 1.25**3}
 
 
 class DepthMeter(Meter):
-    """Sums `squared`, `log_squared` (float64) and `pixels`, each (images,), and the same `_capped`."""
+    """Sums `squared`, `log_squared`, `pixels`, also `_capped`; `absolute`, `relative`; counts `within_*`: each (images,).
+
+    Sums are float64, counts int64.
+    """
 
     def __init__(self, task: Task, cap: float) -> None:
         super().__init__(task)
@@ -38,10 +46,14 @@ class DepthMeter(Meter):
         target, broken = target.float(), non_finite(prediction)
         # Masks are factors, which is faster than choosing, and written as float32 at once.
         valid, near = target.clone().ne_(VOID), target.clone().lt_(self.cap)
-        depth = prediction.float().clamp(min=NEAREST)
+        raw = prediction.float()
         if broken.any():
             # The void is 255, so that a broken prediction there is gone.
-            depth = depth.masked_fill(broken[:, None], torch.nan).where(valid > 0, 1)
+            raw = raw.masked_fill(broken[:, None], torch.nan).where(valid > 0, 1)
+        absolute = (raw - target).abs_().mul_(valid)
+        depth = raw.clamp(min=NEAREST)
+        ratio = torch.maximum(depth / target, target / depth)
+        within = {name: per_image((ratio < limit) & (valid > 0)) for name, limit in WITHIN.items()}
         squared = (depth - target).square_().mul_(valid)
         log_squared = depth.div_(target).log_().square_().mul_(valid)
         return {
@@ -51,6 +63,9 @@ class DepthMeter(Meter):
             "squared_capped": per_image(squared.mul_(near)),
             "log_squared_capped": per_image(log_squared.mul_(near)),
             "pixels_capped": per_image(near.mul_(valid)).astype(np.int64),
+            "absolute": per_image(absolute),
+            "relative": per_image(absolute.div_(target)),
+            **within,
             "non_finite": per_image(broken),
         }
 
@@ -59,9 +74,17 @@ class DepthMeter(Meter):
             pixels = statistics[f"pixels{suffix}"].sum()
             return float(np.sqrt(statistics[name + suffix].sum() / pixels)) if pixels else float("nan")
 
+        pixels = statistics["pixels"].sum()
+
+        def mean(name: str) -> float:
+            return float(statistics[name].sum() / pixels) if pixels else float("nan")
+
         return {
             "rmse": root("squared", ""),
             "log_rmse": root("log_squared", ""),
             "rmse_capped": root("squared", "_capped"),
             "log_rmse_capped": root("log_squared", "_capped"),
+            "abs_error": mean("absolute"),
+            "rel_error": mean("relative"),
+            **{name: 100 * mean(name) for name in WITHIN},
         }

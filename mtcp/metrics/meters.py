@@ -7,6 +7,7 @@ from mtcp.core.config import EvaluationConfig
 from mtcp.core.tasks import Task
 from mtcp.metrics.boundaries import BoundaryMeter
 from mtcp.metrics.depth import DepthMeter
+from mtcp.metrics.literature import BatchMeans
 from mtcp.metrics.meter import Meter
 from mtcp.metrics.normals import NormalsMeter
 from mtcp.metrics.saliency import SaliencyMeter
@@ -15,6 +16,11 @@ from mtcp.metrics.segmentation import SegmentationMeter
 
 def meter(task: Task, evaluation: EvaluationConfig, map_images: Callable[..., Any] = map) -> Meter:
     """Return the meter that judges `task`; `map_images` runs slow work over images, in processes where it can."""
+    judge = _meter(task, evaluation, map_images)
+    return BatchMeans(judge, evaluation.published_batch) if evaluation.published_batch else judge
+
+
+def _meter(task: Task, evaluation: EvaluationConfig, map_images: Callable[..., Any]) -> Meter:
     match task.name:
         case "semseg" | "human_parts":
             return SegmentationMeter(task)

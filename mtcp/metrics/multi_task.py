@@ -25,7 +25,7 @@ from mtcp.core.tasks import Task
 
 #: Metrics of which a lower value is better, by task; every other metric is better when higher.
 LOWER_IS_BETTER = {
-    "depth": ("rmse", "log_rmse", "rmse_capped", "log_rmse_capped"),
+    "depth": ("rmse", "log_rmse", "rmse_capped", "log_rmse_capped", "abs_error", "rel_error"),
     "normals": ("mean", "median", "rmse"),
     "coherence": (
         "depth_normals_angle", "depth_normals_angle_near",
