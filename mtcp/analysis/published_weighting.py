@@ -91,7 +91,7 @@ class Recomputed:
 
 
 def read_published(path: Path) -> list[Printed]:
-    """Read the file; raises `UserError` naming the line for a wrong column, task, metric, value, source or duplicate."""
+    """Read the file; raises `UserError` naming the line for a wrong task, metric or value, a gap or a duplicate."""
     try:
         with path.open(newline="", encoding="utf-8") as stream:
             reader = csv.DictReader(stream, strict=True)

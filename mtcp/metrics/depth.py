@@ -27,9 +27,9 @@ WITHIN: Final = {"within_1_25": 1.25, "within_1_25_2": 1.25**2, "within_1_25_3":
 
 
 class DepthMeter(Meter):
-    """Sums `squared`, `log_squared`, `pixels`, also `_capped`; `absolute`, `relative`; counts `within_*`: each (images,).
+    """Sums `squared`, `log_squared` (float64) and `pixels`, also `_capped`; `absolute`, `relative`; counts `within_*`.
 
-    Sums are float64, counts int64.
+    Each is (images,).
     """
 
     def __init__(self, task: Task, cap: float) -> None:
