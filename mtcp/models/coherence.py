@@ -6,7 +6,8 @@ from torch.nn import functional as F
 
 from mtcp.models.attention import coherence_attention
 from mtcp.models.cbam import CBAM
-from mtcp.models.layers import BatchNorm, Projection
+from mtcp.models.layers import Projection
+from mtcp.models.normalisation import BatchNorm
 
 
 class CFM(nn.Module):

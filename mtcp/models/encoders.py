@@ -31,8 +31,12 @@ class TimmEncoder(nn.Module):
 
     def __init__(self, context: BuildContext) -> None:
         super().__init__()
+        with uncollected():
+            from mtcp.models.timm_norms import use_precise_norms
+
         self.backbone = _timm_backbone(context.encoder)
         use_projections(self.backbone)
+        use_precise_norms(self.backbone)
         info = self.backbone.feature_info
         self.levels = [index for index, reduction in enumerate(info.reduction()) if reduction >= 4]
         self.pyramid = FPN([info.channels()[index] for index in self.levels], context.channels)

@@ -4,7 +4,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mtcp.core.tasks import Task
-from mtcp.models.layers import BatchNorm, Projection, at_size, to_nchw
+from mtcp.models.layers import Projection, at_size, to_nchw
+from mtcp.models.normalisation import BatchNorm
 
 
 def upsampled(x: Tensor, factor: int) -> Tensor:

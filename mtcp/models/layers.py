@@ -51,13 +51,6 @@ def use_projections(model: nn.Module) -> None:
             module.__class__ = Projection
 
 
-class BatchNorm(nn.BatchNorm2d):
-    """Batch normalisation of (B, H, W, C)."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return to_nhwc(super().forward(to_nchw(x)))
-
-
 def at_size(x: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize (B, C, H, W) to `size`: bilinear, align_corners false, no antialias; `x` itself if it has that size."""
     return x if x.shape[-2:] == size else F.interpolate(x, size=size, mode="bilinear", align_corners=False)

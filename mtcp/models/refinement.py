@@ -4,7 +4,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mtcp.models.cbam import CBAM
-from mtcp.models.layers import BatchNorm, Projection, project, resize
+from mtcp.models.layers import Projection, project, resize
+from mtcp.models.normalisation import BatchNorm
 
 
 def joint_projection(conv: Projection, pred: Tensor, feature: Tensor) -> Tensor:

@@ -1,0 +1,22 @@
+"""timm's batch normalisation with precise statistics; see `mtcp.models.normalisation`."""
+
+from timm.layers import BatchNormAct2d
+from torch import Tensor, nn
+
+from mtcp.models.normalisation import BatchNorm2d
+
+
+class _BatchNormAct(BatchNormAct2d, BatchNorm2d):
+    """Batch normalisation, drop-out and activation, as timm's RegNets, EfficientNets and MobileNets have them."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.act(self.drop(BatchNorm2d.forward(self, x)))
+
+
+def use_precise_norms(model: nn.Module) -> None:
+    """Let the batch normalisations of a timm model compute as `BatchNorm2d` here; parameters and names stay."""
+    for module in model.modules():
+        if type(module) is nn.BatchNorm2d:
+            module.__class__ = BatchNorm2d
+        elif type(module) is BatchNormAct2d:
+            module.__class__ = _BatchNormAct
