@@ -17,6 +17,24 @@ SetName = Annotated[str, typer.Argument(help="A data set or benchmark, such as r
 Track = Annotated[
     bool | None, typer.Option("--dvc/--no-dvc", help="Track the set with DVC (default: in a DVC repository).")
 ]
+DepthUnit = Annotated[
+    str | None,
+    typer.Option(
+        "--depth-unit",
+        help="How depth is stored: m, dm, cm, mm, a fraction of a metre such as 1/5000 (5000 steps to a metre), or "
+        "inverse (1 / metres). Default: floating point is metres, integers are millimetres, as in NYUD_MT.",
+        metavar="UNIT",
+    ),
+]
+Accept = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--accept",
+        help="Take a set although something about it as a whole looks wrong: depth (its unit). May be repeated; "
+        "import's message says which word it needs.",
+        metavar="DOUBT",
+    ),
+]
 
 
 @app.command("import")
@@ -24,18 +42,24 @@ def import_(
     name: SetName,
     path: Annotated[Path, typer.Argument(help="A folder, a .tgz, .tar or .zip, or nyu_depth_v2_labeled.mat.")],
     track: Track = None,
+    depth_unit: DepthUnit = None,
+    accept: Accept = None,
 ) -> None:
     """Import a copy of a data set as data/NAME: verified image by image, what is missing derived, digested.
 
     Normals (from depth) and edges (from labels) are derived where the set has none; data/NAME.lock.json records it.
 
+    The set is judged as a whole, too: depth in another unit is refused, with the likely unit named. What you tell
+    by the switches is recorded in data/NAME.lock.json.
+
     Example: mtcp data import nyud ~/Downloads/NYUD_MT.tgz
     """
-    from mtcp.data.preparation.importing import import_set
+    from mtcp.data.preparation.importing import Told, import_set
 
     project, name = _named(name)
+    told = Told(depth_unit, tuple(accept or ()))
     with progress(f"importing {name}") as bar:
-        done = import_set(project, name, path, track=_tracked(project, track), progress=lambda stage: bar)
+        done = import_set(project, name, path, track=_tracked(project, track), told=told, progress=lambda stage: bar)
     _tell(done)
 
 
@@ -44,17 +68,21 @@ def fetch(
     name: SetName,
     url: Annotated[str, typer.Option("--url", help="Address of an archive (http or https).")],
     track: Track = None,
+    depth_unit: DepthUnit = None,
+    accept: Accept = None,
 ) -> None:
     """Download an archive through `dvc import-url` and import it as data/NAME.
 
     Example: mtcp data fetch pascal --url https://host/PASCAL_MT.tgz
     """
     from mtcp.data.preparation.fetching import fetch_set
+    from mtcp.data.preparation.importing import Told
 
     project, name = _named(name)
+    told = Told(depth_unit, tuple(accept or ()))
     typer.echo(f"downloading {url}", err=True)  # DVC is silent, and a set may take an hour
     with progress(f"fetching {name}") as bar:
-        done = fetch_set(project, name, url, track=_tracked(project, track), progress=lambda stage: bar)
+        done = fetch_set(project, name, url, track=_tracked(project, track), told=told, progress=lambda stage: bar)
     _tell(done)
 
 

@@ -6,6 +6,9 @@ convention of the normals, the common image size, the camera, what was derived);
 Arrays returned (void is 255 everywhere, see `mtcp.core.tasks`): image (H, W, 3) uint8 RGB; semseg, human_parts, sal and
 edge (H, W) uint8; depth (H, W) float32, metres; normals (H, W, 3) float32, unit vectors in camera coordinates
 (x right, y down, z away from the viewer), pointing to the viewer.
+
+A new layout is a subclass of `Layout` with its folders (`places`) and one method `_<task>(values, path, image_id)` for
+each task, which brings what a file holds to these conventions. `stored` reads the file; override it for other formats.
 """
 
 from dataclasses import dataclass
@@ -20,11 +23,14 @@ from PIL import Image, UnidentifiedImageError
 from mtcp.core.errors import UserError
 from mtcp.core.tasks import VOID
 from mtcp.data.formats import packaging
+from mtcp.data.formats.depth_units import metres
 from mtcp.data.formats.matlab import read_context, read_parts
 from mtcp.data.preparation.derive import edges_from_labels
 
 IMAGE_ENDINGS: Final = (".jpg", ".png", ".jpeg")
 ARRAY_ENDINGS: Final = (".npy", ".png")
+#: Tasks whose pictures hold labels or a mask.
+LABELS: Final = ("semseg", "human_parts", "sal")
 #: File systems allow names of 255 bytes.
 _LONGEST_ID: Final = 250
 
@@ -86,8 +92,8 @@ class Layout:
         width, height = read_picture(self.image_path(image_id), image_id, decode=False).size
         return height, width
 
-    def target(self, task: str, image_id: str) -> NDArray[Any]:
-        """Return the target of one task; raises `UserError` naming task, image and file where it cannot be used."""
+    def file(self, task: str, image_id: str) -> Path:
+        """Return the file of one task; raises `UserError` where there is none."""
         path = self.find(task, image_id)
         if path is None:
             folder, endings = self.places[task][0]
@@ -95,39 +101,40 @@ class Layout:
                 f"image '{image_id}' has no {task}: expected {self.folder / folder / image_id}{endings[0]}; "
                 f"complete the folder or take '{task}' out of the benchmark's tasks"
             )
-        return getattr(self, f"_{task}")(path, image_id)
+        return path
 
-    def _labels(self, path: Path, image_id: str) -> NDArray[np.uint8]:
-        values = np.asarray(read_picture(path, image_id))
-        if values.ndim != 2 or values.max() > VOID:
-            raise UserError(
-                f"image '{image_id}': {path} is no label map: expected one channel of values 0..255, got shape "
-                f"{values.shape} with values up to {values.max()}; export it as 8-bit grey or palette PNG"
-            )
-        return values.astype(np.uint8)
+    def target(self, task: str, image_id: str) -> NDArray[Any]:
+        """Return the target of one task; raises `UserError` naming task, image and file where it cannot be used."""
+        path = self.file(task, image_id)
+        return self.decoded(task, self.stored(task, path, image_id), path, image_id)
 
-    def raw_normals(self, path: Path, image_id: str) -> NDArray[np.float32]:
-        """Return normals as stored, in [-1, 1], neither normalised nor turned to this project's convention."""
-        values = read_array(path, image_id)
-        if values.ndim != 3 or values.shape[2] != 3:
-            raise UserError(f"image '{image_id}': {path} must have shape (H, W, 3), it has {values.shape}")
-        if values.dtype != np.uint8:
-            return values.astype(np.float32)
-        decoded = values.astype(np.float32) * np.float32(2 / 255) - 1
-        decoded[np.abs(decoded).max(axis=-1) < 0.01] = 0  # zero lies between 127 and 128: both mean it
-        return decoded
+    def stored(self, task: str, path: Path, image_id: str) -> NDArray[Any]:
+        """Return the values of a target's file as they stand there, of the right rank.
 
-    def _normals(self, path: Path, image_id: str) -> NDArray[np.float32]:
-        values = self.raw_normals(path, image_id)
+        Formats of another kind (a layout's .mat files) override this; raises `UserError` for unreadable files.
+        """
+        if task in LABELS:
+            return read_labels(path, image_id)
+        return read_vectors(path, image_id) if task == "normals" else read_plane(path, image_id)
+
+    def decoded(self, task: str, values: NDArray[Any], path: Path, image_id: str) -> NDArray[Any]:
+        """Bring stored values to the conventions above: each layout has one method `_<task>` that does it."""
+        return getattr(self, f"_{task}")(values, path, image_id)
+
+    def coding(self, task: str, key: str) -> Any:
+        """Return what was recorded about how this set stores a task (see `packaging`), None where it is the usual."""
+        return self.packaging.get(task, {}).get(key)
+
+    def _normals(self, values: NDArray[Any], path: Path, image_id: str) -> NDArray[np.float32]:
+        values = scaled_normals(values)
         with np.errstate(invalid="ignore"):
             length = np.sqrt((values * values).sum(axis=-1, keepdims=True))
             valid = np.isfinite(length) & (length > 0.1)
-        if self.packaging.get("normals", {}).get("z") == "viewer":
+        if self.coding("normals", "z") == "viewer":
             values = values * np.float32([1, 1, -1])
         return np.where(valid, values / np.where(valid, length, 1), np.float32(VOID))
 
-    def _edge(self, path: Path, image_id: str) -> NDArray[np.uint8]:
-        values = read_plane(path, image_id)
+    def _edge(self, values: NDArray[Any], path: Path, image_id: str) -> NDArray[np.uint8]:
         if path.suffix == ".png":  # a picture, black and white: without void
             return (values > values.max() / 2).astype(np.uint8)
         return np.where(values == VOID, VOID, values > 0.5).astype(np.uint8)
@@ -146,20 +153,15 @@ class NyudLayout(Layout):
         "edge": (("edge", ARRAY_ENDINGS),),
     }
 
-    def _semseg(self, path: Path, image_id: str) -> NDArray[np.uint8]:
-        values = self._labels(path, image_id)
+    def _semseg(self, values: NDArray[np.uint8], path: Path, image_id: str) -> NDArray[np.uint8]:
         return np.where(values == VOID, VOID, values - np.uint8(1)).astype(np.uint8)  # 0 wraps around to void
 
-    def _depth(self, path: Path, image_id: str) -> NDArray[np.float32]:
-        values = read_plane(path, image_id)
+    def _depth(self, values: NDArray[Any], path: Path, image_id: str) -> NDArray[np.float32]:
         if values.dtype.itemsize == 1:
             raise UserError(f"image '{image_id}': {path} has 8 bits, too few for depth; expected 16-bit millimetres")
-        if np.issubdtype(values.dtype, np.integer):
-            values = values.astype(np.float32) / np.float32(1000)
-        values = values.astype(np.float32)
         if not np.isfinite(values).all():
             raise UserError(f"image '{image_id}': {path} holds NaN or infinite depth; mark missing depth by 0")
-        return np.where(values > 0, values, np.float32(VOID))
+        return metres(values, self.coding("depth", "unit"))
 
 
 class PascalLayout(Layout):
@@ -180,21 +182,24 @@ class PascalLayout(Layout):
         "edge": (("pascal-context/trainval", (".mat",)), ("edge", ARRAY_ENDINGS), ("edge_derived", ARRAY_ENDINGS)),
     }
 
-    def _semseg(self, path: Path, image_id: str) -> NDArray[np.uint8]:
-        return self._labels(path, image_id)
+    def stored(self, task: str, path: Path, image_id: str) -> NDArray[Any]:
+        if path.suffix == ".mat":
+            return (read_parts if task == "human_parts" else read_context)(path, image_id)
+        return super().stored(task, path, image_id)
 
-    def _human_parts(self, path: Path, image_id: str) -> NDArray[np.uint8]:
-        parts = read_parts(path, image_id) if path.suffix == ".mat" else self._labels(path, image_id)
-        return parts if ((parts > 0) & (parts != VOID)).any() else np.full_like(parts, VOID)
+    def _semseg(self, values: NDArray[np.uint8], path: Path, image_id: str) -> NDArray[np.uint8]:
+        return values
 
-    def _sal(self, path: Path, image_id: str) -> NDArray[np.uint8]:
-        values = self._labels(path, image_id)
+    def _human_parts(self, values: NDArray[np.uint8], path: Path, image_id: str) -> NDArray[np.uint8]:
+        return values if ((values > 0) & (values != VOID)).any() else np.full_like(values, VOID)
+
+    def _sal(self, values: NDArray[np.uint8], path: Path, image_id: str) -> NDArray[np.uint8]:
         return (values > 127).astype(np.uint8)
 
-    def _edge(self, path: Path, image_id: str) -> NDArray[np.uint8]:
+    def _edge(self, values: NDArray[Any], path: Path, image_id: str) -> NDArray[np.uint8]:
         if path.suffix == ".mat":
-            return edges_from_labels(read_context(path, image_id), void=0)
-        return super()._edge(path, image_id)
+            return edges_from_labels(values, void=0)
+        return super()._edge(values, path, image_id)
 
 
 def open_layout(kind: Literal["nyud", "pascal"], folder: Path) -> Layout:
@@ -264,3 +269,31 @@ def read_plane(path: Path, image_id: str) -> NDArray[Any]:
     if values.ndim != 2:
         raise UserError(f"image '{image_id}': {path} must have shape (H, W), it has {values.shape}")
     return values
+
+
+def read_labels(path: Path, image_id: str) -> NDArray[np.uint8]:
+    """Read a picture of labels (H, W), of 1, 8 or 16 bits, values 0..255; raises `UserError` for any other."""
+    values = np.asarray(read_picture(path, image_id))
+    if values.ndim != 2 or values.max() > VOID:
+        raise UserError(
+            f"image '{image_id}': {path} is no label map: expected one channel of values 0..255, got shape "
+            f"{values.shape} with values up to {values.max()}; export it as 8-bit grey or palette PNG"
+        )
+    return values.astype(np.uint8)
+
+
+def read_vectors(path: Path, image_id: str) -> NDArray[Any]:
+    """Read an array of shape (H, W, 3); raises `UserError` for any other."""
+    values = read_array(path, image_id)
+    if values.ndim != 3 or values.shape[2] != 3:
+        raise UserError(f"image '{image_id}': {path} must have shape (H, W, 3), it has {values.shape}")
+    return values
+
+
+def scaled_normals(values: NDArray[Any]) -> NDArray[np.float32]:
+    """Bring stored normals to [-1, 1] (pictures hold n = 2v/255 - 1); neither normalised nor turned."""
+    if values.dtype != np.uint8:
+        return values.astype(np.float32)
+    scaled = values.astype(np.float32) * np.float32(2 / 255) - 1
+    scaled[np.abs(scaled).max(axis=-1) < 0.01] = 0  # zero lies between 127 and 128: both mean it
+    return scaled

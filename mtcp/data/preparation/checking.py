@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from mtcp.core.errors import UserError
 from mtcp.core.processes import end_with_parent
 from mtcp.core.tasks import VOID
-from mtcp.data.formats.layouts import Layout, read_picture
+from mtcp.data.formats.layouts import Layout, read_picture, scaled_normals
 from mtcp.data.preparation.derive import edges_from_labels, normals_from_depth, nyu_camera
+from mtcp.data.preparation.plausibility import depth_histogram, depth_quantile, judge_depth
 
 _SMALLEST: Final = 16
 #: Normals are compared with depth on every so many images: it is a question of sign.
 _EVERY: Final = 20
 _HIGHEST_CLASS: Final = {"nyud": 40, "pascal": 20}
-_DEPTH_BINS: Final = np.arange(0, 10.05, 0.1)
 _ORIENTATIONS: Final = ("up", "down", "facing", "side")
 
 
@@ -35,10 +35,13 @@ class Findings:
     #: Sums over images: class histograms, depth histogram, normals' orientation, agreement under flips.
     sums: dict[str, NDArray[Any]] = field(default_factory=dict)
     sizes: dict[tuple[int, int], int] = field(default_factory=dict)
+    #: Images whose depth alone is in another unit; told where the whole set's is not.
+    odd_depths: list[str] = field(default_factory=list)
 
     def __iadd__(self, other: "Findings") -> "Findings":
         self.problems += other.problems
         self.warnings += other.warnings
+        self.odd_depths += other.odd_depths
         for name, values in other.sums.items():
             self.sums[name] = self.sums[name] + values if name in self.sums else values
         for size, count in other.sizes.items():
@@ -72,7 +75,9 @@ def check_image(layout: Layout, image_id: str, tasks: list[str], with_depth: boo
     targets = {}
     for task in tasks:
         try:
-            target = layout.target(task, image_id)
+            path = layout.file(task, image_id)
+            stored = layout.stored(task, path, image_id)
+            target = layout.decoded(task, stored, path, image_id)
         except UserError as error:
             found.problems.append(str(error))
             continue
@@ -88,7 +93,7 @@ def check_image(layout: Layout, image_id: str, tasks: list[str], with_depth: boo
             found.sums[task] = np.bincount(target.ravel(), minlength=256)
         judge = _JUDGES.get(task)
         if judge:
-            judge(layout, image_id, target, found)
+            judge(layout, image_id, stored, target, found)
     if "semseg" in targets and "depth" in targets and min(height, width) >= _SMALLEST:
         found.sums["flips"] = _agreement(targets["semseg"], targets["depth"])
     if with_depth and "depth" in targets and "normals" in targets and min(height, width) >= _SMALLEST:
@@ -98,7 +103,9 @@ def check_image(layout: Layout, image_id: str, tasks: list[str], with_depth: boo
     return found
 
 
-def _judge_labels(layout: Layout, image_id: str, target: NDArray[np.uint8], found: Findings) -> None:
+def _judge_labels(
+    layout: Layout, image_id: str, stored: NDArray[Any], target: NDArray[np.uint8], found: Findings
+) -> None:
     highest, limit = int(target[target != VOID].max(initial=0)), _HIGHEST_CLASS[layout.kind]
     if highest > limit:
         found.problems.append(
@@ -108,32 +115,36 @@ def _judge_labels(layout: Layout, image_id: str, target: NDArray[np.uint8], foun
         found.warnings.append(f"image '{image_id}': semseg is void everywhere")
 
 
-def _judge_parts(layout: Layout, image_id: str, target: NDArray[np.uint8], found: Findings) -> None:
+def _judge_parts(
+    layout: Layout, image_id: str, stored: NDArray[Any], target: NDArray[np.uint8], found: Findings
+) -> None:
     highest = int(target[target != VOID].max(initial=0))
     if highest > 6:
         found.problems.append(f"image '{image_id}': human_parts has part {highest}, expected 0..6")
 
 
-def _judge_depth(layout: Layout, image_id: str, target: NDArray[np.float32], found: Findings) -> None:
+def _judge_depth(
+    layout: Layout, image_id: str, stored: NDArray[Any], target: NDArray[np.float32], found: Findings
+) -> None:
     valid = target[target != VOID]
     if not valid.size:
         found.problems.append(f"image '{image_id}': depth is missing (0) at every pixel")
-    elif valid.min() > 100:
-        found.problems.append(
-            f"image '{image_id}': every depth is above 100 m (median {np.median(valid):.4g}): stored in another unit? "
+        return
+    wrong = "above 100 m" if valid.min() > 100 else "below 0.05 m" if valid.max() < 0.05 else ""
+    if wrong:
+        found.odd_depths.append(
+            f"image '{image_id}': every depth is {wrong} (median {np.median(valid):.4g}): stored in another unit? "
             "Expected metres as floating point, or millimetres as integers"
         )
-    elif valid.max() < 0.05:
-        found.problems.append(
-            f"image '{image_id}': every depth is below 0.05 m (median {np.median(valid):.4g}): stored in another unit? "
-            "Expected metres as floating point, or millimetres as integers"
-        )
-    else:
-        found.sums["depth"] = np.histogram(np.minimum(valid, 10), _DEPTH_BINS)[0]
+    found.sums["odd_depth" if wrong else "depth"] = depth_histogram(valid)
+    whole = np.issubdtype(stored.dtype, np.integer)
+    found.sums["depth_form"] = np.array([whole, not whole], np.int64)
 
 
-def _judge_normals(layout: Layout, image_id: str, target: NDArray[np.float32], found: Findings) -> None:
-    raw = layout.raw_normals(layout.find("normals", image_id), image_id)
+def _judge_normals(
+    layout: Layout, image_id: str, stored: NDArray[Any], target: NDArray[np.float32], found: Findings
+) -> None:
+    raw = scaled_normals(stored)
     length = np.sqrt((raw * raw).sum(axis=-1))
     given = length > 0.1
     if not given.any():
@@ -151,7 +162,9 @@ def _judge_normals(layout: Layout, image_id: str, target: NDArray[np.float32], f
     found.sums["normals_z"] = np.array([raw[given][:, 2].sum(dtype=np.float64), given.sum()])
 
 
-def _judge_edge(layout: Layout, image_id: str, target: NDArray[np.uint8], found: Findings) -> None:
+def _judge_edge(
+    layout: Layout, image_id: str, stored: NDArray[Any], target: NDArray[np.uint8], found: Findings
+) -> None:
     share = (target == 1).sum() / max((target != VOID).sum(), 1)
     if share > 0.8:
         found.problems.append(
@@ -159,7 +172,7 @@ def _judge_edge(layout: Layout, image_id: str, target: NDArray[np.uint8], found:
         )
 
 
-_JUDGES: Final[dict[str, Callable[[Layout, str, NDArray[Any], Findings], None]]] = {
+_JUDGES: Final[dict[str, Callable[[Layout, str, NDArray[Any], NDArray[Any], Findings], None]]] = {
     "semseg": _judge_labels,
     "human_parts": _judge_parts,
     "depth": _judge_depth,
@@ -183,7 +196,10 @@ def _agreement(labels: NDArray[np.uint8], depth: NDArray[np.float32]) -> NDArray
 
 
 def check_set(layout: Layout, progress: Callable[[int, int], None] = lambda done, total: None) -> Findings:
-    """Check split lists and every image of a set, on all cores."""
+    """Check split lists and every image of a set, on all cores, then the set as a whole.
+
+    What import was told to accept (`packaging`) is a warning.
+    """
     (train, bad_train), (val, bad_val) = layout.listed("train"), layout.listed("val")
     total = Findings(problems=bad_train + bad_val)
     both = sorted(set(train) & set(val))
@@ -197,7 +213,26 @@ def check_set(layout: Layout, progress: Callable[[int, int], None] = lambda done
         total += found
         progress(done, len(ids))
     _judge_flips(total)
+    _judge_whole(layout, total)
     return total
+
+
+def _judge_whole(layout: Layout, total: Findings) -> None:
+    """Turn doubts about the whole set into problems, or into warnings where they were accepted."""
+    doubts = []
+    if "depth_form" in total.sums:
+        forms = total.sums["depth_form"]
+        if 2 * len(total.odd_depths) > forms.sum():  # not some images: the set
+            total.sums["depth"] = total.sums.get("depth", 0) + total.sums["odd_depth"]
+        else:
+            total.problems += total.odd_depths
+        form = "told" if layout.coding("depth", "unit") else ("integer", "float")[int(forms.argmax())]
+        doubts += judge_depth(layout.kind, total.sums, form)
+    for doubt in doubts:
+        if doubt.code in layout.packaging.get("accepted", ()):
+            total.warnings.append(doubt.sentence)
+        else:
+            total.problems.insert(0, f"{doubt.sentence} (if it is meant: --accept {doubt.code})")
 
 
 @dataclass(frozen=True)
@@ -249,10 +284,8 @@ def statistics(found: Findings) -> dict[str, Any]:
                 "shares": [round(float(share), 4) for share in known[:classes] / max(known.sum(), 1)],
             }
     if "depth" in found.sums:
-        cumulated = np.cumsum(found.sums["depth"]) / found.sums["depth"].sum()
         summary["depth"] = {
-            f"quantile_{q}": round(float(_DEPTH_BINS[1 + np.searchsorted(cumulated, q / 100)]), 1)
-            for q in (5, 25, 50, 75, 95)
+            f"quantile_{q}": float(f"{depth_quantile(found.sums['depth'], q / 100):.3g}") for q in (5, 25, 50, 75, 95)
         }
     if "orientation" in found.sums:
         counts = found.sums["orientation"]

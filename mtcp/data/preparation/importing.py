@@ -22,12 +22,14 @@ from mtcp.core.files import write_json
 from mtcp.core.hashing import file_digest
 from mtcp.core.tasks import VOID
 from mtcp.data.formats import packaging
+from mtcp.data.formats.depth_units import INVERSE, steps_per_metre
 from mtcp.data.formats.layouts import LAYOUTS, Layout
 from mtcp.data.formats.nyu import unpack_nyu
 from mtcp.data.formats.writing import write_array
 from mtcp.data.preparation.archives import ENDINGS, is_archive, unpack
 from mtcp.data.preparation.checking import Findings, check_set, each, tasks_of
 from mtcp.data.preparation.derive import edges_from_labels, normals_from_depth, nyu_camera
+from mtcp.data.preparation.plausibility import DOUBTS
 from mtcp.data.preparation.sets import Progress, content_digest, dvc, installing, last_words
 
 _LICENCES: Final = {
@@ -47,6 +49,26 @@ class Imported:
     lock: dict[str, Any]
     findings: Findings
     tracked: bool
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the user says about a set that its files do not: the unit of depth, and which doubts are no faults."""
+
+    depth_unit: str | None = None
+    accept: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.depth_unit not in (None, INVERSE):
+            steps_per_metre(self.depth_unit)
+        for code in self.accept:
+            if code not in DOUBTS:
+                raise UserError(f"--accept {code}: expected one of {', '.join(DOUBTS)}")
+
+    def packaging(self) -> dict[str, Any]:
+        """The entries of packaging.json and the lock file; empty where nothing was told."""
+        entries: dict[str, Any] = {"depth": {"unit": self.depth_unit}} if self.depth_unit else {}
+        return entries | ({"accepted": sorted(set(self.accept))} if self.accept else {})
 
 
 def layout_of(project: Project, name: str) -> str:
@@ -71,14 +93,17 @@ def import_set(
     source: Path,
     *,
     track: bool,
+    told: Told | None = None,
     origin: dict[str, Any] | None = None,
     progress: Callable[[str], Progress] = lambda stage: lambda done, total: None,
 ) -> Imported:
     """Import `source` as data/<name>; `track` adds it to DVC. `origin` is recorded (default: the source's name).
 
+    `told` is what the user says about the set's codings; it is recorded in lock and packaging.
+
     Raises `UserError` with all problems, by image, and leaves what was there before.
     """
-    kind = layout_of(project, name)
+    kind, told = layout_of(project, name), told or Told()
     if not track and (project.root / f"data/{name}.dvc").exists():
         raise UserError(
             f"data/{name}.dvc tracks the set that lies here, and its digest is in the keys of runs: import with --dvc, "
@@ -87,6 +112,7 @@ def import_set(
     with installing(project, name) as folder:
         with _opened(source, kind, folder.parent, f".{name}-new-source-", progress("reading")) as (root, move):
             _place(LAYOUTS[kind](root), folder, shutil.move if move else shutil.copyfile, progress("copying"))
+        packaging.write(folder, told.packaging())
         layout = LAYOUTS[kind](folder)
         derived = _derive(layout, progress("deriving"))
         findings = check_set(layout, progress("checking"))
@@ -95,7 +121,7 @@ def import_set(
             raise UserError(problem_list(source, inside))
         counts = {split: len(layout.ids(split)) for split in ("train", "val")}
         findings.warnings += _unusual(kind, counts) + _absent(layout)
-        record = _packaging(layout, findings, derived)
+        record = told.packaging() | _packaging(layout, findings, derived)
         packaging.write(folder, record)
         lock = {
             "schema": 1,
@@ -104,6 +130,7 @@ def import_set(
             "counts": counts,
             "packaging": record["packaging"],
             "derived": derived,
+            **told.packaging(),
             "source": origin or _origin(source),
             "licence": _LICENCES[kind],
         }
