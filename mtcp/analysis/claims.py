@@ -1,69 +1,20 @@
-"""The paper's claims as data (`config/claims.yaml`) and their verdicts, computed from the tidy table of runs."""
+"""Verdicts on the paper's claims (`mtcp.core.claims`), computed from the tidy table of runs."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import Field
 
 from mtcp.analysis.comparisons import Measure, Pairs, by_seed, paired
 from mtcp.analysis.statistics import Comparison, compare_family
-from mtcp.core.config import Benchmark, Name
-from mtcp.core.errors import UserError
-from mtcp.core.files import read_yaml
-from mtcp.core.validation import Model, validated
+from mtcp.core.claims import Claim, Published
+from mtcp.core.config import Benchmark
 
-Evidence = Literal["code", "figure", "abstract", "secondary", "paper"]
 Verdict = Literal["reproduced", "contradicted", "equivalent", "inconclusive", "not run"]
 _VERDICTS: dict[str, Verdict] = {
     "better": "reproduced", "worse": "contradicted", "equivalent": "equivalent", "inconclusive": "inconclusive",
 }  # fmt: skip
-
-
-class Published(Model):
-    """One number of `results/published.csv`, as the reference of an absolute claim."""
-
-    dataset: str
-    task: str
-    metric: str
-    method: str
-    scale: float = Field(1.0, gt=0, description="its unit in ours: 0.01 turns per cent into a fraction")
-
-
-class Claim(Model):
-    """One statement that runs can judge: `method` is better than `reference` on `measure`.
-
-    `measure` is `delta_m`, a task (its primary metric) or a cost. An absolute claim has `published` instead of
-    `reference`; no rendered benchmark judges it.
-    """
-
-    id: Name
-    text: str
-    evidence: Evidence
-    source: str
-    method: Name
-    reference: Name | None = None
-    published: Published | None = None
-    measure: str = "delta_m"
-    metric: str | None = Field(None, description="another metric of the task than its primary one")
-    benchmarks: list[Name] = Field(default_factory=list, description="where it can be judged; empty: anywhere")
-
-
-def load_claims(path: Path) -> list[Claim]:
-    """Read and check `config/claims.yaml`; raises `UserError` naming file, claim and key."""
-    entries = read_yaml(path, list)
-    claims: list[Claim] = []
-    for number, entry in enumerate(entries, 1):
-        name = entry.get("id", f"number {number}") if isinstance(entry, dict) else f"number {number}"
-        claim = validated(Claim, entry, f"{path}, claim '{name}'")
-        if (claim.reference is None) == (claim.published is None):
-            raise UserError(f"{path}, claim '{name}': give either `reference` (a method) or `published` (a number)")
-        if claim.id in {other.id for other in claims}:
-            raise UserError(f"{path}, claim '{name}': the id is used twice; rename one")
-        claims.append(claim)
-    return claims
 
 
 def judge(

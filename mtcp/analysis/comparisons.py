@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mtcp.core.claims import COSTS
 from mtcp.core.config import Benchmark
 from mtcp.core.tasks import TASK_NAMES, Task, make_task
 from mtcp.metrics import multi_task
@@ -32,7 +33,6 @@ AVERAGED: Final = {
 }
 #: Costs are compared in per cent of the reference's, lower is better.
 COST_ROPE: Final = 5.0
-COST_METRICS: Final = ("parameters", "seconds_per_step", "seconds_per_image", "peak_memory_mb", "train_seconds")
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def measures(benchmark: Benchmark) -> dict[str, Measure]:
     for task in benchmark_tasks(benchmark):
         rope = benchmark.tasks[task.name].rope or DEFAULT_ROPES[task.metric]
         found[task.name] = Measure(task.name, task.metric, task.higher_is_better, rope, task.unit)
-    return found | {metric: Measure(COST, metric, False, COST_ROPE, "%", relative=True) for metric in COST_METRICS}
+    return found | {metric: Measure(COST, metric, False, COST_ROPE, "%", relative=True) for metric in COSTS}
 
 
 def delta_m_rows(runs: pd.DataFrame, benchmark: Benchmark) -> pd.DataFrame:

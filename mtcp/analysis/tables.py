@@ -26,10 +26,9 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from mtcp.analysis.claims import judge, load_claims
+from mtcp.analysis.claims import judge
 from mtcp.analysis.comparisons import (
     COST,
-    COST_METRICS,
     MULTI_TASK,
     PRIMARY,
     benchmark_tasks,
@@ -39,9 +38,11 @@ from mtcp.analysis.comparisons import (
 )
 from mtcp.analysis.image_bootstrap import add_image_intervals, draw_metrics
 from mtcp.analysis.statistics import compare_family, spread, t_interval
+from mtcp.core.claims import COSTS, load_claims
 from mtcp.core.config import Benchmark, Method
 from mtcp.core.errors import UserError
 from mtcp.core.files import read_record, write_json, write_text
+from mtcp.core.published import COLUMNS, read_published
 from mtcp.store.integrity import require_unchanged
 from mtcp.store.plan import Plan, Run
 from mtcp.store.tuning_choice import cost, described
@@ -206,7 +207,7 @@ def _run_rows(run: Run) -> list[dict[str, Any]]:
         for task, values in tasks.items()
         for metric, value in values.items()
     ]
-    rows += [{**head, "task": COST, "metric": name, "value": _number(costs[name])} for name in COST_METRICS]
+    rows += [{**head, "task": COST, "metric": name, "value": _number(costs[name])} for name in COSTS]
     return rows
 
 
@@ -273,20 +274,8 @@ def _provenance(run: Run) -> dict[str, Any]:
 
 
 def _read_published(root: Path) -> pd.DataFrame:
-    path = root / "results/published.csv"
-    columns = ["dataset", "task", "metric", "method", "backbone", "value", "source"]
-    try:
-        published = pd.read_csv(path)
-    except FileNotFoundError:
-        return pd.DataFrame(columns=columns)
-    except ValueError as error:
-        raise UserError(f"{path} is no valid CSV: {error}") from error
-    if list(published.columns) != columns:
-        raise UserError(f"{path} must have the columns {', '.join(columns)}, got {', '.join(published.columns)}")
-    lacking = published[published.source.isna() | published.value.isna()]
-    if len(lacking):
-        raise UserError(f"{path}, line {lacking.index[0] + 2}: every number needs a value and a source; complete it")
-    return published
+    published = pd.DataFrame(read_published(root / "results/published.csv"), columns=list(COLUMNS))
+    return published.astype({"value": float})
 
 
 # --- Over seeds --------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from mtcp.core.errors import UserError
 from mtcp.core.hashing import digest
-from mtcp.core.plugins import PACKAGE_ROOT
+from mtcp.core.plugins import PACKAGE_ROOT, USER_FOLDER
 
 _PACKAGES: Final = ("mtcp", "baselines")
 _PUBLIC: Final = "mtcp.api"
@@ -57,41 +57,45 @@ def _parsed(path: Path, _modified_ns: int) -> tuple[str, tuple[Path, ...]]:
         raise UserError(
             f"{path} is no valid Python (line {error.lineno}: {error.msg}); mend it or move it away"
         ) from error
-    imports = tuple(file for name in _imported_names(tree, path) if (file := _module_file(name, path)))
-    _strip_docstrings(tree)
-    return hashlib.sha256(_canonical(tree).encode()).hexdigest(), imports
+    importing: list[ast.AST] = []
+    content = hashlib.sha256(_canonical(tree, importing).encode()).hexdigest()
+    return content, tuple(file for name in _imported_names(importing, path) if (file := _module_file(name, path)))
 
 
-def _canonical(node: Any) -> str:
-    """Dump a syntax tree without positions, contexts and empty fields: equal for Python 3.11 and later."""
-    if isinstance(node, ast.AST):
-        fields = ((name, value) for name, value in ast.iter_fields(node) if name not in ("ctx", "kind", "type_comment"))
-        inner = ",".join(f"{name}={_canonical(value)}" for name, value in fields if value not in (None, []))
-        return f"{type(node).__name__}({inner})"
+def _canonical(node: Any, importing: list[ast.AST]) -> str:
+    """Dump a syntax tree without docstrings, positions, contexts and empty fields: equal for Python 3.11 and later.
+
+    Import statements are appended to `importing` on the way.
+    """
     if isinstance(node, list):
-        return "[" + ",".join(map(_canonical, node)) + "]"
-    return repr(node)
+        return "[" + ",".join([_canonical(each, importing) for each in node]) + "]"
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        importing.append(node)
+    inner = []
+    for name in node._fields:
+        value = getattr(node, name, None)
+        if name == "body" and _has_docstring(node):
+            value = value[1:]
+        if value not in (None, []) and name not in ("ctx", "kind", "type_comment"):
+            inner.append(f"{name}={_canonical(value, importing)}")
+    return f"{type(node).__name__}({','.join(inner)})"
 
 
-def _strip_docstrings(tree: ast.Module) -> None:
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and body and isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
-            first = body[0]
-            if (
-                isinstance(first, ast.Expr)
-                and isinstance(first.value, ast.Constant)
-                and isinstance(first.value.value, str)
-            ):
-                del body[0]
+def _has_docstring(node: ast.AST) -> bool:
+    if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) or not node.body:
+        return False
+    first = node.body[0]
+    return isinstance(first, ast.Expr) and isinstance(getattr(first.value, "value", None), str)
 
 
-def _imported_names(tree: ast.Module, path: Path) -> Iterable[str]:
+def _imported_names(nodes: Iterable[ast.AST], path: Path) -> Iterable[str]:
     """Names of modules that a file imports; names that `mtcp.api` passes on count as imported where they are defined.
 
     A plug-in that imports one class of the public interface does not depend on all that is exported there.
     """
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -118,19 +122,29 @@ def _exports(api: Path) -> dict[str, str]:
     }
 
 
+@cache
 def _module_name(path: Path) -> str:
+    """The dotted name of a module of ours; of a user's file, its place in the folder of plug-ins."""
     path = path.resolve()
     if path.is_relative_to(PACKAGE_ROOT) and path.relative_to(PACKAGE_ROOT).parts[0] in _PACKAGES:
         parts = path.relative_to(PACKAGE_ROOT).with_suffix("").parts
-        return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-    return f"plugins.{path.stem}"
+    else:
+        parts = (USER_FOLDER, *path.relative_to(_users_folder(path)).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def _users_folder(path: Path) -> Path:
+    """The folder from which a user's file imports its helpers: the nearest `plugins/` above it, else its own."""
+    return next((parent for parent in path.parents if parent.name == USER_FOLDER), path.parent)
 
 
 def _module_file(name: str, importer: Path) -> Path | None:
-    """The file of a project module, a package's `__init__`, or a user's file beside the importing one; else None."""
-    head, _, rest = name.partition(".")
+    """The file of a project module, a package's `__init__`, or what a user's file imports beside it; else None."""
+    head, *rest = name.split(".")
     if head in _PACKAGES:
-        stem = PACKAGE_ROOT.joinpath(head, *rest.split(".")) if rest else PACKAGE_ROOT / head
-        return next((file for file in (stem.with_suffix(".py"), stem / "__init__.py") if file.exists()), None)
-    beside = importer.parent / f"{name}.py"
-    return beside if _module_name(importer).startswith("plugins.") and beside.exists() else None
+        stem = PACKAGE_ROOT.joinpath(head, *rest)
+    elif _module_name(importer).startswith(f"{USER_FOLDER}."):
+        stem = _users_folder(importer.resolve()).joinpath(*(rest if head == USER_FOLDER else (head, *rest)))
+    else:
+        return None
+    return next((file for file in (stem.with_suffix(".py"), stem / "__init__.py") if file.exists()), None)

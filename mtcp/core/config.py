@@ -5,16 +5,18 @@ Every mistake is one sentence with file and key. No torch here: planning reads t
 """
 
 import re
+from collections.abc import Mapping
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from mtcp.core.errors import UserError
 from mtcp.core.files import read_yaml
-from mtcp.core.tasks import TASK_NAMES, Task, make_task
-from mtcp.core.validation import Model, validated
+from mtcp.core.tasks import TASK_NAMES, Task, make_task, misfits
+from mtcp.core.validation import Model, fault, validated
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$")]
 
@@ -178,7 +180,7 @@ class Benchmark(Model):
     data: Name | None = Field(None, description="the data set's name under data/; null: the benchmark's own")
     layout: Literal["nyud", "pascal"]
     rendered: dict[str, Any] | None = Field(None, description="settings of the renderer; null: an imported set")
-    tasks: dict[str, TaskConfig]
+    tasks: dict[str, TaskConfig] = Field(min_length=1)
     height: int = Field(ge=8)
     width: int = Field(ge=8)
     encoder: EncoderConfig
@@ -198,15 +200,6 @@ class Benchmark(Model):
     baseline: Name = Field("single_task", description="the method that Delta_m is measured against")
     reference: Name = Field("mtcp", description="the method that every other is compared with")
     delta_m_rope: float = Field(1.0, gt=0, description="practically equal within this, in per cent of Delta_m")
-
-    @model_validator(mode="after")
-    def _tasks_exist(self) -> "Benchmark":
-        for name in self.tasks:
-            if name not in TASK_NAMES:
-                raise ValueError(f"unknown task '{name}': the tasks are {', '.join(TASK_NAMES)}")
-        if not self.tasks:
-            raise ValueError("needs at least one task")
-        return self
 
     @model_validator(mode="after")
     def _budget_has_images_to_choose_by(self) -> "Benchmark":
@@ -235,12 +228,33 @@ class Method(Model):
     )
 
 
-class Params(Model):
-    """`params.yaml`: what to run."""
+def _distinct(entries: list) -> list:
+    twice = [entry for place, entry in enumerate(entries) if entry in entries[:place]]
+    if twice:
+        raise ValueError(f"{twice[0]} stands here twice, and a run counts once: keep one")
+    return entries
 
-    benchmarks: list[Name] = Field(min_length=1)
-    methods: list[Name] = Field(min_length=1)
-    seeds: list[Annotated[int, Field(ge=0, strict=True)]] = Field(min_length=1)
+
+class Params(Model):
+    """`params.yaml`: what to run, each benchmark, method and seed once."""
+
+    benchmarks: Annotated[list[Name], Field(min_length=1), AfterValidator(_distinct)]
+    methods: Annotated[list[Name], Field(min_length=1), AfterValidator(_distinct)]
+    seeds: Annotated[list[Annotated[int, Field(ge=0, strict=True)]], Field(min_length=1), AfterValidator(_distinct)]
+
+
+#: Values that the keys leave out, by the field's dotted path: with them a run is what it was before the field existed.
+#: Every other value is hashed, defaults included.
+NEUTRAL: Final[Mapping[str, Any]] = {
+    "encoder.weights": None,
+    "encoder.revision": None,
+    "encoder.sha256": None,
+    "encoder.args": {},
+    "losses.depth_cap": None,
+    "training.clip_norm": None,
+}
+#: What a task is called and how it is judged: no part of its training.
+_JUDGED: Final = ("name", "label", "unit", "metric", "higher_is_better")
 
 
 class RunConfig(Model):
@@ -267,7 +281,7 @@ class RunConfig(Model):
     validation_share: float
     evaluation: EvaluationConfig
 
-    @cached_property
+    @property
     def task_list(self) -> tuple[Task, ...]:
         """The tasks in the field's order."""
         return tuple(
@@ -277,17 +291,27 @@ class RunConfig(Model):
         )
 
     def training_part(self) -> dict[str, Any]:
-        """What determines the trained network; fields at their default are left out: a new field changes no key."""
-        part = self.model_dump(mode="json", exclude_defaults=True, exclude={"method", "evaluation", "tasks"})
+        """What determines the trained network: every field with its value, but for `NEUTRAL` ones."""
+        part = self.model_dump(mode="json", exclude={"method", "evaluation", "tasks"})
         part["tasks"] = {
-            name: task.model_dump(mode="json", exclude_defaults=True, exclude={"rope"})
-            for name, task in self.tasks.items()
+            task.name: {key: value for key, value in asdict(task).items() if key not in _JUDGED}
+            for task in self.task_list
         }
-        return part
+        return _without_neutral(part)
 
     def evaluation_part(self) -> dict[str, Any]:
         """What determines the metrics of a trained network."""
-        return self.evaluation.model_dump(mode="json", exclude_defaults=True, exclude={"batch_size"})
+        return self.evaluation.model_dump(mode="json", exclude={"batch_size"})
+
+
+def _without_neutral(part: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    kept = {}
+    for key, value in part.items():
+        path = f"{prefix}{key}"
+        if path in NEUTRAL and NEUTRAL[path] == value:
+            continue
+        kept[key] = _without_neutral(value, f"{path}.") if isinstance(value, Mapping) else value
+    return kept
 
 
 class Project:
@@ -299,15 +323,22 @@ class Project:
 
     @cached_property
     def params(self) -> Params:
-        return validated(Params, read_yaml(self.root / "params.yaml", dict), str(self.root / "params.yaml"))
+        path = self.root / "params.yaml"
+        return validated(Params, read_yaml(path, dict), path)
+
+    @property
+    def methods_path(self) -> Path:
+        return self.root / "config/methods.yaml"
 
     @cached_property
     def methods(self) -> dict[str, Method]:
-        path = self.root / "config/methods.yaml"
-        entries = read_yaml(path, dict)
+        entries = read_yaml(self.methods_path, dict)
         for name in entries:
-            _check_name(name, path)
-        return {name: validated(Method, entry, str(path), name) for name, entry in entries.items()}
+            _check_name(name, self.methods_path)
+        return {name: validated(Method, entry, self.methods_path, name) for name, entry in entries.items()}
+
+    def benchmark_path(self, name: str) -> Path:
+        return self.root / f"config/benchmarks/{name}.yaml"
 
     def benchmark_names(self) -> list[str]:
         return sorted(path.stem for path in (self.root / "config/benchmarks").glob("*.yaml"))
@@ -316,14 +347,18 @@ class Project:
         """Return benchmark `name`; raises `UserError` with the known ones otherwise."""
         if name in self._benchmarks:
             return self._benchmarks[name]
-        path = self.root / f"config/benchmarks/{name}.yaml"
+        path = self.benchmark_path(name)
         if not path.exists():
-            raise UserError(
-                f"params.yaml: unknown benchmark '{name}': config/benchmarks/ has "
-                f"{', '.join(self.benchmark_names()) or 'none'}"
-            )
-        self._benchmarks[name] = validated(Benchmark, read_yaml(path, dict), str(path))
-        return self._benchmarks[name]
+            known = ", ".join(self.benchmark_names()) or "none"
+            raise UserError(f"params.yaml: unknown benchmark '{name}': config/benchmarks/ has {known}")
+        benchmark = validated(Benchmark, read_yaml(path, dict), path)
+        for task, options in benchmark.tasks.items():
+            if task not in TASK_NAMES:
+                raise fault(path, ("tasks", task), f"unknown task '{task}': the tasks are {', '.join(TASK_NAMES)}")
+            for option, problem in misfits(task, options.model_dump()):
+                raise fault(path, ("tasks", task, option), problem)
+        self._benchmarks[name] = benchmark
+        return benchmark
 
     def data_name(self, benchmark: str) -> str:
         """Name of the data set of a benchmark: two benchmarks may share one, as nyud at two sizes does."""
@@ -358,11 +393,11 @@ class Project:
                 "losses": chosen.losses.model_dump(),
                 "training": {**bench.training.model_dump(), **chosen.training},
             },
-            str(self.root / "config/methods.yaml"),
+            self.methods_path,
             method,
         )  # fmt: skip
 
 
 def _check_name(name: Any, path: Path) -> None:
     if not re.fullmatch(r"[a-z0-9_]+", str(name)):
-        raise UserError(f"{path}: '{name}' is no name: use [a-z0-9_]+ and put the wording into `label`")
+        raise fault(path, (name,), f"'{name}' is not a name: use [a-z0-9_]+ and put the wording into `label`")

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -62,18 +62,73 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path} is damaged ({error}): remove it and run the pipeline again") from error
 
 
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+    """The safe loader, which takes the last of two equal keys without a word, but for that."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: dict[str, int] = {}
+        for key, _ in node.value:
+            line = key.start_mark.line + 1
+            if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key '{key.value}' stands here and in line {seen[key.value]}: keep one", key.start_mark
+                )
+            seen[key.value] = line
+        return super().construct_mapping(node, deep)
+
+
 def read_yaml(path: Path, kind: type[dict] | type[list]) -> Any:
-    """Read YAML that holds a mapping (`dict`) or a list; raises `UserError` naming the file where it does not."""
+    """Read YAML that holds a mapping (`dict`) or a list.
+
+    Raises `UserError` with file and line where it does not, where a key stands twice, or where it is not UTF-8.
+    """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(read_utf8(path), _Loader)
     except FileNotFoundError as error:
         raise UserError(f"{path} is missing: run the command from the project's folder") from error
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f", line {mark.line + 1}" if mark else ""
+        kind = "" if isinstance(error, yaml.constructor.ConstructorError) else "no valid YAML: "
+        raise UserError(f"{path}{line}: {kind}{error.problem}") from error
     except yaml.YAMLError as error:
         raise UserError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, kind):
         wanted = {dict: "a mapping of keys to values", list: "a list"}[kind]
         raise UserError(f"{path} must hold {wanted}, not {type(content).__name__}")
     return content
+
+
+def read_utf8(path: Path) -> str:
+    """Read text, without the mark some editors begin it with; raises `UserError` naming the line that is not UTF-8."""
+    content = path.read_bytes()
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UserError(
+            f"{path}, line {line}: byte {content[error.start]:#04x} is not UTF-8; save it as UTF-8"
+        ) from error
+
+
+def line_of(path: Path, keys: Sequence[str | int]) -> int | None:
+    """Return the line on which the entry at `keys` of a YAML file begins, or the nearest entry around it."""
+    line = None
+    try:
+        node = yaml.compose(read_utf8(path), _Loader)
+    except (OSError, UserError, yaml.YAMLError):
+        return None
+    for key in keys:
+        if isinstance(node, yaml.MappingNode):
+            found = next((pair for pair in node.value if pair[0].value == str(key)), None)
+        elif isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
+            found = (node.value[key],) * 2
+        else:
+            found = None
+        if found is None:
+            break
+        line, node = found[0].start_mark.line + 1, found[1]
+    return line
 
 
 def write_record(path: Path, content: dict[str, Any]) -> None:

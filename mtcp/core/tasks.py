@@ -17,8 +17,9 @@ edge            logit (B, 1, H, W)           0 or 1 (B, 1, H, W), float32       
 name of saliency.
 """
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from mtcp.core.errors import UserError
 
@@ -61,6 +62,31 @@ _TASKS: Final[dict[str, Task]] = {
 
 #: Task order of the released code: NYUD (semseg, depth, normals, edge), PASCAL (semseg, human_parts, sal, ...).
 TASK_NAMES: Final = tuple(_TASKS)
+
+#: The losses of `mtcp.training.losses`, and the tasks that each is for.
+LOSSES: Final[dict[str, tuple[str, ...]]] = {
+    "cross_entropy": CLASSES,
+    "depth_l1": ("depth",),
+    "normals_mse": ("normals",),
+    "normals_l1": ("normals",),
+    "balanced_bce": ("sal", "edge"),
+}
+
+
+def misfits(name: str, options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield (option, what is wrong with it) for the options of `make_task` that task `name` does not have."""
+    classes, loss = options.get("classes"), options.get("loss")
+    if name == "semseg" and classes is None:
+        yield "classes", "required, and missing: the number of classes of the segmentation"
+    if name == "human_parts" and classes not in (None, _TASKS[name].channels):
+        yield "classes", f"human_parts has {_TASKS[name].channels} classes, background included: leave it out"
+    if name not in CLASSES and classes is not None:
+        yield "classes", f"{name} has no classes: leave it out"
+    known = [other for other, tasks in LOSSES.items() if name in tasks]
+    if loss is not None and loss not in known:
+        yield "loss", f"'{loss}' is no loss of {name} (known here: {', '.join(known)})"
+    if options.get("positive_weight") is not None and name not in LOSSES["balanced_bce"]:
+        yield "positive_weight", f"belongs to {' and '.join(LOSSES['balanced_bce'])}: {name} has no positive pixels"
 
 
 def make_task(

@@ -1,11 +1,13 @@
 """Validated models: a user's mistake becomes one sentence with file, key and what was expected."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, Final, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mtcp.core.errors import UserError
+from mtcp.core.files import line_of
 
 #: Keys that have another name now: {old: new}.
 RENAMED: Final = {
@@ -24,28 +26,35 @@ class Model(BaseModel):
 AnyModel = TypeVar("AnyModel", bound=BaseModel)
 
 
-def validated(model: type[AnyModel], content: Any, where: str, prefix: str = "") -> AnyModel:
+def validated(model: type[AnyModel], content: Any, where: str | Path, *prefix: str | int) -> AnyModel:
     """Build `model` from `content`; raises `UserError` that names every mistake.
 
-    `where` is what the sentence begins with, such as a file; `prefix` is put before every key.
+    `where` is what the sentence begins with. A path is the YAML file that holds `content` at the keys `prefix`: the
+    mistakes are then named with their lines.
     """
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        found = "; ".join(_sentences(error, model, prefix))
+        found = "; ".join(_sentences(error, model, where, prefix))
         raise UserError(f"{where}{found}" if found.startswith(":") else f"{where}, {found}") from error
 
 
-def _sentences(error: ValidationError, model: type[BaseModel], prefix: str) -> Iterator[str]:
+def fault(path: Path, keys: Sequence[str | int], message: str) -> UserError:
+    """Return the error for a mistake at `keys` of a YAML file, which it names with its line."""
+    return UserError(f"{path}, {_line(path, keys)}{_key(keys)}: {message}")
+
+
+def _sentences(
+    error: ValidationError, model: type[BaseModel], where: str | Path, prefix: tuple[str | int, ...]
+) -> Iterator[str]:
     """One sentence for every mistake; keys that are missing at one place share theirs."""
     missing: dict[tuple[int | str, ...], list[str]] = {}
     for mistake in error.errors():
         *place, name = mistake["loc"] or ("",)
         if mistake["type"] == "missing":
-            missing.setdefault(tuple(place), []).append(str(name))
+            missing.setdefault((*prefix, *place), []).append(str(name))
     for place, names in missing.items():
-        keys = ", ".join(f"'{_dotted(prefix, *place, name)}'" for name in names)
-        yield f"key {keys}: required, and missing" if len(names) == 1 else f"keys {keys}: required, and missing"
+        yield f"{_line(where, place)}{_key(*((*place, name) for name in names))}: required, and missing"
     for mistake in error.errors():
         location = mistake["loc"]
         if mistake["type"] == "missing":
@@ -57,12 +66,21 @@ def _sentences(error: ValidationError, model: type[BaseModel], prefix: str) -> I
         else:
             message = mistake["msg"].removeprefix("Value error, ")
             message += f", got {_short(mistake.get('input'))}" if location else ""
-        key = _dotted(prefix, *location)
-        yield f"key '{key}': {message}" if key else f": {message}"
+        place = (*prefix, *location)
+        yield f"{_line(where, place)}{_key(place)}: {message}" if place else f": {message}"
 
 
-def _dotted(*parts: int | str) -> str:
-    return ".".join(str(part) for part in parts if part != "")
+def _line(where: str | Path, keys: Sequence[str | int]) -> str:
+    line = line_of(where, keys) if isinstance(where, Path) else None
+    return f"line {line}, " if line else ""
+
+
+def _key(*keys: Sequence[str | int]) -> str:
+    """Keys of one place in words: "key 'a.b'", or "entry 3, keys 'a', 'b'" where the file is a list."""
+    entry = f"entry {keys[0][0] + 1}" if isinstance(keys[0][0], int) else ""
+    names = [".".join(map(str, each[1:] if entry else each)) for each in keys]
+    quoted = ", ".join(f"'{name}'" for name in names if name)
+    return ", ".join(part for part in (entry, f"key{'s' if len(names) > 1 else ''} {quoted}" if quoted else "") if part)
 
 
 def _short(value: Any) -> str:

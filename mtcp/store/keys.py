@@ -3,12 +3,14 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from mtcp.core.code_digest import code_digest
 from mtcp.core.config import RunConfig
 from mtcp.core.hashing import weights_digest
 from mtcp.core.plugins import PACKAGE_ROOT, path_of
+
+_ABSENT: Final = object()
 
 
 def key_parts(config: RunConfig, data: str, root: Path) -> dict[str, Any]:
@@ -36,7 +38,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
     """Say in words what changed between two `key_parts`: one entry per changed key, dotted."""
     found = []
     for key in sorted({*old, *new}):
-        name, before, after = f"{prefix}{key}", old.get(key), new.get(key)
+        name, before, after = f"{prefix}{key}", old.get(key, _ABSENT), new.get(key, _ABSENT)
         if isinstance(before, Mapping) and isinstance(after, Mapping):
             found += differences(before, after, f"{name}.")
         elif before != after:
@@ -45,6 +47,6 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
 
 
 def _words(value: Any) -> str:
-    if value is None:
-        return "default"
+    if value is _ABSENT:
+        return "nothing"
     return value[:12] if isinstance(value, str) and len(value) >= 32 else json.dumps(value)

@@ -16,7 +16,8 @@ from mtcp.core.config import Project, ResourceConfig, RunConfig
 from mtcp.core.errors import UserError
 from mtcp.core.files import read_record
 from mtcp.core.hashing import short_key
-from mtcp.core.plugins import PACKAGE_ROOT, find
+from mtcp.core.plugins import PACKAGE_ROOT
+from mtcp.core.references import require_known_names
 from mtcp.data.locks import data_digest, manifest_path
 from mtcp.store.keys import evaluation_parts, key_parts
 from mtcp.store.tuning_search import Configuration, configurations
@@ -178,8 +179,7 @@ class Plan:
         """
         project = Project(root)
         if only is None:
-            for kind in ("scheme", "architecture"):
-                find(kind, project.root)
+            require_known_names(project)
         params = project.params
         pairs = [(benchmark, method) for benchmark in params.benchmarks for method in params.methods]
         return cls(

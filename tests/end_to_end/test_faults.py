@@ -479,7 +479,7 @@ def test_why_says_it_to_programs(copy: Path, finished: Path, monkeypatch, capsys
     store_commands.why("rooms", "mtcp", 0, as_json=True)
     said = json.loads(capsys.readouterr().out)
     assert (said["state"], said["nearest"]) == ("missing", before)
-    assert said["changes"] == ["config.training.weight_decay: default -> 0.5"]
+    assert said["changes"] == ["config.training.weight_decay: 0.0001 -> 0.5"]
 
 
 def test_the_doctor_says_it_to_programs(copy: Path, monkeypatch, capsys) -> None:

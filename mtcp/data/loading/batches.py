@@ -134,7 +134,7 @@ def steps_per_epoch(split: Split, config: RunConfig) -> int:
 def training_batches(
     split: Split, config: RunConfig, epoch: int, start: int = 0, device: torch.device | str = "cpu", workers: int = 0
 ) -> Iterator[Batch]:
-    """Yield the augmented batches of one epoch on `device` from step `bias_initialisation` on.
+    """Yield the augmented batches of one epoch on `device` from step `start` on.
 
     `workers` processes read ahead, the device augments; batches are the same for any number of workers.
     """

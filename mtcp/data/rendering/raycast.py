@@ -119,7 +119,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Capsule:
-    """All points within `radius` of the segment from `bias_initialisation` to `end`; a sphere where both are equal."""
+    """All points within `radius` of the segment from `start` to `end`; a sphere where both are equal."""
 
     start: Vector
     end: Vector

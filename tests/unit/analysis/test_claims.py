@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 import yaml
 
-from mtcp.analysis.claims import Claim, judge, load_claims
+from mtcp.analysis.claims import judge
 from mtcp.analysis.comparisons import measures
+from mtcp.core.claims import Claim, load_claims
 from mtcp.core.config import Project
 from mtcp.core.errors import UserError
 from mtcp.report.view import load_ledger
@@ -131,10 +132,10 @@ def test_published_numbers_that_claims_need_are_there_once():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"evidence": "hearsay"}, "claim 'a', key 'evidence'"),
+        ({"evidence": "hearsay"}, "claims.yaml, line 2, entry 1, key 'evidence'"),
         ({"reference": None}, "give either `reference`"),
-        ({"unknown": 1}, "claim 'a', key 'unknown'"),
-        ({"id": "Not A Name"}, "claim 'Not A Name', key 'id'"),
+        ({"unknown": 1}, "entry 1, key 'unknown'"),
+        ({"id": "Not A Name"}, "entry 1, key 'id'"),
     ],
 )
 def test_a_wrong_claim_is_one_sentence(tmp_path, change, message):

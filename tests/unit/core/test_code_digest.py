@@ -40,6 +40,28 @@ def test_a_users_file_beside_the_plugin_counts(tmp_path: Path) -> None:
     assert digest_of(tmp_path / "plug.py", "import helper\n") != before
 
 
+@pytest.mark.parametrize(
+    ("importing", "helper"),
+    [
+        ("import lib.parts", "lib/parts.py"),
+        ("from lib import parts", "lib/parts.py"),
+        ("from lib.parts import A", "lib/parts.py"),
+        ("import lib", "lib/__init__.py"),
+        ("from lib import middle", "lib/deep/parts.py"),
+    ],
+)
+def test_a_users_package_beside_the_plugin_counts(tmp_path: Path, importing: str, helper: str) -> None:
+    """Two files of one name in different folders are two modules, and imports inside of the package are followed."""
+    folder = tmp_path / "plugins"
+    for name in ("lib/__init__.py", "lib/parts.py", "lib/deep/__init__.py", "lib/deep/parts.py"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("A = 1\n")
+    (folder / "lib/middle.py").write_text("from . import parts\nfrom .deep.parts import A\n")
+    before = digest_of(folder / "plug.py", f"{importing}\n")
+    (folder / helper).write_text("A = 2\n")
+    assert digest_of(folder / "plug.py", f"{importing}\n") != before
+
+
 def test_training_reaches_what_it_computes_with_and_nothing_that_judges_it() -> None:
     reached = set(code_closure([PACKAGE_ROOT / "mtcp/training/loop.py"]))
     assert {

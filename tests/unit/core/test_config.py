@@ -59,7 +59,8 @@ def test_an_unknown_method_names_file_and_known_ones(project: Path) -> None:
 def test_a_seed_that_is_no_natural_number_is_refused(project: Path, seed) -> None:
     edit(project / "params.yaml", lambda content: content.update(seeds=[0, seed]))
     said = refusal(project, lambda p: p.params)
-    assert "params.yaml, key 'seeds.1'" in said
+    assert "params.yaml, line" in said
+    assert "key 'seeds.1'" in said
 
 
 @pytest.mark.parametrize(
@@ -80,13 +81,6 @@ def test_an_unknown_key_is_named_with_its_file_and_its_neighbours(project: Path,
     assert "known here:" in said
 
 
-def test_an_unknown_task_names_the_tasks(project: Path) -> None:
-    edit(project / "config/benchmarks/rooms.yaml", lambda c: c["tasks"].update(flow={}))
-    said = refusal(project, lambda p: p.benchmark("rooms"))
-    assert "unknown task 'flow'" in said
-    assert "semseg" in said
-
-
 def test_a_method_override_of_training_is_validated(project: Path) -> None:
     edit(project / "config/methods.yaml", lambda c: c["mtcp"].update(training={"epochs": 0}))
     assert "'mtcp.training.epochs'" in refusal(project, lambda p: p.resolve("rooms", "mtcp", 0))
@@ -94,9 +88,47 @@ def test_a_method_override_of_training_is_validated(project: Path) -> None:
 
 def test_broken_yaml_and_a_missing_file_are_one_sentence(project: Path) -> None:
     (project / "params.yaml").write_text("seeds: [0, 1")
-    assert "no valid YAML" in refusal(project, lambda p: p.params)
+    assert "params.yaml, line 2: no valid YAML" in refusal(project, lambda p: p.params)
     (project / "params.yaml").unlink()
     assert "is missing" in refusal(project, lambda p: p.params)
+
+
+@pytest.mark.parametrize(
+    ("entry", "problem"),
+    [
+        ("seeds: [0, 0, 0]", "0 stands here twice"),
+        ("methods: [mtcp, equal, mtcp]", "mtcp stands here twice"),
+        ("benchmarks: [rooms, rooms]", "rooms stands here twice"),
+    ],
+)
+def test_a_run_counts_once(project: Path, entry: str, problem: str) -> None:
+    lines = [line for line in ("benchmarks: [rooms]", "methods: [mtcp]", "seeds: [0]") if line[:5] != entry[:5]]
+    (project / "params.yaml").write_text("\n".join([*lines, entry]))
+    assert refusal(project, lambda p: p.params).startswith(
+        f"{project}/params.yaml, line 3, key '{entry.split(':')[0]}': {problem}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("task", "key", "problem"),
+    [
+        ("depth: {classes: 3}", "depth.classes", "depth has no classes"),
+        ("human_parts: {classes: 6}", "human_parts.classes", "human_parts has 7 classes"),
+        ("semseg: {}", "semseg.classes", "required, and missing"),
+        ("depth: {loss: depht_l1}", "depth.loss", "'depht_l1' is no loss of depth (known here: depth_l1)"),
+        ("normals: {loss: depth_l1}", "normals.loss", "is no loss of normals (known here: normals_mse, normals_l1)"),
+        ("depth: {positive_weight: 0.5}", "depth.positive_weight", "belongs to sal and edge"),
+        ("flow: {}", "flow", "unknown task 'flow': the tasks are semseg, human_parts, depth"),
+    ],
+)
+def test_an_option_that_its_task_does_not_have_is_refused(project: Path, task: str, key: str, problem: str) -> None:
+    path = project / "config/benchmarks/rooms.yaml"
+    content = yaml.safe_load(path.read_text())
+    del content["tasks"]
+    path.write_text(f"tasks:\n  {task}\n{yaml.safe_dump(content)}")
+    said = refusal(project, lambda p: p.benchmark("rooms"))
+    assert said.startswith(f"{path}, line 2, key 'tasks.{key}': ")
+    assert problem in said
 
 
 def test_labels_and_resources_are_in_no_key(root: Path) -> None:
@@ -106,10 +138,3 @@ def test_labels_and_resources_are_in_no_key(root: Path) -> None:
     assert "mem_mb" not in text
     assert "rope" not in text
     assert "'method'" not in text, "two names of one configuration share a trained network"
-
-
-def test_a_field_at_its_default_is_not_hashed(root: Path) -> None:
-    config = Project(root).resolve("rooms", "mtcp", 0)
-    assert "decay_power" not in config.training_part()["training"]
-    other = config.model_copy(update={"training": config.training.model_copy(update={"decay_power": 1.0})})
-    assert other.training_part()["training"]["decay_power"] == 1.0

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mtcp.core.errors import UserError
-from mtcp.core.files import read_json, read_record, replacing, write_record, write_text
+from mtcp.core.files import line_of, read_json, read_record, read_yaml, replacing, write_record, write_text
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path: Path) -> None:
@@ -46,3 +46,43 @@ def test_a_truncated_and_a_missing_file_are_named(tmp_path: Path) -> None:
     path.write_text('{"a": 1')
     with pytest.raises(UserError, match="is damaged"):
         read_json(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("a: 1\nb: 2\na: 3\n", "line 3: key 'a' stands here and in line 1: keep one"),
+        ("a:\n  b: 2\n  c: 1\n  b: 2\n", "line 4: key 'b' stands here and in line 2"),
+        ("a: {b: 1, b: 1}\n", "line 1: key 'b' stands here and in line 1"),
+        ("- a: 1\n  a: 2\n", "line 2: key 'a' stands here"),
+        ("a: 1\nb: [1, 2\n", "no valid YAML"),
+        ("a: 1\n\tb: 2\n", "line 2: no valid YAML"),
+        ("a: !!python/object:os.system 1\n", "line 1: could not determine a constructor"),
+        ("a: 1\nb: caf\u00e9\n".encode("latin-1"), "line 2: byte 0xe9 is not UTF-8"),
+        ("\ufeffa: 1\na: 2\n".encode("utf-16"), "line 1: byte 0xff is not UTF-8"),
+        (b"a: \x00\n", "is no valid YAML"),
+        (b"", "must hold a mapping of keys to values, not NoneType"),
+        ("- 1\n", "must hold a mapping of keys to values, not list"),
+    ],
+)
+def test_yaml_that_cannot_mean_one_thing_is_named_with_its_line(tmp_path: Path, content, problem: str) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(UserError) as caught:
+        read_yaml(path, dict)
+    assert str(caught.value).startswith(str(path))
+    assert problem in str(caught.value)
+
+
+def test_yaml_of_any_editor_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_bytes("\ufeffdefaults: &d {x: 1, y: 2}\r\nother: {<<: *d, y: 3}\r\nlabel: Größe\r\n".encode())
+    assert read_yaml(path, dict) == {"defaults": {"x": 1, "y": 2}, "other": {"x": 1, "y": 3}, "label": "Größe"}
+
+
+def test_the_line_of_an_entry_or_of_what_is_around_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("# head\na:\n  b:\n    - 1\n    - c: 2\nd: {e: 1,\n  f: 2}\n")
+    places = [("a",), ("a", "b"), ("a", "b", 1), ("a", "b", 1, "c"), ("d", "f"), ("a", "x"), ("a", "b", 7), ("z",)]
+    assert [line_of(path, place) for place in places] == [2, 3, 5, 5, 7, 2, 3, None]
+    assert line_of(tmp_path / "absent.yaml", ("a",)) is None

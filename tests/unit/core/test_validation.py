@@ -34,3 +34,18 @@ def test_what_is_right_passes():
 def test_every_mistake_is_named(content: dict, message: str):
     with pytest.raises(UserError, match=message):
         validated(Whole, content, "f.yaml", "x")
+
+
+def test_a_path_adds_the_lines(tmp_path):
+    path = tmp_path / "f.yaml"
+    path.write_text("x:\n  part:\n    size: 0\n  hue: 3\n")
+    with pytest.raises(UserError) as caught:
+        validated(Whole, {"part": {"size": 0}, "hue": 3}, path, "x")
+    assert str(caught.value) == (
+        f"{path}, line 2, key 'x.part.colour': required, and missing; "
+        "line 3, key 'x.part.size': Input should be greater than or equal to 1, got 0; "
+        "line 4, key 'x.hue': unknown key (known here: part, share)"
+    )
+    path.write_text("- {}\n- {part: {size: 1, colour: red},\n   hue: 3}\n")
+    with pytest.raises(UserError, match=r"f.yaml, line 3, entry 2, key 'hue': unknown key"):
+        validated(Whole, {"part": {"size": 1, "colour": "red"}, "hue": 3}, path, 1)

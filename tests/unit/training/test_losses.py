@@ -5,9 +5,11 @@ import math
 import pytest
 import torch
 
+from mtcp.core import tasks
 from mtcp.core.config import LossConfig
 from mtcp.core.errors import UserError
 from mtcp.core.tasks import VOID, make_task
+from mtcp.training import losses
 from mtcp.training.losses import batch_losses, task_loss
 
 SEMSEG, DEPTH, NORMALS = make_task("semseg", classes=2), make_task("depth"), make_task("normals")
@@ -17,6 +19,11 @@ PLAIN = LossConfig()
 def plane(*values: float) -> torch.Tensor:
     """One image of one channel and one row."""
     return torch.tensor(values).reshape(1, 1, 1, -1)
+
+
+def test_the_configuration_knows_every_loss():
+    assert list(tasks.LOSSES) == list(losses.LOSSES)
+    assert {task for names in tasks.LOSSES.values() for task in names} == set(tasks.TASK_NAMES)
 
 
 def test_cross_entropy_ignores_void():

@@ -1,0 +1,62 @@
+"""The paper's claims as data (`config/claims.yaml`): statements that runs can judge."""
+
+from pathlib import Path
+from typing import Final, Literal
+
+from pydantic import Field, model_validator
+
+from mtcp.core.config import Name
+from mtcp.core.files import read_yaml
+from mtcp.core.tasks import TASK_NAMES
+from mtcp.core.validation import Model, fault, validated
+
+Evidence = Literal["code", "figure", "abstract", "secondary", "paper"]
+#: What a network costs; compared in per cent of the reference's.
+COSTS: Final = ("parameters", "seconds_per_step", "seconds_per_image", "peak_memory_mb", "train_seconds")
+Measured = Literal["delta_m", *TASK_NAMES, *COSTS]  # type: ignore[valid-type]
+
+
+class Published(Model):
+    """One number of `results/published.csv`, as the reference of an absolute claim."""
+
+    dataset: str
+    task: str
+    metric: str
+    method: str
+    scale: float = Field(1.0, gt=0, description="its unit in ours: 0.01 turns per cent into a fraction")
+
+
+class Claim(Model):
+    """One statement that runs can judge: `method` is better than `reference` on `measure`.
+
+    `measure` is `delta_m`, a task (its primary metric) or a cost. An absolute claim has `published` instead of
+    `reference`; no rendered benchmark judges it.
+    """
+
+    id: Name
+    text: str
+    evidence: Evidence
+    source: str
+    method: Name
+    reference: Name | None = None
+    published: Published | None = None
+    measure: Measured = "delta_m"
+    metric: str | None = Field(None, description="another metric of the task than its primary one")
+    benchmarks: list[Name] = Field(default_factory=list, description="where it can be judged; empty: anywhere")
+
+    @model_validator(mode="after")
+    def _compares_with_one_thing(self) -> "Claim":
+        if (self.reference is None) == (self.published is None):
+            raise ValueError("give either `reference` (a method) or `published` (a number)")
+        return self
+
+
+def load_claims(path: Path) -> list[Claim]:
+    """Read and check `config/claims.yaml`; raises `UserError` naming file, line, claim and key."""
+    claims: list[Claim] = []
+    for place, entry in enumerate(read_yaml(path, list)):
+        claim = validated(Claim, entry, path, place)
+        if claim.id in {other.id for other in claims}:
+            raise fault(path, (place, "id"), f"'{claim.id}' is used twice: rename one")
+        claims.append(claim)
+    return claims

@@ -1,0 +1,65 @@
+"""Names that one configuration file uses of another: each must be known, before any work is done with them."""
+
+from collections.abc import Collection
+from difflib import get_close_matches
+from pathlib import Path
+
+from mtcp.core.claims import Claim, load_claims
+from mtcp.core.config import Project
+from mtcp.core.plugins import find
+from mtcp.core.published import read_published
+from mtcp.core.validation import fault
+
+
+def require_known_names(project: Project) -> None:
+    """Raise `UserError` with file, line and key for the first name that is defined nowhere.
+
+    Read are `params.yaml`, its benchmarks, all methods, the claims and the published numbers; files of other
+    benchmarks are not.
+    """
+    known = {kind: find(kind, project.root) for kind in ("scheme", "architecture")}
+    path = project.methods_path
+    for name, method in project.methods.items():
+        _require(method.architecture.name, known["architecture"], "architecture", path, name, "architecture", "name")
+        _require(method.scheme.name, known["scheme"], "scheme", path, name, "scheme", "name")
+    for name in project.params.benchmarks:
+        benchmark, path = project.benchmark(name), project.benchmark_path(name)
+        for chosen in benchmark.scheme_parameters:
+            _require(chosen, known["scheme"], "scheme", path, "scheme_parameters", chosen)
+        for role in ("baseline", "reference"):
+            _require(getattr(benchmark, role), project.methods, "method", path, role)
+    params = project.root / "params.yaml"
+    for place, name in enumerate(project.params.methods):
+        _require(name, project.methods, "method", params, "methods", place)
+    _require_known_claims(project)
+
+
+def _require_known_claims(project: Project) -> None:
+    path, published = project.root / "config/claims.yaml", read_published(project.root / "results/published.csv")
+    if not path.exists():
+        return
+    for place, claim in enumerate(load_claims(path)):
+        for role in ("method", "reference"):
+            if (name := getattr(claim, role)) is not None:
+                _require(name, project.methods, "method", path, place, role)
+        for benchmark in claim.benchmarks:
+            _require(benchmark, project.benchmark_names(), "benchmark", path, place, "benchmarks")
+        if claim.published is not None and published:
+            _require_number(claim, published, path, place)
+
+
+def _require_number(claim: Claim, published: list[dict[str, str]], path: Path, place: int) -> None:
+    wanted = claim.published.model_dump(exclude={"scale"})
+    found = sum(all(row[column] == value for column, value in wanted.items()) for row in published)
+    if found != 1:
+        raise fault(
+            path, (place, "published"),
+            f"results/published.csv has {found or 'no'} rows '{' '.join(wanted.values())}' where one is needed",
+        )  # fmt: skip
+
+
+def _require(name: str, known: Collection[str], kind: str, path: Path, *keys: str | int) -> None:
+    if name not in known:
+        close = get_close_matches(name, known, n=1)
+        hint = f"; did you mean '{close[0]}'?" if close else ""
+        raise fault(path, keys, f"unknown {kind} '{name}'{hint} (known: {', '.join(sorted(known))})")

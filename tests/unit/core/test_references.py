@@ -1,0 +1,119 @@
+"""Names that one configuration file uses of another are known, or are named with file, line and key."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from mtcp.core.config import Project
+from mtcp.core.errors import UserError
+from mtcp.core.published import read_published
+from mtcp.core.references import require_known_names
+
+ROWS = "config/benchmarks/rooms.yaml"
+CLAIM = "- {id: a, text: A., evidence: code, source: s, method: mtcp, "
+
+
+@pytest.fixture
+def project(tmp_path: Path, root: Path) -> Path:
+    shutil.copytree(root / "config", tmp_path / "config")
+    (tmp_path / "results").mkdir()
+    shutil.copy(root / "results/published.csv", tmp_path / "results")
+    (tmp_path / "params.yaml").write_text("benchmarks: [rooms]\nmethods:\n- mtcp\n- single_task\nseeds: [0]\n")
+    return tmp_path
+
+
+def test_the_shipped_files_name_nothing_unknown(project: Path) -> None:
+    require_known_names(Project(project))
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "said"),
+    [
+        (
+            "params.yaml",
+            "- single_task",
+            "- singel_task",
+            "key 'methods.1': unknown method 'singel_task'; did you mean",
+        ),
+        ("config/methods.yaml", "scheme: {name: dwa}", "scheme: {name: dwaa}", "key 'dwa.scheme.name': unknown scheme"),
+        (
+            "config/methods.yaml",
+            "{name: mtcp, coherence: none}",
+            "{name: mtpc}",
+            "architecture.name': unknown architect",
+        ),
+        (ROWS, "  lps: {kappa: 1.6}", "  lsp: {kappa: 1.6}", "key 'scheme_parameters.lsp': unknown scheme 'lsp'; did"),
+        (ROWS, "layout: nyud", "layout: nyud\nbaseline: singletask", "key 'baseline': unknown method 'singletask'"),
+        (ROWS, "layout: nyud", "layout: nyud\nreference: mtpc", "key 'reference': unknown method 'mtpc'; did you mean"),
+    ],
+)
+def test_an_unknown_name_is_one_sentence(project: Path, file: str, old: str, new: str, said: str) -> None:
+    path = project / file
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(UserError) as caught:
+        require_known_names(Project(project))
+    changed = next(place for place, line in enumerate(path.read_text().splitlines(), 1) if new.splitlines()[-1] in line)
+    assert str(caught.value).startswith(f"{path}, line {changed}, ")
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("claim", "said"),
+    [
+        ("reference: mtcq}", "entry 1, key 'reference': unknown method 'mtcq'; did you mean 'mtcp'?"),
+        ("reference: dwa, benchmarks: [roms]}", "entry 1, key 'benchmarks': unknown benchmark 'roms'"),
+        ("reference: dwa, measure: semsg}", "entry 1, key 'measure': Input should be 'delta_m', 'semseg'"),
+        ("reference: dwa, mesure: depth}", "entry 1, key 'mesure': unknown key (known here: benchmarks"),
+        ("}", "give either `reference` (a method) or `published` (a number)"),
+        (
+            "published: {dataset: NYUD-v2, task: semseg, metric: mIoU, method: MTFromer}}",
+            "entry 1, key 'published': results/published.csv has no rows 'NYUD-v2 semseg mIoU MTFromer'",
+        ),
+    ],
+)
+def test_a_wrong_claim_is_named_when_the_plan_is_made(project: Path, claim: str, said: str) -> None:
+    (project / "config/claims.yaml").write_text(CLAIM + claim)
+    with pytest.raises(UserError) as caught:
+        require_known_names(Project(project))
+    assert "claims.yaml, line 1, " in str(caught.value)
+    assert said in str(caught.value)
+
+
+HEAD = "dataset,task,metric,method,backbone,value,source\n"
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ('A,semseg,mIoU,B,C,"0,50",D', "line 2, column 'value': '0,50' is not a number"),
+        ("A,semseg,mIoU,B,C,50 %,D", "line 2, column 'value': '50 %' is not a number"),
+        ("A,semseg,mIoU,B,C,0,50,D", "line 2: 8 values where the 7 columns"),
+        ("A,semseg,mIoU,B,C,50", "line 2: 6 values where the 7 columns"),
+        ("A,semseg,mIoU,B,C,,D", "line 2: every number needs a value and a source"),
+        ("A,semseg,mIoU,B,C,50,", "line 2: every number needs a value and a source"),
+        ("A,semseg,mIoU,B,C,nan,D", "line 2, column 'value': nan is not a number"),
+        ('A,semseg,mIoU,"B,C,50,D', "after line 2: unexpected end of data"),
+    ],
+)
+def test_a_published_number_that_is_none_is_named_with_its_line(project: Path, row: str, said: str) -> None:
+    path = project / "results/published.csv"
+    path.write_text(f"{HEAD}{row}\n")
+    with pytest.raises(UserError) as caught:
+        require_known_names(Project(project))
+    assert str(caught.value).startswith(f"{path}, {said}")
+
+
+def test_a_table_of_a_spreadsheet_is_named_as_what_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "published.csv"
+    path.write_text(HEAD.replace(",", ";"))
+    with pytest.raises(UserError, match="line 1: the columns must be dataset, task"):
+        read_published(path)
+    path.write_bytes(HEAD.encode() + "A,semseg,mIoU,Müller,C,50,D\n".encode("latin-1"))
+    with pytest.raises(UserError, match="line 2: byte 0xfc is not UTF-8"):
+        read_published(path)
+    path.write_bytes(("\ufeff" + HEAD).encode() + b"A,semseg,mIoU,B,C,50.40,D\r\n")
+    assert [row["value"] for row in read_published(path)] == ["50.40"]
+    assert read_published(tmp_path / "absent.csv") == []
