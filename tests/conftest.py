@@ -57,10 +57,11 @@ def real_data() -> Path:
 
 
 class ProjectFolder:
-    """A copy of the project in which commands run, and whose YAML files are easily changed."""
+    """A copy of the project in which commands run, by the interpreter `python`; its YAML files are easily changed."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.python = sys.executable
 
     def edit(self, name: str, **changes: object) -> None:
         """Set keys of a YAML file; a dotted key reaches inside."""
@@ -100,9 +101,8 @@ class ProjectFolder:
             time.sleep(0.05)
         return None
 
-    @staticmethod
-    def command(tool: str, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", tool, *arguments]
+    def command(self, tool: str, *arguments: str) -> list[str]:
+        return [self.python, "-m", tool, *arguments]
 
     def snakemake(self, *arguments: str, cores: int = 2) -> subprocess.CompletedProcess[str]:
         return self.run("snakemake", "--cores", str(cores), *arguments)

@@ -1,16 +1,16 @@
 """The digest of a data set, known before the data exist, and the lock file that records it."""
 
+import math
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from mtcp.core.code_digest import code_digest
 from mtcp.core.config import Project
 from mtcp.core.errors import UserError
-from mtcp.core.files import read_json
+from mtcp.core.files import read_json, read_yaml
 from mtcp.core.hashing import KEY_LENGTH, digest
 from mtcp.core.plugins import PACKAGE_ROOT
+from mtcp.core.validation import fault
 
 
 def data_digest(project: Project, name: str) -> str:
@@ -20,22 +20,58 @@ def data_digest(project: Project, name: str) -> str:
     one: the renderer's code and settings. Raises `UserError` that says how to get data where there are none.
     """
     benchmark, data = project.benchmark(name), project.data_name(name)
+    _require_one_set(project, name)
     tracked = project.root / f"data/{data}.dvc"
     if tracked.exists():
         try:
-            return str(yaml.safe_load(tracked.read_text())["outs"][0]["md5"])
-        except (yaml.YAMLError, KeyError, IndexError, TypeError) as error:
+            return str(read_yaml(tracked, dict)["outs"][0]["md5"])
+        except (KeyError, IndexError, TypeError) as error:
             raise UserError(f"{tracked} names no `outs: - md5:`; track data/{data} with `dvc add` again") from error
     if benchmark.rendered is not None:
         scenes = PACKAGE_ROOT / f"mtcp/data/rendering/{benchmark.rendered.get('preset')}.py"
         code = code_digest([PACKAGE_ROOT / "mtcp/data/rendering/render.py", *([scenes] if scenes.exists() else [])])
-        return digest(
-            ["rendered", code, benchmark.rendered, benchmark.height, benchmark.width, sorted(benchmark.tasks)]
-        )
+        return digest(["rendered", code, benchmark.rendered, benchmark.height, benchmark.width])
     recorded = read_lock(project, data)
     if recorded is None:
         raise UserError(missing_sentence(data))
     return str(recorded["digest"])
+
+
+def _require_one_set(project: Project, name: str) -> None:
+    """Refuse a benchmark whose `data` is what another one makes in another way: one folder holds one set."""
+    benchmark, data = project.benchmark(name), project.data_name(name)
+    if data == name:
+        return
+    for other in (each for each in project.benchmark_names() if each != name):
+        if project.data_name(other) != data:
+            continue
+        whole = project.benchmark(other)
+        made = {"layout": (benchmark.layout, whole.layout), "rendered": (benchmark.rendered, whole.rendered)}
+        if benchmark.rendered is not None:
+            made |= {side: (getattr(benchmark, side), getattr(whole, side)) for side in ("height", "width")}
+        for key, (own, theirs) in made.items():
+            if own != theirs:
+                raise fault(
+                    project.benchmark_path(name), ("data",),
+                    f"data/{data} is shared with benchmark '{other}', whose {key} is {theirs}, and here it is {own}: "
+                    f"make them equal, or take `data` out for a set of its own",
+                )  # fmt: skip
+
+
+def require_validation_images(project: Project, name: str) -> None:
+    """Raise `UserError` where the benchmark's `validation_share` is so small that no image is kept for validation.
+
+    Known before the data are there: from the renderer's settings or the lock.
+    """
+    benchmark = project.benchmark(name)
+    lock = read_lock(project, project.data_name(name)) or {}
+    count = (benchmark.rendered or {}).get("train") or lock.get("counts", {}).get("train")
+    if benchmark.validation_share and isinstance(count, int) and not round(benchmark.validation_share * count):
+        raise fault(
+            project.benchmark_path(name), ("validation_share",),
+            f"{benchmark.validation_share} of {count} training images is no image to choose a network by: "
+            f"give {math.ceil(100 / count) / 100} or more, or 0 for no validation split",
+        )  # fmt: skip
 
 
 def missing_sentence(data: str) -> str:

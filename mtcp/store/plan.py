@@ -18,7 +18,7 @@ from mtcp.core.files import read_record
 from mtcp.core.hashing import short_key
 from mtcp.core.plugins import PACKAGE_ROOT
 from mtcp.core.references import require_known_names
-from mtcp.data.locks import data_digest, manifest_path
+from mtcp.data.locks import data_digest, manifest_path, require_validation_images
 from mtcp.store.keys import evaluation_parts, key_parts
 from mtcp.store.tuning_search import Configuration, configurations
 
@@ -273,6 +273,7 @@ class Plan:
 def runs_of(project: Project, benchmark: str, method: str, seeds: list[int]) -> tuple[Run, ...]:
     """The runs of one benchmark and method, one per seed; under a budget with the configuration that was chosen."""
     config = project.resolve(benchmark, method, seeds[0])
+    require_validation_images(project, benchmark)
     parts = key_parts(config, data_digest(project, benchmark), project.root)
     evaluation = evaluation_parts(config)
 

@@ -1,6 +1,7 @@
 # What the rules share: the plan (params.yaml and config/, validated by mtcp.core.config) and how to call mtcp.
 import sys
 from pathlib import Path
+from shlex import quote
 
 from snakemake.exceptions import WorkflowError
 
@@ -29,7 +30,7 @@ TABLES = (
 # lock is recorded in every run, not conda. MTCP from outside of the rules: it is how they call the interpreter, no
 # parameter of the work; what decides the work is in the keys of their targets.
 # The interpreter that runs Snakemake has the packages, also where its folder is not on the PATH.
-MTCP = f"{sys.executable} -m mtcp"
+MTCP = f"{quote(sys.executable)} -m mtcp"
 
 
 wildcard_constraints:

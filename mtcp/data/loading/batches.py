@@ -116,7 +116,12 @@ def open_split(config: RunConfig, folder: Path, split: SplitName) -> Split:
         key = stream(config.benchmark, "validation")
         shuffled = sorted(ids, key=lambda image_id: stream(key, image_id))
         chosen = frozenset(shuffled[: round(config.validation_share * len(ids))])
-        ids = tuple(image_id for image_id in ids if (image_id in chosen) == (split == "validation"))
+        count, ids = len(ids), tuple(image_id for image_id in ids if (image_id in chosen) == (split == "validation"))
+        if not ids:
+            raise UserError(
+                f"config/benchmarks/{config.benchmark}.yaml, key 'validation_share': {config.validation_share} of "
+                f"{count} training images leaves none to '{split}': change it, or use 0 for no validation split"
+            )
     return Split(split, ids, layout, config)
 
 
