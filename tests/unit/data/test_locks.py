@@ -22,7 +22,9 @@ def benchmark_like(project: Project, source: str, **changes: object) -> Project:
 def test_a_rendered_set_is_shared_whatever_the_tasks(project: Project) -> None:
     changed = benchmark_like(project, "rooms", tasks={"depth": {}}, channels=12)
     assert manifest_path(changed, "short") == manifest_path(changed, "rooms")
-    assert sets.prepare(changed, "rooms") == manifest_path(changed, "short"), "what the fetch rule leaves is what is asked"
+    assert sets.prepare(changed, "rooms") == manifest_path(changed, "short"), (
+        "what the fetch rule leaves is what is asked"
+    )
 
 
 @pytest.mark.parametrize(
@@ -60,5 +62,5 @@ def test_a_validation_share_of_no_image_is_refused_by_plan_and_by_loader(project
     assert len(open_split(config("rooms", validation_share=0.34), folder, "validation")) == 1
     for split in ("validation", "train"):
         share = 0.1 if split == "validation" else 0.9
-        with pytest.raises(UserError, match=f"'validation_share': {share} of 3 training images leaves none to '{split}'"):
+        with pytest.raises(UserError, match=f"{share} of 3 training images leaves none to '{split}'"):
             open_split(config("rooms", validation_share=share), folder, split)
