@@ -48,7 +48,9 @@ class EncoderConfig(Model):
     kind: Literal["timm", "mask2former"]
     model: str = Field(description="timm model name, or the hub id of a Mask2Former")
     pretrained: bool = False
-    weights: str | None = Field(None, description="local folder or file of weights, instead of the hub's")
+    weights: str | None = Field(
+        None, description="weights instead of the hub's: a local file or folder, or `package`: mtcp[weights]"
+    )
     revision: str | None = Field(None, description="hub revision the weights are pinned to")
     sha256: str | None = Field(None, description="digest of the weights file, checked when they are loaded")
     args: dict[str, Any] = Field(default_factory=dict, description="further arguments of timm.create_model")

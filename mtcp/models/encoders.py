@@ -1,18 +1,19 @@
 """The shared encoder: an image (B, 3, H, W) becomes the representation R (B, C, H/4, W/4)."""
 
+from collections.abc import Sequence
 from difflib import get_close_matches
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from mtcp.core.config import EncoderConfig
 from mtcp.core.errors import UserError
+from mtcp.core.images import IMAGENET_MEAN, IMAGENET_STD
 from mtcp.core.startup import uncollected
 from mtcp.models.architecture import BuildContext
 from mtcp.models.decoder import FPN
 from mtcp.models.layers import resize, to_nchw, to_nhwc, use_projections
-from mtcp.models.weights import checked_weights, first_sentence, no_hub_access
+from mtcp.models.weights import first_sentence, no_hub_access, timm_weights
 
 
 def build_encoder(context: BuildContext) -> nn.Module:
@@ -26,6 +27,28 @@ def build_encoder(context: BuildContext) -> nn.Module:
         return Mask2FormerEncoder(context)
 
 
+class Normalise(nn.Module):
+    """From the loader's normalisation, ImageNet's, to the one that an encoder's weights were trained with.
+
+    With x = (p - m) / s of a pixel p in [0, 1]: (p - mean) / std = x s / std + (m - mean) / std, per channel.
+    """
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        loader_mean, loader_std = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
+        self.same = tuple(mean) == IMAGENET_MEAN and tuple(std) == IMAGENET_STD
+        self.register_buffer("scale", (loader_std / torch.tensor(std))[:, None, None], persistent=False)
+        self.register_buffer(
+            "shift", ((loader_mean - torch.tensor(mean)) / torch.tensor(std))[:, None, None], persistent=False
+        )
+
+    def forward(self, image: Tensor) -> Tensor:
+        return image if self.same else image * self.scale + self.shift
+
+
 class TimmEncoder(nn.Module):
     """Any `features_only` backbone of timm, with a light pyramid over its maps at 1/4 and coarser."""
 
@@ -37,6 +60,7 @@ class TimmEncoder(nn.Module):
         self.backbone = _timm_backbone(context.encoder)
         use_projections(self.backbone)
         use_precise_norms(self.backbone)
+        self.normalise = Normalise(self.backbone.pretrained_cfg["mean"], self.backbone.pretrained_cfg["std"])
         info = self.backbone.feature_info
         self.levels = [index for index, reduction in enumerate(info.reduction()) if reduction >= 4]
         self.pyramid = FPN([info.channels()[index] for index in self.levels], context.channels)
@@ -49,7 +73,7 @@ class TimmEncoder(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         if self.nchw:
             image = image.contiguous(memory_format=torch.channels_last)
-        maps = self.backbone(image)
+        maps = self.backbone(self.normalise(image))
         maps = [maps[level] for level in self.levels]
         if self.nchw:
             maps = [to_nhwc(level) for level in maps]
@@ -58,7 +82,7 @@ class TimmEncoder(nn.Module):
 
 
 def _timm_backbone(config: EncoderConfig) -> nn.Module:
-    """Create the backbone, with weights from a local safetensors file, from the hub, or random."""
+    """Create the backbone, with weights of a package or a local file, from the hub, or random."""
     with uncollected():
         import timm
 
@@ -68,17 +92,18 @@ def _timm_backbone(config: EncoderConfig) -> nn.Module:
         hint = f"; did you mean {' or '.join(close)}?" if close else "; see timm.list_models()"
         raise UserError(f"encoder.model: timm has no model '{config.model}'{hint}")
     options = dict(config.args)
-    if config.weights:
-        path = checked_weights(Path(config.weights), config.sha256)
-        options["pretrained_cfg_overlay"] = {"file": str(path)}
     try:
         if config.weights:
-            # With features_only the library takes a file in which names are missing; the whole model does not.
+            # Checked here: with features_only the library takes a file in which names are missing.
             whole = {name: value for name, value in options.items() if name != "out_indices"}
-            timm.create_model(config.model, pretrained=True, **whole)
+            with torch.device("meta"):
+                own = timm.create_model(config.model, **whole).state_dict()
+            options["pretrained_cfg_overlay"] = {"state_dict": timm_weights(config, own)}
         return timm.create_model(
             config.model, pretrained=config.pretrained or bool(config.weights), features_only=True, **options
         )
+    except UserError:
+        raise
     except OSError as error:
         raise no_hub_access(config, error) from error
     except Exception as error:

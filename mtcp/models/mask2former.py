@@ -18,7 +18,7 @@ from mtcp.models.architecture import BuildContext
 from mtcp.models.checkpointing import recomputed
 from mtcp.models.deformable import DeformableLayer
 from mtcp.models.layers import use_projections
-from mtcp.models.weights import WEIGHTS, checked_weights, weights_file
+from mtcp.models.weights import WEIGHTS, check_weights, weights_file
 
 # The library reports every class-predictor weight that is left out on purpose; what is missing is checked here.
 logging.set_verbosity_error()
@@ -107,7 +107,7 @@ def _mask2former(config: EncoderConfig) -> Mask2FormerModel:
     path = weights_file(config)
     if path is None:
         return Mask2FormerModel(Mask2FormerConfig(**config.args))
-    checked_weights(path, config.sha256)
+    check_weights(path, config.sha256)
     if config.weights:
         return _loaded(config, config.weights, local_files_only=True)
     return _loaded(config, config.model, revision=config.revision)

@@ -1,22 +1,30 @@
 """Pre-trained weights: where they are, whether they are complete, and which they were."""
 
+import pickle
 from pathlib import Path
+from zipfile import BadZipFile
 
+import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+from torch import Tensor
 
 from mtcp.core.config import EncoderConfig
 from mtcp.core.errors import UserError
 from mtcp.core.hashing import file_digest
+from mtcp.models.packaged import PACKAGE, packaged_digest, packaged_file
 
 #: A Mask2Former's weights, in a folder or on the hub.
 WEIGHTS = "model.safetensors"
 
 
 def weights_file(config: EncoderConfig) -> Path | None:
-    """Return the safetensors file the encoder starts from: a local one, or a Mask2Former's of the hub, fetched once.
+    """Return the file the encoder starts from: of a package, a local one, or a Mask2Former's of the hub, fetched once.
 
     None: initial values are random, or timm fetches the weights itself.
     """
+    if config.weights == PACKAGE:
+        return packaged_file(config.model)
     if config.weights:
         return Path(config.weights, WEIGHTS) if config.kind == "mask2former" else Path(config.weights)
     if not config.pretrained or config.kind == "timm":
@@ -37,25 +45,75 @@ def weights_record(config: EncoderConfig) -> dict[str, str] | None:
     return {"sha256": file_digest(path)} | ({} if config.weights else {"revision": path.parent.name})
 
 
-def checked_weights(path: Path, sha256: str | None) -> Path:
-    """Return `path` if it is a complete safetensors file with the digest asked for; raises `UserError` otherwise."""
+def check_weights(path: Path, sha256: str | None) -> None:
+    """Refuse a file that is missing or cut short, or whose SHA-256 is another than `sha256`, where that is given."""
     if not path.is_file():
-        raise UserError(f"encoder.weights: {path} is missing; expected a safetensors file")
+        raise UserError(f"encoder.weights: {path} is missing; expected a file of weights")
     try:
-        with safe_open(path, framework="pt"):
-            pass
+        if path.suffix == ".safetensors":
+            with safe_open(path, framework="pt"):
+                pass
     except SafetensorError as error:
+        raise _incomplete(path, error) from error
+    if sha256 is not None and (found := file_digest(path)) != sha256:
         raise UserError(
-            f"encoder.weights: {path} is no complete safetensors file ({error}); download it again or convert it"
-        ) from error
-    if sha256 is not None:
-        found = file_digest(path)
-        if found != sha256:
-            raise UserError(
-                f"encoder.weights: {path} has SHA-256 {found}, expected {sha256}; get the pinned version, or change "
-                "encoder.sha256 if the other one is meant"
-            )
-    return path
+            f"encoder.weights: {path} has SHA-256 {found}, expected {sha256}; get the pinned version, or change "
+            "encoder.sha256 if the other one is meant"
+        )
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a safetensors file, or of a PyTorch file (.pth, .pt, .bin), by name."""
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, BadZipFile) as error:
+        raise _incomplete(path, error) from error
+    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise UserError(f"encoder.weights: {path} must hold a state dict: tensors by name")
+    return content
+
+
+def timm_weights(config: EncoderConfig, own: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights that `config` names under timm's names; `own` is the state dict of the whole timm model.
+
+    A package's file has other names in the same order. Raises `UserError` where the digest is another one, or names or
+    shapes do not fit, naming what is missing and what is unexpected.
+    """
+    path = weights_file(config)
+    assert path is not None, "called for an encoder without a weights file"
+    packaged = config.weights == PACKAGE
+    check_weights(path, packaged_digest(config.model) if packaged else config.sha256)
+    found = read_weights(path)
+    if packaged:
+        found = dict(zip(own, found.values(), strict=True))
+    missing, unexpected = sorted(own.keys() - found.keys()), sorted(found.keys() - own.keys())
+    shapes = [
+        f"{name} {tuple(found[name].shape)} instead of {tuple(own[name].shape)}"
+        for name in sorted(own.keys() & found.keys())
+        if found[name].shape != own[name].shape
+    ]
+    problems = {"lacks": missing, "has the unexpected": unexpected, "has other shapes:": shapes}
+    said = [f"{what} {_listed(names)}" for what, names in problems.items() if names]
+    if said:
+        raise UserError(
+            f"encoder.weights: {path} does not fit timm's '{config.model}' with "
+            f"{config.args or 'no arguments'}: it {'; it '.join(said)}. Give the weights of this model"
+        )
+    return found
+
+
+def _incomplete(path: Path, error: Exception) -> UserError:
+    return UserError(
+        f"encoder.weights: {path} is not a complete file of weights ({first_sentence(error)}); download it again or "
+        "convert it"
+    )
+
+
+def _listed(names: list[str], most: int = 3) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def no_hub_access(config: EncoderConfig, error: Exception) -> UserError:

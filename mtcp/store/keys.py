@@ -9,6 +9,7 @@ from mtcp.core.code_digest import code_digest
 from mtcp.core.config import RunConfig
 from mtcp.core.hashing import weights_digest
 from mtcp.core.plugins import PACKAGE_ROOT, path_of
+from mtcp.models.packaged import PACKAGE, packaged_digest
 
 _ABSENT: Final = object()
 
@@ -24,7 +25,9 @@ def key_parts(config: RunConfig, data: str, root: Path) -> dict[str, Any]:
         "data": data,
         "code": code_digest([PACKAGE_ROOT / "mtcp/training/loop.py", *plugin_files]),
     }
-    if config.encoder.weights:
+    if config.encoder.weights == PACKAGE:
+        parts["weights"] = packaged_digest(config.encoder.model)
+    elif config.encoder.weights:
         parts["weights"] = weights_digest(root / config.encoder.weights)
     return parts
 
