@@ -85,11 +85,12 @@ def _cost_estimates(runs: tuple) -> dict[tuple[str, str], float]:
 
 
 def check(benchmark: BenchmarkName, key: Key = None) -> None:
-    """Check the plug-ins and parameters of every method on BENCHMARK, by building each once, before any training.
+    """Check BENCHMARK before any training: its data have its tasks, and every method can be built.
 
     Under a budget the scheme of every trial is built.
     """
     from mtcp.core.randomness import stream
+    from mtcp.data.preparation.sets import require_tasks
     from mtcp.models.architecture import build_network
     from mtcp.store.plan import Plan, key_of
     from mtcp.weighting.base import SchemeContext, build_scheme
@@ -99,6 +100,8 @@ def check(benchmark: BenchmarkName, key: Key = None) -> None:
     if not first:
         raise UserError(f"params.yaml does not run benchmark '{benchmark}': add it to `benchmarks`")
     require_key(f"the check of {benchmark}", key, key_of(planned.stamps(benchmark).check))
+    if planned.manifest(benchmark).exists():
+        require_tasks(planned.project, benchmark)
     for method, run in first.items():
         try:
             network = build_network(run.config)

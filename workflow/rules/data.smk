@@ -14,8 +14,13 @@ rule fetch:
         "{MTCP} data prepare {wildcards.data} > {log} 2>&1"
 
 
-# Builds every method's network and scheme once: a wrong parameter fails here, not after an hour of training.
+# Looks for every task in the data and builds every method's network and scheme once: a wrong parameter fails here, not
+# after an hour of training.
 rule check:
+    input:
+        lambda wildcards: needed_by(
+            f"results/checks/{wildcards.benchmark}-{wildcards.key}.ok", relative(MANIFESTS[wildcards.benchmark])
+        ),
     output:
         touch("results/checks/{benchmark}-{key}.ok"),
     log:

@@ -44,7 +44,7 @@ class Layout:
     kind: ClassVar[str]
     lists: ClassVar[str]
     images: ClassVar[str]
-    #: Task -> (folder, endings) in the order in which they are tried.
+    #: Task -> (folder, endings) in the order in which they are tried; folders called ..._derived hold derived targets.
     places: ClassVar[dict[str, tuple[tuple[str, tuple[str, ...]], ...]]]
 
     @cached_property
@@ -149,8 +149,8 @@ class NyudLayout(Layout):
     places: ClassVar = {
         "semseg": (("segmentation", (".png",)),),
         "depth": (("depth", ARRAY_ENDINGS),),
-        "normals": (("normals", ARRAY_ENDINGS),),
-        "edge": (("edge", ARRAY_ENDINGS),),
+        "normals": (("normals", ARRAY_ENDINGS), ("normals_derived", ARRAY_ENDINGS)),
+        "edge": (("edge", ARRAY_ENDINGS), ("edge_derived", ARRAY_ENDINGS)),
     }
 
     def _semseg(self, values: NDArray[np.uint8], path: Path, image_id: str) -> NDArray[np.uint8]:

@@ -275,11 +275,33 @@ def _check(task: Task, target: NDArray[Any], image: NDArray[np.uint8], image_id:
 
 
 def resize(name: str, array: NDArray[Any], height: int, width: int) -> NDArray[Any]:
-    """Bring one image (bicubic, antialiased) or target (nearest) to a size."""
+    """Bring one image (bicubic, antialiased) or target (nearest; boundaries see `_resize_boundaries`) to a size."""
     if array.shape[:2] == (height, width):
         return array
     if name == "image":
         return np.asarray(Image.fromarray(array).resize((width, height), Image.Resampling.BICUBIC))
+    if name == "edge":
+        return _resize_boundaries(array, height, width)
+    return _nearest(array, height, width)
+
+
+def _nearest(array: NDArray[Any], height: int, width: int) -> NDArray[Any]:
     rows = ((np.arange(height) + 0.5) * array.shape[0] / height).astype(np.intp)
     columns = ((np.arange(width) + 0.5) * array.shape[1] / width).astype(np.intp)
     return array[rows[:, None], columns[None, :]]
+
+
+def _resize_boundaries(edges: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    """Resize boundaries (H, W): a pixel is on one where any pixel that it covers is; void takes the nearest pixel.
+
+    Nearest neighbours would cut lines of one pixel to pieces. Along an axis that grows they are what is left.
+    """
+    lines = edges == 1
+    for axis, size in ((0, height), (1, width)):
+        if size < edges.shape[axis]:
+            # Input pixel k lies in output pixel floor((k + 1/2) size / length): the first k of each one.
+            first = np.ceil(np.arange(size) * edges.shape[axis] / size - 0.5).astype(np.intp)
+            lines = np.logical_or.reduceat(lines, first, axis=axis)
+        else:
+            lines = _nearest(lines, *((size, lines.shape[1]) if axis == 0 else (lines.shape[0], size)))
+    return np.where(lines, np.uint8(1), np.where(_nearest(edges, height, width) == VOID, np.uint8(VOID), np.uint8(0)))

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,9 @@ from numpy.typing import NDArray
 from mtcp.core.files import replacing, write_text
 from mtcp.core.hashing import file_digest
 from mtcp.data.formats.layouts import Layout
+
+#: How records are made of files; another number packs everything again.
+_FORM: Final = 2
 
 
 def packed(
@@ -58,7 +62,7 @@ def _intact(path: Path) -> bool:
 
 
 def _fingerprint(layout: Layout, ids: tuple[str, ...], tasks: tuple[str, ...], kind: np.dtype) -> str:
-    total = hashlib.sha256(repr((kind.descr, layout.packaging)).encode())
+    total = hashlib.sha256(repr((_FORM, kind.descr, layout.packaging)).encode())
     for image_id in ids:
         paths = [layout.image_path(image_id), *(layout.find(task, image_id) for task in tasks)]
         stats = [path.stat() for path in paths if path]

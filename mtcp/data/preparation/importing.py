@@ -25,10 +25,10 @@ from mtcp.data.formats import packaging
 from mtcp.data.formats.depth_units import INVERSE, steps_per_metre
 from mtcp.data.formats.layouts import LAYOUTS, Layout
 from mtcp.data.formats.nyu import unpack_nyu
-from mtcp.data.formats.writing import write_array
 from mtcp.data.preparation.archives import ENDINGS, is_archive, unpack
+from mtcp.data.preparation.boundaries import boundaries, write_boundaries
 from mtcp.data.preparation.checking import Findings, check_set, each, tasks_of
-from mtcp.data.preparation.derive import edges_from_labels, normals_from_depth, nyu_camera
+from mtcp.data.preparation.derive import normals_from_depth, nyu_camera
 from mtcp.data.preparation.plausibility import DOUBTS
 from mtcp.data.preparation.sets import Progress, content_digest, dvc, installing, last_words
 
@@ -39,6 +39,10 @@ _LICENCES: Final = {
 #: Images of the splits that the field uses.
 _USUAL: Final = {"nyud": {"train": 795, "val": 654}, "pascal": {"train": 4998, "val": 5105}}
 _SHOWN: Final = 20
+#: Where derived targets lie, so that they stay derived wherever the folder goes.
+DERIVED: Final = {"normals": "normals_derived", "edge": "edge_derived"}
+#: What the packaging of an imported or rendered set says that its files do not.
+_CARRIED: Final = ("depth", "accepted", "camera", "classes")
 
 
 @dataclass(frozen=True)
@@ -111,17 +115,20 @@ def import_set(
         )
     with installing(project, name) as folder:
         with _opened(source, kind, folder.parent, f".{name}-new-source-", progress("reading")) as (root, move):
+            given = packaging.read(root)
             _place(LAYOUTS[kind](root), folder, shutil.move if move else shutil.copyfile, progress("copying"))
-        packaging.write(folder, told.packaging())
+        carried = {key: given[key] for key in _CARRIED if key in given} | told.packaging()
+        packaging.write(folder, carried)
         layout = LAYOUTS[kind](folder)
-        derived = _derive(layout, progress("deriving"))
+        derived = _derived_before(layout, given)
+        derived |= _derive(layout, progress("deriving"))
         findings = check_set(layout, progress("checking"))
         if findings.problems:
             inside = [problem.replace(f"{folder}/", "") for problem in findings.problems]
             raise UserError(problem_list(source, inside))
         counts = {split: len(layout.ids(split)) for split in ("train", "val")}
         findings.warnings += _unusual(kind, counts) + _absent(layout)
-        record = told.packaging() | _packaging(layout, findings, derived)
+        record = carried | _packaging(layout, findings, derived)
         packaging.write(folder, record)
         lock = {
             "schema": 1,
@@ -130,7 +137,7 @@ def import_set(
             "counts": counts,
             "packaging": record["packaging"],
             "derived": derived,
-            **told.packaging(),
+            **{key: carried[key] for key in ("depth", "accepted") if key in carried},
             "source": origin or _origin(source),
             "licence": _LICENCES[kind],
         }
@@ -229,10 +236,23 @@ def _derive(layout: Layout, progress: Progress) -> dict[str, str]:
         plan["edge"] = "semseg, label boundaries"
     if plan:
         for task in plan:
-            (layout.folder / layout.places[task][-1][0]).mkdir(exist_ok=True)
+            (layout.folder / DERIVED[task]).mkdir(exist_ok=True)
         for done, _ in enumerate(each(_Derive(layout, tuple(plan)), ids), start=1):
             progress(done, len(ids))
     return plan
+
+
+def _derived_before(layout: Layout, given: dict[str, Any]) -> dict[str, str]:
+    """What was derived before this import: by the name of the folder it lies in, and how by the source's packaging."""
+    before, ids = {}, _ids(layout)
+    for task, folder in DERIVED.items():
+        found = next((path for image_id in ids if (path := layout.find(task, image_id))), None)
+        if found is not None and found.parent.name == folder:
+            source = given.get(task, {}).get("source")
+            before[task] = (
+                source if isinstance(source, str) and source != "given" else f"{folder}/, how is not recorded"
+            )
+    return before
 
 
 @dataclass(frozen=True)
@@ -247,11 +267,10 @@ class _Derive:
                 normals = normals_from_depth(depth, nyu_camera(*depth.shape))
                 normals[normals[..., 0] == VOID] = 0
                 picture = np.rint((normals + 1) * 127.5).astype(np.uint8)
-                Image.fromarray(picture).save(self.layout.folder / f"normals/{image_id}.png")
+                Image.fromarray(picture).save(self.layout.folder / f"{DERIVED['normals']}/{image_id}.png")
             if "edge" in self.tasks:
-                edges = edges_from_labels(self.layout.target("semseg", image_id))
-                place = self.layout.places["edge"][-1][0]
-                write_array(self.layout.folder / f"{place}/{image_id}.npy", edges)
+                edges = boundaries(self.layout.target("semseg", image_id))
+                write_boundaries(self.layout.folder / f"{DERIVED['edge']}/{image_id}.png", edges)
         except UserError:
             return  # the check that follows names the image and what is wrong with it
 

@@ -62,6 +62,18 @@ def require_checked(project: Project, benchmark: str) -> dict[str, Any]:
     return manifest
 
 
+def require_tasks(project: Project, benchmark: str) -> None:
+    """Raise `UserError` where no image of a benchmark's data has one of its tasks; for data that are here."""
+    layout = open_set(project, project.data_name(benchmark))
+    ids = [*layout.ids("train"), *layout.ids("val")]
+    absent = [task for task in project.benchmark(benchmark).tasks if not any(layout.find(task, one) for one in ids)]
+    if absent:
+        raise UserError(
+            f"no image of data/{layout.folder.name} has {', '.join(absent)}: take it out of the tasks in "
+            f"config/benchmarks/{benchmark}.yaml, or import a set that has it"
+        )
+
+
 @contextmanager
 def installing(project: Project, name: str) -> Iterator[Path]:
     """Yield an empty folder beside data/<name>; on success it takes that place, on failure it goes.

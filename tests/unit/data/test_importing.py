@@ -111,7 +111,7 @@ def test_missing_normals_and_edges_are_derived_and_said_to_be(project: Project, 
     assert valid.mean() > 0.9
     assert np.median(normals[2:8, 20:][..., 2]) < -0.99  # the wall faces the viewer
     labels = layout.target("semseg", "0001")
-    assert (edge[labels == 255] == 255).all() and 0 < (edge == 1).mean() < 0.3
+    assert (edge[labels == 255] == 0).all() and 0 < (edge == 1).mean() < 0.3
 
 
 def test_the_convention_of_normals_is_found_out(project: Project, nyud: Path):
@@ -473,7 +473,7 @@ class TestAtOnce:
             [sys.executable, "-m", "mtcp", "data", "import", "nyud", str(large)],
             cwd=project.root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        while process.poll() is None and not list((project.root / "data").glob(".nyud-new-*/normals/*.png")):
+        while process.poll() is None and not list((project.root / "data").glob(".nyud-new-*/normals_derived/*.png")):
             time.sleep(0.01)
         process.kill()
         assert process.wait() == -signal.SIGKILL
