@@ -14,9 +14,9 @@ from mtcp.models.decoder import FPN, HFP
 from mtcp.models.encoders import build_encoder
 from mtcp.models.heads import task_head
 from mtcp.models.layers import at_size, to_nchw, to_nhwc
-from mtcp.weighting.aggregators import LibraryAggregator, LibraryWeighting
+from mtcp.weighting import solvers
 from mtcp.weighting.base import Diverged, EpochMeans, LossScheme, SchemeContext
-from mtcp.weighting.gradients import GradientScheme, GramianScheme, JacobianScheme, normalised, solving
+from mtcp.weighting.gradients import GradientScheme, GramianScheme, JacobianScheme, solving
 
 __all__ = [
     "FPN",
@@ -30,8 +30,6 @@ __all__ = [
     "GradientScheme",
     "GramianScheme",
     "JacobianScheme",
-    "LibraryAggregator",
-    "LibraryWeighting",
     "LossScheme",
     "Outputs",
     "PluginParameters",
@@ -42,9 +40,9 @@ __all__ = [
     "at_size",
     "build_encoder",
     "load_plugin",
-    "normalised",
     "plugin_parameters",
     "scheme",
+    "solvers",
     "solving",
     "task_head",
     "to_nchw",

@@ -1,12 +1,14 @@
 """Independent component alignment."""
 
-from torchjd.aggregation import AlignedMTLWeighting
+import numpy as np
+import torch
+from torch import Tensor
 
-from mtcp.api import LibraryWeighting, scheme
+from mtcp.api import GramianScheme, scheme, solvers, solving
 
 
 @scheme("aligned_mtl")
-class AlignedMTL(LibraryWeighting):
+class AlignedMTL(GramianScheme):
     """Independent component alignment (Senushkin et al., CVPR 2023).
 
     The gradients' matrix is replaced by the nearest one with orthogonal rows of equal length, its smallest singular
@@ -19,5 +21,12 @@ class AlignedMTL(LibraryWeighting):
     moved_by = "always"
     signed = True
 
-    def build(self) -> AlignedMTLWeighting:
-        return AlignedMTLWeighting()
+    def weights(self, gramian: Tensor, losses: Tensor, present: Tensor) -> Tensor:
+        with solving(self):
+            # The gradients in k coordinates: a squared matrix would lose the small singular values.
+            left, values, _ = np.linalg.svd(solvers.coordinates(gramian.numpy()))
+        kept = values > len(values) * np.finfo(np.float64).eps * values[0]
+        if not kept.any():
+            return torch.zeros(len(values), dtype=torch.float64)
+        left, values = left[:, kept], values[kept]
+        return torch.from_numpy(left @ (left.sum(0) * (values.min() / values)))

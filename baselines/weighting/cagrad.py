@@ -1,34 +1,31 @@
 """Conflict-averse gradient descent."""
 
+import torch
 from pydantic import Field
 from torch import Tensor
-from torchjd.aggregation import CAGradWeighting
 
-from mtcp.api import Diverged, LibraryWeighting, scheme
+from mtcp.api import GramianScheme, scheme, solvers, solving
 
 
 @scheme("cagrad")
-class CAGrad(LibraryWeighting):
+class CAGrad(GramianScheme):
     """Conflict-averse gradient descent (Liu et al., NeurIPS 2021, algorithm 1).
 
-    With g the mean gradient: update = k d, where d maximises min_t <g_t, d> within ||d - g|| <= c ||g||.
+    With g the mean gradient: update = k d, where d maximises min_t <g_t, d> within ||d - g|| <= c ||g||; divided by
+    1 + c^2 with `rescale`, as in the authors' code.
 
-    Caveat: c = 0 is the plain sum; for c >= 1 it converges to a Pareto stationary point that need not be the sum's.
-    Needs cvxpy with its solver Clarabel, which pip brings along.
+    Caveat: c = 0 is the plain sum; for c >= 1 it converges to a Pareto stationary point that need not be the sum's. A
+    task whose gradient is small gets a large coefficient: the least gain counts in its own unit.
     """
 
     moved_by = "always"
 
-    class Parameters(LibraryWeighting.Parameters):
+    class Parameters(GramianScheme.Parameters):
         c: float = Field(0.4, ge=0, description="radius about the mean gradient, relative to its norm")
-
-    def build(self) -> CAGradWeighting:
-        return CAGradWeighting(self.options.c)
+        rescale: bool = Field(True, description="divide the update by 1 + c^2, as the authors' code does")
 
     def weights(self, gramian: Tensor, losses: Tensor, present: Tensor) -> Tensor:
-        from cvxpy import SolverError
-
-        try:
-            return super().weights(gramian, losses, present)
-        except (SolverError, TypeError) as error:  # TypeError: torchjd computes with the None of an unsolved problem
-            raise Diverged(f"{self.at()}: the solver failed: {error}") from error
+        c = self.options.c
+        with solving(self):
+            coefficients = torch.from_numpy(solvers.conflict_averse(gramian.numpy(), c))
+        return len(gramian) * coefficients / (1 + c**2 if self.options.rescale else 1)

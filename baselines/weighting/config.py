@@ -1,12 +1,14 @@
 """Conflict-free gradients."""
 
-from torchjd.aggregation import ConFIG as Aggregator
+import numpy as np
+import torch
+from torch import Tensor
 
-from mtcp.api import LibraryAggregator, scheme
+from mtcp.api import GramianScheme, scheme, solvers, solving
 
 
 @scheme("config")
-class ConFIG(LibraryAggregator):
+class ConFIG(GramianScheme):
     """ConFIG, conflict-free update (Liu, Chu and Thuerey, ICLR 2025, equation 2).
 
     With u the unit vector of pinv(unit gradients) 1, which has the same positive cosine with every gradient:
@@ -18,5 +20,11 @@ class ConFIG(LibraryAggregator):
     moved_by = "always"
     signed = True
 
-    def build(self) -> Aggregator:
-        return Aggregator()
+    def weights(self, gramian: Tensor, losses: Tensor, present: Tensor) -> Tensor:
+        lengths, cosines = solvers.unit_gramian(gramian.numpy())
+        with solving(self):
+            direction = np.linalg.pinv(cosines, hermitian=True).sum(1)
+        along = cosines @ direction
+        gains, square = lengths @ along, direction @ along
+        shares = direction / np.where(lengths > 0, lengths, np.inf)
+        return torch.from_numpy(shares * (gains / square if square > 0 else 0.0))

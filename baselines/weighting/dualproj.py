@@ -1,18 +1,21 @@
-"""Projection of the mean gradient."""
+"""Projection of the sum of gradients."""
 
-from torchjd.aggregation import DualProjWeighting
+import numpy as np
+import torch
+from torch import Tensor
 
-from mtcp.api import LibraryWeighting, scheme
+from mtcp.api import GramianScheme, scheme, solvers, solving
 
 
 @scheme("dualproj")
-class DualProj(LibraryWeighting):
+class DualProj(GramianScheme):
     """Projection of the sum onto the dual cone (Lopez-Paz and Ranzato, NeurIPS 2017, equation 11; GEM).
 
     update = the vector nearest to sum_t g_t among those that conflict with no gradient.
 
-    Caveat: without conflict it is the plain sum. Needs quadprog (GPL-2 or later), the extra `mtcp[gpl]`.
+    Caveat: without conflict it is the plain sum.
     """
 
-    def build(self) -> DualProjWeighting:
-        return DualProjWeighting()
+    def weights(self, gramian: Tensor, losses: Tensor, present: Tensor) -> Tensor:
+        with solving(self):
+            return torch.from_numpy(solvers.dual_cone_projections(gramian.numpy(), np.ones((1, len(gramian))))[0])

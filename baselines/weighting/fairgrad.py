@@ -3,35 +3,26 @@
 import torch
 from pydantic import Field
 from torch import Tensor
-from torchjd.aggregation import FairGradWeighting
 
-from mtcp.api import Diverged, LibraryWeighting, scheme
+from mtcp.api import GramianScheme, scheme, solvers, solving
 
 
 @scheme("fairgrad")
-class FairGrad(LibraryWeighting):
+class FairGrad(GramianScheme):
     """Fair resource allocation (Ban and Ji, ICML 2024, equation 4).
 
     update = sum_t c_t g_t with c > 0 and G c = c^(-1/alpha), entry by entry: alpha-fair gains. alpha 1 is Nash
     bargaining, alpha to infinity the largest least gain.
 
-    Caveat: solved by least squares; a residual above 1e-2 ends the run as diverged.
+    Caveat: where there is no solution, because the gradients cancel each other out or one is zero, the run ends as
+    diverged. The authors' code takes what a least-squares routine returns, solved or not.
     """
 
     moved_by = "always"
-    of_mean = False
 
-    class Parameters(LibraryWeighting.Parameters):
+    class Parameters(GramianScheme.Parameters):
         alpha: float = Field(2.0, gt=0, description="kind of fairness: 1 proportional, 2 least potential delay")
 
-    def build(self) -> FairGradWeighting:
-        return FairGradWeighting(self.options.alpha)
-
     def weights(self, gramian: Tensor, losses: Tensor, present: Tensor) -> Tensor:
-        weights = super().weights(gramian, losses, present)
-        # For G = s G', c = s^(-alpha / (1 + alpha)) c' solves the problem of G where c' solves that of G'.
-        weights = weights * gramian.diagonal().mean() ** (-self.options.alpha / (1 + self.options.alpha))
-        residual = (gramian @ weights * weights ** (1 / self.options.alpha) - 1).abs().max()
-        if not torch.isfinite(residual) or residual > 1e-2:
-            raise Diverged(f"{self.at()}: the solver failed: relative residual {residual:.2g}")
-        return weights
+        with solving(self):
+            return torch.from_numpy(solvers.fair_shares(gramian.numpy(), self.options.alpha))

@@ -1,12 +1,13 @@
 """Gradient sign dropout."""
 
-from torchjd.aggregation import GradDrop as Aggregator
+import torch
+from torch import Tensor
 
-from mtcp.api import LibraryAggregator, scheme
+from mtcp.api import JacobianScheme, scheme
 
 
 @scheme("graddrop")
-class GradDrop(LibraryAggregator):
+class GradDrop(JacobianScheme):
     """Gradient sign dropout (Chen et al., NeurIPS 2020, algorithm 1): each entry keeps one sign.
 
     For every entry p of the shared parameters: P = (1 + sum_t g_tp / sum_t |g_tp|) / 2 is the purity of the positive
@@ -20,5 +21,9 @@ class GradDrop(LibraryAggregator):
     moved_by = "always"
     signed = True
 
-    def build(self) -> Aggregator:
-        return Aggregator()
+    def combine(self, jacobian: Tensor, losses: Tensor, present: Tensor) -> Tensor:
+        draws = torch.Generator(jacobian.device).manual_seed(self.step_seed())
+        positive, negative = jacobian.clamp(min=0).sum(0), jacobian.clamp(max=0).sum(0)
+        purity = positive / (positive - negative)  # NaN is below no draw: the entry keeps its negative sum, 0
+        drawn = torch.rand(purity.shape, generator=draws, device=purity.device, dtype=purity.dtype)
+        return torch.where(drawn < purity, positive, negative)

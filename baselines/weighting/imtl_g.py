@@ -1,12 +1,14 @@
 """Impartial multi-task learning, gradient balance."""
 
-from torchjd.aggregation import IMTLGWeighting
+import numpy as np
+import torch
+from torch import Tensor
 
-from mtcp.api import LibraryWeighting, scheme
+from mtcp.api import GramianScheme, scheme, solvers, solving
 
 
 @scheme("imtl_g")
-class IMTLG(LibraryWeighting):
+class IMTLG(GramianScheme):
     """Impartial multi-task learning, gradient balance (Liu et al., ICLR 2021).
 
     update = k sum_t c_t g_t, sum_t c_t = 1, whose projections onto all unit gradients g_t / ||g_t|| are equal.
@@ -18,5 +20,9 @@ class IMTLG(LibraryWeighting):
     moved_by = "always"
     signed = True
 
-    def build(self) -> IMTLGWeighting:
-        return IMTLGWeighting()
+    def weights(self, gramian: Tensor, losses: Tensor, present: Tensor) -> Tensor:
+        lengths, cosines = solvers.unit_gramian(gramian.numpy())
+        with solving(self):
+            direction = np.linalg.pinv(cosines, hermitian=True).sum(1)
+        shares = direction / np.where(lengths > 0, lengths, np.inf)
+        return torch.from_numpy(len(shares) * shares / shares.sum())

@@ -1,12 +1,13 @@
 """Gradient surgery."""
 
-from torchjd.aggregation import PCGradWeighting
+import torch
+from torch import Tensor
 
-from mtcp.api import LibraryWeighting, scheme
+from mtcp.api import GramianScheme, scheme
 
 
 @scheme("pcgrad")
-class PCGrad(LibraryWeighting):
+class PCGrad(GramianScheme):
     """Gradient surgery (Yu et al., NeurIPS 2020, algorithm 1): project away what conflicts.
 
     Every g_t loses, for the other tasks j in random order, its component along g_j where <g_t, g_j> < 0; the update
@@ -15,7 +16,12 @@ class PCGrad(LibraryWeighting):
     Caveat: without conflict it is the plain sum, to the bit of the coefficients.
     """
 
-    of_mean = False
-
-    def build(self) -> PCGradWeighting:
-        return PCGradWeighting()
+    def weights(self, gramian: Tensor, losses: Tensor, present: Tensor) -> Tensor:
+        draws = torch.Generator().manual_seed(self.step_seed())
+        remaining = torch.eye(len(gramian), dtype=gramian.dtype)
+        for task, row in enumerate(remaining):
+            for other in torch.randperm(len(gramian), generator=draws).tolist():
+                along = row @ gramian[other]
+                if other != task and along < 0:
+                    row[other] -= along / gramian[other, other]
+        return remaining.sum(0)

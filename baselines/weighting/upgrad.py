@@ -1,19 +1,24 @@
 """Unconflicting projection of gradients."""
 
-from torchjd.aggregation import UPGradWeighting
+import numpy as np
+import torch
+from torch import Tensor
 
-from mtcp.api import LibraryWeighting, scheme
+from mtcp.api import GramianScheme, scheme, solvers, solving
 
 
 @scheme("upgrad")
-class UPGrad(LibraryWeighting):
+class UPGrad(GramianScheme):
     """Unconflicting projection of gradients (Quinton and Rey, arXiv 2406.16232).
 
     Every g_t is projected onto the cone of vectors that conflict with no gradient; the update is the sum of the
-    projections, which descends every task.
+    projections, which descends every task. The projections are exact whatever the gradients' lengths; a regulariser of
+    1e-4, as in the authors' library, lets a task whose gradient is small be ascended.
 
-    Caveat: without conflict it is the plain sum. Needs quadprog (GPL-2 or later), the extra `mtcp[gpl]`.
+    Caveat: without conflict it is the plain sum.
     """
 
-    def build(self) -> UPGradWeighting:
-        return UPGradWeighting()
+    def weights(self, gramian: Tensor, losses: Tensor, present: Tensor) -> Tensor:
+        with solving(self):
+            projected = solvers.dual_cone_projections(gramian.numpy(), np.eye(len(gramian)))
+        return torch.from_numpy(projected.sum(0))

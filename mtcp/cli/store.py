@@ -93,8 +93,6 @@ def _packages() -> list[dict[str, Any]]:
         "torch": "nothing trains",
         "snakemake": "no pipeline; single runs still train with `mtcp train`",
         "dvc": "no versioned data and no `dvc repro`; Snakemake still runs",
-        "torchjd": "no gradient-level weighting schemes",
-        "quadprog": "no UPGrad and DualProj (extra `mtcp[gpl]`)",
     }
     python = {"part": "python", "found": platform.python_version(), "without_it": None}
     found = {name: installed_version(name) for name in costs}

@@ -11,7 +11,7 @@ from typing import Any, Final
 from mtcp.core.hashing import file_digest
 
 _RECORDED: Final = (
-    "mtcp", "torch", "torchvision", "timm", "transformers", "torchjd", "numpy", "scipy", "pandas", "pillow",
+    "mtcp", "torch", "torchvision", "timm", "transformers", "numpy", "scipy", "pandas", "pillow",
     "safetensors", "snakemake", "dvc",
 )  # fmt: skip
 
@@ -35,13 +35,9 @@ def git_state(root: Path) -> dict[str, Any]:
 
 
 def environment_class(device: str) -> str:
-    """Device type and the minor versions of torch and torchjd: runs of different classes are not paired unmarked."""
-
-    def minor(package: str) -> str:
-        installed = installed_version(package)
-        return ".".join(installed.split(".")[:2]) if installed else "none"
-
-    return f"{device.split(':')[0]}-torch{minor('torch')}-torchjd{minor('torchjd')}"
+    """Device type and the minor version of torch: runs of different classes are not paired unmarked."""
+    installed = installed_version("torch")
+    return f"{device.split(':')[0]}-torch{'.'.join(installed.split('.')[:2]) if installed else 'none'}"
 
 
 def environment(device: str, root: Path) -> dict[str, Any]:

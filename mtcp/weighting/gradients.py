@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from itertools import combinations
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -88,7 +89,7 @@ def solving(scheme: Scheme) -> Iterator[None]:
     """Turn a solver's failure inside the block into `Diverged`: it ends the run with a status, never in silence."""
     try:
         yield
-    except (ValueError, ArithmeticError, torch.linalg.LinAlgError) as error:
+    except (ValueError, ArithmeticError, RuntimeError, np.linalg.LinAlgError) as error:
         raise Diverged(f"{scheme.at()}: the solver failed: {error}") from error
 
 
@@ -163,7 +164,7 @@ class GradientScheme(Scheme):
             torch.autograd.backward(representation, scale * pieces[0], inputs=self._upstream)
 
     def _update(self, jacobian: Tensor, losses: Tensor, present: Tensor, tasks: list[str]) -> Tensor:
-        gramian = (jacobian @ jacobian.T).double().cpu()
+        gramian = gramian_of(jacobian)
         self.finite(gramian.diagonal().tolist(), tasks, "squared norm of the gradient")
         update, coefficients = self.combined(jacobian, gramian, losses, present)
         numbers = coefficients.tolist()
@@ -228,10 +229,13 @@ class GramianScheme(GradientScheme):
         return coefficients.to(jacobian) @ jacobian, coefficients
 
 
-def normalised(gramian: Tensor) -> Tensor:
-    """Return the Gramian of gradients scaled to mean squared norm 1: solvers' tolerances become relative."""
-    mean = gramian.diagonal().mean()
-    return gramian / mean if mean > 0 else gramian
+def gramian_of(jacobian: Tensor) -> Tensor:
+    """Return J J^T (k, k) of J (k, P), summed in float64, on the CPU."""
+    total = torch.zeros(len(jacobian), len(jacobian), dtype=torch.float64, device=jacobian.device)
+    for piece in jacobian.split(2**20, dim=1):
+        exact = piece.double()
+        total += exact @ exact.T
+    return total.cpu()
 
 
 def _jacobian(losses: list[Tensor], shared: list[Tensor]) -> Tensor:

@@ -83,7 +83,7 @@ class Store:
             "cpu_seconds": 20.0, "seconds_per_step": 0.06 + 0.001 * run.seed, "images_per_second": 130.0,
             "peak_memory_mb": 700.0, "device": "cpu",
             "environment": {
-                "class": "cpu-torch2.15-torchjd0.18", "python": "3.11.9", "packages": {"torch": "2.15.0"},
+                "class": "cpu-torch2.15", "python": "3.11.9", "packages": {"torch": "2.15.0"},
                 "cpu": "A CPU", "gpu": None,
             },
             "data": {"digest": "d" * 64, "note": "rendered"},

@@ -161,7 +161,7 @@ def test_metrics_of_another_run_are_refused(done):
 
 
 def test_pairs_across_environments_are_marked(done):
-    other = {"class": "cuda-torch2.11-torchjd0.18"}
+    other = {"class": "cuda-torch2.11"}
     done.write(done.plan.run("rooms", "mtl_baseline", 2), environment=other)
     compared = build_tables(done.plan, "rooms")["comparisons"]
     assert value(compared, family="mtcp/delta_m", method="mtl_baseline").environments == "mixed"

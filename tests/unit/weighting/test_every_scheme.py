@@ -155,15 +155,6 @@ def test_two_runs_of_one_seed_are_equal(name, bench):
         assert torch.equal(first, second)
 
 
-@pytest.mark.parametrize("name", ["upgrad", "dualproj", "cagrad"])
-def test_a_missing_solver_is_refused_at_construction(name, bench, monkeypatch):
-    import torchjd._mixins
-
-    monkeypatch.setattr(torchjd._mixins, "find_spec", lambda package: None)
-    with pytest.raises(plugins.UserError, match=rf"scheme '{name}' needs a solver that is not installed.*mtcp\[gpl\]"):
-        bench(name)
-
-
 def test_no_scheme_reaches_another(bench):
     """Adding a scheme must change no other method's key: no module of a scheme imports another scheme's."""
     import ast

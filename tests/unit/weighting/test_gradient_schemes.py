@@ -2,7 +2,6 @@
 
 import itertools
 
-import cvxpy
 import numpy as np
 import pytest
 import torch
@@ -10,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchjd import aggregation
 
-from baselines.weighting.nash_mtl import nash_weights
 from mtcp.core import plugins
+from mtcp.weighting import solvers
 from mtcp.weighting.base import Diverged, SchemeContext
 
 LOSSES = [0.5, 2.0, 4.0]
@@ -72,8 +71,8 @@ def test_pcgrad_by_hand():
 
 def test_upgrad_and_dualproj_by_hand():
     # The dual cone of the two rows is y >= x >= 0: a projects to (.5,.5), b to (0,1), their sum (0,1) to itself.
-    torch.testing.assert_close(combined("upgrad", CONFLICT)[0], torch.tensor([0.5, 1.5]), rtol=1e-3, atol=1e-3)
-    torch.testing.assert_close(combined("dualproj", CONFLICT)[0], torch.tensor([0.0, 1.0]), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(combined("upgrad", CONFLICT)[0], torch.tensor([0.5, 1.5]))
+    torch.testing.assert_close(combined("dualproj", CONFLICT)[0], torch.tensor([0.0, 1.0]))
 
 
 def test_gradvac_in_its_first_step_is_pcgrad_and_then_pulls_to_the_usual_angle():
@@ -119,16 +118,18 @@ def test_mgda_is_the_shortest_vector_of_the_hull(seed):
 def test_mgda_for_two_tasks_by_hand():
     # min over the segment between (2, 0) and (0, 1): weights 1/5 and 4/5
     _, coefficients = combined("mgda", torch.tensor([[2.0, 0.0], [0.0, 1.0]]))
-    torch.testing.assert_close(coefficients, torch.tensor([0.4, 1.6], dtype=torch.float64), rtol=1e-2, atol=1e-2)
+    torch.testing.assert_close(coefficients, torch.tensor([0.4, 1.6], dtype=torch.float64))
 
 
 def test_cagrad_radius_0_is_the_sum_and_otherwise_the_worst_task_gains():
     jacobian = random_jacobian(2)
-    torch.testing.assert_close(combined("cagrad", jacobian, c=0.0)[0], jacobian.sum(0), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(combined("cagrad", jacobian, c=0.0)[0], jacobian.sum(0))
     mean = jacobian.mean(0)
-    update = combined("cagrad", jacobian, c=0.5)[0] / 3
+    update = combined("cagrad", jacobian, c=0.5, rescale=False)[0] / 3
     assert (jacobian @ update).min() > (jacobian @ mean).min()
-    torch.testing.assert_close((update - mean).norm(), 0.5 * mean.norm(), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close((update - mean).norm(), 0.5 * mean.norm())
+    # The authors' code divides by 1 + c^2.
+    torch.testing.assert_close(combined("cagrad", jacobian, c=0.5)[0], 3 * update / 1.25)
 
 
 def test_imtl_g_projects_equally_onto_all_unit_gradients():
@@ -192,24 +193,6 @@ def test_graddrop_keeps_one_sign_an_entry_with_the_probability_of_its_purity():
     assert (entries[0] == 1.0).float().mean() == pytest.approx(0.25, abs=0.04)
 
 
-@settings(max_examples=40, deadline=None)
-@given(st.integers(0, 10_000), st.integers(2, 5), st.floats(-4, 4))
-def test_nash_solves_its_equation_at_any_scale(seed, tasks, magnitude):
-    scales = torch.logspace(-1, 1, tasks)[:, None] * 10.0**magnitude
-    jacobian = random_jacobian(seed, rows=tasks).double() * scales
-    gramian = (jacobian @ jacobian.T).numpy()
-    weights = nash_weights(gramian)
-    assert (weights > 0).all()
-    np.testing.assert_allclose(gramian @ weights * weights, 1.0, rtol=1e-5)
-
-
-def test_nash_equals_torchjd_where_its_solver_works():
-    jacobian = random_jacobian(0)
-    jacobian = jacobian / jacobian.norm()
-    library = aggregation.NashMTL(3, max_norm=0.0)(jacobian)
-    torch.testing.assert_close(combined("nash_mtl", jacobian, max_norm=1e9)[0], library, rtol=1e-3, atol=1e-4)
-
-
 def test_nash_by_hand_and_its_norm():
     # Orthogonal gradients: a_t = 1 / ||g_t||, the update is the sum of unit vectors.
     jacobian = torch.tensor([[2.0, 0.0], [0.0, 0.1]])
@@ -223,17 +206,17 @@ def test_nash_without_a_solution_diverges_with_a_sentence():
 
 
 @pytest.mark.parametrize(
-    ("name", "error"),
-    [("upgrad", ValueError("no solution")), ("cagrad", cvxpy.SolverError("no solution")), ("config", ValueError("no"))],
-)
-def test_a_solver_that_fails_ends_the_run_with_a_sentence(name, error, monkeypatch):
-    def fail(statistic):
-        raise error
+    ("name", "solver"),
+    [("upgrad", "dual_cone_projections"), ("dualproj", "dual_cone_projections"), ("cagrad", "conflict_averse"),
+     ("mgda", "shortest_in_hull"), ("fairgrad", "fair_shares"), ("nash_mtl", "fair_shares")],
+)  # fmt: skip
+def test_a_solver_that_fails_ends_the_run_with_a_sentence(name, solver, monkeypatch):
+    def fail(*given):
+        raise RuntimeError("no solution")
 
-    scheme = build(name, 3, 20)
-    monkeypatch.setattr(scheme.library, "forward", fail)
-    with pytest.raises(Diverged, match=f"scheme '{name}', step 0: the solver failed: no"):
-        again(scheme, random_jacobian(0))
+    monkeypatch.setattr(solvers, solver, fail)
+    with pytest.raises(Diverged, match=f"scheme '{name}', step 0: the solver failed: no solution"):
+        combined(name, random_jacobian(0))
 
 
 def test_fairgrad_with_alpha_1_is_nash():
@@ -273,14 +256,14 @@ def test_task_order_does_not_matter(name):
     jacobian, order = random_jacobian(8), [2, 0, 1]
     one, weights = combined(name, jacobian, LOSSES, steps=3)
     other, shuffled = combined(name, jacobian[order], [LOSSES[i] for i in order], steps=3)
-    torch.testing.assert_close(other, one, rtol=1e-2, atol=1e-2)
-    torch.testing.assert_close(shuffled, weights[order], rtol=1e-2, atol=1e-2)
+    torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(shuffled, weights[order], rtol=1e-6, atol=1e-8)
 
 
 @pytest.mark.parametrize("name", ["upgrad", "dualproj", "mgda", "nash_mtl", "config", "aligned_mtl"])
 def test_no_task_is_ascended(name):
     jacobian = random_jacobian(9, rows=4, size=6)
-    assert (jacobian @ combined(name, jacobian)[0]).min() > -1e-2 * jacobian.norm()
+    assert (jacobian @ combined(name, jacobian)[0]).min() > -1e-5 * jacobian.norm()
 
 
 def test_gradnorm_by_hand():

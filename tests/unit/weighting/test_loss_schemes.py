@@ -220,7 +220,7 @@ def test_task_order_does_not_matter_and_identical_tasks_weigh_the_same(name, los
         ("equal", {"weights": 3}, "weights"),
         ("fixed", {}, "weights"),
         ("pcgrad", {"shared_parameters": "decoder"}, "shared_parameters"),
-        ("config", {"shared_parameters": "representation"}, "shared_parameters"),
+        ("graddrop", {"shared_parameters": "representation"}, "shared_parameters"),
         ("cagrad", {"c": -0.1}, "c"),
     ],
 )

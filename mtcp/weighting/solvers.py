@@ -1,0 +1,216 @@
+"""Exact solutions of the k x k problems behind gradient schemes, in float64, whatever the gradients' lengths.
+
+Every function takes the Gramian G (k, k) of the k tasks' gradients, G_ij = <g_i, g_j>, and returns one coefficient a
+task. The problems are solved for unit gradients, whose Gramian C holds cosines: with lengths n and c = u / n the
+unknowns u are of one size where the coefficients c differ by as much as the lengths do, 1e6 and more. Quadratic
+programs go to SciPy's active-set solver (Lawson and Hanson, 1974, chapter 23) and end at a vertex that satisfies the
+optimality conditions to rounding; equations of fair shares go to Newton's method with a line search.
+
+A gradient of length 0 has the cosine 0 to every other.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg.lapack import dposv, dpotrf
+from scipy.optimize import nnls
+
+Array = NDArray[np.float64]
+
+
+def unit_gramian(gramian: Array) -> tuple[Array, Array]:
+    """Return the lengths n (k,) of the gradients and C (k, k), the Gramian of the gradients scaled to length 1."""
+    lengths = np.sqrt(gramian.diagonal())
+    safe = lengths if lengths.min() > 0 else np.where(lengths > 0, lengths, 1.0)
+    cosines = gramian / safe[:, None] / safe
+    cosines.flat[:: len(lengths) + 1] = lengths > 0
+    return lengths, cosines
+
+
+def coordinates(gramian: Array) -> Array:
+    """Return (k, k) rows with the Gramian G: the gradients in an orthonormal basis of their span."""
+    lengths, cosines = unit_gramian(gramian)
+    return lengths[:, None] * _factor(cosines).T
+
+
+def shortest_in_hull(gramian: Array) -> Array:
+    """Return w on the simplex with ||sum_t w_t g_t|| least: the multiple gradient descent problem.
+
+    The minimum over w >= 0 of ||sum_t w_t g_t||^2 + m^2 (sum_t w_t - 1)^2 is a multiple of it for every m, so that
+    one non-negative least squares problem does.
+    """
+    lengths, cosines = unit_gramian(gramian)
+    if lengths.min() == 0:
+        return (lengths == 0) / np.count_nonzero(lengths == 0)
+    prices = lengths.min() / lengths
+    found, _ = _pulled_to_one(_factor(cosines), prices)
+    return found * prices / (found @ prices)
+
+
+def dual_cone_projections(gramian: Array, vectors: Array) -> Array:
+    """Return the coefficients of the nearest vectors that conflict with no gradient.
+
+    Row r of `vectors` (m, k) stands for v_r = sum_t vectors_rt g_t; row r of the result for the solution of
+    min ||d - v_r|| subject to <g_t, d> >= 0 for every t, d = v_r + sum_t m_t g_t with multipliers m >= 0.
+    """
+    lengths, cosines = unit_gramian(gramian)
+    inverse = 1 / np.where(lengths > 0, lengths, np.inf)
+    projected, targets = vectors.astype(np.float64), vectors * lengths
+    conflicts = ((targets @ cosines) < 0).any(1).nonzero()[0]
+    factor = _factor(cosines) if len(conflicts) else cosines
+    for row in conflicts:
+        size = np.abs(targets[row]).max()
+        multipliers, _ = nnls(factor, factor @ (targets[row] / -size))
+        projected[row] += size * multipliers * inverse
+    return projected
+
+
+def conflict_averse(gramian: Array, radius: float) -> Array:
+    """Return the coefficients of d that maximises min_t <g_t, d> within ||d - g|| <= radius ||g||, g the mean gradient.
+
+    For a given least gain s the nearest d to g with <g_t, d> >= s is a least distance problem, and its distance grows
+    with s: the largest s within the ball is sought. Where a set of constraints is active the distance has a closed
+    form in s; the search goes from set to set, inside a bracket. Where every d gains nothing (gradients that cancel
+    each other out, radius >= 1), the one nearest to g is returned. A gradient of length 0 is left out.
+    """
+    lengths, cosines = unit_gramian(gramian)
+    tasks = len(lengths)
+    coefficients, kept = np.full(tasks, 1 / tasks), lengths > 0
+    if radius == 0 or not kept.any():
+        return coefficients
+    if not kept.all():
+        lengths, cosines = lengths[kept], cosines[kept][:, kept]
+    longest = lengths.max()
+    relative = lengths / longest
+    gains = cosines @ relative / tasks  # of the mean gradient, along unit gradients
+    room = radius * max(gains @ relative / tasks, 0.0) ** 0.5
+    coefficients[kept] += _largest_least_gain(cosines, gains, relative.min() / relative, room) / relative
+    return coefficients
+
+
+def fair_shares(gramian: Array, alpha: float = 1.0, iterations: int = 200) -> Array:
+    """Return c > 0 with G c = c^(-1/alpha), entry by entry: alpha-fair gains; Nash bargaining for alpha = 1.
+
+    It is the minimiser of a strictly convex function, c^T G c / 2 less the integral of c^(-1/alpha). Newton's method
+    for unit gradients, in steps relative to the unknowns, halved while they overshoot. Raises `ValueError` where there
+    is no solution: a gradient of length 0, or gradients that cancel each other out.
+    """
+    lengths, cosines = unit_gramian(gramian)
+    if lengths.min() == 0:
+        raise ValueError("the gradient of a task is zero, and no share is fair to it")
+    power = 1 / alpha
+    # With c = u / n: C u = n^(p - 1) u^(-p). The unit of the lengths cancels; `scale` brings it back.
+    scale = lengths.max()
+    pull = (lengths / scale) ** (power - 1)
+    shares = pull ** (1 / (1 + power))
+    balance, need = _fairness(cosines, pull, power, shares)
+    residual = np.inf
+    for _ in range(iterations):
+        gradient = balance - need
+        residual = np.abs(gradient / need).max()
+        if residual < 1e-13:
+            break
+        hessian = shares[:, None] * cosines * shares
+        hessian.flat[:: len(shares) + 1] += power * need
+        _, step, failed = dposv(hessian, -gradient)
+        if failed:
+            break
+        # The function falls along the step with this slope, and to shares of 0 its wall rises without end.
+        slope, shrink = -float(gradient @ step), min(1.0, 0.99 / max(-step.min(), 0.99))
+        for _ in range(60):
+            moved = shares * (1 + shrink * step)
+            balance, need = _fairness(cosines, pull, power, moved)
+            if (balance - need) @ (shares * step / moved) <= slope / 2:
+                break
+            shrink /= 2
+        shares = moved
+    if not residual < 1e-8:
+        raise ValueError("no fair shares: the gradients cancel each other out")
+    return shares / lengths * scale ** ((power - 1) / (1 + power))
+
+
+def _factor(cosines: Array) -> Array:
+    """Return A with A^T A = C: its columns are unit gradients in k coordinates."""
+    factor, dependent = dpotrf(cosines, lower=0, clean=1)
+    if not dependent and factor.diagonal().min() > 1e-6:
+        return factor
+    values, vectors = np.linalg.eigh(cosines)
+    return np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T
+
+
+def _pulled_to_one(factor: Array, prices: Array) -> tuple[Array, float]:
+    """Return v >= 0 with ||A v||^2 + (prices v - 1)^2 least, and the root of that."""
+    stacked = np.empty((len(factor) + 1, len(prices)))
+    stacked[:-1], stacked[-1] = factor, prices
+    target = np.zeros(len(stacked))
+    target[-1] = 1.0
+    return nnls(stacked, target)
+
+
+def _least_distance(factor: Array, bounds: Array) -> Array | None:
+    """Return v >= 0 with x = A v the shortest vector of A^T x >= bounds; None where there is none.
+
+    Least distance programming (Lawson and Hanson, 1974, chapter 23.4).
+    """
+    size = np.abs(bounds).max()
+    if bounds.max() <= 0:
+        return np.zeros(len(bounds))
+    found, distance = _pulled_to_one(factor, bounds / size)
+    return found * (size / distance**2) if distance > 1e-9 else None
+
+
+def _largest_least_gain(cosines: Array, gains: Array, prices: Array, room: float) -> Array:
+    """Return v >= 0 of x = A v with ||x|| <= room for which s, the largest number with A^T x >= s prices - gains, is.
+
+    `gains`: those of x = 0. A search in s: each step solves for the constraints taken as active and ends where the
+    solution meets all of them. At first what is violated is added and what pushes the wrong way dropped; where that
+    does not settle, the constraints active at the last s are taken, within a bracket of s.
+    """
+    ratios = gains / prices
+    low, high = ratios.min(), ((gains + room) / prices).min()
+    best, active, factor = np.zeros(len(gains)), ratios <= low, None
+    for turn in range(100):
+        level, multipliers = _on_the_sphere(cosines, gains, prices, room, active)
+        slack = cosines @ multipliers + gains - level * prices
+        tolerance = 1e-13 * (room + abs(level))
+        if multipliers.min() >= 0 and slack.min() >= -tolerance:
+            return multipliers
+        proposed = (multipliers > 0) | (slack < -tolerance)
+        if turn < len(gains) and level < np.inf and proposed.any():
+            active = proposed
+            continue
+        factor = _factor(cosines) if factor is None else factor
+        if not low < level < high:
+            level = (low + high) / 2
+        nearest = _least_distance(factor, level * prices - gains)
+        if nearest is not None and nearest @ cosines @ nearest <= room**2:
+            low, best = level, nearest
+        else:
+            high = level
+        if high - low <= 1e-15 * max(abs(low), abs(high)):
+            break
+        if nearest is not None and nearest.max() > 0:
+            active = nearest > 0
+    return best
+
+
+def _on_the_sphere(
+    cosines: Array, gains: Array, prices: Array, room: float, active: NDArray[np.bool_]
+) -> tuple[float, Array]:
+    """Return s and v for which the constraints `active` hold with equality at the distance `room`, v = 0 elsewhere.
+
+    Where they depend on each other, a level outside of any bracket.
+    """
+    sides = np.array([prices[active], gains[active]]).T
+    _, solved, dependent = dposv(cosines[active][:, active], sides)
+    if dependent:
+        return np.inf, np.full(len(gains), -1.0)
+    (one, two), (_, three) = sides.T @ solved
+    level = (two + max(two**2 - one * (three - room**2), 0.0) ** 0.5) / one
+    multipliers = np.zeros(len(gains))
+    multipliers[active] = level * solved[:, 0] - solved[:, 1]
+    return level, multipliers
+
+
+def _fairness(cosines: Array, pull: Array, power: float, shares: Array) -> tuple[Array, Array]:
+    """Return what u_i (C u)_i is and what it has to be."""
+    return shares * (cosines @ shares), pull * shares ** (1 - power)
