@@ -5,8 +5,6 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torchjd import aggregation
 
 from mtcp.core import plugins

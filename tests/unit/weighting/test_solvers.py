@@ -209,7 +209,7 @@ def test_fair_shares_by_hand():
                                       [[1.0, 0.0], [0.0, 0.0]]])  # fmt: skip
 def test_gradients_that_cancel_have_no_fair_shares(jacobian, alpha):
     jacobian = np.array(jacobian)
-    with pytest.raises(ValueError, match="no fair shares|no share is fair"):
+    with pytest.raises(ValueError, match=r"no fair shares|no share is fair"):
         solvers.fair_shares(jacobian @ jacobian.T, alpha)
 
 
