@@ -14,6 +14,7 @@ from mtcp.models.decoder import FPN, HFP
 from mtcp.models.encoders import build_encoder
 from mtcp.models.heads import task_head
 from mtcp.models.layers import at_size, to_nchw, to_nhwc
+from mtcp.store.trained import TrainedRun, load_run
 from mtcp.weighting import solvers
 from mtcp.weighting.base import Diverged, EpochMeans, LossScheme, SchemeContext
 from mtcp.weighting.gradients import GradientScheme, GramianScheme, JacobianScheme, solving
@@ -35,11 +36,13 @@ __all__ = [
     "PluginParameters",
     "SchemeContext",
     "Task",
+    "TrainedRun",
     "UserError",
     "architecture",
     "at_size",
     "build_encoder",
     "load_plugin",
+    "load_run",
     "plugin_parameters",
     "scheme",
     "solvers",

@@ -36,9 +36,9 @@ def _root(
 
 
 def _register() -> None:
-    from mtcp.cli import data, models, report, runs, schemes, store
+    from mtcp.cli import data, models, report, runs, schemes, store, use
 
-    for module in (runs, store, report):
+    for module in (runs, store, report, use):
         module.register(app)
     app.add_typer(data.app, name="data")
     models.register(app)

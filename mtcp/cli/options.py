@@ -34,9 +34,9 @@ def held_device(name: str, resources: "ResourceConfig") -> Iterator[str]:
 
     if name == "auto" and resources.gpu:
         with gpu_slot(resources.runs_per_gpu) as slot:
-            yield _existing("cuda" if slot is not None or _gpu_given() else "cpu")
+            yield existing_device("cuda" if slot is not None or _gpu_given() else "cpu")
     else:
-        yield "cpu" if name == "auto" else _existing(name)
+        yield "cpu" if name == "auto" else existing_device(name)
 
 
 def _gpu_given() -> bool:
@@ -45,7 +45,8 @@ def _gpu_given() -> bool:
     return torch.cuda.is_available()
 
 
-def _existing(name: str) -> str:
+def existing_device(name: str) -> str:
+    """Return `name`; raises `UserError` where torch has no such device."""
     import torch
 
     from mtcp.core.errors import UserError

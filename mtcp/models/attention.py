@@ -35,6 +35,8 @@ def coherence_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         with torch.autocast(device, enabled=False):
             return coherence_attention(query.to(dtype), key.to(dtype), value.to(dtype))
     if query.shape[1] > WHOLE_MAP:
+        if not torch.is_grad_enabled():  # nothing to keep, and exporters know no functions of our own
+            return in_rows(query, key, value)
         return AttentionInRows.apply(query, key, value)
     weights = (query.float() @ key.float().transpose(1, 2)).softmax(-1)
     return weights.to(value.dtype) @ value
@@ -49,11 +51,8 @@ class AttentionInRows(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: FunctionCtx, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        out = torch.empty_like(value)
-        for image, rows in blocks(query):
-            out[image, rows] = attended(query[image, rows], key[image], value[image])
         ctx.save_for_backward(query, key, value)
-        return out
+        return in_rows(query, key, value)
 
     @staticmethod
     @once_differentiable
@@ -66,6 +65,14 @@ class AttentionInRows(torch.autograd.Function):
                 query[image, rows], key[image], value[image], gradient[image, rows], d_key[image], d_value[image]
             )
         return d_query, d_key.to(key.dtype), d_value.to(value.dtype)
+
+
+def in_rows(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """The attention, block by block of query rows."""
+    out = torch.empty_like(value)
+    for image, rows in blocks(query):
+        out[image, rows] = attended(query[image, rows], key[image], value[image])
+    return out
 
 
 def attended(query: Tensor, key: Tensor, value: Tensor) -> Tensor:

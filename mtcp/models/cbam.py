@@ -80,4 +80,7 @@ class CBAM(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         channel = self.channel(x)
-        return Gated.apply(x, channel, self.spatial(x * channel))
+        spatial = self.spatial(x * channel)
+        if not torch.is_grad_enabled():  # nothing to keep, and exporters know no functions of our own
+            return x * channel * spatial
+        return Gated.apply(x, channel, spatial)

@@ -18,6 +18,9 @@ _NAMES: Final = {
     ),
 }  # fmt: skip
 
+#: The parts of human_parts, from 0.
+PARTS: Final = ("background", "head", "torso", "upper arm", "lower arm", "upper leg", "lower leg")
+
 
 def class_names(layout: str, classes: int, packaging: Mapping[str, Any]) -> Sequence[str]:
     """Return the names of `classes` semantic classes: those recorded with the data, else the data set's own.

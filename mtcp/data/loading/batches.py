@@ -229,13 +229,23 @@ def _evaluation_batch(samples: list[tuple[str, dict[str, NDArray[Any]]]], size: 
     return _batch(tuple(image_id for image_id, _ in samples), planes.pop("image"), planes)
 
 
+def network_input(image: NDArray[np.uint8], height: int, width: int) -> Tensor:
+    """Return a photograph (H, W, 3) as a network takes it: (1, 3, height, width), as images of a test split are."""
+    planes = torch.from_numpy(_to_nchw(resize("image", image, height, width))[None].copy())
+    return _batch((), planes, {}).image
+
+
 def _batch(ids: tuple[str, ...], image: Tensor, targets: dict[str, Tensor]) -> Batch:
     """Normalise images, in place where they are float32, and give targets the types of `mtcp.core.tasks`."""
     typed = {name: target[:, 0].long() if name in CLASSES else target.float() for name, target in targets.items()}
-    image = image.float()
+    return Batch(ids, normalised(image.float()), typed)
+
+
+def normalised(image: Tensor) -> Tensor:
+    """Normalise float32 images (B, 3, H, W) in [0, 255] in place, and return them."""
     for plane, mean, std in zip(image.unbind(1), _MEAN, _STD, strict=True):
         plane.sub_(255 * mean).div_(255 * std)
-    return Batch(ids, image, typed)
+    return image
 
 
 def _stored(records: NDArray[np.void], chosen: NDArray[np.int64] | slice) -> dict[str, Tensor]:

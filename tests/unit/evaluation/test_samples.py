@@ -8,7 +8,8 @@ from PIL import Image
 
 from mtcp.core.tasks import TASK_NAMES, VOID, make_task
 from mtcp.data.formats.class_names import class_names
-from mtcp.evaluation.prediction_sheets import Sample, class_colours, sheet, write_sheets
+from mtcp.evaluation.pictures import class_colours
+from mtcp.evaluation.prediction_sheets import Sample, sheet, write_sheets
 
 TASKS = tuple(make_task(name, classes=40 if name == "semseg" else None) for name in TASK_NAMES)
 SIZE = (12, 16)

@@ -1,0 +1,81 @@
+"""`mtcp predict` and `mtcp export`: use what was trained."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mtcp.cli.options import AsJson, Threads
+from mtcp.core.startup import uncollected
+
+RunName = Annotated[
+    str, typer.Argument(help="A trained run: BENCHMARK/METHOD/seedK, or its folder under results/runs.", metavar="RUN")
+]
+Folder = Annotated[Path | None, typer.Option("--output", "-o", help="Folder to write to (default: under results/).")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this file's commands to `app`."""
+    for command in (predict, export):
+        app.command()(command)
+
+
+def predict(
+    run: RunName,
+    images: Annotated[list[Path], typer.Argument(help="Photographs: .jpg, .png, ...", metavar="IMAGE...")],
+    output: Folder = None,
+    device: Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")] = "cpu",
+    threads: Threads = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Predict on photographs of your own: pictures and exact values of every task, and a sheet to look at.
+
+    Written to results/predictions/RUN/, which git ignores: IMAGE-TASK.png, IMAGE-TASK.npy and IMAGE-sheet.png. In
+    IMAGE-semseg.png the pixel values are the classes; depth is in millimetres (.png) or metres (.npy).
+
+    Example: mtcp predict rooms/mtcp/seed0 photograph.jpg
+    """
+    from mtcp.cli.options import existing_device, progress
+    from mtcp.evaluation.predicting import require_distinct
+    from mtcp.store.trained import load_run
+
+    require_distinct(images)
+    with uncollected():
+        import torch
+
+        from mtcp.evaluation.predicting import read_photograph, write_predictions
+
+    torch.set_num_threads(threads)
+    found = load_run(run)
+    folder = output or Path("results/predictions") / found.name
+    written: list[Path] = []
+    with progress(f"predict {found.name}") as bar:
+        for done, path in enumerate(images, start=1):
+            photograph = read_photograph(path)
+            values = found.predict(photograph, existing_device(device))
+            tasks = found.config.task_list
+            written += write_predictions(folder, path.stem, photograph, values, tasks, found.class_names())
+            bar(done, len(images))
+    typer.echo(json.dumps([str(path) for path in written], indent=1) if as_json else "\n".join(map(str, written)))
+
+
+def export(run: RunName, output: Folder = None, as_json: AsJson = False) -> None:
+    """Export a trained network as one TorchScript file that runs without mtcp, with a model card.
+
+    The file is compared with the network before it is kept. Written to results/exports/RUN/: model.pt, MODEL_CARD.md.
+
+    Example: mtcp export rooms/mtcp/seed0
+    """
+    from mtcp.store.trained import load_run
+
+    with uncollected():
+        from mtcp.store.exports import export_run
+
+    found = load_run(run)
+    done = export_run(found, output or Path("results/exports") / found.name)
+    if as_json:
+        typer.echo(json.dumps(done, indent=1))
+        return
+    typer.echo(f"wrote {done['model']} (largest difference to the network: {max(done['differences'].values()):.1e})")
+    typer.echo(f"wrote {done['card']}")

@@ -1,0 +1,128 @@
+"""Predictions of a trained network on photographs of one's own, at their size, as arrays and as files to look at.
+
+A photograph goes the way of a test image: resized (bicubic) to the network's size whatever its aspect ratio, and the
+outputs are resized bilinearly to the photograph's.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from mtcp.core.config import RunConfig
+from mtcp.core.errors import UserError
+from mtcp.core.files import replacing
+from mtcp.core.tasks import CLASSES, Task
+from mtcp.data.formats.layouts import read_picture
+from mtcp.data.formats.writing import write_array
+from mtcp.data.loading.batches import network_input
+from mtcp.evaluation.pictures import RGB, Row, class_colours, class_legend, coloured, direction, drawn, grey
+from mtcp.models.architecture import Architecture
+from mtcp.models.layers import at_size
+
+#: By task: classes uint8 (H, W); depth float32 (H, W) in metres; normals float32 (H, W, 3), unit vectors, x to the
+#: right, y down, z away from the viewer; edge and sal float32 (H, W), probabilities.
+Predictions = dict[str, NDArray[Any]]
+
+
+def require_distinct(paths: Sequence[Path]) -> None:
+    """Raise `UserError` where two photographs would be written under one name."""
+    stems = [path.stem for path in paths]
+    for stem in stems:
+        if stems.count(stem) > 1:
+            raise UserError(f"two photographs are called '{stem}': predict them one by one, each with its own --output")
+
+
+def read_photograph(path: Path) -> NDArray[np.uint8]:
+    """Read an image file as RGB (H, W, 3), turned as its camera says; raises `UserError` where it is no image."""
+    if not path.is_file():
+        raise UserError(f"{path} is no file: name a photograph, such as a .jpg or .png")
+    upright = ImageOps.exif_transpose(read_picture(path, path.stem))
+    return np.asarray(upright.convert("RGB"))
+
+
+@torch.no_grad()
+def predict(network: Architecture, config: RunConfig, photograph: NDArray[np.uint8], device: str) -> Predictions:
+    """Return what `network`, which was trained under `config`, sees in a photograph (H, W, 3)."""
+    image = network_input(photograph, config.height, config.width).to(device)
+    outputs = network.to(device).eval()(image)
+    return {
+        task.name: _as_target(task, outputs[task.name]["final"].float().cpu(), photograph.shape[:2])
+        for task in config.task_list
+    }
+
+
+def _as_target(task: Task, output: Tensor, size: tuple[int, ...]) -> NDArray[Any]:
+    """From a network's output (1, C, h, w) to the task's values at `size`."""
+    if task.name in CLASSES:
+        return _classes(output, size)
+    values = at_size(output, size)[0]
+    if task.name == "normals":
+        return torch.nn.functional.normalize(values, dim=0).permute(1, 2, 0).numpy()
+    return (values if task.name == "depth" else values.sigmoid())[0].numpy()
+
+
+def _classes(logits: Tensor, size: tuple[int, ...]) -> NDArray[np.uint8]:
+    """The class with the largest logit at `size`, class by class: 40 planes of a large photograph are gigabytes."""
+    best = at_size(logits[:, :1], size)[0, 0]
+    found = torch.zeros(best.shape, dtype=torch.uint8)
+    for k in range(1, logits.shape[1]):
+        plane = at_size(logits[:, k : k + 1], size)[0, 0]
+        found[plane > best] = k
+        best = torch.maximum(best, plane)
+    return found.numpy()
+
+
+def write_predictions(
+    folder: Path,
+    name: str,
+    photograph: NDArray[np.uint8],
+    predictions: Predictions,
+    tasks: Sequence[Task],
+    class_names: Mapping[str, Sequence[str]],
+) -> list[Path]:
+    """Write `<name>-<task>.png`, exact values as `<name>-<task>.npy`, and `<name>-sheet.png`; return the paths.
+
+    In the picture of a class map the pixel values are the classes, and the palette their colours; depth is 16-bit
+    millimetres, normals are colours (red right, green up, blue to the viewer), probabilities 8-bit grey. Classes have
+    no .npy: their picture is exact.
+    """
+    paths, rows = [], []
+    for task in tasks:
+        values = predictions[task.name]
+        picture, row = _shown(task, values, photograph, class_names.get(task.name, ()))
+        rows.append(row)
+        paths.append(folder / f"{name}-{task.name}.png")
+        with replacing(paths[-1]) as temporary:
+            picture.save(temporary)
+        if task.name not in CLASSES:
+            paths.append(folder / f"{name}-{task.name}.npy")
+            write_array(paths[-1], values)
+    paths.append(folder / f"{name}-sheet.png")
+    with replacing(paths[-1]) as temporary:
+        drawn(name, photograph, rows).save(temporary)
+    return paths
+
+
+def _shown(task: Task, values: NDArray[Any], photograph: RGB, names: Sequence[str]) -> tuple[Image.Image, Row]:
+    """The picture of one task, and its row of the sheet: the photograph and the prediction."""
+
+    def row(picture: RGB, **more: Any) -> Row:
+        return Row(("photograph", task.label), (photograph, picture), **more)
+
+    if task.name in CLASSES:
+        colours = class_colours(task.channels)
+        picture = Image.fromarray(values)
+        picture.putpalette(colours.tobytes())
+        return picture, row(colours[values], legend=class_legend(np.unique(values), task.channels, names))
+    if task.name == "depth":
+        low, high = float(values.min()), float(values.max())
+        millimetres = (np.nan_to_num(values) * 1000).round().clip(0, 2**16 - 1).astype(np.uint16)
+        return Image.fromarray(millimetres), row(coloured(values, low, high), bar=f"{low:.1f} m to {high:.1f} m")
+    picture = direction(values.transpose(2, 0, 1)) if task.name == "normals" else grey(values)
+    return Image.fromarray(picture if task.name == "normals" else picture[..., 0]), row(picture)

@@ -1,0 +1,25 @@
+"""Export of a trained run: the network's file and its card."""
+
+from pathlib import Path
+from typing import Any
+
+from mtcp.core.errors import UserError
+from mtcp.core.files import write_text
+from mtcp.core.hashing import file_digest
+from mtcp.evaluation.exporting import export
+from mtcp.evaluation.model_card import model_card
+from mtcp.store.trained import TrainedRun
+
+
+def export_run(run: TrainedRun, folder: Path) -> dict[str, Any]:
+    """Write `model.pt` and `MODEL_CARD.md` into `folder`; return their paths and the differences to the network."""
+    model, card = folder / "model.pt", folder / "MODEL_CARD.md"
+    differences = export(run.network, run.config, model)
+    try:
+        table = run.metrics.query("selection == 'last' and output == 'final'").dropna()
+        metrics = [(row.task, row.metric, row.value) for row in table.itertuples()]
+    except UserError:  # trained, not evaluated
+        metrics = []
+    file = {"name": model.name, "sha256": file_digest(model), "differences": differences}
+    write_text(card, model_card(run.record, run.config, metrics, run.class_names(), file))
+    return {"model": str(model), "card": str(card), "differences": differences}

@@ -1,0 +1,165 @@
+"""A trained run as an object: its network, configuration, history, metrics and statistics per image."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mtcp.core.config import RunConfig
+from mtcp.core.errors import UserError
+from mtcp.core.files import read_record
+from mtcp.core.hashing import file_digest
+from mtcp.store.plan import STORE, Plan
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mtcp.evaluation.predicting import Predictions
+    from mtcp.models.architecture import Architecture
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A finished run in `directory`; everything is read on first use, and nothing is written."""
+
+    directory: Path
+    #: run.json: keys, seed, status, cost, machine, data, commit.
+    record: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Benchmark, method and seed, as `rooms/mtcp/seed0`."""
+        return f"{self.record['benchmark']}/{self.record['method']}/seed{self.record['seed']}"
+
+    @cached_property
+    def config(self) -> RunConfig:
+        """The resolved configuration that the run was trained with."""
+        return RunConfig.model_validate(self.record["config"])
+
+    @property
+    def weights(self) -> Path:
+        """The file of the network after the last epoch; raises `UserError` where its bytes are not those written."""
+        path = self.directory / "model.safetensors"
+        expected = self.record["files"].get(path.name)
+        if not path.exists() or file_digest(path) != expected:
+            raise UserError(f"{path} is missing or was changed since: remove {self.directory} and train the run again")
+        return path
+
+    @cached_property
+    def network(self) -> "Architecture":
+        """The network after the last epoch, on the CPU, in evaluation mode."""
+        from mtcp.models.checkpoints import load_network
+
+        return load_network(self.config, self.weights).eval()
+
+    @cached_property
+    def history(self) -> "pd.DataFrame":
+        """One row per epoch: learning rate, losses, weights."""
+        import pandas as pd
+
+        return pd.read_csv(self.directory / "history.csv")
+
+    @cached_property
+    def _metrics_record(self) -> dict[str, Any]:
+        found = sorted(self.directory.glob("metrics-*.json"), key=lambda path: path.stat().st_mtime)
+        if not found:
+            raise UserError(
+                f"{self.name} is trained and not evaluated: run `mtcp evaluate {self.record['benchmark']} "
+                f"{self.record['method']} --seed {self.record['seed']}`"
+            )
+        return read_record(found[-1])
+
+    @cached_property
+    def metrics(self) -> "pd.DataFrame":
+        """Tidy: one row per selection, output, task and metric of the newest evaluation on the test split."""
+        import pandas as pd
+
+        rows = [
+            (selection, output, task, metric, value)
+            for selection, outputs in self._metrics_record["metrics"].items()
+            for output, tasks in outputs.items()
+            for task, values in tasks.items()
+            for metric, value in values.items()
+        ]
+        return pd.DataFrame(rows, columns=["selection", "output", "task", "metric", "value"])
+
+    def images(self, output: str = "final") -> "pd.DataFrame":
+        """Every metric of every test image on its own: one row per image id, columns (task, metric).
+
+        The mean over images is no metric of the test split where that pools pixels first, as the mIoU does.
+        """
+        import numpy as np
+        import pandas as pd
+
+        from mtcp.metrics.recompute import metrics_from_statistics
+
+        ids, statistics = self.statistics(output)
+        tasks, evaluation = self.config.task_list, self.config.evaluation
+        rows = [metrics_from_statistics(statistics, tasks, evaluation, np.array([k])) for k in range(len(ids))]
+        flat = [
+            {(task, name): value for task, metrics in row.items() for name, value in metrics.items()} for row in rows
+        ]
+        table = pd.DataFrame(flat, index=pd.Index(ids, name="image"))
+        table.columns = pd.MultiIndex.from_tuples(table.columns, names=["task", "metric"])
+        return table
+
+    def statistics(self, output: str = "final") -> tuple[tuple[str, ...], dict[str, dict[str, Any]]]:
+        """Image ids, and by task the sufficient statistics of every image as arrays (images, ...); docs/metrics.md."""
+        from mtcp.metrics.recompute import read_statistics
+
+        return read_statistics(self.directory / f"images-{self._metrics_record['eval_key']}.npz", output)
+
+    def predict(self, photograph: Any, device: str = "cpu") -> "Predictions":
+        """Predict on a photograph: the path of an image file, or an array (H, W, 3) of uint8.
+
+        Returns {task: array} at the photograph's size, as `mtcp.evaluation.predicting.Predictions` says.
+        """
+        from mtcp.evaluation.predicting import predict, read_photograph
+
+        if isinstance(photograph, str | Path):
+            photograph = read_photograph(Path(photograph))
+        return predict(self.network, self.config, photograph, device)
+
+    def class_names(self) -> dict[str, Any]:
+        """Names of the classes of each task that has any, as far as they are known."""
+        from mtcp.data.formats.class_names import PARTS, class_names
+
+        channels = {task.name: task.channels for task in self.config.task_list}
+        names = class_names(self.config.layout, channels.get("semseg", 0), {})
+        return {"semseg": names, "human_parts": PARTS}
+
+
+def load_run(run: str | Path, root: Path | str = ".") -> TrainedRun:
+    """Return a trained run by its name, as `rooms/mtcp/seed0`, or by its folder in the store.
+
+    A name means the run that the present configuration plans in the project `root`. Raises `UserError` where it is not
+    trained, or diverged.
+    """
+    directory = Path(root) / run
+    if not (directory / "run.json").exists():
+        directory = _planned(str(run), Path(root))
+    record = read_record(directory / "run.json")
+    if record["status"] != "finished":
+        raise UserError(
+            f"{directory} holds a run that {record['status']} ({record['reason']}): it has no network to use"
+        )
+    return TrainedRun(directory, record)
+
+
+def _planned(name: str, root: Path) -> Path:
+    """The folder of the run that is planned as `name`."""
+    parts = name.strip("/").split("/")
+    if len(parts) != 3 or not (parts[2].startswith("seed") and parts[2][4:].isdecimal()):
+        raise UserError(
+            f"'{name}' is no run: give BENCHMARK/METHOD/seedK, such as rooms/mtcp/seed0, or the folder of a run "
+            f"under {STORE}"
+        )
+    benchmark, method, seed = parts[0], parts[1], int(parts[2][4:])
+    planned = Plan.load(root, only=(benchmark, method)).run(benchmark, method, seed)
+    if planned.waiting or not planned.run_path.exists():
+        others = [path.parent for path in sorted((root / STORE / benchmark / method).glob(f"seed{seed}-*/run.json"))]
+        older = f"; an older one, of another key, is {others[-1]}" if others else ""
+        raise UserError(
+            f"{name} is {planned.state()}: train it with `mtcp train {benchmark} {method} --seed {seed}`{older}"
+        )
+    return planned.directory
