@@ -1,15 +1,17 @@
 """Verdicts on the paper's claims (`mtcp.core.claims`), computed from the tidy table of runs."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
-from mtcp.analysis.comparisons import Measure, Pairs, by_seed, paired
-from mtcp.analysis.statistics import Comparison, compare_family
+from mtcp.analysis.comparisons import MULTI_TASK, Measure, Pairs, by_seed, measures, paired
+from mtcp.analysis.statistics import ALPHA, Comparison, compare_family
 from mtcp.core.claims import Claim, Published
 from mtcp.core.config import Benchmark
+from mtcp.core.tasks import METRICS
 
 Verdict = Literal["reproduced", "contradicted", "equivalent", "inconclusive", "not run"]
 _VERDICTS: dict[str, Verdict] = {
@@ -17,19 +19,29 @@ _VERDICTS: dict[str, Verdict] = {
 }  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Judgement:
+    """What became of the claims: a row per claim with its verdict, and a row per claim and paired seed behind it."""
+
+    claims: pd.DataFrame
+    pairs: pd.DataFrame
+
+
 def judge(
     claims: Sequence[Claim],
     table: pd.DataFrame,
     benchmark_name: str,
     benchmark: Benchmark,
-    known: dict[str, Measure],
     published: pd.DataFrame,
-) -> pd.DataFrame:
-    """Return one row a claim with its verdict on this benchmark, the numbers behind it and, in words, the reason.
+    alpha: float = ALPHA,
+) -> Judgement:
+    """Judge every claim on this benchmark; a row holds the numbers behind the verdict and, in words, the reason.
 
-    `table` has a row for every planned run, finished or not. All claims that the plan can judge form one Holm
-    family, finished or not; those on deterministic quantities (parameters) stand apart, as no chance is in them.
+    `table` has a row for every planned run, finished or not. The claims of a `family` that the plan can judge form
+    one Holm family at error rate `alpha`, finished or not; those on deterministic quantities (parameters) stand
+    apart, as no chance is in them.
     """
+    known = measures(benchmark)
     pairs: dict[str, Pairs] = {}
     obstacles: dict[str, str] = {}
     chosen = {claim.id: _measure(claim, known) for claim in claims}
@@ -39,24 +51,39 @@ def judge(
             obstacles[claim.id] = found
         else:
             pairs[claim.id] = found
+    families: dict[tuple[str, bool], list[str]] = {}
+    for claim in claims:
+        if claim.id in pairs:
+            families.setdefault((claim.family, chosen[claim.id].deterministic), []).append(claim.id)
     results: dict[str, Comparison] = {}
-    for deterministic in (False, True):
-        family = [name for name in pairs if chosen[name].deterministic is deterministic]
+    for (_, deterministic), members in families.items():
         compared = compare_family(
-            [pairs[name].improvements for name in family],
-            [chosen[name].rope for name in family],
+            [pairs[name].improvements for name in members],
+            [chosen[name].rope for name in members],
             deterministic=deterministic,
+            alpha=alpha,
         )
-        results |= dict(zip(family, compared, strict=True))
-    return pd.DataFrame(
-        [_row(claim, chosen[claim.id], results.get(claim.id), obstacles.get(claim.id, "")) for claim in claims]
-    ).assign(benchmark=benchmark_name)
+        results |= dict(zip(members, compared, strict=True))
+    rows = [
+        _row(claim, chosen[claim.id], results.get(claim.id), obstacles.get(claim.id) or pairs[claim.id].lacking)
+        for claim in claims
+    ]
+    seeds = [
+        (benchmark_name, name, *values)
+        for name, found in pairs.items()
+        for values in zip(found.seeds, found.own, found.other, found.improvements, strict=True)
+    ]
+    return Judgement(
+        pd.DataFrame(rows).assign(benchmark=benchmark_name),
+        pd.DataFrame(seeds, columns=["benchmark", "claim", "seed", "method_value", "reference_value", "improvement"]),
+    )
 
 
 def _measure(claim: Claim, known: dict[str, Measure]) -> Measure | None:
     measure = known.get(claim.measure)
     if measure and claim.metric:
-        return Measure(measure.task, claim.metric, measure.higher_is_better, measure.rope, measure.unit)
+        higher, unit = METRICS[measure.task][claim.metric]
+        return replace(measure, metric=claim.metric, higher_is_better=higher, unit=unit)
     return measure
 
 
@@ -77,10 +104,28 @@ def _pairs(
         if benchmark.rendered is not None:
             return "an absolute number, which a rendered benchmark cannot judge"
         return _against_published(claim, claim.published, measure, table, published)
-    lacking = [name for name in (claim.method, claim.reference) if name not in set(table.method)]
+    needed = [claim.method, claim.reference, *([benchmark.baseline] if measure.task == MULTI_TASK else [])]
+    lacking = [name for name in dict.fromkeys(needed) if name not in set(table.method)]
     if lacking:
-        return f"{' and '.join(lacking)} not among the methods of the grid"
-    return paired(table, claim.method, claim.reference, measure)
+        because = (
+            f" ({measure.metric} is relative to it)" if lacking == [benchmark.baseline] != [claim.reference] else ""
+        )
+        return f"{' and '.join(lacking)} not among the methods of the grid{because}"
+    found = paired(table, claim.method, claim.reference, measure, claim.reference_output)
+    return found if found.seeds else replace(found, lacking=_why_no_pair(claim, table, list(dict.fromkeys(needed))))
+
+
+def _why_no_pair(claim: Claim, table: pd.DataFrame, needed: list[str]) -> str:
+    """Say in words why not one seed gives a pair."""
+    finished = {name: set(table[(table.method == name) & (table.status == "finished")].seed) for name in needed}
+    never = [name for name in needed if not finished[name]]
+    if never:
+        return f"no run of {' and '.join(never)} has finished"
+    if not set.intersection(*finished.values()):
+        return f"no seed on which {', '.join(needed)} all finished"
+    if claim.reference_output:
+        return f"{claim.reference} has no output {claim.reference_output}"
+    return "a number that the comparison needs does not exist"
 
 
 def _against_published(
@@ -96,10 +141,11 @@ def _against_published(
         wanted = f"{number.dataset} {number.task} {number.metric} {number.method}"
         return f"results/published.csv has {len(row) or 'no'} rows '{wanted}' where one is needed"
     own = by_seed(table, claim.method, measure).sort_index()
-    difference = own.value.to_numpy(float) - number.scale * float(row.value.iloc[0])
-    return Pairs(
-        tuple(int(seed) for seed in own.index), difference if measure.higher_is_better else -difference, mixed=False
-    )
+    values = own.value.to_numpy(float)
+    other = np.full(len(values), number.scale * float(row.value.iloc[0]))
+    difference = (values - other) * (1 if measure.higher_is_better else -1)
+    lacking = "" if len(values) else f"no run of {claim.method} has finished"
+    return Pairs(tuple(int(seed) for seed in own.index), values, other, difference, lacking=lacking)
 
 
 def _row(claim: Claim, measure: Measure | None, result: Comparison | None, obstacle: str) -> dict[str, Any]:
@@ -107,22 +153,24 @@ def _row(claim: Claim, measure: Measure | None, result: Comparison | None, obsta
     return {
         "benchmark": "",
         "id": claim.id,
+        "family": claim.family,
         "text": claim.text,
         "evidence": claim.evidence,
         "source": claim.source,
         "method": claim.method,
         "reference": claim.reference or f"{claim.published.method} (published)",
+        "reference_output": claim.reference_output or "",
         "task": measure.task if measure else claim.measure,
         "metric": measure.metric if measure else "",
         "unit": measure.unit if measure else "",
         "verdict": verdict,
-        "reason": _reason(result, measure) if result else obstacle,
+        "reason": _reason(result, measure) if result and result.n else obstacle,
         **{
             key: getattr(result, key, np.nan)
             for key in (
                 "n", "improvement", "sd", "holm_level", "holm_low", "holm_high", "p", "p_holm",
                 "probability_of_improvement", "better", "equal", "worse", "rope", "family_size", "least_n",
-                "detectable",
+                "detectable", "alpha",
             )
         },
     }  # fmt: skip
@@ -130,8 +178,6 @@ def _row(claim: Claim, measure: Measure | None, result: Comparison | None, obsta
 
 def _reason(result: Comparison, measure: Measure) -> str:
     """Say in words why the verdict is what it is."""
-    if not result.n:
-        return "no seed on which both runs finished"
     if result.n < result.least_n:
         seeds = "1 paired seed" if result.n == 1 else f"{result.n} paired seeds"
         return f"{seeds}, and {result.least_n} are the least that could conclude"

@@ -3,8 +3,8 @@
 Works on the tidy table `runs.csv` (one row per run x selection x output x task x metric), no files.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -14,14 +14,17 @@ from numpy.typing import NDArray
 from mtcp.core.claims import COSTS
 from mtcp.core.config import Benchmark
 from mtcp.core.tasks import TASK_NAMES, Task, make_task
-from mtcp.metrics import multi_task
+from mtcp.metrics import coherence, multi_task
+from mtcp.metrics.coherence import COHERENCE
 
 MULTI_TASK: Final = "multi_task"
 COST: Final = "cost"
+#: The output under which evaluation writes what the truths themselves reach.
+TRUTH: Final = "truth"
 #: The number a comparison is about: the last epoch's final outputs, chosen without a look at the test images.
 PRIMARY: Final = {"selection": "last", "output": "final"}
-#: Practically equal within this where a benchmark's `rope` is silent, in the metric's unit.
-DEFAULT_ROPES: Final = {"miou": 0.005, "rmse": 0.005, "mean": 0.2, "max_miou": 0.005, "ods_f": 0.005}
+#: Practically equal within this where a benchmark's `rope` is silent, by unit: fractions and metres, degrees, per cent.
+DEFAULT_ROPES: Final = {"": 0.005, "m": 0.005, "°": 0.2, "%": 0.5}
 #: What the other definitions of Delta_m average, task by task: no variant of a metric beside the metric itself.
 AVERAGED: Final = {
     "semseg": ("miou", "pixel_accuracy"),
@@ -45,6 +48,7 @@ class Measure:
     rope: float
     unit: str = ""
     relative: bool = False
+    output: str = PRIMARY["output"]
 
     @property
     def deterministic(self) -> bool:
@@ -62,88 +66,117 @@ def benchmark_tasks(benchmark: Benchmark) -> tuple[Task, ...]:
 
 
 def measures(benchmark: Benchmark) -> dict[str, Measure]:
-    """Return {name: measure}: `delta_m`, each task's primary metric under the task's name, the costs under theirs."""
-    found = {"delta_m": Measure(MULTI_TASK, "delta_m", True, benchmark.delta_m_rope, "%")}
+    """Return {name: measure}: `delta_m`, `delta_coherence`, tasks (their primary metrics) and costs."""
+    changes = ["delta_m", *(["delta_coherence"] if "semseg" in benchmark.tasks and len(benchmark.tasks) > 1 else [])]
+    found = {name: Measure(MULTI_TASK, name, True, benchmark.delta_m_rope, "%") for name in changes}
     for task in benchmark_tasks(benchmark):
-        rope = benchmark.tasks[task.name].rope or DEFAULT_ROPES[task.metric]
+        rope = benchmark.tasks[task.name].rope or DEFAULT_ROPES[task.unit]
         found[task.name] = Measure(task.name, task.metric, task.higher_is_better, rope, task.unit)
     return found | {metric: Measure(COST, metric, False, COST_ROPE, "%", relative=True) for metric in COSTS}
 
 
-def delta_m_rows(runs: pd.DataFrame, benchmark: Benchmark) -> pd.DataFrame:
-    """Return rows like those of `runs` with task "multi_task": Delta_m by its definitions, per run and selection.
+#: {task: {metric: value}} of one output of one run.
+Values = dict[str, dict[str, float]]
 
-    Final outputs against the baseline's run of the same seed and selection. A run that lacks a number, or whose
-    baseline run is missing or diverged, has no row. `delta_m_per_metric` and `delta_m_pooled` take the metrics of
-    `AVERAGED` (see `mtcp.metrics.multi_task`), and are left out where one of those is missing.
+
+def delta_m_rows(runs: pd.DataFrame, benchmark: Benchmark) -> pd.DataFrame:
+    """Return rows like those of `runs` with task "multi_task": Delta_m by its definitions.
+
+    There is one row per run, selection, output and definition. Every output is compared with the *final* one of the
+    baseline's run of the same seed and selection. A run that lacks a number, or whose baseline run is missing or
+    diverged, has no row. `delta_m_per_metric` and `delta_m_pooled` take the metrics of `AVERAGED` (see
+    `mtcp.metrics.multi_task`), and are left out where one of those is missing; `delta_m_<name>` are the benchmark's
+    `delta_m_readings`; `delta_coherence` is Delta_c of docs/metrics.md.
     """
     tasks = benchmark_tasks(benchmark)
-    chosen = runs[(runs.output == "final") & runs.value.notna()]
-    found: dict[tuple[str, int, str], dict[str, dict[str, float]]] = {}
-    heads: dict[tuple[str, int, str], dict] = {}
+    chosen = runs[runs.value.notna() & (runs.task != COST) & (runs.output != TRUTH)]
+    found: dict[tuple[str, int, str, str], Values] = {}
+    heads: dict[tuple[str, int, str, str], dict] = {}
     for row in chosen.to_dict("records"):
-        key = (row["method"], row["seed"], row["selection"])
+        key = (row["method"], row["seed"], row["selection"], row["output"])
         found.setdefault(key, {}).setdefault(row["task"], {})[row["metric"]] = row["value"]
         heads.setdefault(key, row)
     rows = []
-    for (method, seed, selection), values in found.items():
-        reference = found.get((benchmark.baseline, seed, selection), {})
-        for metric, change in _changes(values, reference, tasks).items():
-            head = heads[method, seed, selection]
+    for (method, seed, selection, output), values in found.items():
+        reference = found.get((benchmark.baseline, seed, selection, PRIMARY["output"]), {})
+        for metric, change in _changes(values, reference, tasks, benchmark.delta_m_readings).items():
+            head = heads[method, seed, selection, output]
             rows.append({**head, "task": MULTI_TASK, "metric": metric, "value": change})
     return pd.DataFrame(rows, columns=runs.columns)
 
 
 def _changes(
-    values: dict[str, dict[str, float]], reference: dict[str, dict[str, float]], tasks: Sequence[Task]
+    values: Values, reference: Values, tasks: Sequence[Task], readings: Mapping[str, Mapping[str, str]]
 ) -> dict[str, float]:
+    """Return every Delta_m of one output that its numbers allow."""
+    primary = {task.name: (task.metric,) for task in tasks}
+    chosen = {"delta_m": primary}
+    chosen |= {
+        f"delta_m_{name}": primary | {task: (metric,) for task, metric in reading.items()}
+        for name, reading in readings.items()
+    }
     changes = {}
-    if all(task.metric in side.get(task.name, {}) for task in tasks for side in (values, reference)):
-        own, other = ({task.name: side[task.name][task.metric] for task in tasks} for side in (values, reference))
-        changes["delta_m"] = float(multi_task.delta_m(own, other, tasks))
-    if all(
-        name in side.get(task.name, {})
-        for task in tasks
-        for name in AVERAGED[task.name]
-        for side in (values, reference)
-    ):
-        own, other = (
-            {task.name: {name: side[task.name][name] for name in AVERAGED[task.name]} for task in tasks}
-            for side in (values, reference)
-        )
-        changes["delta_m_per_metric"] = float(multi_task.delta_m_per_metric(own, other))
-        changes["delta_m_pooled"] = float(multi_task.delta_m_pooled(own, other))
+    for name, metrics in chosen.items():
+        if (sides := _both(values, reference, metrics)) is not None:
+            changes[name] = float(multi_task.delta_m_pooled(*sides))
+    if (sides := _both(values, reference, {task.name: AVERAGED[task.name] for task in tasks})) is not None:
+        changes["delta_m_per_metric"] = float(multi_task.delta_m_per_metric(*sides))
+        changes["delta_m_pooled"] = float(multi_task.delta_m_pooled(*sides))
+    together = tuple(name for name in coherence.AVERAGED if name in values.get(COHERENCE, {}))
+    if together and (sides := _both(values, reference, {COHERENCE: together})) is not None:
+        changes["delta_coherence"] = float(multi_task.delta_m_pooled(*sides))
     return changes
 
 
+def _both(values: Values, reference: Values, metrics: Mapping[str, Sequence[str]]) -> tuple[Values, Values] | None:
+    """The named metrics of both sides by task, None where one is missing."""
+    sides = values, reference
+    if any(name not in side.get(task, {}) for task, names in metrics.items() for name in names for side in sides):
+        return None
+    own, other = (
+        {task: {name: side[task][name] for name in names} for task, names in metrics.items()} for side in sides
+    )
+    return own, other
+
+
 def by_seed(table: pd.DataFrame, method: str, measure: Measure) -> pd.DataFrame:
-    """Return (value, environment) of `method` on `measure`, indexed by seed: primary selection and output only."""
+    """Return (value, environment) of `method` on `measure`, indexed by seed, of the primary selection."""
     rows = table[(table.method == method) & (table.task == measure.task) & (table.metric == measure.metric)]
     if measure.task != COST:
-        rows = rows[(rows.selection == PRIMARY["selection"]) & (rows.output == PRIMARY["output"])]
+        rows = rows[(rows.selection == PRIMARY["selection"]) & (rows.output == measure.output)]
     return rows.dropna(subset=["value"]).set_index("seed")[["value", "environment"]]
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Paired improvements of one comparison, seed by seed; `mixed` where a pair crosses environment classes."""
+    """Paired values and improvements of one comparison, seed by seed, each (n,).
+
+    `mixed` where a pair crosses environment classes; `lacking` says why there is no pair, where there is none.
+    """
 
     seeds: tuple[int, ...]
+    own: NDArray[np.float64]
+    other: NDArray[np.float64]
     improvements: NDArray[np.float64]
-    mixed: bool
+    mixed: bool = False
+    lacking: str = ""
 
 
-def paired(table: pd.DataFrame, method: str, reference: str, measure: Measure) -> Pairs:
-    """Pair `method` with `reference` on the seeds both finished; positive means that `method` is better."""
+def paired(
+    table: pd.DataFrame, method: str, reference: str, measure: Measure, other_output: str | None = None
+) -> Pairs:
+    """Pair `method` with `reference` on the seeds both finished; positive means that `method` is better.
+
+    `other_output`: the reference's output, where it is another than the measure's.
+    """
+    other = replace(measure, output=other_output or measure.output)
     both = by_seed(table, method, measure).merge(
-        by_seed(table, reference, measure), left_index=True, right_index=True, suffixes=("_own", "_reference")
+        by_seed(table, reference, other), left_index=True, right_index=True, suffixes=("_own", "_reference")
     )
     both = both.sort_index()
-    difference = (both.value_own - both.value_reference).to_numpy(float)
+    own, against = both.value_own.to_numpy(float), both.value_reference.to_numpy(float)
+    difference = (own - against) * (1 if measure.higher_is_better else -1)
     if measure.relative:
-        difference = 100 * difference / both.value_reference.to_numpy(float)
-    return Pairs(
-        tuple(int(seed) for seed in both.index),
-        difference if measure.higher_is_better else -difference,
-        bool((both.environment_own != both.environment_reference).any()),
-    )
+        difference = 100 * difference / against
+    mixed = bool((both.environment_own != both.environment_reference).any())
+    return Pairs(tuple(int(seed) for seed in both.index), own, against, difference, mixed)

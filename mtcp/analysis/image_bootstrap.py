@@ -55,8 +55,10 @@ def _draws(statistics: dict, tasks: Sequence[Task], run: Run, images: int) -> di
         if (values := statistics.get(task))
     }
     small = {
-        task: {name: value for name, value in values.items() if name not in large.get(task, {})}
-        for task, values in statistics.items()
+        task.name: {
+            name: value for name, value in statistics[task.name].items() if name not in large.get(task.name, {})
+        }
+        for task in tasks
     }
 
     # A draw has no batches of neighbours; primary metrics are pooled.
@@ -77,7 +79,7 @@ def _draws(statistics: dict, tasks: Sequence[Task], run: Run, images: int) -> di
 def add_image_intervals(compared: pd.DataFrame, draws: Draws, benchmark: Benchmark) -> pd.DataFrame:
     """Return `compared` with `image_low` and `image_high`: the central 95 % of the improvement over draws of images.
 
-    NaN where a run of the comparison has no stored statistics.
+    NaN where a run of the comparison has no stored statistics, and for what is not drawn (coherence).
     """
     tasks = benchmark_tasks(benchmark)
     with_change = {
@@ -86,8 +88,13 @@ def add_image_intervals(compared: pd.DataFrame, draws: Draws, benchmark: Benchma
         else values
         for key, values in draws.items()
     }
-    higher = {task.name: task.higher_is_better for task in tasks} | {MULTI_TASK: True}
-    ends = [_interval(row, with_change, higher[row.task]) for row in compared.itertuples()]
+    higher = {(task.name, task.metric): task.higher_is_better for task in tasks} | {(MULTI_TASK, "delta_m"): True}
+    ends = [
+        _interval(row, with_change, higher[row.task, row.metric])
+        if (row.task, row.metric) in higher
+        else (float("nan"), float("nan"))
+        for row in compared.itertuples()
+    ]
     return compared.assign(image_low=[low for low, _ in ends], image_high=[high for _, high in ends])
 
 

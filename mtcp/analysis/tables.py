@@ -4,10 +4,11 @@
 runs.csv              one row per run x selection x output x task x metric; costs under task "cost"; a run without
                       numbers (diverged, missing) one row with its status and the reason
 history.csv           one row per run x epoch x column (losses, weights, learning rate)
-multi_task.csv        Delta_m per run and selection, against the baseline's run of the same seed
+multi_task.csv        Delta_m and Delta_c per run, selection and output, against the baseline's run of the same seed
 summary.csv           mean, spread and t interval over seeds; Delta_m under task "multi_task"; ranks
 comparisons.csv       paired differences by family (reference x measure), with Holm, ROPE, least n; image bootstrap
 claims.csv            the verdicts
+pairs.csv             the seeds behind every verdict: one row per claim x seed
 methods.csv           one row per method: seeds finished, flags, configurations tried and their cost, environment
 curves.csv            history averaged over seeds
 provenance.csv        one row per run: keys, commit, data digest, environment
@@ -37,7 +38,7 @@ from mtcp.analysis.comparisons import (
     paired,
 )
 from mtcp.analysis.image_bootstrap import add_image_intervals, draw_metrics
-from mtcp.analysis.statistics import compare_family, spread, t_interval
+from mtcp.analysis.statistics import ALPHA, alpha_of_look, compare_family, spread, t_interval
 from mtcp.core.claims import COSTS, load_claims
 from mtcp.core.config import Benchmark, Method
 from mtcp.core.errors import UserError
@@ -55,7 +56,8 @@ RUN_COLUMNS: Final = [
 HISTORY_COLUMNS: Final = ["benchmark", "method", "seed", "epoch", "column", "value"]
 #: Columns that stay text whatever they hold: a key such as 12345678e0123456 is no number.
 _TEXT: Final = (
-    "benchmark", "method", "reference", "label", "train_key", "eval_key", "commit", "diff_sha256", "data_digest",
+    "benchmark", "method", "reference", "reference_output", "family", "label",
+    "train_key", "eval_key", "commit", "diff_sha256", "data_digest",
     "weights_sha256", "weights_revision",
     "status", "reason", "reasons", "flags", "chosen", "environment", "environments", "torch", "python", "backbone",
 )  # fmt: skip
@@ -122,24 +124,25 @@ def build_tables(plan: Plan, benchmark: str, partial: bool = False) -> dict[str,
     config = plan.project.benchmark(benchmark)
     methods = {run.method: plan.project.method(run.method) for run in runs}
     tidy = pd.DataFrame([row for run in runs for row in _run_rows(run)], columns=RUN_COLUMNS)
-    known = measures(config)
+    alpha = alpha_of_look(plan.project.params.looks)
     change = delta_m_rows(tidy, config)
     with_change = pd.concat([tidy, change], ignore_index=True)
     history = pd.DataFrame([row for run in runs for row in _history(run)], columns=HISTORY_COLUMNS)
-    published = _read_published(plan.root)
+    published = published_numbers(plan.root)
+    claims = load_claims(plan.root / "config/claims.yaml")
+    judgement = judge(claims, with_change, benchmark, config, published, alpha)
     tables = {
         "runs": tidy,
         "history": history,
-        "multi_task": change.drop(columns=["status", "flags", "output", "task", "reason"]),
+        "multi_task": change.drop(columns=["status", "flags", "task", "reason"]),
         "summary": summarise(with_change, config, methods),
         "comparisons": add_image_intervals(
-            compare(with_change, config, methods),
+            compare(with_change, config, methods, alpha),
             draw_metrics([run for run in runs if _status(run) == "finished"], config),
             config,
         ),
-        "claims": judge(
-            load_claims(plan.root / "config/claims.yaml"), with_change, benchmark, config, known, published
-        ),
+        "claims": judgement.claims,
+        "pairs": judgement.pairs,
         "methods": describe_methods(tidy, runs, methods),
         "curves": average_curves(history),
         "provenance": pd.DataFrame([_provenance(run) for run in runs]),
@@ -273,7 +276,8 @@ def _provenance(run: Run) -> dict[str, Any]:
     }
 
 
-def _read_published(root: Path) -> pd.DataFrame:
+def published_numbers(root: Path) -> pd.DataFrame:
+    """Return results/published.csv as a table; raises `UserError` as `mtcp.core.published` does."""
     published = pd.DataFrame(read_published(root / "results/published.csv"), columns=list(COLUMNS))
     return published.astype({"value": float})
 
@@ -321,10 +325,13 @@ def summarise(table: pd.DataFrame, benchmark: Benchmark, methods: dict[str, Meth
     return summary.sort_values("method", key=lambda part: part.map(order), kind="stable").reset_index(drop=True)
 
 
-def compare(table: pd.DataFrame, benchmark: Benchmark, methods: dict[str, Method]) -> pd.DataFrame:
+def compare(
+    table: pd.DataFrame, benchmark: Benchmark, methods: dict[str, Method], alpha: float = ALPHA
+) -> pd.DataFrame:
     """Return paired comparisons: every trained method with the reference, and with the baseline on Delta_m.
 
-    A family, for Holm, is one reference and one measure: all its methods, declared by the grid before any run.
+    A family, for Holm at error rate `alpha`, is one reference and one measure: all its methods, declared by the grid
+    before any run.
     """
     known = {name: measure for name, measure in measures(benchmark).items() if measure.task != COST}
     rivals = [name for name, method in methods.items() if method.family != "trivial"]
@@ -335,7 +342,7 @@ def compare(table: pd.DataFrame, benchmark: Benchmark, methods: dict[str, Method
     for reference, name in families:
         measure, others = known[name], [rival for rival in rivals if rival != reference]
         pairs = [paired(table, rival, reference, measure) for rival in others]
-        results = compare_family([pair.improvements for pair in pairs], [measure.rope] * len(pairs))
+        results = compare_family([pair.improvements for pair in pairs], [measure.rope] * len(pairs), alpha=alpha)
         rows += [
             {
                 "benchmark": table.benchmark.iloc[0],

@@ -36,10 +36,11 @@ def _root(
 
 
 def _register() -> None:
-    from mtcp.cli import data, models, report, runs, schemes, store, use
+    from mtcp.cli import data, grid, models, report, runs, schemes, store, use
 
     for module in (runs, store, report, use):
         module.register(app)
+    app.add_typer(grid.app, name="grid")
     app.add_typer(data.app, name="data")
     models.register(app)
     app.add_typer(schemes.app, name="schemes")

@@ -13,7 +13,7 @@ from mtcp.core.validation import Model, fault, validated
 Evidence = Literal["code", "figure", "abstract", "secondary", "paper"]
 #: What a network costs; compared in per cent of the reference's.
 COSTS: Final = ("parameters", "seconds_per_step", "seconds_per_image", "peak_memory_mb", "train_seconds")
-Measured = Literal["delta_m", *TASK_NAMES, *COSTS]  # type: ignore[valid-type]
+Measured = Literal["delta_m", "delta_coherence", *TASK_NAMES, *COSTS]  # type: ignore[valid-type]
 
 
 class Published(Model):
@@ -29,16 +29,19 @@ class Published(Model):
 class Claim(Model):
     """One statement that runs can judge: `method` is better than `reference` on `measure`.
 
-    `measure` is `delta_m`, a task (its primary metric) or a cost. An absolute claim has `published` instead of
-    `reference`; no rendered benchmark judges it.
+    `measure` is `delta_m`, `delta_coherence`, a task (its primary metric) or a cost. An absolute claim has `published`
+    instead of `reference`; no rendered benchmark judges it. With `reference_output` the final output is compared with
+    that output of the reference, which may be the method itself. Claims of one `family` share Holm's correction.
     """
 
     id: Name
+    family: Name = Field("main", description="the claims that are corrected together, declared before any run")
     text: str
     evidence: Evidence
     source: str
     method: Name
     reference: Name | None = None
+    reference_output: Literal["initial", "aux1", "aux2"] | None = None
     published: Published | None = None
     measure: Measured = "delta_m"
     metric: str | None = Field(None, description="another metric of the task than its primary one")

@@ -35,6 +35,9 @@ class TaskConfig(Model):
 
     classes: int | None = Field(None, ge=2, le=254, description="number of classes of a classification task")
     loss: str | None = Field(None, description="a loss of mtcp.training.losses other than the task's own")
+    metric: str | None = Field(
+        None, description="its primary metric, which enters Delta_m; null: the field's usual one"
+    )
     positive_weight: float | None = Field(None, gt=0, lt=1, description="weight of positive pixels (edge, sal)")
     bias_initialisation: float | None = Field(
         None, description="what untrained heads predict on average; spares a short training the way from 0 (depth: m)"
@@ -201,6 +204,9 @@ class Benchmark(Model):
     resources: ResourceConfig = ResourceConfig()
     baseline: Name = Field("single_task", description="the method that Delta_m is measured against")
     reference: Name = Field("mtcp", description="the method that every other is compared with")
+    delta_m_readings: dict[Name, dict[str, str]] = Field(
+        default_factory=dict, description="further Delta_m by name: another metric than the primary one, by task"
+    )
     delta_m_rope: float = Field(1.0, gt=0, description="practically equal within this, in per cent of Delta_m")
 
     @model_validator(mode="after")
@@ -243,6 +249,14 @@ class Params(Model):
     benchmarks: Annotated[list[Name], Field(min_length=1), AfterValidator(_distinct)]
     methods: Annotated[list[Name], Field(min_length=1), AfterValidator(_distinct)]
     seeds: Annotated[list[Annotated[int, Field(ge=0, strict=True)]], Field(min_length=1), AfterValidator(_distinct)]
+    looks: int = Field(1, ge=1, description="times verdicts were computed; `mtcp grid add-seeds` counts them")
+
+
+class Grid(Model):
+    """A named list of methods in `config/grids.yaml`; among the `methods` of params.yaml its name stands for them."""
+
+    description: str
+    methods: Annotated[list[Name], Field(min_length=1), AfterValidator(_distinct)]
 
 
 #: Values that the keys leave out, by the field's dotted path: with them a run is what it was before the field existed.
@@ -303,7 +317,8 @@ class RunConfig(Model):
 
     def evaluation_part(self) -> dict[str, Any]:
         """What determines the metrics of a trained network."""
-        return self.evaluation.model_dump(mode="json", exclude={"batch_size"})
+        part = self.evaluation.model_dump(mode="json", exclude={"batch_size"})
+        return part | {"primary": {task.name: task.metric for task in self.task_list}}
 
 
 def _without_neutral(part: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -325,8 +340,19 @@ class Project:
 
     @cached_property
     def params(self) -> Params:
+        """What to run; a grid's name among the methods stands for the grid's own."""
         path = self.root / "params.yaml"
-        return validated(Params, read_yaml(path, dict), path)
+        given = read_yaml(path, dict)
+        if isinstance(names := given.get("methods"), list):
+            members = [grid.methods if (grid := self.grids.get(str(name))) else [name] for name in names]
+            given = {**given, "methods": [method for group in members for method in group]}
+        return validated(Params, given, path)
+
+    @cached_property
+    def grids(self) -> dict[str, Grid]:
+        path = self.root / "config/grids.yaml"
+        entries = read_yaml(path, dict) if path.exists() else {}
+        return {name: validated(Grid, entry, path, name) for name, entry in entries.items()}
 
     @property
     def methods_path(self) -> Path:
@@ -370,7 +396,8 @@ class Project:
         """Return method `name`; raises `UserError` with the known ones otherwise."""
         if name not in self.methods:
             raise UserError(
-                f"params.yaml: unknown method '{name}': config/methods.yaml has {', '.join(self.methods) or 'none'}"
+                f"params.yaml: unknown method '{name}': config/methods.yaml has {', '.join(self.methods) or 'none'}, "
+                f"config/grids.yaml the grids {', '.join(self.grids) or 'none'}"
             )
         return self.methods[name]
 

@@ -24,6 +24,22 @@ from typing import Any, Final
 from mtcp.core.errors import UserError
 
 VOID: Final = 255
+#: Metrics of each task (docs/metrics.md): whether higher is better, and the unit.
+METRICS: Final[dict[str, dict[str, tuple[bool, str]]]] = {
+    "semseg": dict.fromkeys(("miou", "miou_present", "pixel_accuracy"), (True, "")),
+    "human_parts": dict.fromkeys(("miou", "miou_present", "pixel_accuracy"), (True, "")),
+    "depth": {
+        "rmse": (False, "m"), "log_rmse": (False, ""), "rmse_capped": (False, "m"), "log_rmse_capped": (False, ""),
+        "abs_error": (False, "m"), "rel_error": (False, ""),
+        **dict.fromkeys(("within_1_25", "within_1_25_2", "within_1_25_3"), (True, "%")),
+    },
+    "sal": dict.fromkeys(("max_miou", "max_f"), (True, "")),
+    "normals": {
+        **dict.fromkeys(("mean", "median", "rmse"), (False, "°")),
+        **dict.fromkeys(("within_11_25", "within_22_5", "within_30"), (True, "%")),
+    },
+    "edge": dict.fromkeys(("ods_f", "ois_f", "ap"), (True, "")),
+}  # fmt: skip
 #: Tasks whose targets are classes: whole numbers; those of all others are float32.
 CLASSES: Final = ("semseg", "human_parts")
 
@@ -82,6 +98,9 @@ def misfits(name: str, options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "classes", f"human_parts has {_TASKS[name].channels} classes, background included: leave it out"
     if name not in CLASSES and classes is not None:
         yield "classes", f"{name} has no classes: leave it out"
+    metric = options.get("metric")
+    if metric is not None and metric not in METRICS[name]:
+        yield "metric", f"'{metric}' is no metric of {name} (known here: {', '.join(METRICS[name])})"
     known = [other for other, tasks in LOSSES.items() if name in tasks]
     if loss is not None and loss not in known:
         yield "loss", f"'{loss}' is no loss of {name} (known here: {', '.join(known)})"
@@ -94,23 +113,29 @@ def make_task(
     *,
     classes: int | None = None,
     loss: str | None = None,
+    metric: str | None = None,
     positive_weight: float | None = None,
     bias_initialisation: float | None = None,
 ) -> Task:
-    """Return task `name` with a benchmark's choices; raises `UserError` for an unknown name or missing classes."""
+    """Return task `name` with a benchmark's choices; raises `UserError` for an unknown name or missing classes.
+
+    Its metric is one of `METRICS`: `misfits` names what is not.
+    """
     if name not in _TASKS:
         raise UserError(f"unknown task '{name}': the tasks are {', '.join(TASK_NAMES)}")
     base = _TASKS[name]
     if not (classes or base.channels):
         raise UserError(f"task '{name}' needs `classes`, the number of its classes")
+    metric = metric or base.metric
+    higher, unit = METRICS[name][metric]
     return Task(
         name=name,
         channels=classes or base.channels,
         loss=loss or base.loss,
-        metric=base.metric,
-        higher_is_better=base.higher_is_better,
+        metric=metric,
+        higher_is_better=higher,
         positive_weight=positive_weight,
         bias_initialisation=bias_initialisation,
         label=base.label,
-        unit=base.unit,
+        unit=unit,
     )

@@ -27,11 +27,19 @@ from mtcp.metrics.meter import Statistics
 
 #: The name under which these statistics and metrics stand beside those of tasks.
 COHERENCE: Final = "coherence"
+#: Its metrics, and whether higher is better.
+COHERENCE_METRICS: Final = {
+    "depth_normals_angle": False,
+    "depth_normals_angle_near": False,
+    "depth_boundary_f": True,
+    "normals_boundary_f": True,
+    "edge_boundary_f": True,
+    "parts_outside_person": False,
+    "person_without_parts": False,
+    "person_not_salient": False,
+}
 #: What Delta_c averages: no variant of a metric beside the metric itself.
-AVERAGED: Final = (
-    "depth_normals_angle", "depth_boundary_f", "normals_boundary_f", "edge_boundary_f",
-    "parts_outside_person", "person_without_parts", "person_not_salient",
-)  # fmt: skip
+AVERAGED: Final = tuple(name for name in COHERENCE_METRICS if not name.endswith("_near"))
 _COUNTS: Final = ("predicted", "matched_predicted", "matched_true")
 #: Metric -> the statistics whose ratio, in per cent, it is.
 _SHARES: Final = {

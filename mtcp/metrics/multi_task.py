@@ -16,22 +16,20 @@ A reference that is zero, or a value that does not exist (NaN), gives NaN.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mtcp.core.errors import UserError
-from mtcp.core.tasks import Task
+from mtcp.core.tasks import METRICS, Task
+from mtcp.metrics.coherence import COHERENCE, COHERENCE_METRICS
 
-#: Metrics of which a lower value is better, by task; every other metric is better when higher.
-LOWER_IS_BETTER = {
-    "depth": ("rmse", "log_rmse", "rmse_capped", "log_rmse_capped", "abs_error", "rel_error"),
-    "normals": ("mean", "median", "rmse"),
-    "coherence": (
-        "depth_normals_angle", "depth_normals_angle_near",
-        "parts_outside_person", "person_without_parts", "person_not_salient",
-    ),
-}  # fmt: skip
+#: Whether higher is better, of every metric of every task and of the coherence between tasks.
+HIGHER_IS_BETTER: Final = {
+    **{task: {metric: higher for metric, (higher, _) in metrics.items()} for task, metrics in METRICS.items()},
+    COHERENCE: COHERENCE_METRICS,
+}
 
 
 def relative_change(value: ArrayLike, reference: ArrayLike, higher_is_better: bool) -> NDArray[np.float64]:
@@ -97,5 +95,5 @@ def delta_m_with_reference_spread(
 def _changes(
     task: str, values: Mapping[str, ArrayLike], references: Mapping[str, ArrayLike]
 ) -> list[NDArray[np.float64]]:
-    lower = LOWER_IS_BETTER.get(task, ())
-    return [relative_change(values[name], references[name], name not in lower) for name in values]
+    higher = HIGHER_IS_BETTER[task]
+    return [relative_change(values[name], references[name], higher[name]) for name in values]

@@ -240,6 +240,7 @@ class Plan:
                 [[run.method, run.seed, run.identity] for run in runs],
                 {run.method: self.project.method(run.method).model_dump(mode="json") for run in runs},
                 bench.model_dump(mode="json"),
+                self.project.params.looks,
                 _contents(self.root / "config/claims.yaml", self.root / "results/published.csv"),
                 code_digest([PACKAGE_ROOT / "mtcp/analysis/tables.py"]),
             ]

@@ -24,7 +24,7 @@ except UserError as error:
 
 # The tables of one benchmark; a missing one is work.
 TABLES = (
-    "runs", "history", "multi_task", "summary", "comparisons", "claims", "methods", "curves", "provenance",
+    "runs", "history", "multi_task", "summary", "comparisons", "claims", "pairs", "methods", "curves", "provenance",
 )
 # `snakemake --lint` asks of every rule two things that are meant otherwise here. Software: the locked environment, whose
 # lock is recorded in every run, not conda. MTCP from outside of the rules: it is how they call the interpreter, no

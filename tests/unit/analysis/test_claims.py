@@ -8,7 +8,6 @@ import pytest
 import yaml
 
 from mtcp.analysis.claims import judge
-from mtcp.analysis.comparisons import measures
 from mtcp.core.claims import Claim, load_claims
 from mtcp.core.config import Project
 from mtcp.core.errors import UserError
@@ -24,7 +23,7 @@ PUBLISHED = pd.DataFrame(
 def table(improvements, task="multi_task", metric="delta_m"):
     rows = [
         {"method": method, "seed": seed, "environment": "cpu", "selection": "last", "output": "final", "task": task,
-         "metric": metric, "value": value}
+         "metric": metric, "value": value, "status": "finished"}
         for seed, change in enumerate(improvements)
         for method, value in (("single_task", 0.0), ("mtcp", change))
     ]  # fmt: skip
@@ -33,8 +32,7 @@ def table(improvements, task="multi_task", metric="delta_m"):
 
 def verdicts(claims, runs, benchmark="rooms", **changes):
     config = Project(ROOT).benchmark(benchmark).model_copy(update=changes)
-    rows = judge(claims, runs, benchmark, config, measures(config), PUBLISHED)
-    return rows.set_index("id")
+    return judge(claims, runs, benchmark, config, PUBLISHED).claims.set_index("id")
 
 
 def claim(**changes):
@@ -78,9 +76,9 @@ def test_more_claims_ask_for_more_seeds():
 
 def test_a_planned_method_without_a_finished_run_stays_in_the_family():
     runs = table([4.0] * 6)
-    runs.loc[runs.method == "mtcp", "value"] = np.nan
+    runs.loc[runs.method == "mtcp", ["value", "status"]] = np.nan, "missing"
     row = verdicts([claim()], runs).loc["a"]
-    assert (row.verdict, row.reason, row.n) == ("not run", "no seed on which both runs finished", 0)
+    assert (row.verdict, row.reason, row.n) == ("not run", "no run of mtcp has finished", 0)
 
 
 def test_parameters_are_judged_at_any_number_of_seeds():

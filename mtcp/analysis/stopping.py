@@ -1,0 +1,53 @@
+"""What a grid can conclude before any run: its families of claims, and the rule by which it stops."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mtcp.analysis.claims import judge
+from mtcp.analysis.statistics import ALPHA, alpha_of_look, least_n
+from mtcp.analysis.tables import RUN_COLUMNS, published_numbers
+from mtcp.core.claims import load_claims
+from mtcp.core.config import Params
+from mtcp.store.plan import Plan
+
+
+def families(plan: Plan, benchmark: str) -> list[dict[str, Any]]:
+    """Return a row per family of claims that the plan can judge on `benchmark`: its claims and the seeds it needs."""
+    planned = [{"method": run.method, "seed": run.seed, "status": "planned"} for run in plan.of(benchmark)]
+    table = pd.DataFrame(planned, columns=RUN_COLUMNS).assign(value=np.nan)
+    claims = load_claims(plan.root / "config/claims.yaml")
+    alpha, seeds = alpha_of_look(plan.project.params.looks), len(plan.project.params.seeds)
+    config = plan.project.benchmark(benchmark)
+    judged = judge(claims, table, benchmark, config, published_numbers(plan.root), alpha).claims
+    return [
+        {
+            "benchmark": benchmark,
+            "family": family,
+            "claims": len(rows),
+            "least_n": (least := least_n(len(rows), alpha)),
+            "seeds": seeds,
+            "can_conclude": "yes" if seeds >= least else f"needs {least - seeds} more seeds",
+            "ids": ", ".join(rows.id),
+        }
+        for family, rows in judged[judged.n.notna()].groupby("family", sort=False)
+    ]
+
+
+def rule(params: Params) -> str:
+    """Say in words when the grid stops, and what adding seeds afterwards costs."""
+    alpha, bound = alpha_of_look(params.looks), 2 * ALPHA * (1 - 0.5**params.looks)
+    sentence = (
+        f"Stopping rule: all {len(params.seeds)} declared seeds of every method run, then verdicts are computed, at an "
+        f"error rate of {100 * alpha:g} % per family (Holm). "
+    )
+    if params.looks == 1:
+        return sentence + (
+            "Adding seeds after seeing them (`mtcp grid add-seeds`) is optional stopping: each further look halves the "
+            "error rate, so that all looks together conclude falsely in less than 10 % of families."
+        )
+    return sentence + (
+        f"This is look {params.looks}: seeds were added after verdicts had been seen, which is optional stopping. With "
+        f"the halved rates all {params.looks} looks together conclude falsely in at most {100 * bound:g} % of families."
+    )

@@ -1,0 +1,42 @@
+"""The declared grid: its seeds, and adding some once verdicts have been seen."""
+
+from pathlib import Path
+
+import yaml
+
+from mtcp.core.errors import UserError
+from mtcp.core.files import write_text
+from mtcp.store.plan import Plan
+
+
+def add_seeds(root: Path, count: int) -> Plan:
+    """Write `count` further seeds to params.yaml, above those there, and return the new plan.
+
+    Where verdicts have been computed before, `looks` rises by one: they were seen, and the next ones are stricter
+    (`mtcp.analysis.statistics.alpha_of_look`). Comments and order of the file stay.
+    """
+    before = Plan.load(root)
+    path, params = before.root / "params.yaml", before.project.params
+    seen = any((before.root / f"results/tables/{name}/claims.csv").exists() for name in params.benchmarks)
+    last = max(params.seeds)
+    text = _with_value(path, path.read_text("utf-8"), "seeds", [*params.seeds, *range(last + 1, last + 1 + count)])
+    if seen:
+        text = _with_value(path, text, "looks", params.looks + 1)
+    write_text(path, text)
+    return Plan.load(root)
+
+
+def _with_value(path: Path, text: str, key: str, value: object) -> str:
+    """Return YAML `text` with the value of a top-level key replaced where it stands, or the key appended."""
+    written = yaml.safe_dump(value, default_flow_style=True).split("\n...")[0].strip()
+    node = yaml.compose(text)
+    if not isinstance(node, yaml.MappingNode):
+        raise UserError(f"{path} must hold `key: value` lines")
+    for name, old in node.value:
+        if name.value == key:
+            # A block list ends where the next key begins, so that its last line break is its own.
+            block = isinstance(old, yaml.SequenceNode) and not old.flow_style
+            return text[: name.end_mark.index] + f": {written}" + ("\n" if block else "") + text[old.end_mark.index :]
+    if node.flow_style:
+        return text[: node.end_mark.index - 1] + f", {key}: {written}}}" + text[node.end_mark.index :]
+    return text.rstrip("\n") + f"\n{key}: {written}\n"

@@ -1,0 +1,121 @@
+"""The declared grid: named grids, adding seeds, and what it says about looks."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mtcp.analysis.statistics import least_n
+from mtcp.analysis.stopping import families, rule
+from mtcp.core.claims import load_claims
+from mtcp.core.config import Params, Project
+from mtcp.core.errors import UserError
+from mtcp.store.grid import add_seeds
+from mtcp.store.plan import Plan
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    for part in ("config", "data"):
+        shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("rooms", "people", ".ready"))
+    shutil.copytree(ROOT / "results", tmp_path / "results", ignore=lambda folder, names: {*names} - {"published.csv"})
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    return tmp_path
+
+
+def test_the_default_grid_can_conclude_in_every_family_of_its_claims():
+    plan = Plan.load(ROOT)
+    found = {row["family"]: row for row in families(plan, "rooms")}
+    assert set(found) == {"main", "cost", "coherence", "refinement"}
+    assert all(row["can_conclude"] == "yes" for row in found.values())
+    assert found["main"]["least_n"] == least_n(found["main"]["claims"]) <= len(plan.project.params.seeds)
+    judged = {name for row in found.values() for name in row["ids"].split(", ")}
+    assert {"cfm_improves_coherence", "trace_back_improves_coherence", "trace_back_refines"} <= judged
+    assert judged < {claim.id for claim in load_claims(ROOT / "config/claims.yaml")}
+
+
+def test_the_ablations_hold_the_default_grid_and_judge_every_claim_of_a_rendered_benchmark(project):
+    grids = Project(project).grids
+    assert set(grids["default"].methods) < set(grids["ablations"].methods)
+    params = yaml.safe_load((project / "params.yaml").read_text())
+    (project / "params.yaml").write_text(yaml.safe_dump(params | {"methods": ["ablations"]}))
+    plan = Plan.load(project)
+    assert list(plan.project.params.methods) == grids["ablations"].methods
+    judged = {name for row in families(plan, "rooms") for name in row["ids"].split(", ")}
+    assert judged == {claim.id for claim in load_claims(project / "config/claims.yaml") if claim.published is None}
+
+
+def test_a_grid_and_methods_of_ones_own_stand_side_by_side(project):
+    (project / "params.yaml").write_text("{benchmarks: [rooms], methods: [default, uncertainty], seeds: [0]}")
+    params = Plan.load(project).project.params
+    assert params.methods == [*Project(project).grids["default"].methods, "uncertainty"]
+
+
+def test_an_unknown_grid_or_method_is_named_and_a_method_counts_once(project):
+    (project / "params.yaml").write_text("{benchmarks: [rooms], methods: [everything], seeds: [0]}")
+    with pytest.raises(UserError, match="unknown method 'everything'"):
+        Plan.load(project)
+    (project / "params.yaml").write_text("{benchmarks: [rooms], methods: [default, mtcp], seeds: [0]}")
+    with pytest.raises(UserError, match="mtcp stands here twice"):
+        Plan.load(project)
+
+
+def test_adding_seeds_keeps_the_file_and_its_comments(project):
+    before = (project / "params.yaml").read_text()
+    plan = add_seeds(project, 4)
+    after = (project / "params.yaml").read_text()
+    assert plan.project.params.seeds == list(range(12))
+    assert plan.project.params.looks == 1
+    assert after == before.replace("[0, 1, 2, 3, 4, 5, 6, 7]", "[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "benchmarks: [rooms]\nmethods: [mtcp]\nseeds:\n- 3\n- 5\nlooks: 1\n",
+        "{benchmarks: [rooms], methods: [mtcp], seeds: [3, 5]}\n",
+    ],
+    ids=["block", "flow"],
+)
+def test_seeds_are_added_in_any_style_above_the_last(project, text):
+    (project / "params.yaml").write_text(text)
+    assert add_seeds(project, 2).project.params.seeds == [3, 5, 6, 7]
+    (project / "results/tables/rooms").mkdir(parents=True)
+    (project / "results/tables/rooms/claims.csv").write_text("id\n")
+    params = add_seeds(project, 1).project.params
+    assert (params.seeds, params.looks) == ([3, 5, 6, 7, 8], 2)
+
+
+def test_seeds_added_after_verdicts_are_a_further_look(project):
+    first = Plan.load(project).stamps("rooms").tables
+    (project / "results/tables/rooms").mkdir(parents=True)
+    (project / "results/tables/rooms/claims.csv").write_text("id\n")
+    plan = add_seeds(project, 1)
+    assert plan.project.params.looks == 2
+    assert plan.stamps("rooms").tables != first
+    assert "look 2" in rule(plan.project.params)
+    assert "at most 7.5 %" in rule(plan.project.params)
+    main = next(row for row in families(plan, "rooms") if row["family"] == "main")
+    assert (main["least_n"], main["seeds"], main["can_conclude"]) == (9, 9, "yes")
+    assert add_seeds(project, 1).project.params.looks == 3
+
+
+def test_the_rule_of_a_first_look_calls_optional_stopping_by_its_name():
+    said = rule(Params(benchmarks=["rooms"], methods=["mtcp"], seeds=[0, 1]))
+    assert "all 2 declared seeds" in said
+    assert "optional stopping" in said
+    assert "5 % per family" in said
+
+
+@pytest.mark.slow
+def test_mtcp_grid_prints_json(project_at, project):
+    shutil.copytree(ROOT / "plugins", project / "plugins")
+    printed = json.loads(project_at(project).mtcp("grid", "--json").stdout)
+    assert (printed["methods"], printed["seeds"], printed["runs"], printed["done"]) == (7, 8, 56, 0)
+    assert "Stopping rule" in printed["rule"]
+    told = project_at(project).mtcp("grid", "add-seeds", "2").stdout
+    assert "10 seeds" in told
