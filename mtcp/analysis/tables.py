@@ -18,7 +18,6 @@ literature.csv        published numbers of the same data set, with their sources
 Numbers have nine significant digits and rows a fixed order, so that equal runs give equal bytes.
 """
 
-import csv
 from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
@@ -42,18 +41,24 @@ from mtcp.analysis.statistics import ALPHA, alpha_of_look, compare_family, sprea
 from mtcp.core.claims import COSTS, load_claims
 from mtcp.core.config import Benchmark, Method
 from mtcp.core.errors import UserError
-from mtcp.core.files import read_record, write_json, write_text
+from mtcp.core.files import write_json, write_text
+from mtcp.core.project_files import DELTA_M, HISTORY, LITERATURE, METRICS, TABLES
 from mtcp.core.published import COLUMNS, read_published
 from mtcp.store.integrity import require_unchanged
 from mtcp.store.plan import Plan, Run
 from mtcp.store.tuning_choice import cost, described
+from mtcp.training.history import read_history
 
-TABLES: Final = "results/tables"
 RUN_COLUMNS: Final = [
     "benchmark", "method", "seed", "train_key", "eval_key", "status", "flags", "environment", "selection", "output",
     "task", "metric", "value", "reason",
 ]  # fmt: skip
 HISTORY_COLUMNS: Final = ["benchmark", "method", "seed", "epoch", "column", "value"]
+PROVENANCE_COLUMNS: Final = [
+    "benchmark", "method", "seed", "status", "reason", "flags", "train_key", "eval_key", "commit", "dirty",
+    "diff_sha256", "data_digest", "data_note", "weights_sha256", "weights_revision", "environment", "python", "torch",
+    "device", "processor", "epochs", "train_seconds", "started", "finished",
+]  # fmt: skip
 #: Columns that stay text whatever they hold: a key such as 12345678e0123456 is no number.
 _TEXT: Final = (
     "benchmark", "method", "reference", "reference_output", "family", "label",
@@ -83,7 +88,7 @@ def write_metrics(plan: Plan) -> list[Path]:
 
     Beside it `delta_m.csv`, one row per benchmark and method, for `dvc plots`. Returns both paths.
     """
-    path, tree = plan.root / TABLES / "metrics.json", {}
+    path, tree = plan.root / TABLES / METRICS, {}
     for name in plan.project.params.benchmarks:
         summary = read_table(plan.root / TABLES / name / "summary.csv")
         tree[name] = metrics_tree(summary, plan.project.benchmark(name))
@@ -94,7 +99,7 @@ def write_metrics(plan: Plan) -> list[Path]:
         for method, values in methods.items()
         if "delta_m" in values
     ]
-    plot = path.with_name("delta_m.csv")
+    plot = path.with_name(DELTA_M)
     write_text(plot, to_csv(pd.DataFrame(bars, columns=["method", "delta_m"])))
     return [path, plot]
 
@@ -145,10 +150,10 @@ def build_tables(plan: Plan, benchmark: str, partial: bool = False) -> dict[str,
         "pairs": judgement.pairs,
         "methods": describe_methods(tidy, runs, methods),
         "curves": average_curves(history),
-        "provenance": pd.DataFrame([_provenance(run) for run in runs]),
+        "provenance": pd.DataFrame([_provenance(run) for run in runs], columns=PROVENANCE_COLUMNS),
     }
     if (data_set := plan.project.data_name(benchmark)) in _LITERATURE:
-        tables["literature"] = published[published.dataset == _LITERATURE[data_set]].reset_index(drop=True)
+        tables[LITERATURE] = published[published.dataset == _LITERATURE[data_set]].reset_index(drop=True)
     return tables
 
 
@@ -167,15 +172,14 @@ def _status(run: Run) -> str:
     state = run.state()
     if state not in ("done", "trained"):
         return state
-    if run.record()["status"] == "diverged":
+    if run.record().status == "diverged":
         return "diverged"
     return "finished" if state == "done" else "not evaluated"
 
 
 def _run_rows(run: Run) -> list[dict[str, Any]]:
     status = _status(run)
-    record = run.record() if status in ("finished", "diverged", "not evaluated") else {}
-    flags = list(record.get("flags", []))
+    record = run.record() if run.run_path.exists() else None
     head = {
         "benchmark": run.benchmark,
         "method": run.method,
@@ -183,29 +187,26 @@ def _run_rows(run: Run) -> list[dict[str, Any]]:
         "train_key": run.train_key,
         "eval_key": run.eval_key,
         "status": status,
-        "environment": record.get("environment", {}).get("class", ""),
+        "environment": record.environment.environment_class if record else "",
     }
-    if status != "finished":
-        reason = record.get("reason") or _failure(run) or f"the run is {status}"
+    flags = list(record.flags) if record else []
+    if record is None or status != "finished":
+        reason = (record.reason if record else "") or _failure(run) or f"the run is {status}"
         return [{**head, "flags": ";".join(flags), "value": np.nan, "reason": reason}]
-    evaluation = read_record(run.metrics_path)
-    if evaluation.get("eval_key") != run.eval_key or evaluation.get("train_key") != run.train_key:
-        raise UserError(
-            f"{run.metrics_path} does not carry its own keys: it was edited or copied; remove it and run again"
-        )
-    require_unchanged(run.directory, evaluation["files"], f"remove {run.metrics_path.name} and run `snakemake` again")
-    flags += ["non_finite_predictions"] if any((evaluation.get("non_finite") or {}).values()) else []
+    evaluation = run.metrics()
+    require_unchanged(run.directory, evaluation.files, f"remove {run.metrics_path.name} and run `snakemake` again")
+    flags += ["non_finite_predictions"] if any(evaluation.non_finite.values()) else []
     head["flags"] = ";".join(flags)
     costs = {
-        "parameters": record.get("parameters"),
-        "seconds_per_step": record.get("seconds_per_step"),
-        "seconds_per_image": evaluation.get("seconds_per_image"),
-        "peak_memory_mb": record.get("peak_memory_mb"),
-        "train_seconds": record.get("seconds"),
+        "parameters": record.parameters,
+        "seconds_per_step": record.seconds_per_step,
+        "seconds_per_image": evaluation.seconds_per_image,
+        "peak_memory_mb": record.peak_memory_mb,
+        "train_seconds": record.seconds,
     }
     rows = [
         {**head, "selection": selection, "output": output, "task": task, "metric": metric, "value": _number(value)}
-        for selection, outputs in evaluation["metrics"].items()
+        for selection, outputs in evaluation.metrics.items()
         for output, tasks in outputs.items()
         for task, values in tasks.items()
         for metric, value in values.items()
@@ -226,53 +227,46 @@ def _number(value: float | None) -> float:
 
 def _history(run: Run) -> list[tuple[str, str, int, int, str, float]]:
     """Return the run's history.csv in long form without empty cells; nothing where the run is not trained."""
-    path = run.directory / "history.csv"
     if not run.run_path.exists():
         return []
-    written = {path.name: run.record()["files"][path.name]}
+    written = {HISTORY: run.record().files[HISTORY]}
     require_unchanged(run.directory, written, f"remove {run.directory} and run `snakemake` again")
-    with path.open(newline="", encoding="utf-8") as stream:
-        columns, *rows = csv.reader(stream)
-    epoch = columns.index("epoch")
     return [
-        (run.benchmark, run.method, run.seed, int(row[epoch]), column, float(text))
-        for row in rows
-        for column, text in zip(columns, row, strict=True)
-        if column != "epoch" and text
+        (run.benchmark, run.method, run.seed, int(row["epoch"]), column, value)
+        for row in read_history(run.directory / HISTORY)
+        for column, value in row.items()
+        if column != "epoch"
     ]
 
 
 def _provenance(run: Run) -> dict[str, Any]:
-    status = _status(run)
-    record = run.record() if run.run_path.exists() else {}
-    environment, git, data, weights = (record.get(part) or {} for part in ("environment", "git", "data", "weights"))
-    packages = environment.get("packages") or {}
-    gpu = environment.get("gpu")
+    head = {"benchmark": run.benchmark, "method": run.method, "seed": run.seed, "status": _status(run)}
+    keys = {"train_key": run.train_key, "eval_key": run.eval_key}
+    if not run.run_path.exists():
+        return {**head, **keys}
+    record = run.record()
+    environment, git, weights = record.environment, record.git, record.weights or {}
     return {
-        "benchmark": run.benchmark,
-        "method": run.method,
-        "seed": run.seed,
-        "status": status,
-        "reason": record.get("reason", ""),
-        "flags": ";".join(record.get("flags", [])),
-        "train_key": run.train_key,
-        "eval_key": run.eval_key,
-        "commit": git.get("commit", ""),
-        "dirty": git.get("dirty", ""),
-        "diff_sha256": git.get("diff_sha256") or "",
-        "data_digest": data.get("digest", ""),
-        "data_note": data.get("note") or "",
+        **head,
+        "reason": record.reason,
+        "flags": ";".join(record.flags),
+        **keys,
+        "commit": git.commit if git else "",
+        "dirty": git.dirty if git else "",
+        "diff_sha256": (git and git.diff_sha256) or "",
+        "data_digest": record.data.digest,
+        "data_note": record.data.note,
         "weights_sha256": weights.get("sha256", ""),
         "weights_revision": weights.get("revision", ""),
-        "environment": environment.get("class", ""),
-        "python": environment.get("python", ""),
-        "torch": packages.get("torch", ""),
-        "device": record.get("device", ""),
-        "processor": gpu["name"] if isinstance(gpu, dict) else gpu or environment.get("cpu", ""),
-        "epochs": record.get("epochs", ""),
-        "train_seconds": record.get("seconds", np.nan),
-        "started": record.get("started", ""),
-        "finished": record.get("finished", ""),
+        "environment": environment.environment_class,
+        "python": environment.python,
+        "torch": environment.packages.get("torch", ""),
+        "device": record.device,
+        "processor": environment.gpu.name if environment.gpu else environment.cpu,
+        "epochs": record.epochs,
+        "train_seconds": record.seconds,
+        "started": record.started,
+        "finished": record.finished,
     }
 
 

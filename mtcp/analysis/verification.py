@@ -6,11 +6,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from mtcp.core.errors import UserError
-from mtcp.core.files import read_record
 from mtcp.core.hashing import short_key
+from mtcp.core.project_files import RECORD, RUNS, TABLES, run_folder
 from mtcp.store.integrity import changed, stamped_problems
 from mtcp.store.keys import differences
-from mtcp.store.plan import STORE, Choice, Plan, Run
+from mtcp.store.plan import Choice, Plan, Run
+from mtcp.store.records import RunRecord, readable_records
 from mtcp.store.tuning_choice import chosen_record, described
 
 Problem = dict[str, str]
@@ -61,9 +62,9 @@ def _run_problems(run: Run) -> Iterator[str]:
     except UserError as error:
         yield str(error)
         return
-    if short_key(record["key_parts"]) != run.train_key:
+    if short_key(record.key_parts) != run.train_key:
         yield "the key that follows from its recorded parts is not its train_key"
-    yield from changed(run.directory, record["files"])
+    yield from changed(run.directory, record.files)
     if run.trial is not None:
         return
     if not run.metrics_path.exists():
@@ -91,7 +92,7 @@ def _metric_problems(run: Run) -> Iterator[str]:
     from mtcp.metrics.recompute import metrics_from_statistics, read_statistics
 
     try:
-        written = read_record(run.metrics_path)["metrics"].get("last", {})
+        written = run.metrics().metrics.get("last", {})
         for output, tasks in written.items():
             judged = [task for task in run.config.task_list if task.name in tasks]
             _, statistics = read_statistics(run.images_path, output)
@@ -119,24 +120,25 @@ def _same(written: float | None, recomputed: float) -> bool:
 def _foreign(plan: Plan) -> Iterator[tuple[Path, str]]:
     """What lies in the store and no run of any plan could have made, and two directories that claim one key."""
     seen: dict[tuple[str, str, str], Path] = {}
-    places = [path for pattern in ("*", "*/*", "*/*/*") for path in (plan.root / STORE).glob(pattern)]
+    places = [path for pattern in ("*", "*/*", "*/*/*") for path in (plan.root / RUNS).glob(pattern)]
     for directory in sorted(path for path in places if not path.match("*/*/choice-*.json")):
-        record_path = directory / "run.json"
+        record_path = directory / RECORD
         if not record_path.exists():
-            if directory.is_dir() and len(directory.relative_to(plan.root / STORE).parts) < 3:
+            if directory.is_dir() and len(directory.relative_to(plan.root / RUNS).parts) < 3:
                 continue
             if not (directory / ".lock").exists():
                 yield directory, "is no run: nothing of the pipeline's is in it; move it away"
             continue
         try:
-            record = read_record(record_path)
+            record = RunRecord.read(record_path)
         except UserError as error:
             yield directory, str(error)
             continue
-        identity = tuple(str(record.get(name)) for name in ("benchmark", "method", "train_key"))
-        place = f"{identity[0]}/{identity[1]}/seed{record.get('seed')}-{identity[2]}"
-        if directory.relative_to(plan.root / STORE).as_posix() != place:
-            yield directory, f"holds the run {place}: it was moved or copied; remove it"
+        identity = (record.benchmark, record.method, record.train_key)
+        place = run_folder(plan.root, record.benchmark, record.method, record.seed, record.train_key)
+        if directory != place:
+            name = place.relative_to(plan.root / RUNS).as_posix()
+            yield directory, f"holds the run {name}: it was moved or copied; remove it"
         if identity in seen and seen[identity] != directory:
             yield directory, f"claims the key of {seen[identity].name}"
         seen.setdefault(identity, directory)
@@ -159,7 +161,7 @@ def _table_problems(plan: Plan, benchmark: str) -> Iterator[Problem]:
             yield {"where": f"tables of {benchmark}", "problem": str(error)}
             return
         for path in (path for path in paths if path.suffix == ".csv"):
-            there = plan.root / "results/tables" / benchmark / path.name
+            there = plan.root / TABLES / benchmark / path.name
             where = str(there.relative_to(plan.root))
             if not there.exists():
                 yield {"where": where, "problem": "is missing"}
@@ -221,15 +223,7 @@ def nearest(plan: Plan, run: Run) -> tuple[Path, list[str]] | None:
     None where no run of the method was ever trained here.
     """
     candidates = [
-        (path.parent, differences(record["key_parts"], run.parts))
-        for path in (plan.root / STORE / run.benchmark / run.method).glob("*/run.json")
-        if (record := _readable(path))
+        (folder, differences(record.key_parts, run.parts))
+        for folder, record in readable_records(plan.root / RUNS / run.benchmark / run.method)
     ]
     return min(candidates, key=lambda pair: (len(pair[1]), pair[0].name), default=None)
-
-
-def _readable(path: Path) -> dict | None:
-    try:
-        return read_record(path)
-    except UserError:
-        return None

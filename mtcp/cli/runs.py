@@ -23,7 +23,8 @@ from mtcp.core.errors import UserError
 from mtcp.core.startup import uncollected
 
 if TYPE_CHECKING:
-    from mtcp.store.plan import Plan
+    from mtcp.store.plan import Plan, Run
+    from mtcp.store.records import RunRecord
 
 
 def register(app: typer.Typer) -> None:
@@ -67,20 +68,18 @@ def plan(
         typer.echo(f"{trials}{len(planned.runs)} runs, {done} done; {superseded} superseded in the store")
 
 
-def _cost_estimates(runs: tuple) -> dict[tuple[str, str], float]:
+def _cost_estimates(runs: "tuple[Run, ...]") -> dict[tuple[str, str], float]:
     """Seconds that a run of (benchmark, method) took the last time it was trained, under any key."""
-    from mtcp.core.files import read_json
-    from mtcp.store.plan import STORE
+    from mtcp.core.project_files import RUNS
+    from mtcp.store.records import readable_records
 
     costs: dict[tuple[str, str], float] = {}
-    if not runs:
-        return costs
-    for benchmark, method in {(run.benchmark, run.method) for run in runs}:
-        records = sorted(
-            (runs[0].root / STORE / benchmark / method).glob("*/run.json"), key=lambda path: path.stat().st_mtime
-        )
-        if records:
-            costs[benchmark, method] = round(read_json(records[-1]).get("seconds", 0.0), 1)
+    for run in runs:
+        name = (run.benchmark, run.method)
+        if name not in costs:
+            records = [record for _, record in readable_records(run.root.joinpath(RUNS, *name))]
+            if records:
+                costs[name] = round(max(records, key=lambda record: record.finished).seconds, 1)
     return costs
 
 
@@ -153,11 +152,9 @@ def train(
     except Interrupted:
         print(f"{run.name}: stopped, state saved; the same command goes on from there", file=sys.stderr)
         raise typer.Exit(130) from None
-    reason = f" ({record['reason']})" if record["reason"] else ""
-    flags = f", flags: {', '.join(record['flags'])}" if record["flags"] else ""
-    typer.echo(
-        f"{run.name}: {record['status']}{reason} after {record['epochs']} epochs, {record['seconds']:.1f} s{flags}"
-    )
+    reason = f" ({record.reason})" if record.reason else ""
+    flags = f", flags: {', '.join(record.flags)}" if record.flags else ""
+    typer.echo(f"{run.name}: {record.status}{reason} after {record.epochs} epochs, {record.seconds:.1f} s{flags}")
 
 
 def _print_epoch(row: dict[str, float]) -> None:
@@ -230,13 +227,16 @@ def evaluate(
     typer.echo(f"{run.name}: {path.relative_to(planned.root)}")
 
 
-def _record_of(checkpoint: Path) -> Path:
+def _record_of(checkpoint: Path) -> "RunRecord":
     """Return the record of the run that saved `checkpoint`: beside it, or above it where it is a snapshot."""
+    from mtcp.core.project_files import RECORD
+    from mtcp.store.records import RunRecord
+
     for folder in (checkpoint.parent, checkpoint.parent.parent):
-        if (folder / "run.json").exists():
-            return folder / "run.json"
+        if (folder / RECORD).exists():
+            return RunRecord.read(folder / RECORD)
     raise UserError(
-        f"{checkpoint} lies in no run's folder: the run.json beside it, which says how the network is built, is missing"
+        f"{checkpoint} lies in no run's folder: the {RECORD} beside it, which says how the network is built, is missing"
     )
 
 
@@ -244,15 +244,13 @@ def _judge(planned: "Plan", benchmark: str, checkpoint: Path, device: str, threa
     """Print the metrics of a saved network on the test split of `benchmark`."""
     import torch
 
-    from mtcp.core.config import RunConfig
-    from mtcp.core.files import read_record
     from mtcp.data.loading.batches import open_split
     from mtcp.evaluation.evaluate import evaluate_elsewhere
 
     torch.set_num_threads(threads)
-    record = read_record(_record_of(checkpoint))
-    trained = RunConfig.model_validate(record["config"])
-    other = planned.project.resolve(benchmark, record["method"], record["seed"])
+    record = _record_of(checkpoint)
+    trained = record.run_config()
+    other = planned.project.resolve(benchmark, record.method, record.seed)
     data, seen = planned.data_folder(benchmark), 0
     total = len(open_split(other, data, "test"))
     with held_device(device, planned.resources(benchmark)) as where, progress(f"judging {checkpoint.name}") as bar:

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,9 +25,9 @@ from torch import Tensor
 
 from mtcp.core.config import RunConfig
 from mtcp.core.errors import UserError
-from mtcp.core.files import replacing, write_record
-from mtcp.core.hashing import file_digest
+from mtcp.core.files import replacing
 from mtcp.core.processes import end_with_parent
+from mtcp.core.project_files import BEST_ON_VALIDATION, MODEL, SAMPLES, snapshots
 from mtcp.data.formats.class_names import class_names
 from mtcp.data.loading.batches import Batch, evaluation_batches, open_split
 from mtcp.evaluation.coherence import CoherenceMeter, coherence_meter
@@ -39,10 +39,6 @@ from mtcp.metrics.multi_task import delta_m
 from mtcp.models.architecture import Architecture
 from mtcp.models.checkpoints import load_network
 from mtcp.models.layers import at_size
-
-MODEL: Final = "model.safetensors"
-BEST_ON_VALIDATION: Final = "model-validation.safetensors"
-SNAPSHOTS: Final = "snapshots"
 
 #: output -> task -> metric -> value; None stands for a value that does not exist (not a number).
 Metrics = dict[str, dict[str, dict[str, float | None]]]
@@ -131,39 +127,36 @@ def evaluate(
     return result
 
 
+@dataclass(frozen=True)
+class Judgement:
+    """One trained run on the test split: the last epoch's statistics, and the metrics of every selection."""
+
+    last: EvaluationResult
+    metrics: dict[str, Metrics]
+
+
 def evaluate_run(
     config: RunConfig,
     *,
     data: Path,
     directory: Path,
-    record: dict[str, Any],
-    eval_key: str,
     device: str,
     threads: int = 1,
     on_image: Callable[[int, int], None] = lambda done, total: None,
-) -> EvaluationResult | None:
-    """Evaluate the run in `directory`; write `images-<eval_key>.npz`, `samples/` and, last, `metrics-<eval_key>.json`.
+) -> Judgement:
+    """Judge the networks that the run in `directory` kept, and draw the prediction sheets of the last one there.
 
-    `record` is the run's own record. A diverged run gets a metrics file without numbers, and None is returned.
     Raises `UserError` where the directory holds no finished checkpoint.
     """
-    head = {name: record[name] for name in ("benchmark", "method", "seed", "train_key")}
-    head = {"schema": 1, **head, "eval_key": eval_key}
-    metrics_path = directory / f"metrics-{eval_key}.json"
-    if record["status"] == "diverged":
-        write_record(
-            metrics_path, {**head, "images": 0, "seconds_per_image": None, "non_finite": {}, "metrics": {}, "files": {}}
-        )
-        return None
     if not (directory / MODEL).exists():
         raise UserError(f"{directory} has no finished checkpoint ({MODEL}): train the run first")
     split = open_split(config, data, "test")
-    snapshots = sorted((directory / SNAPSHOTS).glob("*.safetensors"))
+    kept = snapshots(directory)
     validation = directory / BEST_ON_VALIDATION
     # Where the last epoch was the best one, its network is not judged twice.
     best_validation_is_last = validation.exists() and filecmp.cmp(validation, directory / MODEL, shallow=False)
     best_validation_is_other = validation.exists() and not best_validation_is_last
-    total = len(split) * (1 + best_validation_is_other + len(snapshots))
+    total = len(split) * (1 + best_validation_is_other + len(kept))
     done = 0
 
     def advance(count: int) -> None:
@@ -188,23 +181,12 @@ def evaluate_run(
             metrics["validation"] = {"final": metrics["last"]["final"]}
         elif best_validation_is_other:
             metrics["validation"] = final_only(validation)
-        if snapshots:
-            metrics["best_on_test"] = best_on_test(config, metrics["last"], [final_only(path) for path in snapshots])
-    statistics_path = directory / f"images-{eval_key}.npz"
-    write_statistics(statistics_path, last)
+        if kept:
+            metrics["best_on_test"] = best_on_test(config, metrics["last"], [final_only(path) for path in kept])
     channels = {task.name: task.channels for task in config.task_list}
     names = class_names(config.layout, channels.get("semseg", 0), split.layout.packaging)
-    write_sheets(directory / "samples", last.samples, config.task_list, names)
-    content = {
-        **head,
-        "images": len(last.ids),
-        "seconds_per_image": last.seconds_per_image,
-        "non_finite": last.non_finite(),
-        "metrics": metrics,
-        "files": {statistics_path.name: file_digest(statistics_path)},
-    }
-    write_record(metrics_path, content)
-    return last
+    write_sheets(directory / SAMPLES, last.samples, config.task_list, names)
+    return Judgement(last, metrics)
 
 
 def evaluate_elsewhere(

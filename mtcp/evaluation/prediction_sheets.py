@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mtcp.core.files import replacing
+from mtcp.core.images import IMAGENET_MEAN, IMAGENET_STD
 from mtcp.core.tasks import VOID, Task
 from mtcp.data.formats.class_names import PARTS
 from mtcp.evaluation.pictures import Row, class_colours, class_legend, coloured, direction, drawn, grey, with_void
 
-_MEAN, _STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 _NORMALS_ERROR: Final = 60.0
 
 
@@ -49,7 +49,9 @@ def write_sheets(
 
 def sheet(sample: Sample, tasks: Sequence[Task], class_names: Mapping[str, Sequence[str]]) -> Image.Image:
     """Return the picture of one sample: the image, then per task truth, prediction and error."""
-    photograph = ((sample.image.transpose(1, 2, 0) * _STD + _MEAN) * 255).round().clip(0, 255).astype(np.uint8)
+    photograph = (
+        ((sample.image.transpose(1, 2, 0) * IMAGENET_STD + IMAGENET_MEAN) * 255).round().clip(0, 255).astype(np.uint8)
+    )
     rows = [
         _row(task, sample.truths[task.name], sample.predictions[task.name], class_names.get(task.name, ()))
         for task in tasks

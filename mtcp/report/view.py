@@ -11,21 +11,18 @@ import pandas as pd
 from PIL import Image
 
 from mtcp.analysis.comparisons import COST, MULTI_TASK, benchmark_tasks, measures
-from mtcp.analysis.tables import TABLES, read_table
+from mtcp.analysis.tables import read_table
 from mtcp.core.config import Benchmark, Project
 from mtcp.core.errors import UserError
 from mtcp.core.files import read_yaml
+from mtcp.core.project_files import LITERATURE, SAMPLES, TABLE_NAMES, TABLES, run_folder
 from mtcp.core.tasks import Task
 from mtcp.report import figures
 from mtcp.report.formats import difference, display, probability
 from mtcp.store.integrity import require_stamped
-from mtcp.store.plan import STORE
 
 _SIGNS: Final = {"reproduced": "✓", "contradicted": "✗", "equivalent": "≈", "inconclusive": "?", "not run": "–"}
 _COSTS: Final = ("parameters", "seconds_per_image", "seconds_per_step", "peak_memory_mb")
-_NAMES: Final = (
-    "runs", "multi_task", "summary", "comparisons", "claims", "methods", "curves", "provenance",
-)  # fmt: skip
 _SELECTIONS: Final = {
     "last": "Last epoch",
     "validation": "Best epoch on the validation split",
@@ -58,11 +55,11 @@ def build_view(root: Path, name: str, with_images: bool) -> dict[str, Any]:
     folder = root / TABLES / name
     for stamp in folder.glob("grid-*.stamp"):
         require_stamped(stamp)
-    tables = {table: read_table(folder / f"{table}.csv") for table in _NAMES}
+    tables = {table: read_table(folder / f"{table}.csv") for table in TABLE_NAMES if table != "history"}
     methods, tasks = tables["methods"], benchmark_tasks(benchmark)
     labels = dict(zip(methods.method, methods.label, strict=True))
     marks = {row.method: _mark(row) for row in methods.itertuples()}
-    literature = folder / "literature.csv"
+    literature = folder / f"{LITERATURE}.csv"
     view = {
         "name": name,
         "title": benchmark.label,
@@ -457,7 +454,7 @@ def _samples(root: Path, provenance: pd.DataFrame, labels: dict[str, str], first
         if own.empty:
             continue
         run = own.iloc[0]
-        folder = root / STORE / run.benchmark / method / f"seed{run.seed}-{run.train_key}" / "samples"
+        folder = run_folder(root, run.benchmark, method, run.seed, run.train_key) / SAMPLES
         images = []
         for path in sorted(folder.glob("*.png")):
             content = _webp(path)

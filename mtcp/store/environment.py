@@ -6,9 +6,10 @@ import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from mtcp.core.hashing import file_digest
+from mtcp.core.validation import Model
 
 _RECORDED: Final = (
     "mtcp", "torch", "torchvision", "timm", "transformers", "numpy", "scipy", "pandas", "pillow",
@@ -16,8 +17,38 @@ _RECORDED: Final = (
 )  # fmt: skip
 
 
-def git_state(root: Path) -> dict[str, Any]:
-    """Return commit, dirtiness and, where dirty, the SHA-256 of the diff; empty outside a git checkout."""
+class GitState(Model):
+    """Commit, whether tracked files differ from it, and the SHA-256 of the difference."""
+
+    commit: str
+    dirty: bool
+    diff_sha256: str | None
+
+
+class Gpu(Model):
+    """The GPU of a run, with the CUDA version of torch and the driver's version."""
+
+    name: str
+    memory_gib: float
+    cuda: str | None
+    driver: str | None
+
+
+class Environment(Model):
+    """The machine and the packages of a run; see `environment_class`."""
+
+    environment_class: str
+    python: str
+    platform: str
+    cpu: str
+    cores: int | None
+    gpu: Gpu | None
+    packages: dict[str, str]
+    lock_sha256: str | None
+
+
+def git_state(root: Path) -> GitState | None:
+    """Return the state of the git checkout at `root`; None outside one."""
 
     def git(*arguments: str) -> bytes | None:
         try:
@@ -28,10 +59,10 @@ def git_state(root: Path) -> dict[str, Any]:
 
     commit = git("rev-parse", "HEAD")
     if commit is None:
-        return {}
+        return None
     dirty = bool(git("status", "--porcelain", "--untracked-files=no"))
     diff = hashlib.sha256(git("diff", "HEAD") or b"").hexdigest() if dirty else None
-    return {"commit": commit.decode().strip(), "dirty": dirty, "diff_sha256": diff}
+    return GitState(commit=commit.decode().strip(), dirty=dirty, diff_sha256=diff)
 
 
 def environment_class(device: str) -> str:
@@ -40,19 +71,19 @@ def environment_class(device: str) -> str:
     return f"{device.split(':')[0]}-torch{'.'.join(installed.split('.')[:2]) if installed else 'none'}"
 
 
-def environment(device: str, root: Path) -> dict[str, Any]:
+def environment(device: str, root: Path) -> Environment:
     """Describe the machine and the packages of a run."""
     lock = root / "requirements.lock"
-    return {
-        "class": environment_class(device),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "cpu": _cpu_name(),
-        "cores": os.cpu_count(),
-        "gpu": _gpu(device),
-        "packages": {name: found for name in _RECORDED if (found := installed_version(name))},
-        "lock_sha256": file_digest(lock) if lock.exists() else None,
-    }
+    return Environment(
+        environment_class=environment_class(device),
+        python=platform.python_version(),
+        platform=platform.platform(),
+        cpu=_cpu_name(),
+        cores=os.cpu_count(),
+        gpu=_gpu(device),
+        packages={name: found for name in _RECORDED if (found := installed_version(name))},
+        lock_sha256=file_digest(lock) if lock.exists() else None,
+    )
 
 
 def installed_version(package: str) -> str | None:
@@ -71,18 +102,18 @@ def _cpu_name() -> str:
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
-def _gpu(device: str) -> dict[str, Any] | None:
+def _gpu(device: str) -> Gpu | None:
     if not device.startswith("cuda"):
         return None
     import torch
 
     properties = torch.cuda.get_device_properties(device)
-    return {
-        "name": properties.name,
-        "memory_gib": round(properties.total_memory / 2**30, 1),
-        "cuda": torch.version.cuda,
-        "driver": _driver(),
-    }
+    return Gpu(
+        name=properties.name,
+        memory_gib=round(properties.total_memory / 2**30, 1),
+        cuda=torch.version.cuda,
+        driver=_driver(),
+    )
 
 
 def _driver() -> str | None:

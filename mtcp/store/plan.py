@@ -9,21 +9,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from mtcp.core.code_digest import code_digest
 from mtcp.core.config import Project, ResourceConfig, RunConfig
 from mtcp.core.errors import UserError
-from mtcp.core.files import read_record
 from mtcp.core.hashing import short_key
 from mtcp.core.plugins import PACKAGE_ROOT
+from mtcp.core.project_files import FAILURE, LOCK, RECORD, RUNS, STATE, TABLES, images_file, metrics_file, run_folder
 from mtcp.core.references import require_known_names
 from mtcp.data.locks import data_digest, manifest_path, require_validation_images
 from mtcp.store.keys import evaluation_parts, key_parts
+from mtcp.store.records import ChoiceRecord, MetricsRecord, RunRecord
 from mtcp.store.tuning_search import Configuration, configurations
 
 State = Literal["done", "trained", "running", "failed", "interrupted", "missing", "waiting"]
-STORE: Final = "results/runs"
 
 
 @dataclass(frozen=True)
@@ -71,24 +71,24 @@ class Run:
 
     @cached_property
     def directory(self) -> Path:
-        return self.root / STORE / self.benchmark / self.method / f"seed{self.seed}-{self.train_key}"
+        return run_folder(self.root, self.benchmark, self.method, self.seed, self.train_key)
 
     @property
     def run_path(self) -> Path:
-        return self.directory / "run.json"
+        return self.directory / RECORD
 
     @property
     def metrics_path(self) -> Path:
-        return self.directory / f"metrics-{self.eval_key}.json"
+        return self.directory / metrics_file(self.eval_key)
 
     @property
     def images_path(self) -> Path:
-        return self.directory / f"images-{self.eval_key}.npz"
+        return self.directory / images_file(self.eval_key)
 
     @property
     def failure_path(self) -> Path:
         """What a crashed training left as its reason; gone once the training is taken up again."""
-        return self.directory / "failure.txt"
+        return self.directory / FAILURE
 
     def state(self) -> State:
         """Done (evaluated), trained, running (lock held), failed (crashed), interrupted (can resume) or missing.
@@ -99,21 +99,30 @@ class Run:
             return "waiting"
         if self.run_path.exists():
             return "done" if self.metrics_path.exists() else "trained"
-        if _is_locked(self.directory / ".lock"):
+        if _is_locked(self.directory / LOCK):
             return "running"
         if self.failure_path.exists():
             return "failed"
-        return "interrupted" if (self.directory / "state.pt").exists() else "missing"
+        return "interrupted" if (self.directory / STATE).exists() else "missing"
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> RunRecord:
         """Read run.json and check that it is this run's; raises `UserError` where it was tampered with."""
-        record = read_record(self.run_path)
+        record = RunRecord.read(self.run_path)
         for key, expected in (("train_key", self.train_key), ("method", self.method), ("seed", self.seed)):
-            if record.get(key) != expected:
+            if (found := getattr(record, key)) != expected:
                 raise UserError(
-                    f"{self.run_path} says {key} {record.get(key)!r} where its place says {expected!r}: "
+                    f"{self.run_path} says {key} {found!r} where its place says {expected!r}: "
                     f"the folder was edited or copied; remove it and run the pipeline again"
                 )
+        return record
+
+    def metrics(self) -> MetricsRecord:
+        """Read the run's metrics and check that they are its own; raises `UserError` where they are not."""
+        record = MetricsRecord.read(self.metrics_path)
+        if (record.train_key, record.eval_key) != (self.train_key, self.eval_key):
+            raise UserError(
+                f"{self.metrics_path} does not carry its own keys: it was edited or copied; remove it and run again"
+            )
         return record
 
 
@@ -143,14 +152,14 @@ class Choice:
 
     @property
     def path(self) -> Path:
-        return self.root / STORE / self.benchmark / self.method / f"choice-{self.key}.json"
+        return self.root / RUNS / self.benchmark / self.method / f"choice-{self.key}.json"
 
-    def record(self) -> dict[str, Any] | None:
+    def record(self) -> ChoiceRecord | None:
         """Read the record, None while there is none; raises `UserError` where it was tampered with."""
         if not self.path.exists():
             return None
-        record = read_record(self.path)
-        if [trial["train_key"] for trial in record["trials"]] != [trial.train_key for trial in self.trials]:
+        record = ChoiceRecord.read(self.path)
+        if [trial.train_key for trial in record.trials] != [trial.train_key for trial in self.trials]:
             raise UserError(f"{self.path} names other trials than its key does: remove it and run the pipeline again")
         return record
 
@@ -255,20 +264,20 @@ class Plan:
         )
         return Stamps(
             check=self.root / f"results/checks/{benchmark}-{checked}.ok",
-            tables=self.root / f"results/tables/{benchmark}/grid-{tables}.stamp",
+            tables=self.root / TABLES / benchmark / f"grid-{tables}.stamp",
             report=self.root / f"reports/.{benchmark}-grid-{report}.stamp",
         )
 
     def metrics_stamp(self) -> Path:
         """The stamp of the metrics over all benchmarks."""
         key = short_key([self.stamps(name).tables.name for name in self.project.params.benchmarks])
-        return self.root / f"results/tables/metrics-{key}.stamp"
+        return self.root / TABLES / f"metrics-{key}.stamp"
 
     def superseded(self) -> Iterator[Path]:
         """Run directories and choices in the store that no run of the grid names: older keys, other grids."""
         wanted = {run.directory for run in (*self.runs, *self.trials)} | {choice.path for choice in self.choices}
         for pattern in ("*/*/seed*-*", "*/*/choice-*.json"):
-            yield from (path for path in sorted((self.root / STORE).glob(pattern)) if path not in wanted)
+            yield from (path for path in sorted((self.root / RUNS).glob(pattern)) if path not in wanted)
 
 
 def runs_of(project: Project, benchmark: str, method: str, seeds: list[int]) -> tuple[Run, ...]:
@@ -291,7 +300,7 @@ def runs_of(project: Project, benchmark: str, method: str, seeds: list[int]) -> 
     choice = Choice(benchmark, method, tried, trials, evaluation, project.root)
     record = choice.record()
     if record is not None:
-        return planned(configs[record["chosen"]], seeds, choice=choice)
+        return planned(configs[record.chosen], seeds, choice=choice)
     waiting = planned(config, seeds, choice=choice)
     return tuple(replace(run, train_key=choice.key, eval_key=run.identity) for run in waiting)
 

@@ -15,14 +15,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from mtcp.core.errors import UserError
-from mtcp.core.files import write_record, write_text
+from mtcp.core.files import write_text
+from mtcp.core.project_files import BEST_ON_VALIDATION, HISTORY, LOCK, MODEL, STATE, snapshots
 from mtcp.core.startup import uncollected
 from mtcp.store.environment import environment, git_state
 from mtcp.store.integrity import digests, require_unchanged
 from mtcp.store.plan import Plan, Run
+from mtcp.store.records import DataRecord, Determinism, MetricsRecord, RunRecord
 
 
 def train_run(
@@ -32,7 +33,7 @@ def train_run(
     *,
     on_step: Callable[[int, int], None],
     on_epoch: Callable[[dict[str, float]], None],
-) -> dict[str, Any]:
+) -> RunRecord:
     """Train `run` unless it is trained; write and return its record. Raises `training.Interrupted` on SIGTERM/SIGINT.
 
     Divergence is a result: it is recorded with its reason, and evaluation gives it no numbers.
@@ -50,45 +51,50 @@ def train_run(
         started, cpu = datetime.now(UTC), time.process_time()
         with _stop_on_signal() as stop, _reason_kept(run):
             result = loop.train(
-                run.config, plan.data_folder(run.benchmark), run.directory, device,
-                on_step=on_step, on_epoch=on_epoch, stop=stop,
-            )  # fmt: skip
-        record = {
-            "schema": 1,
-            "benchmark": run.benchmark,
-            "method": run.method,
-            "seed": run.seed,
-            "train_key": run.train_key,
-            "key_parts": run.parts,
-            "config": run.config.model_dump(mode="json"),
-            "status": result.status,
-            "reason": result.reason,
-            "flags": list(result.flags),
-            "epochs": result.epochs,
-            "parameters": result.parameters,
-            "seconds": round(result.seconds, 3),
-            "cpu_seconds": round(time.process_time() - cpu, 3),
-            "gpu_seconds": round(result.seconds, 3) if device.startswith("cuda") else 0.0,  # how long it was held
-            "seconds_per_step": result.seconds_per_step,
-            "images_per_second": result.images_per_second,
-            "peak_memory_mb": _peak_memory_mb(device),
-            "device": device,
-            "determinism": _determinism(),
-            "environment": environment(device, plan.root),
-            "data": {"digest": run.parts["data"], "note": manifest.get("note", "")},
-            "weights": weights,
-            "git": git_state(plan.root),
-            "started": started.isoformat(timespec="seconds"),
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-            "files": digests(run.directory, _results(run.directory)),
-        }
-        write_record(run.run_path, record)
-        (run.directory / loop.STATE).unlink(missing_ok=True)
+                run.config,
+                plan.data_folder(run.benchmark),
+                run.directory,
+                device,
+                loop.Listeners(on_step, on_epoch, stop),
+            )
+        record = RunRecord(
+            benchmark=run.benchmark,
+            method=run.method,
+            seed=run.seed,
+            train_key=run.train_key,
+            key_parts=run.parts,
+            config=run.config.model_dump(mode="json"),
+            status=result.status,
+            reason=result.reason,
+            flags=result.flags,
+            epochs=result.epochs,
+            parameters=result.parameters,
+            seconds=round(result.seconds, 3),
+            cpu_seconds=round(time.process_time() - cpu, 3),
+            gpu_seconds=round(result.seconds, 3) if device.startswith("cuda") else 0.0,  # how long it was held
+            seconds_per_step=result.seconds_per_step,
+            images_per_second=result.images_per_second,
+            peak_memory_mb=_peak_memory_mb(device),
+            device=device,
+            determinism=_determinism(),
+            environment=environment(device, plan.root),
+            data=DataRecord(digest=run.parts["data"], note=manifest.get("note", "")),
+            weights=weights,
+            git=git_state(plan.root),
+            started=started.isoformat(timespec="seconds"),
+            finished=datetime.now(UTC).isoformat(timespec="seconds"),
+            files=digests(run.directory, _results(run.directory)),
+        )
+        record.write(run.run_path)
+        (run.directory / STATE).unlink(missing_ok=True)
         return record
 
 
 def evaluate_run(plan: Plan, run: Run, device: str, threads: int, on_image: Callable[[int, int], None]) -> Path:
-    """Evaluate the trained `run` on the test split; write its metrics and statistics, return the metrics' path."""
+    """Evaluate the trained `run` on the test split; write its statistics and, last, its metrics; return their path.
+
+    A diverged run gets a record without numbers.
+    """
     with uncollected():
         from mtcp.evaluation import evaluate
     from mtcp.data.preparation.sets import require_checked
@@ -100,18 +106,35 @@ def evaluate_run(plan: Plan, run: Run, device: str, threads: int, on_image: Call
         )
     with locked(run.directory):
         require_checked(plan.project, run.benchmark)
-        record = run.record()
-        require_unchanged(run.directory, record["files"], f"remove {run.directory} and train the run again")
-        evaluate.evaluate_run(
-            run.config,
-            data=plan.data_folder(run.benchmark),
-            directory=run.directory,
-            record=record,
+        trained = run.record()
+        require_unchanged(run.directory, trained.files, f"remove {run.directory} and train the run again")
+        record = MetricsRecord(
+            benchmark=run.benchmark,
+            method=run.method,
+            seed=run.seed,
+            train_key=run.train_key,
             eval_key=run.eval_key,
-            device=device,
-            threads=threads,
-            on_image=on_image,
         )
+        if trained.status == "finished":
+            found = evaluate.evaluate_run(
+                run.config,
+                data=plan.data_folder(run.benchmark),
+                directory=run.directory,
+                device=device,
+                threads=threads,
+                on_image=on_image,
+            )
+            evaluate.write_statistics(run.images_path, found.last)
+            record = record.model_copy(
+                update={
+                    "images": len(found.last.ids),
+                    "seconds_per_image": found.last.seconds_per_image,
+                    "non_finite": found.last.non_finite(),
+                    "metrics": found.metrics,
+                    "files": digests(run.directory, [run.images_path]),
+                }
+            )
+        record.write(run.metrics_path)
     return run.metrics_path
 
 
@@ -123,7 +146,7 @@ def locked(directory: Path) -> Iterator[None]:
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        handle = os.open(directory / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        handle = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         raise UserError(
             f"cannot write to {directory}: {error.strerror}; mend the folder's rights or free space"
@@ -193,11 +216,8 @@ def _stop_on_signal() -> Iterator[Callable[[], bool]]:
 
 def _results(directory: Path) -> list[Path]:
     """The files of a finished training, but its record."""
-    from mtcp.training import loop
-
-    found = [directory / name for name in (loop.MODEL, loop.BEST, loop.HISTORY)]
-    found += sorted((directory / loop.SNAPSHOTS).glob("*.safetensors"))
-    return [path for path in found if path.exists()]
+    found = [directory / name for name in (MODEL, BEST_ON_VALIDATION, HISTORY)]
+    return [path for path in (*found, *snapshots(directory)) if path.exists()]
 
 
 def _peak_memory_mb(device: str) -> float:
@@ -209,13 +229,13 @@ def _peak_memory_mb(device: str) -> float:
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
 
 
-def _determinism() -> dict[str, Any]:
+def _determinism() -> Determinism:
     import torch
 
-    return {
-        "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
-        "cudnn_deterministic": torch.backends.cudnn.deterministic,
-        "cudnn_benchmark": torch.backends.cudnn.benchmark,
-        "tf32": torch.backends.cuda.matmul.allow_tf32,
-        "threads": torch.get_num_threads(),
-    }
+    return Determinism(
+        deterministic_algorithms=torch.are_deterministic_algorithms_enabled(),
+        cudnn_deterministic=torch.backends.cudnn.deterministic,
+        cudnn_benchmark=torch.backends.cudnn.benchmark,
+        tf32=torch.backends.cuda.matmul.allow_tf32,
+        threads=torch.get_num_threads(),
+    )

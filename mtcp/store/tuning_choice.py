@@ -1,29 +1,29 @@
 """The choice among the trials of a budget: read from their records, written as one sealed record.
 
-The record holds nothing but what follows from the trials, so that `mtcp verify` can make it again and compare.
+The record holds nothing but what follows from the trials, so that `mtcp verify` can derive it again and compare.
 """
 
-import csv
 import math
-from typing import Any
 
 from mtcp.core.errors import UserError
-from mtcp.core.files import write_record
+from mtcp.core.project_files import HISTORY
 from mtcp.store.integrity import require_unchanged
 from mtcp.store.plan import Choice, Run
+from mtcp.store.records import ChoiceRecord, TrialRecord
 from mtcp.store.tuning_search import best
+from mtcp.training.history import VALIDATION_LOSS, read_history
 
 
-def choose(choice: Choice) -> dict[str, Any]:
+def choose(choice: Choice) -> ChoiceRecord:
     """Write the record of `choice` unless it is there, and return it; raises `UserError` where a trial is missing."""
     record = choice.record()
     if record is None:
         record = chosen_record(choice)
-        write_record(choice.path, record)
+        record.write(choice.path)
     return record
 
 
-def chosen_record(choice: Choice) -> dict[str, Any]:
+def chosen_record(choice: Choice) -> ChoiceRecord:
     """Return which trial is best, and every trial with what it changed, its validation losses and its cost.
 
     The best has the smallest validation loss after its last epoch (`mtcp.store.tuning_search.best`). A trial
@@ -32,36 +32,41 @@ def chosen_record(choice: Choice) -> dict[str, Any]:
     """
     validation = [_validation_losses(trial) for trial in choice.trials]
     found = best(validation)
-    return {
-        "schema": 1,
-        "benchmark": choice.benchmark,
-        "method": choice.method,
-        "chosen": found or 0,
-        "reason": f"all {len(validation)} configurations of the budget diverged" if found is None else "",
-        "trials": [
-            {
-                "train_key": trial.train_key,
-                "training": change.training,
-                "scheme": change.scheme,
-                "validation": losses,
-                **{name: trial.record()[name] for name in ("status", "reason", "cpu_seconds", "gpu_seconds")},
-            }
-            for trial, change, losses in zip(choice.trials, choice.configurations, validation, strict=True)
-        ],
-    }
+    records = [trial.record() for trial in choice.trials]
+    return ChoiceRecord(
+        benchmark=choice.benchmark,
+        method=choice.method,
+        chosen=found or 0,
+        reason=f"all {len(validation)} configurations of the budget diverged" if found is None else "",
+        trials=tuple(
+            TrialRecord(
+                train_key=record.train_key,
+                training=change.training,
+                scheme=change.scheme,
+                validation=losses,
+                status=record.status,
+                reason=record.reason,
+                cpu_seconds=record.cpu_seconds,
+                gpu_seconds=record.gpu_seconds,
+            )
+            for record, change, losses in zip(records, choice.configurations, validation, strict=True)
+        ),
+    )
 
 
-def described(record: dict[str, Any]) -> str:
+def described(record: ChoiceRecord) -> str:
     """Say in words what was chosen: "configuration 3 of 8 (learning_rate 0.0012, kappa 2)"."""
-    trial = record["trials"][record["chosen"]]
-    changes = ", ".join(f"{name} {value}" for name, value in {**trial["training"], **trial["scheme"]}.items())
-    number = f"configuration {record['chosen'] + 1} of {len(record['trials'])}"
-    return f"{number} ({record['reason'] or changes or 'its own'})"
+    trial = record.trials[record.chosen]
+    changes = ", ".join(f"{name} {value}" for name, value in {**trial.training, **trial.scheme}.items())
+    return f"configuration {record.chosen + 1} of {len(record.trials)} ({record.reason or changes or 'its own'})"
 
 
-def cost(record: dict[str, Any]) -> dict[str, float]:
+def cost(record: ChoiceRecord) -> dict[str, float]:
     """Return what the search cost: CPU seconds, and seconds for which a GPU was held."""
-    return {name: sum(trial[name] for trial in record["trials"]) for name in ("cpu_seconds", "gpu_seconds")}
+    return {
+        "cpu_seconds": sum(trial.cpu_seconds for trial in record.trials),
+        "gpu_seconds": sum(trial.gpu_seconds for trial in record.trials),
+    }
 
 
 def _validation_losses(trial: Run) -> dict[str, float] | None:
@@ -72,15 +77,17 @@ def _validation_losses(trial: Run) -> dict[str, float] | None:
             f"--seed {trial.seed} --key {trial.train_key}`, or all of them with `snakemake --cores all`"
         )
     record = trial.record()
-    if record["status"] == "diverged":
+    if record.status == "diverged":
         return None
-    path, prefix = trial.directory / "history.csv", "validation_loss_"
-    written = {name: value for name, value in record["files"].items() if name == path.name}
+    written = {name: value for name, value in record.files.items() if name == HISTORY}
     require_unchanged(trial.directory, written, f"remove {trial.directory} and train the trial again")
-    try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            last = list(csv.DictReader(stream))[-1]
-        losses = {name.removeprefix(prefix): float(value) for name, value in last.items() if name.startswith(prefix)}
-    except (OSError, IndexError, ValueError, TypeError) as error:
-        raise UserError(f"{path} is damaged ({error}): remove {trial.directory} and run the pipeline again") from error
+    path = trial.directory / HISTORY
+    rows = read_history(path)
+    if not rows:
+        raise UserError(f"{path} is damaged (it has no epoch): remove {trial.directory} and run the pipeline again")
+    losses = {
+        name.removeprefix(VALIDATION_LOSS): value
+        for name, value in rows[-1].items()
+        if name.startswith(VALIDATION_LOSS)
+    }
     return losses if all(map(math.isfinite, losses.values())) else None

@@ -12,6 +12,7 @@ from typing import Any
 
 from mtcp.core.config import Budget, PluginConfig, Range, RunConfig
 from mtcp.core.randomness import stream
+from mtcp.training.validation_score import relative_score
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,5 @@ def best(validation: Sequence[Mapping[str, float] | None]) -> int | None:
     first = next((losses for losses in validation if losses is not None), None)
     if first is None:
         return None
-    scores = [
-        math.inf if losses is None else sum(losses[task] / max(first[task], 1e-12) for task in first)
-        for losses in validation
-    ]
+    scores = [math.inf if losses is None else relative_score(losses, first) for losses in validation]
     return scores.index(min(scores))

@@ -30,6 +30,7 @@ from mtcp.report.render import write_report
 from mtcp.store import runs
 from mtcp.store.integrity import require_stamped
 from mtcp.store.plan import Plan, Run
+from mtcp.store.records import RunRecord
 from mtcp.training import loop
 
 pytestmark = pytest.mark.slow
@@ -38,7 +39,7 @@ METHODS, SEEDS = ("single_task", "mtcp"), (0, 1)
 QUIET = {"on_step": lambda step, total: None, "on_epoch": lambda row: None}
 
 
-def train(root: Path, run: Run | None = None) -> dict:
+def train(root: Path, run: Run | None = None) -> RunRecord:
     """Train `run` (default mtcp, seed 0) of the project at `root`, in this process."""
     plan = Plan.load(root)
     return runs.train_run(plan, run or plan.run("rooms", "mtcp", 0), "cpu", **QUIET)
@@ -225,8 +226,9 @@ def interrupted(finished: Path, tmp_path_factory) -> Path:
         plan = Plan.load(root)
         run = plan.run("rooms", "mtcp", seed)
         run.directory.mkdir()
+        stopped = loop.Listeners(stop=lambda: True)
         with pytest.raises(loop.Interrupted):
-            loop.train(run.config, plan.data_folder("rooms"), run.directory, "cpu", stop=lambda: True)
+            loop.train(run.config, plan.data_folder("rooms"), run.directory, "cpu", stopped)
     return root
 
 
@@ -587,7 +589,7 @@ def test_a_folder_that_cannot_be_written(copy: Path, finished: Path, forbidden, 
 def test_a_lock_of_a_dead_process_is_no_lock(copy: Path) -> None:
     run = Plan.load(copy).run("rooms", "mtcp", 0)
     (run.directory / ".lock").write_text("process 4242 on another-host")
-    assert train(copy, run)["status"] == "finished"
+    assert train(copy, run).status == "finished"
 
 
 def test_the_environment_of_a_record_counts_for_nothing_in_its_key(copy: Path) -> None:

@@ -4,15 +4,17 @@ import csv
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from mtcp.analysis.tables import write_tables
 from mtcp.core.config import Project
-from mtcp.core.files import write_record
+from mtcp.core.project_files import HISTORY
 from mtcp.store.integrity import digests
 from mtcp.store.plan import Plan, Run
+from mtcp.store.records import MetricsRecord, RunRecord, Status
 
 ROOT = Path(__file__).resolve().parents[2]
 METHODS = ("trivial_prior", "single_task", "mtl_baseline", "mtcp", "uncertainty", "mtcp_equal", "mtcp_no_cfm")
@@ -32,6 +34,11 @@ FURTHER = {
     "edge": ["ois_f", "ap"],
 }
 
+ENVIRONMENT = {
+    "environment_class": "cpu-torch2.15", "python": "3.11.9", "platform": "Linux",
+    "packages": {"torch": "2.15.0"}, "cpu": "A CPU", "cores": 2, "gpu": None, "lock_sha256": None,
+}  # fmt: skip
+
 
 @dataclass
 class Store:
@@ -40,7 +47,7 @@ class Store:
     root: Path
     plan: Plan
 
-    def write(self, run: Run, status: str = "finished", flags: tuple[str, ...] = (), **changes: object) -> None:
+    def write(self, run: Run, status: Status = "finished", flags: tuple[str, ...] = (), **changes: Any) -> None:
         noise = np.random.default_rng([run.seed, METHODS.index(run.method)]).normal(size=4) * 0.3
         skill = SKILL.get(run.method, 1.8)
         final = {
@@ -51,7 +58,7 @@ class Store:
         for task, names in FURTHER.items():
             final[task] |= dict.fromkeys(names, 0.9 * final[task][PRIMARY[task][0]])
         run.directory.mkdir(parents=True, exist_ok=True)
-        with (run.directory / "history.csv").open("w", newline="") as stream:
+        with (run.directory / HISTORY).open("w", newline="") as stream:
             weights = [] if run.method in ("single_task", "trivial_prior") else [f"weight_{task}" for task in PRIMARY]
             rows = csv.writer(stream)
             rows.writerow(
@@ -75,38 +82,51 @@ class Store:
                         3.5,
                     ]
                 )
-        record = {
-            "schema": 1, "benchmark": run.benchmark, "method": run.method, "seed": run.seed,
-            "train_key": run.train_key, "key_parts": {}, "config": run.config.model_dump(mode="json"),
-            "status": status, "reason": "loss_depth is not finite at step 12" if status == "diverged" else "",
-            "flags": list(flags), "epochs": 3, "parameters": parameters(run.method), "seconds": 21.5 + run.seed,
-            "cpu_seconds": 20.0, "seconds_per_step": 0.06 + 0.001 * run.seed, "images_per_second": 130.0,
-            "peak_memory_mb": 700.0, "device": "cpu",
-            "environment": {
-                "class": "cpu-torch2.15", "python": "3.11.9", "packages": {"torch": "2.15.0"},
-                "cpu": "A CPU", "gpu": None,
-            },
-            "data": {"digest": "d" * 64, "note": "rendered"},
-            "git": {"commit": "c" * 40, "dirty": False, "diff_sha256": None},
-            "started": "2026-01-01T10:00:00+00:00", "finished": "2026-01-01T10:00:22+00:00",
-            "files": digests(run.directory, [run.directory / "history.csv"]),
-        }  # fmt: skip
-        write_record(run.run_path, record | changes)
+        written = made_up_record(run, status, flags=flags, parameters=parameters(run.method), **changes)
+        written.write(run.run_path)
         if status == "finished":
-            evaluation = {
-                "schema": 1, "benchmark": run.benchmark, "method": run.method, "seed": run.seed,
-                "train_key": run.train_key, "eval_key": run.eval_key, "images": 96, "seconds_per_image": 0.004,
-                "non_finite": dict.fromkeys(PRIMARY, 0),
-                "metrics": {
-                    "last": {"final": final, "aux1": {"semseg": {"miou": 0.3}}}, "validation": {"final": final},
+            MetricsRecord(
+                benchmark=run.benchmark,
+                method=run.method,
+                seed=run.seed,
+                train_key=run.train_key,
+                eval_key=run.eval_key,
+                images=96,
+                seconds_per_image=0.004,
+                non_finite=dict.fromkeys(PRIMARY, 0),
+                metrics={
+                    "last": {"final": final, "aux1": {"semseg": {"miou": 0.3}}},
+                    "validation": {"final": final},
                 },
-                "files": {},
-            }  # fmt: skip
-            write_record(run.metrics_path, evaluation)
+                files={},
+            ).write(run.metrics_path)
 
     def write_all(self) -> None:
         for run in self.plan.runs:
             self.write(run)
+
+
+def made_up_record(run: Run, status: Status = "finished", **changes: Any) -> RunRecord:
+    """A record of `run` as training writes it, with made-up costs; `changes` replace fields."""
+    history = [path for path in (run.directory / HISTORY,) if path.exists()]
+    record = {
+        "benchmark": run.benchmark, "method": run.method, "seed": run.seed,
+        "train_key": run.train_key, "key_parts": run.parts, "config": run.config.model_dump(mode="json"),
+        "status": status, "reason": "loss_depth is not finite at step 12" if status == "diverged" else "",
+        "flags": (), "epochs": 3, "parameters": 1_500_000, "seconds": 21.5 + run.seed,
+        "cpu_seconds": 20.0, "gpu_seconds": 0.0, "seconds_per_step": 0.06 + 0.001 * run.seed,
+        "images_per_second": 130.0, "peak_memory_mb": 700.0, "device": "cpu",
+        "determinism": {
+            "deterministic_algorithms": False, "cudnn_deterministic": False, "cudnn_benchmark": False, "tf32": False,
+            "threads": 1,
+        },
+        "environment": ENVIRONMENT,
+        "data": {"digest": "d" * 64, "note": "rendered"}, "weights": None,
+        "git": {"commit": "c" * 40, "dirty": False, "diff_sha256": None},
+        "started": "2026-01-01T10:00:00+00:00", "finished": "2026-01-01T10:00:22+00:00",
+        "files": digests(run.directory, history),
+    }  # fmt: skip
+    return RunRecord.model_validate(record | changes)
 
 
 def parameters(method: str) -> int:

@@ -6,6 +6,7 @@ from shlex import quote
 from snakemake.exceptions import WorkflowError
 
 from mtcp.core.errors import UserError
+from mtcp.core.project_files import DELTA_M, METRICS, RECORD, RUNS, TABLE_NAMES, TABLES, metrics_file
 from mtcp.store.integrity import require_stamped
 from mtcp.store.plan import Plan, key_of, runs_of
 
@@ -22,10 +23,6 @@ try:
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
-# The tables of one benchmark; a missing one is work.
-TABLES = (
-    "runs", "history", "multi_task", "summary", "comparisons", "claims", "pairs", "methods", "curves", "provenance",
-)
 # `snakemake --lint` asks of every rule two things that are meant otherwise here. Software: the locked environment, whose
 # lock is recorded in every run, not conda. MTCP from outside of the rules: it is how they call the interpreter, no
 # parameter of the work; what decides the work is in the keys of their targets.
@@ -94,8 +91,8 @@ def metrics_of(benchmark, method):
 
 def targets():
     """What a full reproduction leaves: tables, reports, the metrics of all benchmarks, and their stamps."""
-    tables = expand("results/tables/{name}/{table}.csv", name=STAMPS, table=TABLES)
+    tables = expand(TABLES + "/{name}/{table}.csv", name=STAMPS, table=TABLE_NAMES)
     reports = expand("reports/{name}.{ending}", name=STAMPS, ending=["html", "tex"])
-    metrics = expand("results/tables/{file}", file=["metrics.json", "delta_m.csv"])
+    metrics = [f"{TABLES}/{METRICS}", f"{TABLES}/{DELTA_M}"]
     stamps = [PLAN.metrics_stamp(), *(path for each in STAMPS.values() for path in (each.tables, each.report))]
     return [*tables, *reports, *metrics, *map(relative, stamps)]

@@ -1,13 +1,13 @@
 # Evaluates one trained run; a mended metric changes eval_key and only this rule runs again.
-METRICS = "results/runs/{benchmark}/{method}/seed{seed}-{train_key}/metrics-{eval_key}.json"
+METRICS_OF_RUN = RUNS + "/{benchmark}/{method}/seed{seed}-{train_key}/" + metrics_file("{eval_key}")
 
 
 rule evaluate:
     input:
-        run_inputs(METRICS),
-        run=lambda wildcards: unless_done(METRICS.format(**wildcards), RUN.format(**wildcards)),
+        run_inputs(METRICS_OF_RUN),
+        run=lambda wildcards: unless_done(METRICS_OF_RUN.format(**wildcards), RUN.format(**wildcards)),
     output:
-        METRICS,
+        METRICS_OF_RUN,
     log:
         "logs/evaluate/{benchmark}/{method}/seed{seed}-{train_key}-{eval_key}.log",
     benchmark:

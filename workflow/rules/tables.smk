@@ -8,7 +8,7 @@ for BENCHMARK, BENCHMARK_STAMPS in STAMPS.items():
         input:
             *[metrics_of(BENCHMARK, method) for method in PLAN.project.params.methods],
         output:
-            [in_report(f"results/tables/{BENCHMARK}/{table}.csv", table, BENCHMARK) for table in TABLES],
+            [in_report(f"{TABLES}/{BENCHMARK}/{table}.csv", table, BENCHMARK) for table in TABLE_NAMES],
             stamp=relative(BENCHMARK_STAMPS.tables),
         params:
             benchmark=BENCHMARK,
@@ -29,8 +29,8 @@ rule metrics:
     input:
         unless_done(PLAN.metrics_stamp(), *(relative(stamps.tables) for stamps in STAMPS.values())),
     output:
-        "results/tables/metrics.json",
-        "results/tables/delta_m.csv",
+        f"{TABLES}/{METRICS}",
+        f"{TABLES}/{DELTA_M}",
         relative(PLAN.metrics_stamp()),
     params:
         key=key_of(PLAN.metrics_stamp()),

@@ -1,6 +1,6 @@
 # Trains one run. Only run.json is declared, and it is written last: Snakemake deletes a failed job's declared
 # outputs before a retry, and the resumable state must survive that.
-RUN = "results/runs/{benchmark}/{method}/seed{seed}-{train_key}/run.json"
+RUN = RUNS + "/{benchmark}/{method}/seed{seed}-{train_key}/" + RECORD
 
 
 rule train:

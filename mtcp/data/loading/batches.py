@@ -20,6 +20,7 @@ from torch import Tensor
 
 from mtcp.core.config import RunConfig
 from mtcp.core.errors import UserError
+from mtcp.core.images import IMAGENET_MEAN, IMAGENET_STD
 from mtcp.core.randomness import stream
 from mtcp.core.tasks import CLASSES, VOID, Task
 from mtcp.data.formats.layouts import Layout, open_layout
@@ -27,8 +28,6 @@ from mtcp.data.loading.augment import augment, draw_transform
 from mtcp.data.loading.cache import packed
 
 SplitName = Literal["train", "validation", "test"]
-_MEAN: Final = (0.485, 0.456, 0.406)  # ImageNet's, of images in [0, 1]
-_STD: Final = (0.229, 0.224, 0.225)
 _IN_MEMORY: Final = 512 * 2**20
 
 
@@ -243,7 +242,7 @@ def _batch(ids: tuple[str, ...], image: Tensor, targets: dict[str, Tensor]) -> B
 
 def normalised(image: Tensor) -> Tensor:
     """Normalise float32 images (B, 3, H, W) in [0, 255] in place, and return them."""
-    for plane, mean, std in zip(image.unbind(1), _MEAN, _STD, strict=True):
+    for plane, mean, std in zip(image.unbind(1), IMAGENET_MEAN, IMAGENET_STD, strict=True):
         plane.sub_(255 * mean).div_(255 * std)
     return image
 

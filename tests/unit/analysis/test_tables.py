@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from made_up_store import ENVIRONMENT
 
 from mtcp.analysis.comparisons import delta_m_rows, measures, paired
 from mtcp.analysis.tables import build_tables, read_table, to_csv, write_metrics, write_tables
@@ -161,7 +162,7 @@ def test_metrics_of_another_run_are_refused(done):
 
 
 def test_pairs_across_environments_are_marked(done):
-    other = {"class": "cuda-torch2.11"}
+    other = ENVIRONMENT | {"environment_class": "cuda-torch2.11"}
     done.write(done.plan.run("rooms", "mtl_baseline", 2), environment=other)
     compared = build_tables(done.plan, "rooms")["comparisons"]
     assert value(compared, family="mtcp/delta_m", method="mtl_baseline").environments == "mixed"
@@ -169,7 +170,7 @@ def test_pairs_across_environments_are_marked(done):
 
 
 def test_delta_m_across_environments_is_marked_through_its_baseline(done):
-    done.write(done.plan.run("rooms", "single_task", 2), environment={"class": "other"})
+    done.write(done.plan.run("rooms", "single_task", 2), environment=ENVIRONMENT | {"environment_class": "other"})
     compared = build_tables(done.plan, "rooms")["comparisons"]
     assert value(compared, family="single_task/delta_m", method="mtcp").environments == "mixed"
 

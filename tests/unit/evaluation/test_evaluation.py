@@ -11,11 +11,11 @@ from torch import Tensor
 
 from mtcp.core.config import EvaluationConfig, Project, RunConfig
 from mtcp.core.errors import UserError
-from mtcp.core.files import read_record
 from mtcp.core.tasks import VOID, make_task
 from mtcp.data.loading.batches import Batch, evaluation_batches, open_split
 from mtcp.evaluation.evaluate import (
     EvaluationResult,
+    Judgement,
     best_on_test,
     evaluate,
     evaluate_elsewhere,
@@ -167,31 +167,24 @@ def prior(project: Project) -> tuple[RunConfig, Path, Architecture]:
     return config, data, network
 
 
-def record(status: str = "finished") -> dict[str, Any]:
-    return {"benchmark": "rooms", "method": "trivial_prior", "seed": 0, "train_key": "t", "status": status, "more": 1}
-
-
-def run(config: RunConfig, data: Path, directory: Path, **options: Any) -> EvaluationResult | None:
-    return evaluate_run(config, data=data, directory=directory, record=record(), eval_key="e", device="cpu", **options)
+def run(config: RunConfig, data: Path, directory: Path, **options: Any) -> Judgement:
+    return evaluate_run(config, data=data, directory=directory, device="cpu", **options)
 
 
 def test_a_run_is_evaluated_into_its_folder(tiny_project: Project, tmp_path: Path):
     config, data, network = prior(tiny_project)
     save_network(network, config, tmp_path / "model.safetensors")
     told: list[tuple[int, int]] = []
-    run(config, data, tmp_path, on_image=lambda done, total: told.append((done, total)))
+    found = run(config, data, tmp_path, on_image=lambda done, total: told.append((done, total)))
     assert told == [(2, 5), (4, 5), (5, 5)]
-    found = read_record(tmp_path / "metrics-e.json")
-    assert found["images"] == 5
-    assert found["train_key"] == "t"
-    assert found["eval_key"] == "e"
-    assert set(found["metrics"]) == {"last"}
-    final, truth = (found["metrics"]["last"][output] for output in ("final", "truth"))
+    assert set(found.metrics) == {"last"}
+    final, truth = (found.metrics["last"][output] for output in ("final", "truth"))
     assert set(final) == {"semseg", "depth", "normals", "edge", "coherence"}
     assert set(truth) == {"coherence"}
     # A prior knows nothing of the image: its maps fit each other worse than the truths do.
     assert final["coherence"]["depth_normals_angle"] > truth["coherence"]["depth_normals_angle"]
-    ids, statistics = read_statistics(tmp_path / "images-e.npz")
+    write_statistics(tmp_path / "images.npz", found.last)
+    ids, statistics = read_statistics(tmp_path / "images.npz")
     assert ids == open_split(config, data, "test").ids
     coherence = coherence_metrics(statistics["coherence"])
     assert metrics_from_statistics(statistics, config.task_list, config.evaluation) | {"coherence": coherence} == final
@@ -203,10 +196,10 @@ def test_a_run_is_evaluated_into_its_folder(tiny_project: Project, tmp_path: Pat
 def test_evaluating_twice_leaves_equal_files_and_no_stale_sheet(tiny_project: Project, tmp_path: Path):
     config, data, network = prior(tiny_project)
     save_network(network, config, tmp_path / "model.safetensors")
-    first = run(config, data, tmp_path)
+    first = run(config, data, tmp_path).last
     pictures = {path.name: path.read_bytes() for path in (tmp_path / "samples").iterdir()}
     (tmp_path / "samples/99-old.png").write_bytes(b"")
-    second = run(config, data, tmp_path)
+    second = run(config, data, tmp_path).last
     assert {path.name: path.read_bytes() for path in (tmp_path / "samples").iterdir()} == pictures
     assert_equal(first, second)
 
@@ -215,7 +208,7 @@ def test_evaluating_twice_leaves_equal_files_and_no_stale_sheet(tiny_project: Pr
 def test_several_processes_give_the_same_statistics(tiny_project: Project, tmp_path: Path):
     config, data, network = prior(tiny_project)
     save_network(network, config, tmp_path / "model.safetensors")
-    assert_equal(run(config, data, tmp_path), run(config, data, tmp_path, threads=2))
+    assert_equal(run(config, data, tmp_path).last, run(config, data, tmp_path, threads=2).last)
 
 
 def assert_equal(first: EvaluationResult, second: EvaluationResult) -> None:
@@ -230,8 +223,7 @@ def test_validation_and_snapshots_are_evaluated_where_they_were_kept(tiny_projec
     network.depth += 1
     save_network(network, config, tmp_path / "model-validation.safetensors")
     save_network(network, config, tmp_path / "snapshots/epoch-1.safetensors")
-    run(config, data, tmp_path)
-    metrics = read_record(tmp_path / "metrics-e.json")["metrics"]
+    metrics = run(config, data, tmp_path).metrics
     assert set(metrics) == {"last", "validation", "best_on_test"}
     assert metrics["validation"]["final"]["depth"]["rmse"] > metrics["last"]["final"]["depth"]["rmse"]
     assert metrics["best_on_test"]["final"] == metrics["last"]["final"]
@@ -242,8 +234,7 @@ def test_the_last_epoch_is_not_judged_twice_where_it_was_the_best(tiny_project: 
     for name in ("model", "model-validation"):
         save_network(network, config, tmp_path / f"{name}.safetensors")
     told: list[tuple[int, int]] = []
-    run(config, data, tmp_path, on_image=lambda done, total: told.append((done, total)))
-    metrics = read_record(tmp_path / "metrics-e.json")["metrics"]
+    metrics = run(config, data, tmp_path, on_image=lambda done, total: told.append((done, total))).metrics
     assert told[-1] == (5, 5)
     assert metrics["validation"]["final"] == metrics["last"]["final"]
 
@@ -266,13 +257,6 @@ def test_best_on_test_maximises_the_mean_relative_gain(tiny_project: Project):
     assert best_on_test(config, last, [worse]) == last
 
 
-def test_a_diverged_run_gets_a_record_without_numbers(tiny_project: Project, tmp_path: Path):
-    config, data, _ = prior(tiny_project)
-    result = evaluate_run(config, data=data, directory=tmp_path, record=record("diverged"), eval_key="e", device="cpu")
-    assert result is None
-    assert read_record(tmp_path / "metrics-e.json")["metrics"] == {}
-
-
 def test_a_run_without_a_checkpoint_is_refused(tiny_project: Project, tmp_path: Path):
     config, data, _ = prior(tiny_project)
     with pytest.raises(UserError, match=r"has no finished checkpoint \(model\.safetensors\): train the run first"):
@@ -286,14 +270,11 @@ def test_a_network_is_judged_on_another_benchmark_with_the_same_tasks(tiny_proje
     fewer = RunConfig(**other | {"evaluation": {"depth_cap": 2.0}})
     result, metrics = evaluate_elsewhere(config, tmp_path / "model.safetensors", fewer, data, "cpu")
     own = run(config, data, tmp_path)
-    assert result.ids == own.ids
-    assert (
-        metrics["final"]["depth"]["rmse"]
-        == read_record(tmp_path / "metrics-e.json")["metrics"]["last"]["final"]["depth"]["rmse"]
-    )
+    assert result.ids == own.last.ids
+    assert metrics["final"]["depth"]["rmse"] == own.metrics["last"]["final"]["depth"]["rmse"]
     assert (
         result.statistics["final"]["depth"]["pixels_capped"].sum()
-        < own.statistics["final"]["depth"]["pixels_capped"].sum()
+        < own.last.statistics["final"]["depth"]["pixels_capped"].sum()
     )
     for tasks, message in (
         ({"depth": {}}, "predicts 'semseg' with 13 channels, which does not exist in benchmark 'others'"),

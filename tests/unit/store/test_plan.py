@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from made_up_store import made_up_record
 
 from mtcp.core.errors import UserError
-from mtcp.core.files import write_record
 from mtcp.store.plan import Plan
 
 
@@ -93,8 +93,7 @@ def test_a_stamp_moves_with_the_grid_and_back(folder: Path) -> None:
 
 def test_a_record_in_a_foreign_place_is_refused(folder: Path) -> None:
     first, second = Plan.load(folder).of("rooms")[:2]
-    content = {"train_key": first.train_key, "method": first.method, "seed": first.seed}
-    write_record(second.run_path, content)
+    made_up_record(first).write(second.run_path)
     with pytest.raises(UserError, match="edited or copied"):
         second.record()
     assert list(Plan.load(folder).superseded()) == []

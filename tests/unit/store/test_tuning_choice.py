@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from made_up_store import made_up_record
 
 from mtcp.analysis.verification import explain, verify_all
 from mtcp.core.errors import UserError
-from mtcp.core.files import write_json, write_record, write_text
+from mtcp.core.files import write_json, write_text
 from mtcp.store.plan import Plan, Run
+from mtcp.store.records import ChoiceRecord
 from mtcp.store.tuning_choice import choose
 
 BUDGET = {"configurations": 3, "learning_rate": [1e-4, 1e-2], "weight_decay": [1e-6, 1e-2]}
@@ -42,15 +44,13 @@ class Folder:
         rows = [",".join(map(str, [epoch, *[loss or 9.0] * len(tasks)])) for epoch in range(epochs)]
         rows[:-1] = [row.replace(str(loss), "0.001") for row in rows[:-1]]
         write_text(run.directory / "history.csv", "\n".join([head, *rows]) + "\n")
-        record = {
-            "benchmark": run.benchmark, "method": run.method, "seed": run.seed, "train_key": run.train_key,
-            "key_parts": run.parts, "status": "finished" if loss else "diverged",
-            "reason": "" if loss else "a loss is nan", "seconds": 10.0, "cpu_seconds": 8.0, "gpu_seconds": 0.0,
-            "files": {},
-        }  # fmt: skip
-        write_record(run.run_path, record)
+        costs = {"seconds": 10.0, "cpu_seconds": 8.0, "gpu_seconds": 0.0}
+        record = made_up_record(
+            run, "finished" if loss else "diverged", reason="" if loss else "a loss is nan", **costs
+        )
+        record.write(run.run_path)
 
-    def search(self, losses: list[float | None], method: str = "mtcp") -> dict:
+    def search(self, losses: list[float | None], method: str = "mtcp") -> ChoiceRecord:
         choice = self.choice(method)
         for trial, loss in zip(choice.trials, losses, strict=True):
             self.train(trial, loss)
@@ -94,17 +94,17 @@ def test_runs_wait_for_the_choice_and_then_have_its_configuration(folder: Folder
 
 def test_the_last_epoch_on_validation_images_decides(folder: Folder) -> None:
     record = folder.search([2.0, 1.5, 1.9])
-    assert record["chosen"] == 1
-    assert record["trials"][1]["validation"] == dict.fromkeys(["semseg", "depth", "normals", "edge"], 1.5)
-    assert [trial["cpu_seconds"] for trial in record["trials"]] == [8.0] * 3
+    assert record.chosen == 1
+    assert record.trials[1].validation == dict.fromkeys(["semseg", "depth", "normals", "edge"], 1.5)
+    assert [trial.cpu_seconds for trial in record.trials] == [8.0] * 3
 
 
 def test_what_diverged_is_never_chosen_unless_all_did(folder: Folder) -> None:
-    assert folder.search([None, 3.0, None])["chosen"] == 1
+    assert folder.search([None, 3.0, None]).chosen == 1
     folder.choice().path.unlink()
     record = folder.search([None, None, None])
-    assert record["chosen"] == 0
-    assert record["reason"] == "all 3 configurations of the budget diverged"
+    assert record.chosen == 0
+    assert record.reason == "all 3 configurations of the budget diverged"
     assert "all 3 configurations" in "\n".join(explain(folder.plan(), folder.plan().run("rooms", "mtcp", 1)))
 
 
@@ -152,7 +152,7 @@ def test_a_choice_needs_all_trials(folder: Folder) -> None:
 def test_a_tampered_choice_is_named(folder: Folder) -> None:
     record = folder.search([2.0, 1.0, 3.0])
     path = folder.choice().path
-    write_json(path, {**record, "chosen": 0, "seal": "0"})
+    write_json(path, {**record.model_dump(mode="json"), "chosen": 0, "seal": "0"})
     with pytest.raises(UserError, match=rf"{path.name} was changed after it was written: remove it"):
         folder.plan()
 

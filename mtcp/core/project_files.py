@@ -1,0 +1,53 @@
+"""What the files and folders of a project are called: every name that more than one module needs, written once."""
+
+from pathlib import Path
+from typing import Final
+
+#: Folders of the project.
+RUNS: Final = "results/runs"
+TABLES: Final = "results/tables"
+
+#: In a run's folder. `run.json` is written last: a folder without it holds no finished training.
+RECORD: Final = "run.json"
+HISTORY: Final = "history.csv"
+STATE: Final = "state.pt"
+MODEL: Final = "model.safetensors"
+BEST_ON_VALIDATION: Final = "model-validation.safetensors"
+SAMPLES: Final = "samples"
+FAILURE: Final = "failure.txt"
+LOCK: Final = ".lock"
+_SNAPSHOTS: Final = "snapshots"
+
+#: The tables of one benchmark: `results/tables/<benchmark>/<name>.csv`. Real data sets also get LITERATURE.
+TABLE_NAMES: Final = (
+    "runs", "history", "multi_task", "summary", "comparisons", "claims", "pairs", "methods", "curves", "provenance",
+)  # fmt: skip
+LITERATURE: Final = "literature"
+#: Over all benchmarks, in the folder of tables.
+METRICS: Final = "metrics.json"
+DELTA_M: Final = "delta_m.csv"
+
+
+def run_folder(root: Path, benchmark: str, method: str, seed: int, train_key: str) -> Path:
+    """The folder of one run in the project at `root`."""
+    return root / RUNS / benchmark / method / f"seed{seed}-{train_key}"
+
+
+def metrics_file(eval_key: str) -> str:
+    """Name of a run's metrics."""
+    return f"metrics-{eval_key}.json"
+
+
+def images_file(eval_key: str) -> str:
+    """Name of a run's statistics per test image."""
+    return f"images-{eval_key}.npz"
+
+
+def snapshot_file(epoch: int) -> str:
+    """Name of the network kept after `epoch`, counted from 0."""
+    return f"{_SNAPSHOTS}/epoch-{epoch:04d}.safetensors"
+
+
+def snapshots(folder: Path) -> list[Path]:
+    """The networks kept along the way in a run's folder, in the order of their epochs."""
+    return sorted((folder / _SNAPSHOTS).glob("*.safetensors"))

@@ -1,0 +1,164 @@
+"""The records of the run store, typed: written and read here and nowhere else. No torch at import.
+
+Every record is JSON, sealed (`mtcp.core.files`) and carries the version of its schema.
+"""
+
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final, Literal, Self, cast
+
+from pydantic import Field
+
+from mtcp.core.config import RunConfig
+from mtcp.core.errors import UserError
+from mtcp.core.files import read_record, write_record
+from mtcp.core.project_files import RECORD
+from mtcp.core.validation import Model, validated
+from mtcp.store.environment import Environment, GitState
+
+SCHEMA_VERSION: Final = 1
+#: output -> task -> metric -> value; None stands for a value that does not exist (not a number).
+Metrics = dict[str, dict[str, dict[str, float | None]]]
+Status = Literal["finished", "diverged"]
+
+
+class Record(Model):
+    """A sealed JSON file of the run store."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+
+    def write(self, path: Path) -> None:
+        """Write the record to `path` atomically."""
+        write_record(path, self.model_dump(mode="json"))
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read the record at `path`; an unchanged file is read once per process.
+
+        Raises `UserError` where the file is missing, damaged, edited, or of another schema version.
+        """
+        try:
+            stat = path.stat()
+        except FileNotFoundError as error:
+            raise UserError(f"{path} is missing") from error
+        return cast(Self, _parsed(cls, path, (stat.st_ino, stat.st_mtime_ns, stat.st_size)))
+
+
+@lru_cache(maxsize=4096)
+def _parsed(kind: type[Record], path: Path, _file: tuple[int, int, int]) -> Record:
+    content = read_record(path)
+    version = content.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise UserError(
+            f"{path} has schema version {version}, and this version of mtcp reads {SCHEMA_VERSION}: use the version "
+            f"that wrote it, or remove the file and run the pipeline again"
+        )
+    return validated(kind, content, str(path))
+
+
+class Determinism(Model):
+    """What torch was told about reproducibility."""
+
+    deterministic_algorithms: bool
+    cudnn_deterministic: bool
+    cudnn_benchmark: bool
+    tf32: bool
+    threads: int
+
+
+class DataRecord(Model):
+    """The data set that a run was trained on."""
+
+    digest: str
+    note: str = ""
+
+
+class RunRecord(Record):
+    """`run.json`: what was trained, from what, on which machine, and how it ended.
+
+    `key_parts` hashed give `train_key`. `config` is the resolved configuration as it was then (`run_config`).
+    `files`: {name in the run's folder: SHA-256}. Seconds are wall time over all attempts; `cpu_seconds` those of the
+    last one's processor, `gpu_seconds` how long a GPU was held. Memory in MiB.
+    """
+
+    benchmark: str
+    method: str
+    seed: int
+    train_key: str
+    key_parts: dict[str, Any]
+    config: dict[str, Any]
+    status: Status
+    reason: str
+    flags: tuple[str, ...]
+    epochs: int
+    parameters: int
+    seconds: float
+    cpu_seconds: float
+    gpu_seconds: float
+    seconds_per_step: float
+    images_per_second: float
+    peak_memory_mb: float
+    device: str
+    determinism: Determinism
+    environment: Environment
+    data: DataRecord
+    weights: dict[str, str] | None
+    git: GitState | None
+    started: str
+    finished: str
+    files: dict[str, str]
+
+    def run_config(self) -> RunConfig:
+        """The configuration as this version understands it; raises `UserError` where it no longer does."""
+        return validated(RunConfig, self.config, f"the record of {self.benchmark}/{self.method}/seed{self.seed}")
+
+
+class MetricsRecord(Record):
+    """`metrics-<eval_key>.json`: the metrics of one run by selection, output and task; none of a diverged run.
+
+    `non_finite`: pixels with a non-finite final prediction, by task. `files`: {name: SHA-256}.
+    """
+
+    benchmark: str
+    method: str
+    seed: int
+    train_key: str
+    eval_key: str
+    images: int = 0
+    seconds_per_image: float | None = None
+    non_finite: dict[str, int] = Field(default_factory=dict)
+    metrics: dict[str, Metrics] = Field(default_factory=dict)
+    files: dict[str, str] = Field(default_factory=dict)
+
+
+class TrialRecord(Model):
+    """One tried configuration: what it changed, its validation losses (None: diverged) and its cost."""
+
+    train_key: str
+    training: dict[str, float]
+    scheme: dict[str, Any]
+    validation: dict[str, float] | None
+    status: Status
+    reason: str
+    cpu_seconds: float
+    gpu_seconds: float
+
+
+class ChoiceRecord(Record):
+    """`choice-<key>.json`: all trials of a budget, and the position of the best one."""
+
+    benchmark: str
+    method: str
+    chosen: int
+    reason: str
+    trials: tuple[TrialRecord, ...]
+
+
+def readable_records(method_folder: Path) -> Iterator[tuple[Path, RunRecord]]:
+    """Yield folder and record of every run of one method, under any key; what cannot be read is left out."""
+    for path in sorted(method_folder.glob(f"*/{RECORD}")):
+        try:
+            yield path.parent, RunRecord.read(path)
+        except UserError:
+            continue

@@ -1,0 +1,107 @@
+"""One micro-batch: forward pass, losses, the scheme's backward pass and, where due, the optimiser's step."""
+
+import math
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mtcp.core.config import RunConfig
+from mtcp.core.randomness import stream
+from mtcp.data.loading.batches import Batch, Split, evaluation_batches
+from mtcp.models.architecture import Architecture
+from mtcp.models.layers import at_size
+from mtcp.training.losses import batch_losses, task_loss
+from mtcp.training.optimisation import build_optimiser
+from mtcp.weighting.base import Diverged, Scheme, own_faults_named
+
+
+class Stepper:
+    """Network, scheme and optimiser of one run, and what they do with a batch."""
+
+    def __init__(self, config: RunConfig, network: Architecture, scheme: Scheme, device: torch.device) -> None:
+        settings = config.training
+        self.config, self.settings, self.device = config, settings, device
+        if settings.channels_last:
+            network = network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        self.network, self.scheme = network, scheme
+        self.encode = torch.compile(network.encode) if settings.compile else network.encode
+        self.decode = torch.compile(network.decode) if settings.compile else network.decode
+        self.optimiser = build_optimiser(network, scheme.parameters(), settings, device)
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of the network's parameters."""
+        return self.optimiser.param_groups[0]["lr"]
+
+    def set_rate(self, rate: float) -> None:
+        """Set the learning rate of all parameters."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+
+    def micro_step(self, batch: Batch, number: int, boundary: bool) -> dict[str, float]:
+        """Train on the `number`-th batch of the run, with an optimiser step at a `boundary`; return the task losses.
+
+        Raises `Diverged` where a loss is not finite or the scheme cannot go on.
+        """
+        torch.manual_seed(stream(self.config.benchmark, self.config.seed, "noise", number))
+        image = batch.image
+        if self.settings.channels_last:
+            image = image.contiguous(memory_format=torch.channels_last)
+        with self.autocast():
+            representation = self.encode(image)
+            outputs = self.decode(representation, image.shape[-2:])
+        losses, auxiliary = batch_losses(outputs, batch.targets, self.config.task_list, self.config.losses)
+        values = {task: _finite(task, loss.item(), number) for task, loss in losses.items()}
+        if losses:
+            with own_faults_named(self.scheme.at()):
+                self.scheme.backward(losses, auxiliary, representation, 1 / self.settings.accumulate)
+        if boundary:
+            self._optimise(batch)
+        return values
+
+    def _optimise(self, batch: Batch) -> None:
+        if self.settings.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip_norm)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        if self.scheme.cost == "forward":
+            with own_faults_named(self.scheme.at()):
+                self.scheme.after_step(lambda: self._losses_again(batch))
+
+    def _losses_again(self, batch: Batch) -> dict[str, Tensor]:
+        with torch.no_grad(), self.autocast():
+            outputs = self.network(batch.image)
+        return batch_losses(outputs, batch.targets, self.config.task_list, self.config.losses)[0]
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """The precision that forward passes run in."""
+        if self.settings.precision == "bf16":
+            return torch.autocast(self.device.type, torch.bfloat16)
+        return nullcontext()
+
+    @torch.no_grad()
+    def validation_losses(self, validation: Split) -> dict[str, float]:
+        """Mean loss per task over the validation images; choosing an epoch by it never looks at test images."""
+        self.network.eval()
+        sums: dict[str, float] = {}
+        counts: dict[str, int] = {}
+        for batch in evaluation_batches(validation, self.config):
+            batch = batch.to(self.device)
+            with self.autocast():
+                outputs = self.network(batch.image)
+            for task in self.config.task_list:
+                target = batch.targets[task.name]
+                prediction = at_size(outputs[task.name]["final"].float(), target.shape[-2:])
+                loss = task_loss(task, prediction, target, self.config.losses)
+                if loss is not None:
+                    sums[task.name] = sums.get(task.name, 0.0) + loss.item() * len(batch.ids)
+                    counts[task.name] = counts.get(task.name, 0) + len(batch.ids)
+        return {task: total / counts[task] for task, total in sums.items()}
+
+
+def _finite(task: str, value: float, number: int) -> float:
+    if not math.isfinite(value):
+        raise Diverged(f"loss of task '{task}' became {value} at step {number}")
+    return value
