@@ -7,7 +7,7 @@ from mtcp.core.errors import UserError
 from mtcp.core.files import write_text
 from mtcp.core.hashing import file_digest
 from mtcp.evaluation.exporting import export
-from mtcp.evaluation.model_card import model_card
+from mtcp.store.model_card import model_card
 from mtcp.store.trained import TrainedRun
 
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from mtcp.core.config import RunConfig
 from mtcp.core.errors import UserError
-from mtcp.core.files import read_record
 from mtcp.core.hashing import file_digest
-from mtcp.store.plan import STORE, Plan
+from mtcp.core.project_files import HISTORY, MODEL, RECORD, RUNS, images_file, metrics_file
+from mtcp.store.plan import Plan
+from mtcp.store.records import MetricsRecord, RunRecord, readable_records
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,23 +25,23 @@ class TrainedRun:
 
     directory: Path
     #: run.json: keys, seed, status, cost, machine, data, commit.
-    record: dict[str, Any]
+    record: RunRecord
 
     @property
     def name(self) -> str:
         """Benchmark, method and seed, as `rooms/mtcp/seed0`."""
-        return f"{self.record['benchmark']}/{self.record['method']}/seed{self.record['seed']}"
+        return f"{self.record.benchmark}/{self.record.method}/seed{self.record.seed}"
 
     @cached_property
     def config(self) -> RunConfig:
         """The resolved configuration that the run was trained with."""
-        return RunConfig.model_validate(self.record["config"])
+        return self.record.run_config()
 
     @property
     def weights(self) -> Path:
         """The file of the network after the last epoch; raises `UserError` where its bytes are not those written."""
-        path = self.directory / "model.safetensors"
-        expected = self.record["files"].get(path.name)
+        path = self.directory / MODEL
+        expected = self.record.files.get(path.name)
         if not path.exists() or file_digest(path) != expected:
             raise UserError(f"{path} is missing or was changed since: remove {self.directory} and train the run again")
         return path
@@ -57,17 +58,17 @@ class TrainedRun:
         """One row per epoch: learning rate, losses, weights."""
         import pandas as pd
 
-        return pd.read_csv(self.directory / "history.csv")
+        return pd.read_csv(self.directory / HISTORY)
 
     @cached_property
-    def _metrics_record(self) -> dict[str, Any]:
-        found = sorted(self.directory.glob("metrics-*.json"), key=lambda path: path.stat().st_mtime)
+    def _metrics_record(self) -> MetricsRecord:
+        found = sorted(self.directory.glob(metrics_file("*")), key=lambda path: path.stat().st_mtime)
         if not found:
             raise UserError(
-                f"{self.name} is trained and not evaluated: run `mtcp evaluate {self.record['benchmark']} "
-                f"{self.record['method']} --seed {self.record['seed']}`"
+                f"{self.name} is trained and not evaluated: run `mtcp evaluate {self.record.benchmark} "
+                f"{self.record.method} --seed {self.record.seed}`"
             )
-        return read_record(found[-1])
+        return MetricsRecord.read(found[-1])
 
     @cached_property
     def metrics(self) -> "pd.DataFrame":
@@ -76,7 +77,7 @@ class TrainedRun:
 
         rows = [
             (selection, output, task, metric, value)
-            for selection, outputs in self._metrics_record["metrics"].items()
+            for selection, outputs in self._metrics_record.metrics.items()
             for output, tasks in outputs.items()
             for task, values in tasks.items()
             for metric, value in values.items()
@@ -107,7 +108,7 @@ class TrainedRun:
         """Image ids, and by task the sufficient statistics of every image as arrays (images, ...); docs/metrics.md."""
         from mtcp.metrics.recompute import read_statistics
 
-        return read_statistics(self.directory / f"images-{self._metrics_record['eval_key']}.npz", output)
+        return read_statistics(self.directory / images_file(self._metrics_record.eval_key), output)
 
     def predict(self, photograph: Any, device: str = "cpu") -> "Predictions":
         """Predict on a photograph: the path of an image file, or an array (H, W, 3) of uint8.
@@ -136,13 +137,11 @@ def load_run(run: str | Path, root: Path | str = ".") -> TrainedRun:
     trained, or diverged.
     """
     directory = Path(root) / run
-    if not (directory / "run.json").exists():
+    if not (directory / RECORD).exists():
         directory = _planned(str(run), Path(root))
-    record = read_record(directory / "run.json")
-    if record["status"] != "finished":
-        raise UserError(
-            f"{directory} holds a run that {record['status']} ({record['reason']}): it has no network to use"
-        )
+    record = RunRecord.read(directory / RECORD)
+    if record.status != "finished":
+        raise UserError(f"{directory} holds a run that {record.status} ({record.reason}): it has no network to use")
     return TrainedRun(directory, record)
 
 
@@ -152,12 +151,12 @@ def _planned(name: str, root: Path) -> Path:
     if len(parts) != 3 or not (parts[2].startswith("seed") and parts[2][4:].isdecimal()):
         raise UserError(
             f"'{name}' is no run: give BENCHMARK/METHOD/seedK, such as rooms/mtcp/seed0, or the folder of a run "
-            f"under {STORE}"
+            f"under {RUNS}"
         )
     benchmark, method, seed = parts[0], parts[1], int(parts[2][4:])
     planned = Plan.load(root, only=(benchmark, method)).run(benchmark, method, seed)
     if planned.waiting or not planned.run_path.exists():
-        others = [path.parent for path in sorted((root / STORE / benchmark / method).glob(f"seed{seed}-*/run.json"))]
+        others = [path for path, record in readable_records(root / RUNS / benchmark / method) if record.seed == seed]
         older = f"; an older one, of another key, is {others[-1]}" if others else ""
         raise UserError(
             f"{name} is {planned.state()}: train it with `mtcp train {benchmark} {method} --seed {seed}`{older}"

@@ -89,14 +89,14 @@ def test_the_exported_file_gives_what_the_network_gives(trained, run) -> None:
     for task, output in zip(("semseg", "depth", "normals", "edge"), outputs, strict=True):
         torch.testing.assert_close(output, expected[task]["final"], rtol=1e-4, atol=1e-5)
     card = (trained.path / told["card"]).read_text()
-    assert run.record["train_key"] in card
-    assert run.record["data"]["digest"] in card
+    assert run.record.train_key in card
+    assert run.record.data.digest in card
     assert "| depth | rmse |" in card
 
 
 def test_the_run_as_an_object(run) -> None:
     assert run.name == "rooms/mtcp/seed0"
-    assert (run.config.height, run.record["status"]) == (48, "finished")
+    assert (run.config.height, run.record.status) == (48, "finished")
     assert list(run.history["epoch"]) == [0, 1]
     last = run.metrics.query("selection == 'last' and output == 'final'").set_index(["task", "metric"])["value"]
     images = run.images()

@@ -5,10 +5,11 @@ from typing import Any
 
 from mtcp.core.config import RunConfig
 from mtcp.core.tasks import CLASSES, Task
+from mtcp.store.records import RunRecord
 
 
 def model_card(
-    record: Mapping[str, Any],
+    record: RunRecord,
     config: RunConfig,
     metrics: Sequence[tuple[str, str, float]],
     class_names: Mapping[str, Sequence[str]],
@@ -20,8 +21,8 @@ def model_card(
     `name`, `sha256` and `differences` to the network by task.
     """
     worst = max(file["differences"].values())
-    git, environment = record["git"], record["environment"]
-    dirty = ", with uncommitted changes" if git.get("dirty") else ""
+    git, environment = record.git, record.environment
+    commit = f"`{git.commit}`{', with uncommitted changes' if git.dirty else ''}" if git else "unknown"
     lines = [
         f"# {config.method} on {config.benchmark}, seed {config.seed}",
         "",
@@ -43,11 +44,11 @@ def model_card(
         *(_metric_table(metrics) or ["The run was not evaluated."]),
         "",
         "## Provenance",
-        f"- Data: `{config.benchmark}`, digest `{record['data']['digest']}`. {record['data']['note']}".rstrip(),
-        f"- Training: {record['epochs']} epochs, {record['seconds']:.0f} s on {environment['cpu']}"
-        + (f", {environment['gpu']['name']}" if environment.get("gpu") else ""),
-        f"- Key: `{record['train_key']}`; commit: `{git.get('commit', 'unknown')}`{dirty}",
-        f"- Packages: {', '.join(f'{name} {version}' for name, version in environment['packages'].items())}",
+        f"- Data: `{config.benchmark}`, digest `{record.data.digest}`. {record.data.note}".rstrip(),
+        f"- Training: {record.epochs} epochs, {record.seconds:.0f} s on {environment.cpu}"
+        + (f", {environment.gpu.name}" if environment.gpu else ""),
+        f"- Key: `{record.train_key}`; commit: {commit}",
+        f"- Packages: {', '.join(f'{name} {version}' for name, version in environment.packages.items())}",
         f"- Initial weights: {_weights(config)}",
         f"- Exported file: `{file['name']}`, SHA-256 `{file['sha256']}`; its outputs differ from the network's by at "
         f"most {worst:.1e} of the largest",
