@@ -44,6 +44,7 @@ from mtcp.core.errors import UserError
 from mtcp.core.files import write_json, write_text
 from mtcp.core.project_files import DELTA_M, HISTORY, LITERATURE, METRICS, TABLES
 from mtcp.core.published import COLUMNS, read_published
+from mtcp.core.roles import with_roles
 from mtcp.store.integrity import require_unchanged
 from mtcp.store.plan import Plan, Run
 from mtcp.store.tuning_choice import cost, described
@@ -91,7 +92,7 @@ def write_metrics(plan: Plan) -> list[Path]:
     path, tree = plan.root / TABLES / METRICS, {}
     for name in plan.project.params.benchmarks:
         summary = read_table(plan.root / TABLES / name / "summary.csv")
-        tree[name] = metrics_tree(summary, plan.project.benchmark(name))
+        tree[name] = metrics_tree(summary, with_roles(plan.project, name))
     write_json(path, tree)
     bars = [
         {"method": f"{name} {method}", "delta_m": values["delta_m"]}
@@ -126,7 +127,7 @@ def build_tables(plan: Plan, benchmark: str, partial: bool = False) -> dict[str,
             f"{len(unfinished)} of {len(runs)} runs of {benchmark} are not done ({unfinished[0].name} is "
             f"{_status(unfinished[0])}): run `snakemake`, or ask for `--partial` tables"
         )
-    config = plan.project.benchmark(benchmark)
+    config = with_roles(plan.project, benchmark)
     methods = {run.method: plan.project.method(run.method) for run in runs}
     tidy = pd.DataFrame([row for run in runs for row in _run_rows(run)], columns=RUN_COLUMNS)
     alpha = alpha_of_look(plan.project.params.looks)

@@ -36,7 +36,7 @@ def _root(
 
 
 def _register() -> None:
-    from mtcp.cli import data, grid, models, report, runs, schemes, store, use
+    from mtcp.cli import data, grid, models, report, runs, schemes, show, store, use
 
     for module in (runs, store, report, use):
         module.register(app)
@@ -44,6 +44,7 @@ def _register() -> None:
     app.add_typer(data.app, name="data")
     models.register(app)
     app.add_typer(schemes.app, name="schemes")
+    app.add_typer(show.app, name="show")
 
 
 def main() -> None:

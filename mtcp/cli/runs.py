@@ -46,6 +46,8 @@ def plan(
     from mtcp.store.plan import Plan
 
     planned = Plan.load()
+    for note in planned.notes():
+        typer.echo(f"note: {note}", err=True)
     costs = _cost_estimates(planned.runs)
     states = {run.name: run.state() for run in (*planned.trials, *planned.runs)}
     rows = [

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, model
 
 from mtcp.core.errors import UserError
 from mtcp.core.files import read_yaml
+from mtcp.core.inheritance import Entry, Resolved, resolved
 from mtcp.core.tasks import TASK_NAMES, Task, make_task, misfits
 from mtcp.core.validation import Model, fault, validated
 
@@ -273,6 +274,10 @@ NEUTRAL: Final[Mapping[str, Any]] = {
 _JUDGED: Final = ("name", "label", "unit", "metric", "higher_is_better")
 
 
+#: What a rendered set follows from.
+_RENDERS: Final = frozenset({"rendered", "height", "width"})
+
+
 class RunConfig(Model):
     """Everything that determines one run, resolved: benchmark x method x seed.
 
@@ -360,10 +365,29 @@ class Project:
 
     @cached_property
     def methods(self) -> dict[str, Method]:
+        found = {name: self.method_entry(name).content for name in self._method_entries}
+        return {name: validated(Method, content, self.methods_path, name) for name, content in found.items()}
+
+    @cached_property
+    def _method_entries(self) -> dict[str, Any]:
         entries = read_yaml(self.methods_path, dict)
         for name in entries:
             _check_name(name, self.methods_path)
-        return {name: validated(Method, entry, self.methods_path, name) for name, entry in entries.items()}
+        return entries
+
+    def method_entry(self, name: str) -> Resolved:
+        """A method's entry with all that it inherits, and where each value was written.
+
+        Ranges of `search` go with the scheme that they belong to, and only one method is the reference.
+        """
+        entries, path = self._method_entries, self.methods_path
+        found = resolved(name, lambda one: Entry(_mapping(entries[one]), path, (one,)) if one in entries else None)
+        own = _mapping(entries[name])
+        if found.bases and found.content.get("family") == "reference" and "family" not in own:
+            found.content["family"] = "method"
+        if found.bases and "scheme" in own and "search" not in own:
+            found.content.pop("search", None)
+        return found
 
     def benchmark_path(self, name: str) -> Path:
         return self.root / f"config/benchmarks/{name}.yaml"
@@ -379,7 +403,7 @@ class Project:
         if not path.exists():
             known = ", ".join(self.benchmark_names()) or "none"
             raise UserError(f"params.yaml: unknown benchmark '{name}': config/benchmarks/ has {known}")
-        benchmark = validated(Benchmark, read_yaml(path, dict), path)
+        benchmark = validated(Benchmark, self.benchmark_entry(name).content, path)
         for task, options in benchmark.tasks.items():
             if task not in TASK_NAMES:
                 raise fault(path, ("tasks", task), f"unknown task '{task}': the tasks are {', '.join(TASK_NAMES)}")
@@ -387,6 +411,28 @@ class Project:
                 raise fault(path, ("tasks", task, option), problem)
         self._benchmarks[name] = benchmark
         return benchmark
+
+    def benchmark_entry(self, name: str) -> Resolved:
+        """A benchmark's entry with all that it inherits, and where each value was written.
+
+        It inherits the data set, too, but where what it changes makes another one of a rendered set.
+        """
+
+        def entry_of(one: str) -> Entry | None:
+            path = self.benchmark_path(one)
+            return Entry(read_yaml(path, dict), path) if path.exists() else None
+
+        found = resolved(name, entry_of)
+        if not found.bases:
+            return found
+        own = {keys[0] for keys, entry in found.origins.items() if entry.path == self.benchmark_path(name)}
+        if "data" in own:
+            return found
+        found.content.pop("data", None)
+        if found.content.get("rendered") is None or not own & _RENDERS:
+            base = found.bases[0]
+            found.content["data"] = self.benchmark_entry(base).content.get("data") or base
+        return found
 
     def data_name(self, benchmark: str) -> str:
         """Name of the data set of a benchmark: two benchmarks may share one, as nyud at two sizes does."""
@@ -425,6 +471,11 @@ class Project:
             self.methods_path,
             method,
         )  # fmt: skip
+
+
+def _mapping(content: Any) -> dict[str, Any]:
+    """The entry, or one without keys where it is no mapping: validation then says what is missing."""
+    return content if isinstance(content, dict) else {}
 
 
 def _check_name(name: Any, path: Path) -> None:

@@ -16,6 +16,7 @@ from mtcp.core.config import Benchmark, Project
 from mtcp.core.errors import UserError
 from mtcp.core.files import read_yaml
 from mtcp.core.project_files import LITERATURE, SAMPLES, TABLE_NAMES, TABLES, run_folder
+from mtcp.core.roles import with_roles
 from mtcp.core.tasks import Task
 from mtcp.report import figures
 from mtcp.report.formats import difference, display, probability
@@ -51,7 +52,7 @@ _NOTES: Final = {"negative_by_design"}
 
 def build_view(root: Path, name: str, with_images: bool) -> dict[str, Any]:
     """Return everything the templates show of benchmark `name`; raises `UserError` where a table is missing."""
-    benchmark = Project(root).benchmark(name)
+    benchmark = with_roles(Project(root), name)
     folder = root / TABLES / name
     for stamp in folder.glob("grid-*.stamp"):
         require_stamped(stamp)

@@ -18,6 +18,7 @@ from mtcp.core.hashing import short_key
 from mtcp.core.plugins import PACKAGE_ROOT
 from mtcp.core.project_files import FAILURE, LOCK, RECORD, RUNS, STATE, TABLES, images_file, metrics_file, run_folder
 from mtcp.core.references import require_known_names
+from mtcp.core.roles import role_notes, with_roles
 from mtcp.data.locks import data_digest, manifest_path, require_validation_images
 from mtcp.store.keys import evaluation_parts, key_parts
 from mtcp.store.records import ChoiceRecord, MetricsRecord, RunRecord
@@ -227,6 +228,10 @@ class Plan:
         """The trials of all choices."""
         return tuple(trial for choice in self.choices for trial in choice.trials)
 
+    def notes(self) -> list[str]:
+        """What whoever starts the grid must know: stand-ins for methods that benchmarks name and the grid lacks."""
+        return [note for name in self.project.params.benchmarks for note in role_notes(self.project, name)]
+
     def resources(self, benchmark: str) -> ResourceConfig:
         """What one run of a benchmark asks of the machine."""
         return self.project.benchmark(benchmark).resources
@@ -241,7 +246,7 @@ class Plan:
 
     def stamps(self, benchmark: str) -> "Stamps":
         """The stamps of one benchmark: of its checked methods, its tables and its report."""
-        runs, bench = self.of(benchmark), self.project.benchmark(benchmark)
+        runs, bench = self.of(benchmark), with_roles(self.project, benchmark)
         trials = [trial for trial in self.trials if trial.benchmark == benchmark]
         checked = short_key([run.train_key for run in (*(run for run in runs if run.choice is None), *trials)])
         tables = short_key(

@@ -18,6 +18,8 @@ try:
     MANIFESTS = {name: PLAN.manifest(name) for name in RESOURCES}
     CHOICES = {(choice.benchmark, choice.method): choice for choice in PLAN.choices}
     if workflow.is_main_process:
+        for note in PLAN.notes():
+            print(f"note: {note}", file=sys.stderr)
         for stamp in (PLAN.metrics_stamp(), *(path for each in STAMPS.values() for path in (each.tables, each.report))):
             require_stamped(stamp)  # an edited table is named, not taken for what the runs gave
 except UserError as error:

@@ -1,0 +1,105 @@
+"""`extends: NAME`: an entry of the configuration that says only what it does otherwise than another one.
+
+Mappings are merged key by key, everything else is replaced, and null takes an inherited key out. A plug-in or an
+encoder of another `name` or `model` replaces the inherited one whole, since its parameters are other ones. What an
+entry is called (`label`, `description`) is never inherited.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from mtcp.core.files import line_of
+from mtcp.core.validation import fault
+
+Keys = tuple[str, ...]
+_OWN: Final = ("label", "description")
+_IDENTITY: Final = ("name", "model")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A mapping that stands in a YAML file, under the keys `prefix`."""
+
+    content: Mapping[str, Any]
+    path: Path
+    prefix: Keys = ()
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """An entry with all that it inherits, and the entry that each value comes from, by the keys that lead to it."""
+
+    content: dict[str, Any]
+    origins: dict[Keys, Entry] = field(repr=False)
+    #: The names that the entry extends, the nearest first.
+    bases: tuple[str, ...] = ()
+
+    def origin(self, keys: Keys, root: Path) -> str:
+        """Where the value at `keys` was written, as "FILE:LINE"; "default" where nowhere."""
+        for length in range(len(keys), 0, -1):
+            if entry := self.origins.get(keys[:length]):
+                line = line_of(entry.path, (*entry.prefix, *keys[:length]))
+                path = entry.path.relative_to(root) if entry.path.is_relative_to(root) else entry.path
+                return f"{path}:{line}" if line else str(path)
+        return "default"
+
+
+def resolved(name: str, entry_of: Callable[[str], Entry | None]) -> Resolved:
+    """Return entry `name` with what it inherits; raises `UserError` for an unknown base or a circle of them.
+
+    `entry_of(name)` is the entry of that name, or None where there is none.
+    """
+    chain: list[tuple[str, Entry]] = []
+    wanted: Any = name
+    while wanted is not None:
+        entry = entry_of(wanted) if isinstance(wanted, str) else None
+        if entry is None or wanted in (known for known, _ in chain):
+            _, last = chain[-1]
+            why = "extends itself, by way of others" if entry else "is not defined"
+            raise fault(last.path, (*last.prefix, "extends"), f"'{wanted}' {why}")
+        chain.append((wanted, entry))
+        wanted = entry.content.get("extends")
+    found = Resolved({}, {}, tuple(known for known, _ in chain[1:]))
+    for _, entry in reversed(chain):
+        for key in _OWN:
+            found.content.pop(key, None)
+        _merge(found, entry, (), found.content, entry.content)
+    return found
+
+
+def _merge(found: Resolved, entry: Entry, keys: Keys, into: dict[str, Any], own: Mapping[str, Any]) -> None:
+    for key, value in own.items():
+        place = (*keys, str(key))
+        if place == ("extends",):
+            continue
+        inherited = into.get(key)
+        if isinstance(value, Mapping) and isinstance(inherited, dict) and not _another(inherited, value):
+            _merge(found, entry, place, inherited, value)
+            continue
+        for known in [known for known in found.origins if known[: len(place)] == place]:
+            del found.origins[known]
+        if value is None and key in into:
+            del into[key]
+            continue
+        into[key] = _copied(value)
+        for leaf in _leaves(place, value):
+            found.origins[leaf] = entry
+
+
+def _another(inherited: Mapping[str, Any], own: Mapping[str, Any]) -> bool:
+    """Whether two mappings are of different things: both say what they are, and it differs."""
+    return any(key in own and own[key] != inherited.get(key) for key in _IDENTITY)
+
+
+def _copied(value: Any) -> Any:
+    return {key: _copied(inner) for key, inner in value.items()} if isinstance(value, Mapping) else value
+
+
+def _leaves(keys: Keys, value: Any) -> Iterator[Keys]:
+    if isinstance(value, Mapping) and value:
+        for key, inner in value.items():
+            yield from _leaves((*keys, str(key)), inner)
+    else:
+        yield keys

@@ -1,0 +1,36 @@
+"""Who is compared with whom, where the grid lacks the methods that a benchmark names for it."""
+
+from mtcp.core.config import Benchmark, Project
+
+
+def with_roles(project: Project, benchmark: str) -> Benchmark:
+    """Return the benchmark with a `reference` and a `baseline` that the grid of params.yaml has.
+
+    Where the named reference is not in the grid, the first method that is no trivial baseline takes its place; where
+    the named baseline is not, the first method of family "baseline", else the reference. A grid of trivial baselines
+    alone has nothing to compare: the names stay.
+    """
+    found = project.benchmark(benchmark)
+    grid = {name: project.method(name).family for name in project.params.methods}
+    reference = found.reference
+    if reference not in grid:
+        reference = next((name for name, family in grid.items() if family != "trivial"), reference)
+    baseline = found.baseline
+    if baseline not in grid:
+        stand_in = reference if reference in grid else baseline
+        baseline = next((name for name, family in grid.items() if family == "baseline"), stand_in)
+    return found.model_copy(update={"reference": reference, "baseline": baseline})
+
+
+def role_notes(project: Project, benchmark: str) -> list[str]:
+    """Say which methods take the place of a reference or a baseline that the grid lacks."""
+    named, taken = project.benchmark(benchmark), with_roles(project, benchmark)
+    return [
+        f"{benchmark}: {role} '{getattr(named, role)}' is not among the methods of params.yaml; "
+        f"'{getattr(taken, role)}' takes its place ({rule})"
+        for role, rule in (
+            ("reference", "the first that is no trivial baseline"),
+            ("baseline", "the first of family 'baseline', else the reference"),
+        )
+        if getattr(named, role) != getattr(taken, role)
+    ]

@@ -1,0 +1,39 @@
+"""The configuration's reference and schemas: current, and true of the files that are shipped."""
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from mtcp.core.config_reference import FILES, markdown, schema
+
+
+def test_the_page_is_current(root: Path) -> None:
+    text = (root / "docs/configuration.md").read_text(encoding="utf-8")
+    assert text == markdown(), "run: mtcp show reference > docs/configuration.md"
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_the_schema_is_current(root: Path, file: str) -> None:
+    written = json.loads((root / f"workflow/schemas/{file}.schema.json").read_text(encoding="utf-8"))
+    assert written == schema(file), f"run: mtcp show schema {file} > workflow/schemas/{file}.schema.json"
+
+
+def test_every_shipped_file_passes_its_schema(root: Path) -> None:
+    benchmarks = sorted((root / "config/benchmarks").glob("*.yaml"))
+    for path, file in (
+        (root / "params.yaml", "params"),
+        (root / "config/methods.yaml", "methods"),
+        *((path, "benchmark") for path in benchmarks),
+    ):
+        jsonschema.validate(yaml.safe_load(path.read_text(encoding="utf-8")), schema(file))
+
+
+def test_a_mistake_does_not_pass() -> None:
+    base = {"extends": "rooms", "label": "X"}
+    jsonschema.validate(base, schema("benchmark"))
+    for wrong in ({"label": "X"}, {**base, "higth": 48}, {**base, "height": 2}, {**base, "layout": "kitti"}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(wrong, schema("benchmark"))
