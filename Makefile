@@ -7,7 +7,7 @@ VENV := .venv
 READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup reproduce test test-fast lint lock benchmark clean
+.PHONY: help setup reproduce test test-fast lint lock reference benchmark clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
@@ -39,6 +39,10 @@ lint: setup ## check format and style
 lock: ## compile requirements.lock from pyproject.toml (needs uv)
 	uv pip compile --universal --python-version 3.11 --all-extras --no-header --no-annotate \
 	  --no-emit-index-url --no-emit-find-links pyproject.toml -o requirements.lock
+
+reference: setup ## write the configuration's reference and schemas
+	mtcp show reference > docs/configuration.md
+	for file in params benchmark methods; do mtcp show schema $$file > workflow/schemas/$$file.schema.json; done
 
 benchmark: setup ## measure speed and memory, as ratios in one run
 	pytest tests/benchmarks --benchmark-only
