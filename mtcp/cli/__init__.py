@@ -36,9 +36,9 @@ def _root(
 
 
 def _register() -> None:
-    from mtcp.cli import data, grid, models, report, runs, schemes, show, store, use
+    from mtcp.cli import data, grid, models, report, runs, schemes, show, store, use, watch
 
-    for module in (runs, store, report, use):
+    for module in (runs, store, report, use, watch):
         module.register(app)
     app.add_typer(grid.app, name="grid")
     app.add_typer(data.app, name="data")

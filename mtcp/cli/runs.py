@@ -1,6 +1,7 @@
 """`mtcp plan`, `check`, `train`, `choose` and `evaluate`: the grid and the work of one run."""
 
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -163,7 +164,8 @@ def _print_epoch(row: dict[str, float]) -> None:
     losses = "  ".join(
         f"{key.removeprefix('loss_')} {value:.4f}" for key, value in row.items() if key.startswith("loss_")
     )
-    print(f"epoch {row['epoch']:>3}  {losses}", file=sys.stderr, flush=True)
+    now = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
+    print(f"{now}  epoch {row['epoch']:>3}  {losses}", file=sys.stderr, flush=True)
 
 
 def choose(benchmark: BenchmarkName, method: MethodName, key: Key = None) -> None:

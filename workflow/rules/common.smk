@@ -63,6 +63,13 @@ def unless_done(target, *inputs):
     return [ancient(path) for path in inputs] if Path(target).exists() else list(inputs)
 
 
+def by_seed(wildcards):
+    """Priority of a run: all methods of one seed before the next seed, so that early partial tables compare like with
+    like. Above 0, the priority of everything else."""
+    seeds = PLAN.project.params.seeds
+    return len(seeds) - seeds.index(int(wildcards.seed))
+
+
 def run_inputs(target):
     """Input function of a job on one run: its data and its checked methods."""
     needed = {name: (relative(MANIFESTS[name]), relative(stamps.check)) for name, stamps in STAMPS.items()}

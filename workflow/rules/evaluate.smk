@@ -12,6 +12,7 @@ rule evaluate:
         "logs/evaluate/{benchmark}/{method}/seed{seed}-{train_key}-{eval_key}.log",
     benchmark:
         "logs/benchmarks/evaluate/{benchmark}/{method}/seed{seed}-{train_key}-{eval_key}.tsv"
+    priority: by_seed
     threads: lambda wildcards: RESOURCES[wildcards.benchmark].threads
     resources:
         gpu=lambda wildcards: RESOURCES[wildcards.benchmark].gpu,

@@ -12,6 +12,7 @@ rule train:
         "logs/train/{benchmark}/{method}/seed{seed}-{train_key}.log",
     benchmark:
         "logs/benchmarks/train/{benchmark}/{method}/seed{seed}-{train_key}.tsv"
+    priority: by_seed
     threads: lambda wildcards: RESOURCES[wildcards.benchmark].threads
     resources:
         gpu=lambda wildcards: RESOURCES[wildcards.benchmark].gpu,

@@ -1,0 +1,99 @@
+"""`mtcp watch`: how far the grid is, while it runs."""
+
+import dataclasses
+import json
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mtcp.cli.options import AsJson
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from mtcp.store.watching import Progress
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(watch)
+
+
+def watch(
+    every: Annotated[float, typer.Option("--every", min=0.5, help="Seconds between two looks.")] = 5.0,
+    once: Annotated[bool, typer.Option("--once", help="Look once and end.")] = False,
+    to: Annotated[
+        str | None, typer.Option("--to", help="tensorboard or wandb (offline): also write every epoch's values there.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Watch the grid: state, epoch, losses and time left of each run, read from the store.
+
+    Ends when the grid is trained, or with Ctrl-C; it never disturbs what it watches. With --to, values go to
+    results/tensorboard, or to results/wandb for `wandb sync`.
+
+    Example: mtcp watch --once
+    """
+    from rich.live import Live
+
+    from mtcp.store.plan import Plan
+    from mtcp.store.watching import look
+
+    planned, follower = Plan.load(), None
+    if to is not None:
+        from mtcp.core.errors import UserError
+        from mtcp.store.trackers import Follower
+
+        if to not in ("tensorboard", "wandb"):
+            raise UserError(f"--to {to}: expected tensorboard or wandb")
+        follower = Follower(planned, to)
+    try:
+        rows = look(planned)
+        if follower:
+            follower.follow(planned)
+        if as_json:
+            typer.echo(json.dumps([dataclasses.asdict(row) for row in rows], indent=1))
+            return
+        with Live(_table(rows), auto_refresh=False) as live:
+            while not once and any(row.state not in ("done", "trained") for row in rows):
+                time.sleep(every)
+                if any(choice.path.exists() for choice in planned.choices) or any(run.waiting for run in planned.runs):
+                    planned = Plan.load()
+                rows = look(planned)
+                if follower:
+                    follower.follow(planned)
+                live.update(_table(rows), refresh=True)
+    except KeyboardInterrupt:
+        raise typer.Exit from None
+    finally:
+        if follower:
+            follower.close()
+
+
+def _table(rows: "Sequence[Progress]") -> "Table":
+    from rich.table import Table
+
+    from mtcp.store.watching import grid_seconds_left
+
+    trained = sum(row.state in ("done", "trained") for row in rows)
+    table = Table(
+        title=f"{trained} of {len(rows)} runs trained, {_words(grid_seconds_left(rows))} left",
+        title_justify="left", box=None, header_style="bold", pad_edge=False,
+    )  # fmt: skip
+    for column in ("run", "state", "epoch", "left", "losses"):
+        table.add_column(column)
+    for row in rows:
+        losses = "  ".join(f"{task} {value:.4f}" for task, value in row.losses.items())
+        left = "" if row.state in ("done", "trained") else _words(row.seconds_left)
+        table.add_row(row.run, row.state, f"{row.epoch}/{row.epochs}", left, losses)
+    return table
+
+
+def _words(seconds: float | None) -> str:
+    if seconds is None:
+        return "unknown time"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

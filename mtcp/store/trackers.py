@@ -1,0 +1,93 @@
+"""The store's histories as TensorBoard events or Weights & Biases offline runs.
+
+Both are written from `history.csv`, by whoever watches: training knows nothing of it, and no key depends on it.
+"""
+
+import shutil
+from pathlib import Path
+from typing import Any, Final, Literal, Protocol
+
+from mtcp.core.errors import UserError
+from mtcp.store.plan import Plan, Run
+from mtcp.store.watching import history_of
+
+Tracker = Literal["tensorboard", "wandb"]
+_FOLDERS: Final[dict[Tracker, str]] = {"tensorboard": "results/tensorboard", "wandb": "results"}
+
+
+class _Writer(Protocol):
+    def add(self, epoch: int, values: dict[str, float]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Follower:
+    """Writes every epoch of the grid's runs once; what lay there of an earlier follower is replaced."""
+
+    def __init__(self, plan: Plan, kind: Tracker) -> None:
+        self.folder = plan.root / _FOLDERS[kind]
+        self._open = {"tensorboard": _TensorBoard, "wandb": _Wandb}[kind]
+        self._writers: dict[str, _Writer] = {}
+        self._written: dict[str, int] = {}
+
+    def follow(self, plan: Plan) -> int:
+        """Write the epochs that are new; return how many."""
+        new = 0
+        for run in (*plan.trials, *plan.runs):
+            rows = history_of(run)[self._written.get(run.name, 0) :]
+            if rows and run.name not in self._writers:
+                self._writers[run.name] = self._open(self.folder, run)
+            for row in rows:
+                values = {key: value for key, value in row.items() if key != "epoch"}
+                self._writers[run.name].add(int(row["epoch"]), values)
+            self._written[run.name] = self._written.get(run.name, 0) + len(rows)
+            new += len(rows)
+        return new
+
+    def close(self) -> None:
+        """Flush and close all files."""
+        for writer in self._writers.values():
+            writer.close()
+
+
+class _TensorBoard:
+    def __init__(self, folder: Path, run: Run) -> None:
+        try:
+            from tensorboard.summary import Writer
+        except ImportError as error:
+            raise _missing("tensorboard") from error
+        shutil.rmtree(folder / run.name, ignore_errors=True)
+        self._writer = Writer(str(folder / run.name))
+
+    def add(self, epoch: int, values: dict[str, float]) -> None:
+        for key, value in values.items():
+            self._writer.add_scalar(key, value, epoch)
+        self._writer.flush()
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class _Wandb:
+    def __init__(self, folder: Path, run: Run) -> None:
+        try:
+            import wandb
+        except ImportError as error:
+            raise _missing("wandb") from error
+        folder.mkdir(parents=True, exist_ok=True)
+        config: dict[str, Any] = run.config.model_dump(mode="json")
+        self._run = wandb.init(
+            mode="offline", dir=str(folder), project="mtcp", id=f"{run.method}-{run.seed}-{run.train_key}",
+            name=run.name, group=run.benchmark, config=config, reinit="create_new",
+            settings=wandb.Settings(console="off", silent=True, disable_git=True),
+        )  # fmt: skip
+
+    def add(self, epoch: int, values: dict[str, float]) -> None:
+        self._run.log(values, step=epoch)
+
+    def close(self) -> None:
+        self._run.finish()
+
+
+def _missing(package: str) -> UserError:
+    return UserError(f"--to {package} needs the package {package}: pip install 'mtcp[{package}]'")

@@ -1,0 +1,91 @@
+"""How far the grid is, read from the store alone: epoch, losses and time left of each run. No torch."""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+from mtcp.core.errors import UserError
+from mtcp.core.project_files import HISTORY, LOCK, RECORD, RUNS
+from mtcp.store.plan import Plan, Run
+from mtcp.store.records import RunRecord
+from mtcp.training.history import LOSS, read_history
+
+#: States in which nothing is left to train.
+_TRAINED: Final = ("trained", "done")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One run: its state, epochs done and planned, the losses of the last epoch, seconds of training that are left."""
+
+    run: str
+    state: str
+    epoch: int
+    epochs: int
+    losses: dict[str, float]
+    seconds_left: float | None
+
+
+def look(plan: Plan) -> list[Progress]:
+    """Return the progress of every trial and run of the grid, as the store shows it now."""
+    costs = seconds_per_epoch(plan.root, {(run.benchmark, run.method) for run in plan.runs})
+    return [_progress(run, costs.get((run.benchmark, run.method))) for run in (*plan.trials, *plan.runs)]
+
+
+def grid_seconds_left(rows: Iterable[Progress]) -> float | None:
+    """Seconds until the grid is trained, if as many runs go on at once as do now; None where a run's are unknown."""
+    rows = list(rows)
+    left = [row.seconds_left for row in rows if row.state not in _TRAINED]
+    if any(seconds is None for seconds in left):
+        return None
+    at_once = max(1, sum(row.state == "running" for row in rows))
+    return sum(seconds for seconds in left if seconds is not None) / at_once
+
+
+def seconds_per_epoch(root: Path, methods: Iterable[tuple[str, str]]) -> dict[tuple[str, str], float]:
+    """Median seconds per epoch of the finished runs of each (benchmark, method), whatever their key."""
+    costs = {}
+    for benchmark, method in methods:
+        found = []
+        for path in (root / RUNS / benchmark / method).glob(f"seed*-*/{RECORD}"):
+            try:
+                record = RunRecord.read(path)
+            except UserError:
+                continue  # `mtcp verify` names damaged records
+            if record.epochs:
+                found.append(record.seconds / record.epochs)
+        if found:
+            costs[benchmark, method] = median(found)
+    return costs
+
+
+def history_of(run: Run) -> list[dict[str, float]]:
+    """The rows that a run's training has written so far."""
+    path = run.directory / HISTORY
+    return read_history(path) if path.exists() else []
+
+
+def _progress(run: Run, cost: float | None) -> Progress:
+    state, epochs = run.state(), run.config.training.epochs
+    if state in _TRAINED:
+        return Progress(run.name, state, epochs, epochs, {}, 0.0)
+    rows = history_of(run)
+    losses = {key.removeprefix(LOSS): value for key, value in rows[-1].items() if key.startswith(LOSS)} if rows else {}
+    cost = cost or (_running_cost(run, len(rows)) if state == "running" else None)
+    left = None if cost is None else cost * (epochs - len(rows))
+    return Progress(run.name, state, len(rows), epochs, losses, left)
+
+
+def _running_cost(run: Run, epochs: int) -> float | None:
+    """Seconds per epoch of a run that goes on now, since the process took its folder; too low where it resumed."""
+    if not epochs:
+        return None
+    try:
+        started = (run.directory / LOCK).stat().st_mtime
+        written = (run.directory / HISTORY).stat().st_mtime
+    except FileNotFoundError:
+        return None
+    return max(min(written, time.time()) - started, 0.0) / epochs

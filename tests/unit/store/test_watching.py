@@ -1,0 +1,81 @@
+"""What `mtcp watch` reads from the store, and what it passes on to TensorBoard and Weights & Biases."""
+
+import fcntl
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from mtcp.core.project_files import HISTORY, LOCK
+from mtcp.store.plan import Plan
+from mtcp.store.trackers import Follower
+from mtcp.store.watching import Progress, grid_seconds_left, look
+from mtcp.training.history import write_history
+
+
+@pytest.fixture
+def plan(tmp_path: Path, root: Path) -> Plan:
+    for name in ("config", "params.yaml"):
+        copy = shutil.copytree if (root / name).is_dir() else shutil.copy
+        copy(root / name, tmp_path / name)
+    (tmp_path / "params.yaml").write_text("benchmarks: [rooms]\nmethods: [single_task, mtcp]\nseeds: [0]\n")
+    return Plan.load(tmp_path)
+
+
+def epochs(plan: Plan, method: str, count: int) -> Path:
+    run = plan.run("rooms", method, 0)
+    run.directory.mkdir(parents=True, exist_ok=True)
+    rows = [
+        {"epoch": k, "learning_rate": 0.1, "loss_depth": 2.0 - k, "validation_loss_depth": 3.0} for k in range(count)
+    ]
+    write_history(run.directory / HISTORY, rows)
+    return run.directory
+
+
+def test_a_running_run_tells_epoch_losses_and_time_left(plan: Plan) -> None:
+    folder = epochs(plan, "mtcp", 2)
+    with (folder / LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        written = (folder / HISTORY).stat().st_mtime
+        os.utime(folder / LOCK, (written - 20, written - 20))
+        waiting, running = look(plan)
+    total = plan.run("rooms", "mtcp", 0).config.training.epochs
+    assert (waiting.state, waiting.epoch, waiting.seconds_left) == ("missing", 0, None)
+    assert (running.state, running.epoch, running.epochs) == ("running", 2, total)
+    assert running.losses == {"depth": 1.0}
+    assert running.seconds_left == pytest.approx(10 * (total - 2), abs=0.1)
+
+
+def test_the_grids_time_is_that_of_what_is_left_over_what_goes_on_at_once() -> None:
+    rows = [Progress("a", "running", 1, 2, {}, 30.0), Progress("b", "running", 1, 2, {}, 10.0)]
+    rows += [Progress("c", "missing", 0, 2, {}, 60.0), Progress("d", "done", 2, 2, {}, 0.0)]
+    assert grid_seconds_left(rows) == 50
+    assert grid_seconds_left([*rows, Progress("e", "missing", 0, 2, {}, None)]) is None
+
+
+def test_tensorboard_gets_every_epoch_once(plan: Plan) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    epochs(plan, "mtcp", 2)
+    follower = Follower(plan, "tensorboard")
+    assert follower.follow(plan) == 2
+    assert follower.follow(plan) == 0
+    epochs(plan, "mtcp", 3)
+    assert follower.follow(plan) == 1
+    follower.close()
+    events = EventAccumulator(str(plan.root / "results/tensorboard/rooms/mtcp/seed0")).Reload()
+    written = events.Tensors("loss_depth")
+    assert [(event.step, event.tensor_proto.float_val[0]) for event in written] == [(0, 2.0), (1, 1.0), (2, 0.0)]
+
+
+@pytest.mark.slow
+def test_wandb_gets_an_offline_run(plan: Plan) -> None:
+    pytest.importorskip("wandb")
+    epochs(plan, "mtcp", 2)
+    follower = Follower(plan, "wandb")
+    assert follower.follow(plan) == 2
+    follower.close()
+    (log,) = (plan.root / "results/wandb").glob("offline-run-*/run-*.wandb")
+    assert b"loss_depth" in log.read_bytes()
