@@ -10,10 +10,14 @@ from mtcp.core.plugins import parameters as plugin_parameters
 from mtcp.core.tasks import VOID, Task
 from mtcp.data.loading.batches import Batch
 from mtcp.models.architecture import Architecture, BuildContext, Outputs
+from mtcp.models.attention import unscaled_attention
+from mtcp.models.blocks import Basic, Bottle, ConvNorm, ConvPair, MultiScaleHead, gathered, prediction
 from mtcp.models.decoder import FPN, HFP
 from mtcp.models.encoders import build_encoder
 from mtcp.models.heads import task_head
-from mtcp.models.layers import at_size, to_nchw, to_nhwc
+from mtcp.models.layers import Projection, at_size, to_nchw, to_nhwc
+from mtcp.models.maps import SCALES, MapArchitecture, MapEncoder, MapParameters, StageEncoder, per_task, separate
+from mtcp.models.normalisation import BatchNorm2d
 from mtcp.store.trained import TrainedRun, load_run
 from mtcp.weighting import solvers
 from mtcp.weighting.base import Diverged, EpochMeans, LossScheme, SchemeContext
@@ -22,32 +26,49 @@ from mtcp.weighting.gradients import GradientScheme, GramianScheme, JacobianSche
 __all__ = [
     "FPN",
     "HFP",
+    "SCALES",
     "VOID",
     "Architecture",
+    "Basic",
     "Batch",
+    "BatchNorm2d",
+    "Bottle",
     "BuildContext",
+    "ConvNorm",
+    "ConvPair",
     "Diverged",
     "EpochMeans",
     "GradientScheme",
     "GramianScheme",
     "JacobianScheme",
     "LossScheme",
+    "MapArchitecture",
+    "MapEncoder",
+    "MapParameters",
+    "MultiScaleHead",
     "Outputs",
     "PluginParameters",
+    "Projection",
     "SchemeContext",
+    "StageEncoder",
     "Task",
     "TrainedRun",
     "UserError",
     "architecture",
     "at_size",
     "build_encoder",
+    "gathered",
     "load_plugin",
     "load_run",
+    "per_task",
     "plugin_parameters",
+    "prediction",
     "scheme",
+    "separate",
     "solvers",
     "solving",
     "task_head",
     "to_nchw",
     "to_nhwc",
+    "unscaled_attention",
 ]

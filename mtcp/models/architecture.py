@@ -54,6 +54,8 @@ class Architecture(nn.Module, ABC):
 
     name: ClassVar[str]
     trainable: ClassVar[bool] = True
+    #: 1/`coarsest` of the size is the coarsest map that a BatchNorm sees.
+    coarsest: ClassVar[int] = 16
     Parameters: ClassVar[type[PluginParameters]] = PluginParameters
 
     def __init__(self) -> None:
@@ -62,7 +64,11 @@ class Architecture(nn.Module, ABC):
 
     @abstractmethod
     def encode(self, image: Tensor) -> Any:
-        """Return the representation of `image` (B, 3, H, W): a tensor R (B, C, H/4, W/4) where it is shared."""
+        """Return the representation of `image` (B, 3, H, W).
+
+        Where it is shared, it is a tensor, such as R (B, C, H/4, W/4), or a list of tensors none of which is computed
+        from another in the graph (`mtcp.models.maps.separate`): schemes combine gradients with respect to them.
+        """
 
     @abstractmethod
     def decode(self, representation: Any, size: tuple[int, int]) -> Outputs:
@@ -76,12 +82,12 @@ class Architecture(nn.Module, ABC):
         raise NotImplementedError(f"architecture '{self.name}' is trained by gradient descent")
 
     def check_batch(self, image: Tensor) -> None:
-        """Refuse a training batch whose coarsest map (1/16) leaves BatchNorm one value a channel."""
+        """Refuse a training batch whose coarsest map leaves BatchNorm one value per channel."""
         batch, _, height, width = image.shape
-        if self.training and batch == 1 and max(height, width) <= 16:
+        if self.training and batch == 1 and max(height, width) <= self.coarsest:
             raise UserError(
                 f"a training batch of one image of {height}x{width} pixels leaves BatchNorm a single value per "
-                "channel at 1/16 of the size: set training.batch_size to 2 or more, or use larger images"
+                f"channel at 1/{self.coarsest} of the size: set training.batch_size to 2 or more, or use larger images"
             )
 
 

@@ -1,4 +1,4 @@
-"""The attention of the coherence fusion: all positions, one head, no 1/sqrt(d).
+"""Attention over all positions without 1/sqrt(d), of any widths; the coherence fusion's, and InvPT's across tasks.
 
 With N positions the map has N^2 entries: 1.4 GiB per image and task at 480x640. Two forms give the same numbers:
 
@@ -23,18 +23,18 @@ WHOLE_MAP = 1024
 BLOCK_CPU, BLOCK_GPU = 1 << 22, 1 << 23
 
 
-def coherence_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+def unscaled_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Return softmax over key positions of (Q K^T), applied to V.
 
-    `query` and `key` are (B, N, D), `value` (B, N, C); the result is (B, N, C), in V's type (under autocast in the
-    type of autocast).
+    `query` is (B, M, D), `key` (B, N, D), `value` (B, N, C); the result is (B, M, C), in V's type (under autocast in
+    the type of autocast).
     """
     device = query.device.type
     if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(device)
         with torch.autocast(device, enabled=False):
-            return coherence_attention(query.to(dtype), key.to(dtype), value.to(dtype))
-    if query.shape[1] > WHOLE_MAP:
+            return unscaled_attention(query.to(dtype), key.to(dtype), value.to(dtype))
+    if query.shape[1] * key.shape[1] > WHOLE_MAP**2:
         if not torch.is_grad_enabled():  # nothing to keep, and exporters know no functions of our own
             return in_rows(query, key, value)
         return AttentionInRows.apply(query, key, value)
@@ -60,7 +60,7 @@ class AttentionInRows(torch.autograd.Function):
         query, key, value = ctx.saved_tensors
         d_query = torch.empty_like(query)
         d_key, d_value = torch.zeros_like(key, dtype=torch.float32), torch.zeros_like(value, dtype=torch.float32)
-        for image, rows in blocks(query):
+        for image, rows in blocks(query, key.shape[1]):
             d_query[image, rows] = gradients(
                 query[image, rows], key[image], value[image], gradient[image, rows], d_key[image], d_value[image]
             )
@@ -69,8 +69,8 @@ class AttentionInRows(torch.autograd.Function):
 
 def in_rows(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """The attention, block by block of query rows."""
-    out = torch.empty_like(value)
-    for image, rows in blocks(query):
+    out = value.new_empty(*query.shape[:2], value.shape[2])
+    for image, rows in blocks(query, key.shape[1]):
         out[image, rows] = attended(query[image, rows], key[image], value[image])
     return out
 
@@ -92,10 +92,10 @@ def gradients(query: Tensor, key: Tensor, value: Tensor, gradient: Tensor, d_key
     return product(d_logits, key.T)
 
 
-def blocks(query: Tensor) -> list[tuple[int, slice]]:
+def blocks(query: Tensor, keys: int) -> list[tuple[int, slice]]:
     """(image, rows) of every block: about equally many rows, a multiple of 64, as the device's block size allows."""
     images, positions = query.shape[:2]
-    most = max(1, (BLOCK_CPU if query.is_cpu else BLOCK_GPU) // (64 * positions)) * 64
+    most = max(1, (BLOCK_CPU if query.is_cpu else BLOCK_GPU) // (64 * keys)) * 64
     count = -(-positions // most)
     step = -(-positions // (64 * count)) * 64
     return [(image, slice(row, row + step)) for image in range(images) for row in range(0, positions, step)]

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mtcp.models.attention import coherence_attention
+from mtcp.models.attention import unscaled_attention
 from mtcp.models.cbam import CBAM
 from mtcp.models.layers import Projection
 from mtcp.models.normalisation import BatchNorm
@@ -33,5 +33,5 @@ class CFM(nn.Module):
         query = F.relu(self.query_norm(self.query_cbam(fused)))
         key = F.relu(self.key_norm(self.key_cbam(fused)))
         value = self.main_norm(self.main_cbam(main))
-        mixed = coherence_attention(query.flatten(1, 2), key.flatten(1, 2), value.flatten(1, 2))
+        mixed = unscaled_attention(query.flatten(1, 2), key.flatten(1, 2), value.flatten(1, 2))
         return self.out_norm(self.out_cbam(mixed.view_as(value)))

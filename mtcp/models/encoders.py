@@ -49,8 +49,8 @@ class Normalise(nn.Module):
         return image if self.same else image * self.scale + self.shift
 
 
-class TimmEncoder(nn.Module):
-    """Any `features_only` backbone of timm, with a light pyramid over its maps at 1/4 and coarser."""
+class TimmMaps(nn.Module):
+    """The maps of a timm `features_only` backbone at 1/4 and coarser; `widths` and `reductions` describe them."""
 
     def __init__(self, context: BuildContext) -> None:
         super().__init__()
@@ -63,22 +63,35 @@ class TimmEncoder(nn.Module):
         self.normalise = Normalise(self.backbone.pretrained_cfg["mean"], self.backbone.pretrained_cfg["std"])
         info = self.backbone.feature_info
         self.levels = [index for index, reduction in enumerate(info.reduction()) if reduction >= 4]
-        self.pyramid = FPN([info.channels()[index] for index in self.levels], context.channels)
+        self.widths = [info.channels()[index] for index in self.levels]
+        self.reductions = [info.reduction()[index] for index in self.levels]
         self.nchw = str(getattr(self.backbone, "output_fmt", "NCHW")).endswith("NCHW")
         if self.nchw:
             # Convolutions are a fifth faster so, and what follows reads channels last.
             self.backbone.to(memory_format=torch.channels_last)
         _check_size(context)
 
+    def prepared(self, image: Tensor) -> Tensor:
+        """Return the image as the backbone takes it."""
+        image = self.normalise(image)
+        return image.contiguous(memory_format=torch.channels_last) if self.nchw else image
+
+    def maps(self, image: Tensor) -> list[Tensor]:
+        """Return the maps of `image` from fine to coarse, each (B, h, w, width)."""
+        maps = self.backbone(self.prepared(image))
+        return [to_nhwc(maps[level]) if self.nchw else maps[level] for level in self.levels]
+
+
+class TimmEncoder(TimmMaps):
+    """Any `features_only` backbone of timm, with a light pyramid over its maps at 1/4 and coarser."""
+
+    def __init__(self, context: BuildContext) -> None:
+        super().__init__(context)
+        self.pyramid = FPN(self.widths, context.channels)
+
     def forward(self, image: Tensor) -> Tensor:
-        if self.nchw:
-            image = image.contiguous(memory_format=torch.channels_last)
-        maps = self.backbone(self.normalise(image))
-        maps = [maps[level] for level in self.levels]
-        if self.nchw:
-            maps = [to_nhwc(level) for level in maps]
         height, width = (-(-side // 4) for side in image.shape[-2:])
-        return to_nchw(resize(self.pyramid(maps), height, width))
+        return to_nchw(resize(self.pyramid(self.maps(image)), height, width))
 
 
 def _timm_backbone(config: EncoderConfig) -> nn.Module:

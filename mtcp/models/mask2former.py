@@ -17,7 +17,7 @@ from mtcp.core.errors import UserError
 from mtcp.models.architecture import BuildContext
 from mtcp.models.checkpointing import recomputed
 from mtcp.models.deformable import DeformableLayer
-from mtcp.models.layers import use_projections
+from mtcp.models.layers import to_nhwc, use_projections
 from mtcp.models.weights import WEIGHTS, check_weights, weights_file
 
 # The library reports every class-predictor weight that is left out on purpose; what is missing is checked here.
@@ -87,6 +87,21 @@ class Mask2FormerEncoder(nn.Module):
         decoded = self.model.transformer_module(features.multi_scale_features, pixels)
         embedding = decoded.masks_queries_logits[-1].sum(1)
         return shared_representation(pixels, torch.einsum("bc,bchw->bhw", embedding, pixels)[:, None])
+
+
+class SwinMaps(nn.Module):
+    """The maps of a Mask2Former's Swin encoder at 1/4 to 1/32; pixel decoder and queries are not kept."""
+
+    def __init__(self, context: BuildContext) -> None:
+        super().__init__()
+        self.encoder = _mask2former(context.encoder).pixel_level_module.encoder
+        self.encoder.swin.layernorm = nn.Identity()
+        use_projections(self.encoder)
+        self.widths = list(self.encoder.channels)
+
+    def maps(self, image: Tensor) -> list[Tensor]:
+        """Return the maps of `image` from fine to coarse, each (B, h, w, width)."""
+        return [to_nhwc(level) for level in self.encoder(image).feature_maps]
 
 
 def _switchable_layers(encoder: nn.Module) -> list[nn.Module]:

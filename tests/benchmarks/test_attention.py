@@ -10,7 +10,7 @@ import sys
 import pytest
 import torch
 
-from mtcp.models.attention import coherence_attention
+from mtcp.models.attention import unscaled_attention
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 #: Positions at 48x64, 96x128, 192x256 and 480x640.
@@ -37,7 +37,7 @@ def step(function, tensors):
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("positions", POSITIONS)
-@pytest.mark.parametrize("form", [definition, coherence_attention], ids=lambda form: form.__name__)
+@pytest.mark.parametrize("form", [definition, unscaled_attention], ids=lambda form: form.__name__)
 def test_forward_and_backward(benchmark, form, positions, dtype):
     benchmark.group = f"attention, {positions} positions, {dtype}, {DEVICE}"
     tensors = inputs(positions, dtype)
@@ -49,14 +49,14 @@ def test_forward_and_backward(benchmark, form, positions, dtype):
 def test_memory_on_a_gpu(dtype):
     """At 19,200 positions at most 320 MB beyond Q, K and V; the definition stores maps of 1.4 GiB (fp32)."""
     beyond = {}
-    for form in (definition, coherence_attention):
+    for form in (definition, unscaled_attention):
         tensors = inputs(19200, dtype)
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         step(form, tensors)
         beyond[form.__name__] = (torch.cuda.max_memory_allocated() - before) / 1e6
     print(f"\n{DEVICE} {dtype}: {beyond} MB beyond the inputs")
-    assert beyond["coherence_attention"] <= 320
+    assert beyond["unscaled_attention"] <= 320
 
 
 # The high-water mark of this very process (VmHWM): `ru_maxrss` starts with the parent's.
@@ -65,7 +65,7 @@ import re, sys, torch
 from pathlib import Path
 torch.set_num_threads(1)
 sys.path.insert(0, {folder!r})
-from test_attention import definition, coherence_attention, inputs, step
+from test_attention import definition, unscaled_attention, inputs, step
 peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024 / 1e6
 tensors = inputs({positions}, torch.float32)
 step(definition, [tensor[:, :64].detach().requires_grad_() for tensor in tensors])
@@ -79,11 +79,11 @@ print(peak() - before)
 def test_memory_on_a_cpu():
     """Peak of a fresh process, at 3,072 and 6,144 positions: linear growth against quadratic."""
     beyond = {}
-    for form in ("definition", "coherence_attention"):
+    for form in ("definition", "unscaled_attention"):
         for positions in (3072, 6144):
             code = _CHILD.format(folder=str(__file__.rsplit("/", 1)[0]), positions=positions, form=form)
             out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
             beyond[form, positions] = float(out.stdout)
     for (form, positions), value in beyond.items():
         print(f"\n{form} at {positions} positions: {value:.0f} MB beyond the inputs", end="")
-    assert beyond["coherence_attention", 6144] < 0.5 * beyond["definition", 6144]
+    assert beyond["unscaled_attention", 6144] < 0.5 * beyond["definition", 6144]

@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from mtcp.models import attention
-from mtcp.models.attention import AttentionInRows, coherence_attention
+from mtcp.models.attention import AttentionInRows, unscaled_attention
 
 
 def definition(query, key, value):
@@ -34,7 +34,7 @@ def with_gradients(function, tensors):
 def test_both_forms_equal_the_definition_forward_and_backward(positions):
     tensors = inputs(2, positions, 24, 16, 0.5)
     expected = with_gradients(definition, tensors)
-    for own, reference in zip(with_gradients(coherence_attention, tensors), expected, strict=True):
+    for own, reference in zip(with_gradients(unscaled_attention, tensors), expected, strict=True):
         torch.testing.assert_close(own, reference, atol=2e-5 * reference.abs().max().item(), rtol=1e-4)
 
 
@@ -44,7 +44,7 @@ def test_any_block_size_gives_the_same(block, monkeypatch):
     monkeypatch.setattr(attention, "BLOCK_CPU", block)
     tensors = inputs(2, 300, 12, 8)
     expected = with_gradients(definition, tensors)
-    for own, reference in zip(with_gradients(coherence_attention, tensors), expected, strict=True):
+    for own, reference in zip(with_gradients(unscaled_attention, tensors), expected, strict=True):
         torch.testing.assert_close(own, reference, atol=1e-5 * reference.abs().max().item(), rtol=1e-4)
 
 
@@ -54,7 +54,7 @@ def test_bf16_keeps_large_logits_in_fp32(whole, monkeypatch):
     monkeypatch.setattr(attention, "WHOLE_MAP", whole)
     tensors = [tensor.bfloat16() for tensor in inputs(1, 200, 256, 8)]
     expected = definition(*(tensor.float() for tensor in tensors))
-    own = coherence_attention(*tensors)
+    own = unscaled_attention(*tensors)
     assert own.dtype == torch.bfloat16
     torch.testing.assert_close(own.float(), expected, atol=0.02, rtol=0.02)
 
@@ -63,7 +63,7 @@ def test_autocast_casts_the_inputs_and_gradients_come_back_in_fp32(monkeypatch):
     monkeypatch.setattr(attention, "WHOLE_MAP", 0)
     leaves = [tensor.requires_grad_() for tensor in inputs(1, 70, 16, 8, 0.3)]
     with torch.autocast("cpu", torch.bfloat16):
-        out = coherence_attention(*leaves)
+        out = unscaled_attention(*leaves)
     assert out.dtype == torch.bfloat16
     out.float().sum().backward()
     assert all(leaf.grad.dtype == torch.float32 and leaf.grad.isfinite().all() for leaf in leaves)
@@ -71,7 +71,7 @@ def test_autocast_casts_the_inputs_and_gradients_come_back_in_fp32(monkeypatch):
 
 def test_extreme_logits_stay_finite():
     query, key, value = inputs(1, 1100, 16, 8, 60.0)
-    for result in with_gradients(coherence_attention, (query, key, value)):
+    for result in with_gradients(unscaled_attention, (query, key, value)):
         assert result.isfinite().all()
 
 
@@ -85,7 +85,7 @@ def test_nothing_of_the_size_of_the_map_is_kept_for_the_backward_pass():
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        coherence_attention(*tensors)
+        unscaled_attention(*tensors)
     assert kept == 1536 * (24 + 24 + 16)
 
 
@@ -126,9 +126,9 @@ def test_memory_at_the_papers_size(device, dtype):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_gpu_equals_cpu(dtype):
     tensors = [tensor.to(dtype) for tensor in inputs(2, 2000, 64, 32, 0.5)]
-    expected = with_gradients(coherence_attention, [tensor.float() for tensor in tensors])
+    expected = with_gradients(unscaled_attention, [tensor.float() for tensor in tensors])
     leaves = [tensor.cuda().requires_grad_() for tensor in tensors]
-    out = coherence_attention(*leaves)
+    out = unscaled_attention(*leaves)
     weights = torch.linspace(-1, 1, out.numel()).view_as(out).to(out)
     results = [out, *torch.autograd.grad(out, leaves, weights)]
     tolerance = 5e-3 if dtype == torch.float32 else 5e-2

@@ -1,0 +1,177 @@
+"""InvPT (Ye and Xu, ECCV 2022): a decoder of three stages, in which every task attends to all tasks' positions."""
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from baselines.architectures.invpt_attention import CrossTaskAttention
+from mtcp.api import (
+    Architecture,
+    BuildContext,
+    ConvNorm,
+    ConvPair,
+    MapEncoder,
+    MapParameters,
+    Outputs,
+    Projection,
+    Task,
+    architecture,
+    at_size,
+    per_task,
+    prediction,
+    separate,
+)
+
+
+class CoarseAndSkips(nn.Module):
+    """image -> [F32, J1, J2] and the size of F4: J1 = skip16(F16), J2 = skip8(F8), 3x3 convolutions."""
+
+    def __init__(self, context: BuildContext, widths: tuple[int, ...] | None, first: int, second: int) -> None:
+        super().__init__()
+        self.maps = MapEncoder(context, widths)
+        _, width8, width16, self.width = self.maps.widths
+        with context.part("skips"):
+            self.skip16 = nn.Conv2d(width16, first, 3, padding=1)
+            self.skip8 = nn.Conv2d(width8, second, 3, padding=1)
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        _, map8, map16, map32 = self.maps(image)
+        return separate([map32, self.skip16(map16), self.skip8(map8)])
+
+
+class Initial(ConvPair):
+    """E = ReLU(pair(F32)) and its prediction."""
+
+    def __init__(self, before: int, width: int, task: Task) -> None:
+        super().__init__(before, before, width)
+        self.predict = prediction(width, task)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        features = F.relu_(super().forward(x))
+        return features, self.predict(features)
+
+
+class MLP(nn.Module):
+    """fc2(GELU(fc1 x)), four times as wide inside."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.fc1 = Projection(width, 4 * width)
+        self.fc2 = Projection(4 * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(F.gelu(self.fc1(x)))
+
+
+class Stage(nn.Module):
+    """One transformer block over the positions of all tasks; x is (B, T, h, w, D).
+
+    From the second stage on, maps come up from the coarser stage first, and results are widened to the first's width.
+    """
+
+    def __init__(self, tasks: list[str], width: int, before: int | None, out: int, stage: int) -> None:
+        super().__init__()
+        if before is not None:
+            self.up = nn.ModuleDict({task: ConvPair(before, width, width, dilation=2) for task in tasks})
+            self.expand = nn.ModuleDict({task: nn.ModuleDict({"conv": nn.Conv2d(width, out, 1)}) for task in tasks})
+        self.norm1 = nn.LayerNorm(width)
+        self.attention = CrossTaskAttention(tasks, width, stage)
+        self.norm2 = nn.LayerNorm(width)
+        self.mlp = MLP(width)
+        self.out_norm = nn.LayerNorm(width * len(tasks))
+
+    def forward(self, x: Tensor, scores: "CrossTaskAttention.Scores | None"):
+        """Return X (B, T, h, w, D), the maps for the sum over stages (task by task, (B, out, h, w)), and the scores."""
+        attended, scores = self.attention(self.norm1(x), scores)
+        x = x + attended
+        x = x + self.mlp(self.norm2(x))
+        normed = self.out_norm(x.permute(0, 2, 3, 1, 4).flatten(3)).unflatten(3, x.shape[1::3])
+        maps = [level.permute(0, 3, 1, 2) for level in normed.unbind(3)]
+        if hasattr(self, "expand"):
+            maps = [expand["conv"](level) for expand, level in zip(self.expand.values(), maps, strict=True)]
+        return x, maps, scores
+
+
+@architecture("invpt")
+class InvPT(Architecture):
+    """Initial predictions from F32, then stages i = 0, 1, 2 at 1/32, 1/16, 1/8; widths D0 = E + P, D0 / 2, D0 / 4.
+
+    X_t = mix(cat(E_t, initial_t)); from stage to stage X_t is up-sampled, the encoder's skip J_i added. M_t sums all
+    stages' results at 1/4; final_t = predict(ReLU(BN(conv3x3 M_t))). Shared: encoder and skips. Initial and final
+    predictions have equal weight in the public code (`losses.auxiliary_weight: 1`), which reads a plain ViT.
+    """
+
+    coarsest = 64
+
+    class Parameters(MapParameters):
+        embedding: int = Field(512, ge=4, le=2048, description="E, the width of the initial features")
+        extra: int = Field(64, ge=0, le=512, description="P; E + P must be a multiple of 8")
+
+        @model_validator(mode="after")
+        def _heads_are_halves(self) -> "InvPT.Parameters":
+            if (self.embedding + self.extra) % 8:
+                raise ValueError(f"embedding + extra is {self.embedding + self.extra} and must be a multiple of 8")
+            return self
+
+    def __init__(self, context: BuildContext, parameters: "InvPT.Parameters") -> None:
+        super().__init__()
+        width, names = parameters.embedding + parameters.extra, [task.name for task in context.tasks]
+        dims = _dims(width)
+        self.encoder = CoarseAndSkips(context, parameters.widths, dims[1], dims[2])
+        embedding = parameters.embedding
+        self.initial = per_task(context, "initial", lambda task: Initial(self.encoder.width, embedding, task))
+        self.mix = per_task(
+            context,
+            "mix",
+            lambda task: nn.ModuleDict({"conv": nn.Conv2d(embedding + task.channels, width, 1)}),
+        )
+        for index, (dim, before) in enumerate(zip(dims, (None, *dims), strict=False)):
+            with context.part(f"stage{index}"):
+                setattr(self, f"stage{index}", Stage(names, dim, before, width, index))
+        self.project = per_task(context, "project", lambda task: ConvNorm(width, width, 3, bias=True))
+        self.head = per_task(context, "head", lambda task: nn.ModuleDict({"predict": prediction(width, task)}))
+        with context.part("linear layers"):
+            _truncated_normal(self)
+
+    def encode(self, image: Tensor) -> list[Tensor]:
+        self.check_batch(image)
+        return self.encoder(image)
+
+    def decode(self, representation: list[Tensor], size: tuple[int, int]) -> Outputs:
+        coarse, *skips = representation
+        finest = tuple(-(-side // 4) for side in size)
+        outputs: Outputs = {}
+        maps = []
+        for task, initial in self.initial.items():
+            features, predicted = initial(coarse)
+            outputs[task] = {"initial": at_size(predicted, size)}
+            maps.append(self.mix[task]["conv"](torch.cat((features, predicted), 1)))
+        sums, scores = [], None
+        for index, skip in enumerate([None, *skips]):
+            stage = getattr(self, f"stage{index}")
+            if skip is not None:
+                ups = [at_size(level, skip.shape[-2:]) for level in maps]
+                maps = [F.relu_(up(level)) + skip for up, level in zip(stage.up.values(), ups, strict=True)]
+            x, results, scores = stage(torch.stack([level.permute(0, 2, 3, 1) for level in maps], 1), scores)
+            maps = [level.permute(0, 3, 1, 2) for level in x.unbind(1)]
+            results = [at_size(level, finest) for level in results]
+            sums = [a + b for a, b in zip(sums, results, strict=True)] if sums else results
+        for task, total in zip(outputs, sums, strict=True):
+            final = self.head[task]["predict"](F.relu_(self.project[task](total)))
+            outputs[task]["final"] = at_size(final, size)
+        return outputs
+
+
+def _dims(width: int) -> tuple[int, int, int]:
+    return width, width // 2, width // 4
+
+
+def _truncated_normal(network: InvPT) -> None:
+    """Linear layers and `project` start truncated normal (0.02), their biases at 0 (linear layers alone)."""
+    for module in network.modules():
+        if isinstance(module, Projection):
+            nn.init.trunc_normal_(module.weight, std=0.02)
+            nn.init.zeros_(module.bias)
+    for project in network.project.values():
+        nn.init.trunc_normal_(project.conv.weight, std=0.02)

@@ -1,0 +1,93 @@
+"""InvPT's attention across tasks, in a form whose memory is linear in the number of positions."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mtcp.api import BatchNorm2d, Projection, at_size, unscaled_attention
+
+
+class CrossTaskAttention(nn.Module):
+    """Two heads over the positions of all tasks, with the scores of the stage before mixed in.
+
+    Queries: per task a depthwise 3x3 convolution of stride 2 and BatchNorm, then a projection of all tasks' tokens.
+    Keys and values: per task average pooling by 2^(stage + 1), then projections. Scores Sc = q k^T / sqrt(D), D the
+    full width. The stage before's scores, resized over its query positions to these, are appended as two more heads,
+    and `fuse`, a 1x1 convolution from four heads to two, gives the scores of this stage.
+
+    No map of scores is made. Resizing acts on query positions, a product with keys acts on channels, and they
+    commute: resized(Q K^T) = resized(Q) K^T. Hence the scores of every stage and head are one product of stacked
+    queries and keys, Sc_h = sum_j (w_hj q_j) k_j^T + b_h, and plain attention over these gives the result block by
+    block. (b_h is the same for all keys, so that softmax does not see it; it stays a factor of its own.)
+    """
+
+    @dataclass(frozen=True)
+    class Scores:
+        """Scores as factors: of both heads, queries (B, T, h, w, d) and keys (B, N, d)."""
+
+        queries: tuple[Tensor, Tensor]
+        keys: tuple[Tensor, Tensor]
+
+    def __init__(self, tasks: list[str], width: int, stage: int) -> None:
+        super().__init__()
+        self.tasks, self.width, self.pool = tasks, width, 2 ** (stage + 1)
+        for task in tasks:
+            self.add_module(task, _QueryConv(width))
+        self.query, self.key = Projection(width, width), Projection(width, width)
+        self.value, self.out = Projection(width, width), Projection(width, width)
+        if stage:
+            self.fuse = nn.Conv2d(4, 2, 1)
+
+    def forward(self, x: Tensor, before: "CrossTaskAttention.Scores | None") -> tuple[Tensor, "Scores"]:
+        """Return what every position gathers, like x (B, T, h, w, D), and the scores for the next stage."""
+        maps = [level.permute(0, 3, 1, 2) for level in x.unbind(1)]
+        queries = [getattr(self, task)(level) for task, level in zip(self.tasks, maps, strict=True)]
+        queries = self.query(torch.stack([level.permute(0, 2, 3, 1) for level in queries], 1))
+        pooled = F.avg_pool2d(x.flatten(0, 1).permute(0, 3, 1, 2), self.pool, ceil_mode=True)
+        tokens = pooled.permute(0, 2, 3, 1).reshape(len(x), -1, self.width)
+        half = self.width // 2
+        own = self.Scores(
+            (queries * self.width**-0.5).split(half, -1),
+            self.key(tokens).split(half, -1),
+        )
+        scores = own if before is None else self._fused(own, before)
+        values = self.value(tokens).split(half, -1)
+        heads = [
+            unscaled_attention(query.flatten(1, 3), key, value)
+            for query, key, value in zip(scores.queries, scores.keys, values, strict=True)
+        ]
+        gathered = self.out(torch.cat(heads, -1)).view(queries.shape)
+        return _resized(gathered, x.shape[2:4]), scores
+
+    def _fused(self, own: "CrossTaskAttention.Scores", before: "CrossTaskAttention.Scores") -> "Scores":
+        size = own.queries[0].shape[2:4]
+        earlier = [_resized(query, size) for query in before.queries]
+        one_key = before.keys[0] is before.keys[1]
+        keys = [*own.keys, *(before.keys[:1] if one_key else before.keys), torch.ones_like(own.keys[0][..., :1])]
+        queries = []
+        for weights, bias in zip(self.fuse.weight[:, :, 0, 0], self.fuse.bias, strict=True):
+            factors = [w * q for w, q in zip(weights, (*own.queries, *earlier), strict=True)]
+            if one_key:
+                factors[2:] = [factors[2] + factors[3]]
+            queries.append(torch.cat([*factors, bias.expand(*factors[0].shape[:-1], 1)], -1))
+        joined = torch.cat(keys, -1)
+        return self.Scores((queries[0], queries[1]), (joined, joined))
+
+
+def _resized(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize maps (B, T, h, w, C) to `size`."""
+    return at_size(x.flatten(0, 1).permute(0, 3, 1, 2), size).permute(0, 2, 3, 1).unflatten(0, x.shape[:2])
+
+
+class _QueryConv(nn.Module):
+    """A depthwise 3x3 convolution of stride 2, without bias, and BatchNorm."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.query_conv = nn.Conv2d(width, width, 3, stride=2, padding=1, groups=width, bias=False)
+        self.query_norm = BatchNorm2d(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.query_norm(self.query_conv(x))

@@ -1,0 +1,54 @@
+"""`single_task` and `mtl_baseline` with the decoder of most published architectures: a multi-scale head per task.
+
+The reference for architectures whose tasks read an encoder's four maps by such heads: what these do between encoder
+and head is then all that differs. (`single_task` and `mtl_baseline` have MT-CP's Swin decoders.)
+"""
+
+from torch import Tensor, nn
+
+from mtcp.api import (
+    Architecture,
+    BuildContext,
+    MapArchitecture,
+    MapEncoder,
+    MapParameters,
+    MultiScaleHead,
+    Outputs,
+    architecture,
+    at_size,
+    per_task,
+)
+
+
+@architecture("mtl_baseline_light")
+class MTLBaselineLight(MapArchitecture):
+    """encoder -> Head_t for every task t."""
+
+    def __init__(self, context: BuildContext, parameters: MapParameters) -> None:
+        super().__init__(context, parameters)
+        self.head = per_task(context, "multi_scale_head", lambda task: MultiScaleHead(self.encoder.widths, task))
+
+    def decode(self, representation: list[Tensor], size: tuple[int, int]) -> Outputs:
+        return {task: {"final": at_size(head(representation), size)} for task, head in self.head.items()}
+
+
+@architecture("single_task_light")
+class SingleTaskLight(Architecture):
+    """encoder_t -> Head_t for every task t, all encoders from equal initial values; nothing is shared."""
+
+    Parameters = MapParameters
+    coarsest = 32
+
+    def __init__(self, context: BuildContext, parameters: MapParameters) -> None:
+        super().__init__()
+        self.encoders = nn.ModuleDict({task.name: MapEncoder(context, parameters.widths) for task in context.tasks})
+        self.head = per_task(
+            context, "multi_scale_head", lambda task: MultiScaleHead(self.encoders[task.name].widths, task)
+        )
+
+    def encode(self, image: Tensor) -> dict[str, list[Tensor]]:
+        self.check_batch(image)
+        return {task: encoder(image) for task, encoder in self.encoders.items()}
+
+    def decode(self, representation: dict[str, list[Tensor]], size: tuple[int, int]) -> Outputs:
+        return {task: {"final": at_size(head(representation[task]), size)} for task, head in self.head.items()}

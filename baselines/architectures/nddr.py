@@ -1,0 +1,45 @@
+"""NDDR-CNN (Gao et al., CVPR 2019): as cross-stitch networks, with a 1x1 convolution and BatchNorm as the unit."""
+
+import torch
+from pydantic import Field
+from torch import nn
+from torch.nn import functional as F
+
+from baselines.architectures.cross_stitch import Maps, Stitched
+from mtcp.api import ConvNorm, PluginParameters, architecture
+
+
+class NDDRUnit(nn.ModuleDict):
+    """y_t = ReLU(BN(conv_t(cat of all x_u in task order))), conv_t 1x1 without bias, T width -> width.
+
+    At first the block of the own task is a times the identity, every other b times. Even then y differs from x, as
+    BatchNorm standardises every channel.
+    """
+
+    def __init__(self, tasks: list[str], width: int, own: float, other: float, momentum: float) -> None:
+        super().__init__()
+        for task in tasks:
+            self[task] = ConvNorm(len(tasks) * width, width, momentum=momentum)
+            blocks = [(own if source == task else other) * torch.eye(width) for source in tasks]
+            with torch.no_grad():
+                self[task].conv.weight.copy_(torch.cat(blocks, 1)[..., None, None])
+
+    def forward(self, maps: Maps) -> Maps:
+        joined = torch.cat(list(maps.values()), 1)
+        return {task: F.relu_(self[task](joined)) for task in maps}
+
+
+@architecture("nddr")
+class NDDR(Stitched):
+    """A unit after each of the four stages; the public code has a fifth, after the stem's pooling."""
+
+    class Parameters(PluginParameters):
+        own: float | None = Field(
+            None, gt=0, le=1, description="initial weight a of a task's own map; null: 0.9 for two tasks, else 0.8"
+        )
+        momentum: float = Field(0.05, gt=0, lt=1, description="momentum of the units' BatchNorm")
+
+    def unit(self, width: int) -> nn.Module:
+        tasks = len(self.names)
+        own = self.options.own or (0.9 if tasks == 2 else 0.8)
+        return NDDRUnit(self.names, width, own, (1 - own) / max(tasks - 1, 1), self.options.momentum)
