@@ -15,6 +15,7 @@ from mtcp.api import (
     MapArchitecture,
     MapParameters,
     Outputs,
+    Task,
     architecture,
     at_size,
     gathered,
@@ -63,10 +64,10 @@ class ATRC(MapArchitecture):
         width, inner = total // 4, total // 8
         self.dropout = parameters.dropout
 
-        def contexts(target):
+        def contexts(target: Task) -> nn.Module:
             return nn.ModuleDict({source.name: GlobalContext(width, inner) for source in context.tasks})
 
-        def head(task):
+        def head(task: Task) -> nn.Module:
             predict = prediction(width, task)
             nn.init.normal_(predict.weight, std=0.01)
             nn.init.constant_(predict.bias, task.bias_initialisation or 0.0)

@@ -25,7 +25,7 @@ from mtcp.api import (
 
 
 class CoarseAndSkips(nn.Module):
-    """image -> [F32, J1, J2] and the size of F4: J1 = skip16(F16), J2 = skip8(F8), 3x3 convolutions."""
+    """image -> [F32, J1, J2]: J1 = skip16(F16), J2 = skip8(F8), 3x3 convolutions."""
 
     def __init__(self, context: BuildContext, widths: tuple[int, ...] | None, first: int, second: int) -> None:
         super().__init__()
@@ -81,7 +81,9 @@ class Stage(nn.Module):
         self.mlp = MLP(width)
         self.out_norm = nn.LayerNorm(width * len(tasks))
 
-    def forward(self, x: Tensor, scores: "CrossTaskAttention.Scores | None"):
+    def forward(
+        self, x: Tensor, scores: CrossTaskAttention.Scores | None
+    ) -> tuple[Tensor, list[Tensor], CrossTaskAttention.Scores]:
         """Return X (B, T, h, w, D), the maps for the sum over stages (task by task, (B, out, h, w)), and the scores."""
         attended, scores = self.attention(self.norm1(x), scores)
         x = x + attended

@@ -119,11 +119,12 @@ class MTMamba(MapArchitecture):
     def __init__(self, context: BuildContext, parameters: "MTMamba.Parameters") -> None:
         super().__init__(context, parameters)
         names, widths, states = [task.name for task in context.tasks], self.encoder.widths, parameters.states
-        rates = torch.linspace(0, parameters.drop_path, 3 * len(STAGES)).tolist()
+        blocks = 3 * len(STAGES)
+        rates = [parameters.drop_path * block / (blocks - 1) for block in range(blocks)]
         for scale, index in STAGES.items():
             width, before = widths[index], widths[index + 1]
             inner = parameters.expansion * width
-            drops = [rates.pop(0) for _ in range(3)]
+            drops, rates = rates[:3], rates[3:]
             stage = per_task(
                 context,
                 f"stage{scale}",

@@ -17,7 +17,7 @@ def models(
     benchmark: Annotated[str, typer.Option("--benchmark", help="The benchmark whose size and tasks count.")] = "rooms",
     as_json: AsJson = False,
 ) -> None:
-    """List architectures with their parameters and GFLOPs per image.
+    """List architectures with their parameters and GFLOPs per image, in all and in the encoder that tasks share.
 
     One row per architecture and set of switches that a method of config/methods.yaml uses; architectures in plugins/
     that no method uses are listed with their defaults. Nothing is downloaded, and no data are needed.
@@ -47,13 +47,15 @@ def models(
                     "architecture": text,
                     "parameters": found.parameters,
                     "gflops": round(found.gflops, 3),
+                    "shared_parameters": found.shared_parameters,
+                    "shared_gflops": round(found.shared_gflops, 3),
                     "methods": ", ".join(used.get(text, [])),
                 }
             )
             show(len(rows), len(configs))
     size = project.benchmark(benchmark)
     print_table(
-        ["architecture", "parameters", "gflops", "methods"],
+        ["architecture", "parameters", "gflops", "shared_parameters", "shared_gflops", "methods"],
         rows,
         as_json,
         title=f"{benchmark}: one image of {size.height}x{size.width}, encoder {size.encoder.model}",

@@ -3,35 +3,51 @@
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from mtcp.core.config import RunConfig
-from mtcp.models.architecture import Architecture, build_network
+from mtcp.models.architecture import build_network
 
 
 @dataclass(frozen=True)
 class Cost:
-    """`parameters` in all; `gflops` of one forward pass of one image (a multiplication and an addition are two)."""
+    """`parameters` in all; `gflops` of one forward pass of one image (a multiplication and an addition are two).
+
+    `shared_...`: of these, the encoder that all tasks share; 0 where nothing is shared.
+    """
 
     parameters: int
     gflops: float
+    shared_parameters: int
+    shared_gflops: float
 
 
 def cost(config: RunConfig) -> Cost:
     """Count the cost of a run's network at the benchmark's size, without weights and without data.
 
     The network runs on "meta" tensors, which have shapes and no values: a second at any size. Matrix products and
-    convolutions are counted; everything else is small beside them.
+    convolutions are counted; everything else is small beside them, but for the scans of state space models.
     """
     encoder = config.encoder.model_copy(update={"pretrained": False, "weights": None})
     config = config.model_copy(update={"encoder": encoder})
     network = build_network(config)
-    parameters = sum(parameter.numel() for parameter in network.parameters())
-    return Cost(parameters, _flops(network, (config.height, config.width)) / 1e9 if network.trainable else 0.0)
+    shared = network.encoder
+    size = (config.height, config.width)
+    return Cost(
+        parameters=_count(network),
+        gflops=_gflops(network, size) if network.trainable else 0.0,
+        shared_parameters=_count(shared) if shared is not None else 0,
+        shared_gflops=_gflops(shared, size) if shared is not None else 0.0,
+    )
+
+
+def _count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 @torch.no_grad()
-def _flops(network: Architecture, size: tuple[int, int]) -> int:
+def _gflops(module: nn.Module, size: tuple[int, int]) -> float:
     with FlopCounterMode(display=False) as counter:
-        network.eval().to("meta")(torch.empty(1, 3, *size, device="meta"))
-    return counter.get_total_flops()
+        module.eval().to("meta")(torch.empty(1, 3, *size, device="meta"))
+    return counter.get_total_flops() / 1e9

@@ -1,5 +1,6 @@
 """Encoders of architectures that read several maps, F4 to F32 at 1/4 to 1/32 of the image, or that cut an encoder."""
 
+from collections.abc import Callable
 from typing import Annotated
 
 from pydantic import Field
@@ -9,6 +10,7 @@ from torch.nn import functional as F
 from mtcp.core.errors import UserError
 from mtcp.core.plugins import PluginParameters
 from mtcp.core.startup import uncollected
+from mtcp.core.tasks import Task
 from mtcp.models.architecture import Architecture, BuildContext
 from mtcp.models.blocks import ConvNorm
 from mtcp.models.encoders import TimmMaps
@@ -137,7 +139,7 @@ class MapArchitecture(Architecture):
         return self.encoder(image)
 
 
-def per_task(context: BuildContext, name: str, build) -> nn.ModuleDict:
+def per_task(context: BuildContext, name: str, build: Callable[[Task], nn.Module]) -> nn.ModuleDict:
     """Return {task: build(task)}, each from the stream of initial values of the part `<task>.<name>`."""
     parts = nn.ModuleDict()
     for task in context.tasks:

@@ -6,7 +6,7 @@ parameters count as shared:
 
 - `encoder`: the parameters upstream of the shared representation R, as in the literature;
 - `all_shared`: every parameter that reaches the losses of two or more tasks, wherever it lies;
-- `representation`: R itself; the coefficients are computed there and carried into one backward pass through the
+- `representation`: R itself, all its tensors where it is several; the coefficients are computed there and carried into one backward pass through the
   encoder. Cheaper, and open to schemes that return coefficients (`GramianScheme`) only.
 
 A scheme of one's own::
@@ -136,7 +136,7 @@ class GradientScheme(Scheme):
         self.steps += 1
 
     def _backward(self, losses: dict[str, Tensor], auxiliary: Tensor | None, representation: Any, scale: float) -> None:
-        shared: list[Tensor] = self.shared or [representation]
+        shared: list[Tensor] = self.shared or self._tensors(representation)
         stacked = torch.stack(list(losses.values()))
         values, present = stacked.detach(), self.index(losses)
         self.finite(values.tolist(), list(losses), "loss")
@@ -161,7 +161,17 @@ class GradientScheme(Scheme):
         if self.shared:
             _accumulate(self.shared, pieces, scale)
         else:
-            torch.autograd.backward(representation, scale * pieces[0], inputs=self._upstream)
+            torch.autograd.backward(shared, [scale * piece for piece in pieces], inputs=self._upstream)
+
+    def _tensors(self, representation: Any) -> list[Tensor]:
+        """Return the tensors of a representation; where it is a list, none is computed from another."""
+        tensors = [representation] if isinstance(representation, Tensor) else representation
+        if not isinstance(tensors, list) or not all(isinstance(tensor, Tensor) for tensor in tensors):
+            raise UserError(
+                f"{self.at()}: `encode` of this architecture must return a tensor or a list of tensors for "
+                f"`shared_parameters: representation`, got {type(representation).__name__}: choose `encoder`"
+            )
+        return tensors
 
     def _update(self, jacobian: Tensor, losses: Tensor, present: Tensor, tasks: list[str]) -> Tensor:
         gramian = gramian_of(jacobian)
