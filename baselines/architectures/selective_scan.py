@@ -18,18 +18,24 @@ def selective_scan(x: Tensor, dt: Tensor, decay: Tensor, b: Tensor, c: Tensor) -
     `b`, `c` (L, G, N). States (I, N) exist for one group of sequences at a time, in the backward pass, too: kept are
     the arguments alone.
     """
-    return _SelectiveScan.apply(*(value.float() for value in (x, dt, decay, b, c)))
+    arguments = [value.float() for value in (x, dt, decay, b, c)]
+    # Without gradients there is nothing to keep, and exporters know no functions of our own.
+    return _SelectiveScan.apply(*arguments) if torch.is_grad_enabled() else _scanned(*arguments)
+
+
+def _scanned(x: Tensor, dt: Tensor, decay: Tensor, b: Tensor, c: Tensor) -> Tensor:
+    out = torch.empty_like(x)
+    for part in _groups(x, decay):
+        _, states = _states(x[:, part], dt[:, part], decay[part], b[:, part])
+        out[:, part] = _times(states, c[:, part])
+    return out
 
 
 class _SelectiveScan(torch.autograd.Function):
     @staticmethod
     def forward(ctx: FunctionCtx, x: Tensor, dt: Tensor, decay: Tensor, b: Tensor, c: Tensor) -> Tensor:
         ctx.save_for_backward(x, dt, decay, b, c)
-        out = torch.empty_like(x)
-        for part in _groups(x, decay):
-            _, states = _states(x[:, part], dt[:, part], decay[part], b[:, part])
-            out[:, part] = _times(states, c[:, part])
-        return out
+        return _scanned(x, dt, decay, b, c)
 
     @staticmethod
     @once_differentiable

@@ -6,8 +6,9 @@ parameters count as shared:
 
 - `encoder`: the parameters upstream of the shared representation R, as in the literature;
 - `all_shared`: every parameter that reaches the losses of two or more tasks, wherever it lies;
-- `representation`: R itself, all its tensors where it is several; the coefficients are computed there and carried into one backward pass through the
-  encoder. Cheaper, and open to schemes that return coefficients (`GramianScheme`) only.
+- `representation`: R itself, all its tensors where it is several; the coefficients are computed there and carried
+  into one backward pass through the encoder. Cheaper, and open to schemes that return coefficients (`GramianScheme`)
+  only.
 
 A scheme of one's own::
 
