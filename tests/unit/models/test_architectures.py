@@ -1,19 +1,23 @@
 """Architectures of the field: sizes, what is shared, what they refuse, how they start; numbers are in reference/."""
 
 from functools import cache
+from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from torch import nn
 
 from baselines.architectures.selective_scan import selective_scan
 from mtcp.core import plugins
-from mtcp.core.config import EncoderConfig
+from mtcp.core.config import EncoderConfig, Project
 from mtcp.core.errors import UserError
 from mtcp.core.tasks import make_task
 from mtcp.models.architecture import BuildContext
+from mtcp.models.cost import cost
 from mtcp.models.maps import MapEncoder, StageEncoder, separate
 
+ROOT = Path(__file__).resolve().parents[3]
 SMALL = {"kind": "timm", "model": "resnet18", "args": {"channels": [8, 16, 16, 24]}}
 #: Parameters with which every architecture is built and run in a moment.
 LITTLE = {
@@ -253,12 +257,13 @@ def test_parameters_out_of_range_are_named(name, parameters, message):
 
 
 def test_units_start_as_stated():
-    weight = build("cross_stitch").encoder.unit8.weight
+    weight = build("cross_stitch").encoder.unit8.weight.detach()
     torch.testing.assert_close(weight.sum(1), torch.ones(3, 16))
     assert weight[1, 1, 0] == pytest.approx(0.8) and weight[1, 0, 0] == pytest.approx(0.1)
     two = build("nddr", context(TASKS[:2])).encoder.unit8["semseg"]
-    torch.testing.assert_close(two.conv.weight[:, :16, 0, 0], 0.9 * torch.eye(16))
-    torch.testing.assert_close(two.conv.weight[:, 16:, 0, 0], 0.1 * torch.eye(16))
+    own, other = two.conv.weight.detach()[..., 0, 0].split(16, 1)
+    assert torch.equal(own, 0.9 * torch.eye(16))
+    torch.testing.assert_close(other, 0.1 * torch.eye(16))
     assert two.norm.momentum == 0.05
 
 
@@ -296,6 +301,30 @@ def test_selective_scan_is_its_recurrence_forward_and_backward(length):
         torch.autograd.grad(found, arguments, upstream), torch.autograd.grad(expected, arguments, upstream), strict=True
     ):
         torch.testing.assert_close(a, e, atol=1e-5, rtol=1e-4)
+
+
+def test_every_row_of_equal_cost_has_the_gflops_of_mtcp_on_rooms():
+    project = Project(ROOT)
+    expected = cost(project.resolve("architectures", "mtcp", 0)).gflops
+    rows = [name for name in project.methods if name.endswith("_equal") and name != "mtcp_equal"]
+    assert len(rows) == 5
+    for row in (*rows, "mti_net_small"):
+        assert cost(project.resolve("architectures", row, 0)).gflops == pytest.approx(expected, rel=0.05), row
+
+
+def test_the_benchmark_is_rooms_measured_against_the_light_single_task():
+    project = Project(ROOT)
+    rooms, own = (project.benchmark(name).model_dump() for name in ("rooms", "architectures"))
+    assert own.pop("data") == "rooms" and rooms.pop("data") is None
+    assert own.pop("baseline") == "single_task_light" and rooms.pop("baseline") == "single_task"
+    assert own.pop("label") != rooms.pop("label")
+    assert own == rooms
+
+
+def test_the_grid_names_methods_that_are_there():
+    params = yaml.safe_load((ROOT / "examples/architectures/params.yaml").read_text())
+    assert set(params["methods"]) <= set(Project(ROOT).methods)
+    assert params["benchmarks"] == ["architectures"] and params["seeds"] == [0, 1, 2]
 
 
 def test_separate_tensors_are_not_computed_from_each_other():
