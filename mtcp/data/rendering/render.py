@@ -17,7 +17,8 @@ from pydantic import Field
 from mtcp.core.randomness import stream
 from mtcp.core.validation import Model, validated
 from mtcp.data.formats import packaging
-from mtcp.data.rendering.raycast import FOCAL, Picture, render
+from mtcp.data.rendering.camera import FOCAL
+from mtcp.data.rendering.raycast import Picture, render
 
 
 class RenderSettings(Model):

@@ -14,24 +14,10 @@ import numpy as np
 
 from mtcp.data.formats.writing import write_array, write_ids, write_png
 from mtcp.data.preparation.derive import edges_from_labels
-from mtcp.data.rendering.raycast import (
-    CHECKS,
-    MARBLE,
-    PLAIN,
-    STRIPES,
-    Box,
-    Camera,
-    Capsule,
-    Cylinder,
-    Light,
-    Material,
-    Part,
-    Picture,
-    Plane,
-    Scene,
-    Shape,
-    Vector,
-)
+from mtcp.data.rendering.camera import Camera
+from mtcp.data.rendering.raycast import Picture
+from mtcp.data.rendering.scene import CHECKS, MARBLE, PLAIN, STRIPES, Light, Material, Part, Scene
+from mtcp.data.rendering.shapes import Box, Capsule, Cylinder, Plane, Shape, Vector
 
 CLASSES: Final = (
     "bed", "books", "ceiling", "chair", "floor", "furniture", "objects", "picture", "sofa", "table", "tv", "wall",

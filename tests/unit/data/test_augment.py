@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from mtcp.data.loading.augment import Transform, augment, draw_transform
-from mtcp.data.rendering.raycast import Box, Camera, Capsule, Light, Material, Part, Plane, Scene, render
+from mtcp.data.rendering.camera import Camera
+from mtcp.data.rendering.raycast import render
+from mtcp.data.rendering.scene import Light, Material, Part, Scene
+from mtcp.data.rendering.shapes import Box, Capsule, Plane
 
 VOID = 255
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from mtcp.data.preparation.derive import Camera, edges_from_labels, normals_from_depth, nyu_camera
 from mtcp.data.rendering import rooms
-from mtcp.data.rendering.raycast import FOCAL, render
+from mtcp.data.rendering.camera import FOCAL
+from mtcp.data.rendering.raycast import render
 
 
 def angle(a: np.ndarray, b: np.ndarray) -> np.ndarray:

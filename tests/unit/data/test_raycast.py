@@ -9,22 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mtcp.data.rendering.raycast import (
-    CHECKS,
-    FOCAL,
-    MARBLE,
-    STRIPES,
-    Box,
-    Camera,
-    Capsule,
-    Cylinder,
-    Light,
-    Material,
-    Part,
-    Plane,
-    Scene,
-    render,
-)
+from mtcp.data.rendering.camera import FOCAL, Camera
+from mtcp.data.rendering.raycast import render
+from mtcp.data.rendering.scene import CHECKS, MARBLE, STRIPES, Light, Material, Part, Scene
+from mtcp.data.rendering.shapes import Box, Capsule, Cylinder, Plane
 
 GREY = Material((0.5, 0.5, 0.5))
 BACK = Part(Plane(2, 10.0, -1.0), 0, 0, GREY)
