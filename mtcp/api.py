@@ -13,7 +13,7 @@ from mtcp.models.architecture import Architecture, BuildContext, Outputs
 from mtcp.models.attention import unscaled_attention
 from mtcp.models.blocks import Basic, Bottle, ConvNorm, ConvPair, MultiScaleHead, gathered, prediction
 from mtcp.models.decoder import FPN, HFP
-from mtcp.models.encoders import build_encoder
+from mtcp.models.encoders import Normalise, build_encoder, timm_backbone
 from mtcp.models.heads import task_head
 from mtcp.models.layers import Projection, at_size, to_nchw, to_nhwc
 from mtcp.models.maps import SCALES, MapArchitecture, MapEncoder, MapParameters, StageEncoder, per_task, separate
@@ -46,6 +46,7 @@ __all__ = [
     "MapEncoder",
     "MapParameters",
     "MultiScaleHead",
+    "Normalise",
     "Outputs",
     "PluginParameters",
     "Projection",
@@ -68,6 +69,7 @@ __all__ = [
     "solvers",
     "solving",
     "task_head",
+    "timm_backbone",
     "to_nchw",
     "to_nhwc",
     "unscaled_attention",

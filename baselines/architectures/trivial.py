@@ -81,7 +81,7 @@ def _indicators(task: Task, target: Tensor, size: tuple[int, int]) -> tuple[Tens
     target = target.float()[:, None] if target.ndim == 3 else target.float()
     target = target if target.shape[-2:] == size else F.interpolate(target, size, mode="nearest-exact")
     valid = (target != VOID).all(dim=1, keepdim=True)
-    if task.loss == "cross_entropy":
+    if task.classifies:
         classes = torch.where(valid, target, 0)[:, 0].long()
         target = F.one_hot(classes, task.channels).permute(0, 3, 1, 2)
     return target.double(), valid.double()
@@ -89,6 +89,6 @@ def _indicators(task: Task, target: Tensor, size: tuple[int, int]) -> tuple[Tens
 
 def _prediction(task: Task, mean: Tensor) -> Tensor:
     """Return the network's kind of output for means: logits of frequencies, everything else as it is."""
-    if task.loss == "cross_entropy":
+    if task.classifies:
         return mean.clamp(min=_RAREST).log()
     return torch.logit(mean, eps=_RAREST) if task.loss == "balanced_bce" else mean

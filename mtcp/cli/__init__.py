@@ -36,9 +36,9 @@ def _root(
 
 
 def _register() -> None:
-    from mtcp.cli import data, grid, models, report, runs, schemes, show, store, use, watch
+    from mtcp.cli import data, grid, literature, models, report, runs, schemes, show, store, use, watch
 
-    for module in (runs, store, report, use, watch):
+    for module in (runs, store, report, use, watch, literature):
         module.register(app)
     app.add_typer(grid.app, name="grid")
     app.add_typer(data.app, name="data")

@@ -100,6 +100,38 @@ def render(name: SetName) -> None:
 
 
 @app.command()
+def derive(
+    recipe: Annotated[str, typer.Argument(help="nyuv2_13: NYUv2 with 13 classes, 288x384.")],
+    source: Annotated[
+        str, typer.Option("--from", help="The imported set to derive from, such as nyud.", metavar="NAME")
+    ],
+    name: Annotated[str, typer.Option("--as", help="Name of the new set.", metavar="NAME")] = "nyuv2_13_derived",
+    images: Annotated[
+        int | None, typer.Option("--images", min=1, help="Only so many images of each split, evenly spaced.")
+    ] = None,
+    track: Track = None,
+) -> None:
+    """Derive a data set from another one: what the loss-weighting literature trains on, from frames you have.
+
+    The new set is recorded as derived, and its numbers are never shown beside published ones
+    (docs/weighting-literature.md).
+
+    Example: mtcp data derive nyuv2_13 --from nyud
+    """
+    from mtcp.core.errors import UserError
+    from mtcp.data.preparation.nyuv2_13 import derive_nyuv2_13
+
+    if recipe != "nyuv2_13":
+        raise UserError(f"there is no recipe '{recipe}': the recipe is nyuv2_13")
+    project, source = _named(source)
+    with progress(f"deriving {name}") as bar:
+        done = derive_nyuv2_13(
+            project, source, name, images=images, track=_tracked(project, track), progress=lambda stage: bar
+        )
+    _tell(done)
+
+
+@app.command()
 def prepare(name: SetName) -> None:
     """Make data set NAME lie in data/: pulled through DVC where it is tracked, else rendered; used by the workflow."""
     from mtcp.data.preparation import sets

@@ -31,6 +31,9 @@ def _ordered(limits: tuple[float, float]) -> tuple[float, float]:
 Range = Annotated[tuple[float, float], AfterValidator(_ordered)]
 
 
+LayoutName = Literal["nyud", "pascal", "mtan_nyuv2", "mtan_cityscapes"]
+
+
 class TaskConfig(Model):
     """A benchmark's choices for one task; see `mtcp.core.tasks.make_task`."""
 
@@ -82,6 +85,7 @@ class TrainingConfig(Model):
 
     epochs: int = Field(ge=1)
     batch_size: int = Field(ge=1, description="images per forward pass (BatchNorm sees these)")
+    keep_last_batch: bool = Field(False, description="train on an epoch's last batch, too, where it is smaller")
     accumulate: int = Field(1, ge=1, description="forward passes per optimiser step")
     learning_rate: float = Field(5e-5, gt=0)
     weight_decay: float = Field(1e-4, ge=0)
@@ -94,12 +98,17 @@ class TrainingConfig(Model):
     decay_factor: float = Field(0.5, gt=0, lt=1, description="of step: what the rate is multiplied by")
     warmup_epochs: int = Field(0, ge=0, description="epochs of linear warm-up before the schedule")
     clip_norm: float | None = Field(None, gt=0, description="gradient clipping before the step; null: off")
+    clip: Literal["all", "all_but_heads"] = Field("all", description="the parameters whose joint norm is clipped")
     precision: Literal["fp32", "bf16"] = "fp32"
     channels_last: bool = False
     compile: bool = False
     snapshots: int = Field(
         0, ge=0, description="epochs kept, evenly spaced, for the optimistic `best on test` column of the released code"
     )
+    last_epochs: int = Field(
+        0, ge=0, description="last epochs whose test values are averaged (selection `last_epochs_mean`), as the "
+        "loss-weighting literature reports them; keeps so many networks"
+    )  # fmt: skip
     checkpointing: bool = Field(False, description="recompute activations in the backward pass to save memory")
 
     @model_validator(mode="after")
@@ -127,9 +136,16 @@ class LossConfig(Model):
 
 
 class AugmentationConfig(Model):
-    """nyud: flip, zoom in {1, 1.2, 1.5}; pascal: flip, rotation in ±20°, scale in [.75, 1.25]; none: as it is."""
+    """nyud: flip, zoom in {1, 1.2, 1.5}; pascal: flip, rotation in ±20°, scale in [.75, 1.25]; none: as it is.
 
-    policy: Literal["nyud", "pascal", "none"]
+    scale_crop: a crop anywhere, enlarged by 1, 1.2 or 1.5, and flip: the loss-weighting literature's.
+    """
+
+    policy: Literal["nyud", "pascal", "scale_crop", "none"]
+    zoom_depth: Literal["divided", "multiplied"] = Field(
+        "divided", description="what scale_crop does to depth: metres are divided, a disparity multiplied by the scale "
+        "(the published numbers of Cityscapes were trained with a division)"
+    )  # fmt: skip
 
 
 class EvaluationConfig(Model):
@@ -184,7 +200,7 @@ class Benchmark(Model):
 
     label: str
     data: Name | None = Field(None, description="the data set's name under data/; null: the benchmark's own")
-    layout: Literal["nyud", "pascal"]
+    layout: LayoutName
     rendered: dict[str, Any] | None = Field(None, description="settings of the renderer; null: an imported set")
     tasks: dict[str, TaskConfig] = Field(min_length=1)
     height: int = Field(ge=8)
@@ -287,7 +303,7 @@ class RunConfig(Model):
     benchmark: Name
     method: Name
     seed: int
-    layout: Literal["nyud", "pascal"]
+    layout: LayoutName
     tasks: dict[str, TaskConfig]
     height: int
     width: int

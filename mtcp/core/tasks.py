@@ -63,6 +63,11 @@ class Task:
     label: str = ""
     unit: str = ""
 
+    @property
+    def classifies(self) -> bool:
+        """Whether its truth is a class a pixel."""
+        return self.name in CLASSES
+
 
 _TASKS: Final[dict[str, Task]] = {
     task.name: task
@@ -82,9 +87,11 @@ TASK_NAMES: Final = tuple(_TASKS)
 #: The losses of `mtcp.training.losses`, and the tasks that each is for.
 LOSSES: Final[dict[str, tuple[str, ...]]] = {
     "cross_entropy": CLASSES,
+    "nll": CLASSES,
     "depth_l1": ("depth",),
     "normals_mse": ("normals",),
     "normals_l1": ("normals",),
+    "normals_cosine": ("normals",),
     "balanced_bce": ("sal", "edge"),
 }
 

@@ -7,6 +7,7 @@ every metric can be recomputed for any subset of images. Numbers are those of fl
 Selections: `last` is the network after the last epoch, chosen without looking at any test image, and the primary
 number. `validation` is the network of the epoch with the best validation loss. `best_on_test` is the best of the kept
 snapshots by Delta_m against the last epoch, the protocol of the released code: optimistic, shown as such only.
+`last_epochs_mean` is the mean of the metrics of the last epochs' networks: the loss-weighting literature's number.
 """
 
 import filecmp
@@ -27,7 +28,7 @@ from mtcp.core.config import RunConfig
 from mtcp.core.errors import UserError
 from mtcp.core.files import replacing
 from mtcp.core.processes import end_with_parent
-from mtcp.core.project_files import BEST_ON_VALIDATION, MODEL, SAMPLES, snapshots
+from mtcp.core.project_files import BEST_ON_VALIDATION, MODEL, SAMPLES, snapshot_file, snapshots
 from mtcp.data.formats.class_names import class_names
 from mtcp.data.loading.batches import Batch, evaluation_batches, open_split
 from mtcp.evaluation.coherence import CoherenceMeter, coherence_meter
@@ -181,8 +182,13 @@ def evaluate_run(
             metrics["validation"] = {"final": metrics["last"]["final"]}
         elif best_validation_is_other:
             metrics["validation"] = final_only(validation)
-        if kept:
-            metrics["best_on_test"] = best_on_test(config, metrics["last"], [final_only(path) for path in kept])
+        found = {path.name: final_only(path) for path in kept}
+        if config.training.snapshots:
+            metrics["best_on_test"] = best_on_test(config, metrics["last"], list(found.values()))
+        if count := config.training.last_epochs:
+            first = max(config.training.epochs - count, 0)
+            names_of_last = [Path(snapshot_file(epoch)).name for epoch in range(first, config.training.epochs - 1)]
+            metrics["last_epochs_mean"] = mean_metrics([*(found[name] for name in names_of_last), metrics["last"]])
     channels = {task.name: task.channels for task in config.task_list}
     names = class_names(config.layout, channels.get("semseg", 0), split.layout.packaging)
     write_sheets(directory / SAMPLES, last.samples, config.task_list, names)
@@ -219,6 +225,19 @@ def evaluate_elsewhere(
         batches = evaluation_batches(open_split(config, data, "test"), config)
         result = evaluate(load_network(trained, checkpoint), meters, batches, device, on_images=on_images)
     return result, result.metrics(meters)
+
+
+def mean_metrics(several: list[Metrics]) -> Metrics:
+    """Return the means of the final outputs' metrics; none where one of them does not exist."""
+    final = several[0]["final"]
+    return {
+        "final": {
+            task: {
+                name: _finite(float(np.mean([_number(one["final"][task][name]) for one in several]))) for name in values
+            }
+            for task, values in final.items()
+        }
+    }
 
 
 def best_on_test(config: RunConfig, last: Metrics, candidates: list[Metrics]) -> Metrics:

@@ -57,7 +57,7 @@ class TimmMaps(nn.Module):
         with uncollected():
             from mtcp.models.timm_norms import use_precise_norms
 
-        self.backbone = _timm_backbone(context.encoder)
+        self.backbone = timm_backbone(context.encoder)
         use_projections(self.backbone)
         use_precise_norms(self.backbone)
         self.normalise = Normalise(self.backbone.pretrained_cfg["mean"], self.backbone.pretrained_cfg["std"])
@@ -94,7 +94,7 @@ class TimmEncoder(TimmMaps):
         return to_nchw(resize(self.pyramid(self.maps(image)), height, width))
 
 
-def _timm_backbone(config: EncoderConfig) -> nn.Module:
+def timm_backbone(config: EncoderConfig) -> nn.Module:
     """Create the backbone, with weights of a package or a local file, from the hub, or random."""
     with uncollected():
         import timm

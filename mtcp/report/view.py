@@ -27,6 +27,7 @@ _COSTS: Final = ("parameters", "seconds_per_image", "seconds_per_step", "peak_me
 _SELECTIONS: Final = {
     "last": "Last epoch",
     "validation": "Best epoch on the validation split",
+    "last_epochs_mean": "Mean over the last epochs",
     "best_on_test": "Best epoch on the test images (optimistic: test was looked at)",
 }
 _OUTPUTS: Final = {

@@ -215,6 +215,10 @@ def _context(config: RunConfig, network: Architecture, steps: int) -> SchemeCont
 
 
 def is_snapshot(epoch: int, settings: TrainingConfig) -> bool:
-    """Whether `epoch` is among `settings.snapshots` evenly spaced ones; the last is kept as the model anyway."""
+    """Whether `epoch` is among `settings.snapshots` evenly spaced or the `settings.last_epochs` last ones.
+
+    The very last is kept as the model anyway.
+    """
     before, after = (count * settings.snapshots // settings.epochs for count in (epoch, epoch + 1))
-    return after > before and epoch + 1 < settings.epochs
+    wanted = after > before or epoch >= settings.epochs - settings.last_epochs
+    return wanted and epoch + 1 < settings.epochs

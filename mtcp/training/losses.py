@@ -29,6 +29,12 @@ def cross_entropy(prediction: Tensor, target: Tensor, task: Task, config: LossCo
     return total, (target != VOID).sum()
 
 
+def nll(prediction: Tensor, target: Tensor, task: Task, config: LossConfig) -> Parts:
+    """Negative log-likelihood of log-probabilities (B, K, H, W), per valid pixel: for outputs after a log-softmax."""
+    total = F.nll_loss(prediction.float(), target.long(), ignore_index=VOID, reduction="sum")
+    return total, (target != VOID).sum()
+
+
 def depth_l1(prediction: Tensor, target: Tensor, task: Task, config: LossConfig) -> Parts:
     """Absolute error (B, 1, H, W) in metres; with `config.depth_cap`, only pixels nearer than it are valid."""
     valid = target != VOID
@@ -47,6 +53,16 @@ def normals_l1(prediction: Tensor, target: Tensor, task: Task, config: LossConfi
     return _masked((F.normalize(prediction.float(), dim=1) - target).abs(), target != VOID)
 
 
+def normals_cosine(prediction: Tensor, target: Tensor, task: Task, config: LossConfig) -> Parts:
+    """1 - p.t per valid pixel, with p and t as they are: the loss-weighting literature's loss on unit outputs.
+
+    A truth that augmentation has shortened (`scale_crop`) counts with its length, as there. A pixel is valid where its
+    truth is; the literature's code asks for a sum over components other than 0 and drops some normals by that.
+    """
+    valid = target[:, 0] != VOID
+    return _masked(1 - (prediction.float() * target).sum(dim=1), valid)
+
+
 def balanced_bce(prediction: Tensor, target: Tensor, task: Task, config: LossConfig) -> Parts:
     """Binary cross-entropy of logits (B, 1, H, W): positives weighted by w, negatives by 1 - w, per valid pixel.
 
@@ -62,7 +78,8 @@ def balanced_bce(prediction: Tensor, target: Tensor, task: Task, config: LossCon
 
 
 LOSSES: Final[dict[str, Callable[[Tensor, Tensor, Task, LossConfig], Parts]]] = {
-    loss.__name__: loss for loss in (cross_entropy, depth_l1, normals_mse, normals_l1, balanced_bce)
+    loss.__name__: loss
+    for loss in (cross_entropy, nll, depth_l1, normals_mse, normals_l1, normals_cosine, balanced_bce)
 }
 
 
@@ -122,7 +139,7 @@ def _parts(task: Task, prediction: Tensor, target: Tensor, config: LossConfig) -
     if task.loss not in LOSSES:
         raise UserError(f"task '{task.name}': unknown loss '{task.loss}': the losses are {', '.join(LOSSES)}")
     batch, *size = prediction.shape[0], *prediction.shape[2:]
-    expected = (batch, *size) if task.loss == "cross_entropy" else (batch, task.channels, *size)
+    expected = (batch, *size) if task.classifies else (batch, task.channels, *size)
     if prediction.ndim != 4 or prediction.shape[1] != task.channels or tuple(target.shape) != expected:
         raise UserError(
             f"task '{task.name}': prediction {tuple(prediction.shape)} and target {tuple(target.shape)} do not belong "

@@ -15,6 +15,7 @@ from mtcp.models.layers import at_size
 from mtcp.training.losses import batch_losses, task_loss
 from mtcp.training.optimisation import build_optimiser
 from mtcp.weighting.base import Diverged, Scheme, own_faults_named
+from mtcp.weighting.gradients import head_parameters
 
 
 class Stepper:
@@ -28,6 +29,8 @@ class Stepper:
         self.network, self.scheme = network, scheme
         self.encode = torch.compile(network.encode) if settings.compile else network.encode
         self.decode = torch.compile(network.decode) if settings.compile else network.decode
+        heads = head_parameters(network) if settings.clip == "all_but_heads" else set()
+        self.clipped = [parameter for parameter in network.parameters() if parameter not in heads]
         self.optimiser = build_optimiser(network, scheme.parameters(), settings, device)
 
     @property
@@ -63,7 +66,7 @@ class Stepper:
 
     def _optimise(self, batch: Batch) -> None:
         if self.settings.clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip_norm)
+            torch.nn.utils.clip_grad_norm_(self.clipped, self.settings.clip_norm)
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         if self.scheme.cost == "forward":

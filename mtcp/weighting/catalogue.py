@@ -44,10 +44,12 @@ and step; what was saved stays usable.
 
 **Shared parameters.** Schemes of cost `gradients` combine the gradients of `encoder` (everything upstream of the shared
 representation R; the default, and the literature's choice), of `all_shared` (every parameter that reaches two or more
-tasks; on MT-CP, whose fusion crosses tasks, about 95 %), or, for schemes that return one coefficient a task, at the
-`representation` itself, which costs one backward pass through the encoder instead of k. All other parameters get the
-gradient of the plain sum, as in the papers' algorithms, unless the scheme's text says otherwise. Code that carries the
-coefficients into one weighted loss (that of Nash-MTL and FairGrad, and MGDA there) weighs every parameter's gradient.
+tasks; on MT-CP, whose fusion crosses tasks, about 95 %), of `all_but_heads` (what belongs to one task included, as the
+code of Nash-MTL, FAMO and FairGrad; docs/weighting-literature.md), or, for schemes that return one coefficient a task,
+at the `representation` itself, which costs one backward pass through the encoder instead of k. All other parameters get
+the gradient of the plain sum, as in the papers' algorithms, unless the scheme's text says otherwise. Code that carries
+the coefficients into one weighted loss (that of Nash-MTL and FairGrad, and MGDA there) weighs every parameter's
+gradient.
 
 Notation: k tasks are present in a step, T in all; l_t is the loss of task t, w_t its weight, g_t its gradient on the
 shared parameters, G the matrix of the products <g_i, g_j>.

@@ -6,6 +6,9 @@ parameters count as shared:
 
 - `encoder`: the parameters upstream of the shared representation R, as in the literature;
 - `all_shared`: every parameter that reaches the losses of two or more tasks, wherever it lies;
+- `all_but_heads`: every parameter outside a module called head, what belongs to one task included, whose gradient is
+  zero for the others: the code of Nash-MTL, FAMO and FairGrad. It leaves inner products between tasks as they are and
+  lengthens each gradient, which moves projections and norms;
 - `representation`: R itself, all its tensors where it is several; the coefficients are computed there and carried
   into one backward pass through the encoder. Cheaper, and open to schemes that return coefficients (`GramianScheme`)
   only.
@@ -18,11 +21,12 @@ A scheme of one's own::
             return 1 / gramian.diagonal().sqrt()
 """
 
+import re
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import combinations
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import torch
@@ -33,6 +37,9 @@ from mtcp.core.errors import UserError
 from mtcp.core.plugins import PluginParameters
 from mtcp.weighting.base import Diverged, Scheme, SchemeContext
 from mtcp.weighting.monitor import Monitor
+
+#: A parameter of a task's head, by its name: heads.depth.0.weight, branches.depth.aux_head1.1.bias.
+_HEAD: Final = re.compile(r"(^|[._])heads?\d*\.")
 
 
 def reached(output: Tensor) -> set[Tensor]:
@@ -68,7 +75,14 @@ def reachability(network: nn.Module, size: tuple[int, int]) -> dict[str, set[Ten
     return {task: reached(output["final"]) for task, output in outputs.items()}
 
 
-def shared_parameters_of(context: SchemeContext, which: Literal["encoder", "all_shared"]) -> list[nn.Parameter]:
+def head_parameters(network: nn.Module) -> set[nn.Parameter]:
+    """Return the parameters of the tasks' heads: those whose name has a part `head` or `heads`."""
+    return {parameter for name, parameter in network.named_parameters() if _HEAD.search(name)}
+
+
+def shared_parameters_of(
+    context: SchemeContext, which: Literal["encoder", "all_shared", "all_but_heads"]
+) -> list[nn.Parameter]:
     """Return the trainable shared parameters that reach a final output, in the network's order."""
     network = context.network
     reach = list(reachability(network, context.size).values())
@@ -76,6 +90,9 @@ def shared_parameters_of(context: SchemeContext, which: Literal["encoder", "all_
     if which == "encoder":
         encoder = set(network.encoder.parameters()) if network.encoder is not None else set()
         return [p for p in wanted if p in encoder and any(p in leaves for leaves in reach)]
+    if which == "all_but_heads":
+        heads = head_parameters(network)
+        return [p for p in wanted if p not in heads and any(p in leaves for leaves in reach)]
     return [p for p in wanted if sum(p in leaves for leaves in reach) >= 2]
 
 
@@ -108,7 +125,7 @@ class GradientScheme(Scheme):
     moved_by = "conflict"
 
     class Parameters(PluginParameters):
-        shared_parameters: Literal["encoder", "all_shared"] = Field(
+        shared_parameters: Literal["encoder", "all_shared", "all_but_heads"] = Field(
             "encoder", description="the parameters whose gradients are combined"
         )
 
@@ -225,7 +242,7 @@ class GramianScheme(GradientScheme):
     """A scheme that needs only the Gramian G = J J^T and returns one coefficient a task: update = sum_t c_t g_t."""
 
     class Parameters(PluginParameters):
-        shared_parameters: Literal["encoder", "all_shared", "representation"] = Field(
+        shared_parameters: Literal["encoder", "all_shared", "all_but_heads", "representation"] = Field(
             "encoder", description="where gradients are compared and combined"
         )
 

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-#: The 40 classes of Gupta, Arbeláez and Malik (CVPR 2013), numbered from 0, and VOC's 20 with the background.
+#: The 40 classes of Gupta, Arbeláez and Malik (CVPR 2013), numbered from 0; the 13 of Handa et al. (CVPR 2016); the
+#: categories of Cityscapes (Cordts et al., CVPR 2016); VOC's 20 with the background.
 _NAMES: Final = {
     ("nyud", 40): (
         "wall", "floor", "cabinet", "bed", "chair", "sofa", "table", "door", "window", "bookshelf", "picture",
@@ -12,6 +13,11 @@ _NAMES: Final = {
         "person", "night stand", "toilet", "sink", "lamp", "bathtub", "bag", "other structure", "other furniture",
         "other prop",
     ),
+    ("mtan_nyuv2", 13): (
+        "bed", "books", "ceiling", "chair", "floor", "furniture", "objects", "picture", "sofa", "table", "tv", "wall",
+        "window",
+    ),
+    ("mtan_cityscapes", 7): ("flat", "construction", "object", "nature", "sky", "human", "vehicle"),
     ("pascal", 21): (
         "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
         "dining table", "dog", "horse", "motorbike", "person", "potted plant", "sheep", "sofa", "train", "tv monitor",

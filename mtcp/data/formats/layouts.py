@@ -40,9 +40,13 @@ class Layout:
     """A data set on disk. `ids("train")` and `ids("val")` list it, `image(id)` and `target(task, id)` read it."""
 
     folder: Path
+    #: Number of semantic classes, for layouts with several label maps; None: the first that is there.
+    classes: int | None = None
 
     kind: ClassVar[str]
     lists: ClassVar[str]
+    #: What a folder of this layout must have, for people.
+    recognised_by: ClassVar[str]
     images: ClassVar[str]
     #: Task -> (folder, endings) in the order in which they are tried; folders called ..._derived hold derived targets.
     places: ClassVar[dict[str, tuple[tuple[str, tuple[str, ...]], ...]]]
@@ -82,6 +86,26 @@ class Layout:
             f"image '{image_id}': {self.folder / self.images / image_id}.jpg is missing though the split list "
             "names it; complete the folder and import it again"
         )
+
+    def image_mode(self, image_id: str) -> str:
+        """Return how the photograph is stored: "RGB" where nothing is converted."""
+        return read_picture(self.image_path(image_id), image_id).mode
+
+    def files(self, image_id: str) -> list[Path]:
+        """Return the files of one image that are there, the photograph first."""
+        try:
+            found = [self.image_path(image_id)]
+        except UserError:
+            found = []
+        return found + [path for task in self.places if (path := self.find(task, image_id))]
+
+    def problems(self, image_id: str) -> list[str]:
+        """Say what is wrong with an image's files that no target shows; empty for most layouts."""
+        return []
+
+    def doubts(self, image_id: str) -> list[str]:
+        """Say what is worth a look in an image's files that no target shows; empty for most layouts."""
+        return []
 
     def image(self, image_id: str) -> NDArray[np.uint8]:
         """Return the photograph (H, W, 3); grey and CMYK files are converted to RGB."""
@@ -145,6 +169,7 @@ class NyudLayout(Layout):
 
     kind = "nyud"
     lists = "gt_sets"
+    recognised_by = "gt_sets/train.txt and gt_sets/val.txt, which list the images,"
     images = "images"
     places: ClassVar = {
         "semseg": (("segmentation", (".png",)),),
@@ -173,6 +198,7 @@ class PascalLayout(Layout):
 
     kind = "pascal"
     lists = "ImageSets/Context"
+    recognised_by = "ImageSets/Context/train.txt and ImageSets/Context/val.txt, which list the images,"
     images = "JPEGImages"
     places: ClassVar = {
         "semseg": (("semseg/VOC12", (".png",)), ("semseg/pascal-context", (".png",))),
@@ -200,16 +226,6 @@ class PascalLayout(Layout):
         if path.suffix == ".mat":
             return edges_from_labels(values, void=0)
         return super()._edge(values, path, image_id)
-
-
-def open_layout(kind: Literal["nyud", "pascal"], folder: Path) -> Layout:
-    """Return the reader of `folder`; raises `UserError` where the folder is missing."""
-    if not folder.is_dir():
-        raise UserError(f"there are no data in {folder}: run `mtcp data prepare {folder.name}`")
-    return LAYOUTS[kind](folder)
-
-
-LAYOUTS: Final[dict[str, type[Layout]]] = {"nyud": NyudLayout, "pascal": PascalLayout}
 
 
 def read_ids(path: Path) -> tuple[tuple[str, ...], list[str]]:

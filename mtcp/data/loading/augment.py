@@ -67,7 +67,8 @@ def augment(image: Tensor, targets: dict[str, Tensor], transforms: list[Transfor
     """Apply one transform a sample, each on its own: a sample does not depend on its batch.
 
     `image` (B, 3, H, W) in [0, 255] and `targets` (B, C, H, W) by task, void 255, are of any type. Images come back
-    bicubic and clamped, black outside; targets nearest, void outside; classes as int64, all else as float32.
+    bicubic and clamped, black outside; targets nearest, void outside; classes as int64, all else as float32. Where no
+    body part is left in view human_parts is void, as in an image without any.
     """
     pictures = torch.empty_like(image, dtype=torch.float32)
     warped = {
@@ -87,6 +88,8 @@ def augment(image: Tensor, targets: dict[str, Tensor], transforms: list[Transfor
                 sampled.copy_(torch.where(sampled == VOID, sampled, sampled / transform.zoom))
             if name == "normals":
                 _turn_normals(sampled, transform)
+            if name == "human_parts" and not ((sampled > 0) & (sampled != VOID)).any():
+                sampled.fill_(VOID)
     return pictures, warped
 
 

@@ -23,9 +23,11 @@ from mtcp.core.errors import UserError
 from mtcp.core.images import IMAGENET_MEAN, IMAGENET_STD
 from mtcp.core.randomness import stream
 from mtcp.core.tasks import CLASSES, VOID, Task
-from mtcp.data.formats.layouts import Layout, open_layout
+from mtcp.data.formats.layouts import Layout
+from mtcp.data.formats.opening import open_layout
 from mtcp.data.loading.augment import augment, draw_transform
 from mtcp.data.loading.cache import packed
+from mtcp.data.loading.scale_crop import draw_crop, scale_crop
 
 SplitName = Literal["train", "validation", "test"]
 _IN_MEMORY: Final = 512 * 2**20
@@ -109,7 +111,8 @@ def open_split(config: RunConfig, folder: Path, split: SplitName) -> Split:
     `test` is the layout's list. Of the layout's training list a share `config.validation_share`, the same for every
     seed and method, is `validation`, and the rest `train`. Raises `UserError` for missing data or an empty split.
     """
-    layout = open_layout(config.layout, folder)
+    semseg = config.tasks.get("semseg")
+    layout = open_layout(config.layout, folder, semseg.classes if semseg else None)
     ids = layout.ids("val" if split == "test" else "train")
     if split != "test" and config.validation_share:
         key = stream(config.benchmark, "validation")
@@ -125,8 +128,12 @@ def open_split(config: RunConfig, folder: Path, split: SplitName) -> Split:
 
 
 def steps_per_epoch(split: Split, config: RunConfig) -> int:
-    """Forward passes per epoch: the last incomplete batch is dropped. Raises `UserError` where that leaves none."""
-    steps = len(split) // config.training.batch_size
+    """Forward passes per epoch: the last incomplete batch is dropped, or kept where `training.keep_last_batch` says so.
+
+    Raises `UserError` where that leaves none.
+    """
+    size = config.training.batch_size
+    steps = -(-len(split) // size) if config.training.keep_last_batch else len(split) // size
     if steps == 0:
         raise UserError(
             f"split '{split.name}' of {config.benchmark} has {len(split)} images, fewer than one batch "
@@ -187,13 +194,16 @@ class _Epoch(torch.utils.data.Dataset):
 
 def _augmented(raw: _Raw, config: RunConfig, epoch: int, device: torch.device | str) -> Batch:
     parts = config.benchmark, config.seed, "augmentation", epoch
+    planes = {name: plane.to(device, non_blocking=True) for name, plane in raw.planes.items()}
+    image = planes.pop("image")
+    if config.augmentation.policy == "scale_crop":
+        crops = [draw_crop(stream(*parts, image_id), *image.shape[-2:]) for image_id in raw.ids]
+        return _batch(raw.ids, *scale_crop(image, planes, crops, config.augmentation.zoom_depth))
     transforms = [
         draw_transform(config.augmentation.policy, stream(*parts, image_id), aspect)
         for image_id, aspect in zip(raw.ids, raw.aspects, strict=True)
     ]
-    planes = {name: plane.to(device, non_blocking=True) for name, plane in raw.planes.items()}
-    image, targets = augment(planes.pop("image"), planes, transforms)
-    return _batch(raw.ids, image, targets)
+    return _batch(raw.ids, *augment(image, planes, transforms))
 
 
 def evaluation_batches(split: Split, config: RunConfig) -> Iterator[Batch]:

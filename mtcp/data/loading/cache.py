@@ -65,8 +65,8 @@ def _fingerprint(layout: Layout, ids: tuple[str, ...], tasks: tuple[str, ...], k
     total = hashlib.sha256(repr((_FORM, kind.descr, layout.packaging)).encode())
     for image_id in ids:
         paths = [layout.image_path(image_id), *(layout.find(task, image_id) for task in tasks)]
-        stats = [path.stat() for path in paths if path]
-        total.update(repr((image_id, [(stat.st_size, stat.st_mtime_ns) for stat in stats])).encode())
+        stats = [(path.relative_to(layout.folder).as_posix(), path.stat()) for path in paths if path]
+        total.update(repr((image_id, [(name, s.st_size, s.st_mtime_ns) for name, s in stats])).encode())
     return total.hexdigest()[:16]
 
 

@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from mtcp.core.errors import UserError
 from mtcp.core.processes import end_with_parent
 from mtcp.core.tasks import VOID
-from mtcp.data.formats.layouts import Layout, read_picture, scaled_normals
+from mtcp.data.formats.layouts import Layout, scaled_normals
 from mtcp.data.preparation.derive import edges_from_labels, normals_from_depth, nyu_camera
 from mtcp.data.preparation.plausibility import depth_histogram, depth_quantile, judge_depth
 
 _SMALLEST: Final = 16
 #: Normals are compared with depth on every so many images: it is a question of sign.
 _EVERY: Final = 20
-_HIGHEST_CLASS: Final = {"nyud": 40, "pascal": 20}
+_HIGHEST_CLASS: Final = {"nyud": 40, "pascal": 20, "mtan_nyuv2": 12, "mtan_cityscapes": 18}
 _ORIENTATIONS: Final = ("up", "down", "facing", "side")
 
 
@@ -62,8 +62,10 @@ def check_image(layout: Layout, image_id: str, tasks: list[str], with_depth: boo
     """
     found = Findings()
     try:
-        mode = read_picture(layout.image_path(image_id), image_id).mode
+        mode = layout.image_mode(image_id)
         image = layout.image(image_id)
+        found.problems += layout.problems(image_id)
+        found.warnings += layout.doubts(image_id)
     except UserError as error:
         return Findings(problems=[str(error)])
     if mode != "RGB":
@@ -129,6 +131,8 @@ def _judge_depth(
     valid = target[target != VOID]
     if not valid.size:
         found.problems.append(f"image '{image_id}': depth is missing (0) at every pixel")
+        return
+    if layout.kind == "mtan_cityscapes":  # a disparity has no unit
         return
     wrong = "above 100 m" if valid.min() > 100 else "below 0.05 m" if valid.max() < 0.05 else ""
     if wrong:

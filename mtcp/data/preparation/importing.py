@@ -23,8 +23,9 @@ from mtcp.core.hashing import file_digest
 from mtcp.core.tasks import VOID
 from mtcp.data.formats import packaging
 from mtcp.data.formats.depth_units import INVERSE, steps_per_metre
-from mtcp.data.formats.layouts import LAYOUTS, Layout
+from mtcp.data.formats.layouts import Layout
 from mtcp.data.formats.nyu import unpack_nyu
+from mtcp.data.formats.opening import LAYOUTS
 from mtcp.data.preparation.archives import ENDINGS, is_archive, unpack
 from mtcp.data.preparation.boundaries import boundaries, write_boundaries
 from mtcp.data.preparation.checking import Findings, check_set, each, tasks_of
@@ -34,10 +35,21 @@ from mtcp.data.preparation.sets import Progress, content_digest, dvc, installing
 
 _LICENCES: Final = {
     "nyud": "NYU Depth v2 (Silberman et al., ECCV 2012): research use; do not redistribute",
+    "mtan_nyuv2": "NYU Depth v2 (Silberman et al., ECCV 2012): research use; do not redistribute",
+    "mtan_cityscapes": "Cityscapes (Cordts et al., CVPR 2016): non-commercial; do not redistribute",
     "pascal": "photographs under Flickr's terms of use; VOC, PASCAL-Context and PASCAL-Part annotations: research use",
 }
 #: Images of the splits that the field uses.
-_USUAL: Final = {"nyud": {"train": 795, "val": 654}, "pascal": {"train": 4998, "val": 5105}}
+_USUAL: Final = {
+    "nyud": {"train": 795, "val": 654},
+    "pascal": {"train": 4998, "val": 5105},
+    "mtan_nyuv2": {"train": 795, "val": 654},
+    "mtan_cityscapes": {"train": 2975, "val": 500},
+}
+#: What the packagings of the field are called.
+_TITLES: Final = {
+    "nyud": "NYUD_MT", "pascal": "PASCAL_MT", "mtan_nyuv2": "NYUv2-13 (mtan)", "mtan_cityscapes": "Cityscapes (mtan)"
+}  # fmt: skip
 _SHOWN: Final = 20
 #: Where derived targets lie, so that they stay derived wherever the folder goes.
 DERIVED: Final = {"normals": "normals_derived", "edge": "edge_derived"}
@@ -188,9 +200,7 @@ def _root(folder: Path, kind: str, source: Path) -> Path:
         for found in sorted(folder.glob(f"{pattern}{lists}")) if pattern else [folder / lists]:
             if found.is_dir():
                 return found.parents[len(Path(lists).parts) - 1]
-    raise UserError(
-        f"{source} is no {kind} data set: {lists}/train.txt and {lists}/val.txt, which list the images, are not in it"
-    )
+    raise UserError(f"{source} is no {kind} data set: {LAYOUTS[kind].recognised_by} are not in it")
 
 
 def _place(layout: Layout, folder: Path, put: Callable[[Path, Path], Any], progress: Progress) -> None:
@@ -200,12 +210,7 @@ def _place(layout: Layout, folder: Path, put: Callable[[Path, Path], Any], progr
     for path in filter(Path.is_file, lists):
         _put(path, folder / path.relative_to(layout.folder), put)
     for done, image_id in enumerate(ids, start=1):
-        try:
-            found = [layout.image_path(image_id)]
-        except UserError:
-            found = []
-        found += [path for task in layout.places if (path := layout.find(task, image_id))]
-        for path in found:
+        for path in layout.files(image_id):
             _put(path, folder / path.relative_to(layout.folder), put)
         progress(done, len(ids))
 
@@ -232,7 +237,7 @@ def _derive(layout: Layout, progress: Progress) -> dict[str, str]:
     plan = {}
     if layout.kind == "nyud" and "depth" in have and "normals" not in have:
         plan["normals"] = "depth, local plane fits"
-    if "semseg" in have and "edge" not in have:
+    if "semseg" in have and "edge" in layout.places and "edge" not in have:
         plan["edge"] = "semseg, label boundaries"
     if plan:
         for task in plan:
@@ -245,7 +250,7 @@ def _derive(layout: Layout, progress: Progress) -> dict[str, str]:
 def _derived_before(layout: Layout, given: dict[str, Any]) -> dict[str, str]:
     """What was derived before this import: by the name of the folder it lies in, and how by the source's packaging."""
     before, ids = {}, _ids(layout)
-    for task, folder in DERIVED.items():
+    for task, folder in ((task, DERIVED[task]) for task in layout.places if task in DERIVED):
         found = next((path for image_id in ids if (path := layout.find(task, image_id))), None)
         if found is not None and found.parent.name == folder:
             source = given.get(task, {}).get("source")
@@ -302,7 +307,7 @@ def _packaging(layout: Layout, findings: Findings, derived: dict[str, str]) -> d
         words += " crop (the field runs it at 448x576)"
     if layout.kind == "nyud" and classes == 41:
         words += ", 41-way labels (the field's usual ones have 40)"
-    record: dict[str, Any] = {"layout": layout.kind, "packaging": f"{layout.kind.upper()}_MT {words}", "size": size}
+    record: dict[str, Any] = {"layout": layout.kind, "packaging": f"{_TITLES[layout.kind]} {words}", "size": size}
     if "normals_z" in findings.sums:
         towards = findings.sums["normals_z"][0] > 0
         record["normals"] = {"source": derived.get("normals", "given"), "z": "viewer" if towards else "away"}

@@ -42,6 +42,7 @@ class Expected:
 #: more than a factor of 2 either way, and the units met in the wild are a factor of 3.9 (1/256 m) or more off.
 EXPECTED: Final[Mapping[str, Expected]] = {
     "nyud": Expected(depth=(1.0, 6.0), usual_depth=2.6),
+    "mtan_nyuv2": Expected(depth=(1.0, 6.0), usual_depth=2.6),
     "pascal": Expected(),
 }
 #: The 95 % quantile over the 5 % quantile of depth: 4.6 on NYUv2; pixels whose two bytes are swapped are spread

@@ -20,7 +20,8 @@ from mtcp.core.errors import UserError
 from mtcp.core.files import read_record, write_json, write_record
 from mtcp.core.hashing import digest, file_digest
 from mtcp.data.formats import packaging
-from mtcp.data.formats.layouts import Layout, open_layout
+from mtcp.data.formats.layouts import Layout
+from mtcp.data.formats.opening import open_layout
 from mtcp.data.locks import data_digest, manifest_path, missing_sentence, read_lock
 from mtcp.data.rendering.render import render_set, scene_ids, settings_of
 

@@ -24,8 +24,8 @@ from mtcp.core.config import Project
 from mtcp.core.errors import UserError
 from mtcp.core.files import read_json
 from mtcp.data.formats import packaging
-from mtcp.data.formats.layouts import open_layout
 from mtcp.data.formats.nyu import bundled, nyu_class_map
+from mtcp.data.formats.opening import open_layout
 from mtcp.data.preparation import importing, sets
 from mtcp.data.preparation.archives import unpack
 from mtcp.data.preparation.checking import check_set, statistics

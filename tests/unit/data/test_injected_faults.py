@@ -12,7 +12,7 @@ from PIL import Image
 from mtcp.core.config import Project
 from mtcp.core.errors import UserError
 from mtcp.core.files import read_json
-from mtcp.data.formats.layouts import open_layout
+from mtcp.data.formats.opening import open_layout
 from mtcp.data.preparation import sets
 from mtcp.data.preparation.importing import Told, import_set
 from mtcp.data.rendering.render import render_set, settings_of

@@ -11,7 +11,8 @@ from PIL import Image
 
 from mtcp.core.errors import UserError
 from mtcp.data.formats import packaging
-from mtcp.data.formats.layouts import open_layout, read_ids
+from mtcp.data.formats.layouts import read_ids
+from mtcp.data.formats.opening import open_layout
 
 VOID = 255
 

@@ -20,7 +20,7 @@ from mtcp.core.config import Project
 from mtcp.core.errors import UserError
 from mtcp.core.files import read_json, write_json
 from mtcp.data.formats import packaging
-from mtcp.data.formats.layouts import open_layout
+from mtcp.data.formats.opening import open_layout
 from mtcp.data.locks import data_digest
 from mtcp.data.preparation import importing, sets
 from mtcp.data.preparation.fetching import fetch_set

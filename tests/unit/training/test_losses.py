@@ -51,6 +51,30 @@ def test_normals_mse_is_on_the_output_as_it_is_per_component():
     assert task_loss(unit, prediction, target, PLAIN).item() == pytest.approx(0.0)
 
 
+def test_negative_log_likelihood_is_cross_entropy_of_what_log_softmax_made():
+    logits, target = torch.randn(2, 5, 3, 4), torch.randint(0, 5, (2, 3, 4))
+    target[0, 0] = VOID
+    tasks = make_task("semseg", classes=5), make_task("semseg", classes=5, loss="nll")
+    plain = task_loss(tasks[0], logits, target, PLAIN)
+    assert task_loss(tasks[1], logits.log_softmax(1), target, PLAIN).item() == pytest.approx(plain.item(), rel=1e-6)
+
+
+def test_cosine_loss_pools_valid_pixels_of_the_batch():
+    # Angles 0, 90 and 180 degrees and a void pixel; a truth of length 1/2 counts with its length.
+    prediction = torch.tensor([[1.0, 0, 0]] * 4).T.reshape(1, 3, 1, 4)
+    target = torch.tensor([[1.0, 0, 0], [0, 1, 0], [-1, 0, 0], [VOID] * 3]).T.reshape(1, 3, 1, 4)
+    task = make_task("normals", loss="normals_cosine")
+    assert task_loss(task, prediction, target, PLAIN).item() == pytest.approx(1 - (1 + 0 - 1) / 3)
+    target[0, :, 0, 0] *= 0.5
+    assert task_loss(task, prediction, target, PLAIN).item() == pytest.approx(1 - (0.5 + 0 - 1) / 3)
+
+
+def test_a_normal_whose_components_sum_to_zero_is_valid():
+    target = torch.tensor([1.0, -1.0, 0.0]).reshape(1, 3, 1, 1) / math.sqrt(2)
+    loss = task_loss(make_task("normals", loss="normals_cosine"), target, target, PLAIN)
+    assert loss.item() == pytest.approx(0, abs=1e-6)
+
+
 def test_balanced_bce_weighs_by_the_other_class():
     # One positive of four: weight 3/4; three negatives at 1/4; logit 0 costs ln 2 everywhere.
     target = plane(1, 0, 0, 0)
@@ -143,5 +167,5 @@ def test_shapes_that_differ_are_refused():
 
 
 def test_unknown_loss_is_refused_with_the_known_ones():
-    with pytest.raises(UserError, match="unknown loss 'l2': the losses are cross_entropy, depth_l1"):
+    with pytest.raises(UserError, match="unknown loss 'l2': the losses are cross_entropy, nll, depth_l1"):
         task_loss(make_task("depth", loss="l2"), plane(1), plane(1), PLAIN)

@@ -26,6 +26,20 @@ def test_all_shared_is_found_by_reachability(bench):
     assert names(bench("equal", fused=True), "all_shared") == ENCODER | DECODERS
 
 
+def test_all_but_heads_counts_what_belongs_to_one_task(bench):
+    assert names(bench("equal"), "all_but_heads") == ENCODER | DECODERS
+    run = bench("mgda", shared_parameters="all_but_heads")
+    losses, representation = run.losses(0)
+    inside = [*run.network.stem.parameters(), *run.network.decoders["depth"].parameters()]
+    expected = torch.autograd.grad(losses["depth"], inside, retain_graph=True)
+    seen = {}
+    run.scheme.weights = lambda gramian, values, present: (seen.update(gramian=gramian), torch.ones(3))[1]
+    run.scheme.backward(losses, None, representation, 1.0)
+    assert seen["gramian"][1, 1].item() == pytest.approx(
+        sum(g.double().square().sum().item() for g in expected), rel=1e-5
+    )
+
+
 def test_reachability_leaves_running_statistics_and_modes_as_they_are(bench):
     network = bench("equal").network.train()
     network.decoders.eval()
@@ -46,7 +60,7 @@ def test_frozen_parameters_are_in_no_shared(bench):
 
 
 @pytest.mark.parametrize("fused", [False, True])
-@pytest.mark.parametrize("shared", ["encoder", "all_shared", "representation"])
+@pytest.mark.parametrize("shared", ["encoder", "all_shared", "all_but_heads", "representation"])
 def test_every_choice_gives_the_plain_gradient_where_nothing_is_weighed(shared, fused, bench, monkeypatch):
     wanted = bench("equal", fused).gradients(auxiliary=True)
     run = bench("mgda", fused, shared_parameters=shared)
@@ -58,7 +72,7 @@ def test_every_choice_gives_the_plain_gradient_where_nothing_is_weighed(shared, 
 
 
 @pytest.mark.parametrize("auxiliary", [False, True])
-@pytest.mark.parametrize("shared", ["encoder", "all_shared", "representation"])
+@pytest.mark.parametrize("shared", ["encoder", "all_shared", "all_but_heads", "representation"])
 def test_coefficients_act_on_the_shared_parameters_and_nowhere_else(shared, auxiliary, bench, monkeypatch):
     weights = torch.tensor([2.0, -1.0, 0.5])
     run = bench("mgda", True, shared_parameters=shared)
@@ -72,7 +86,7 @@ def test_coefficients_act_on_the_shared_parameters_and_nowhere_else(shared, auxi
     weighed = torch.autograd.grad((weights * torch.stack(list(losses.values()))).sum() + extra,
                                   parameters.values(), **keep)  # fmt: skip
     summed = torch.autograd.grad(sum(losses.values()) + extra, parameters.values(), **keep)
-    inside = ENCODER | DECODERS if shared == "all_shared" else ENCODER
+    inside = ENCODER if shared in ("encoder", "representation") else ENCODER | DECODERS
     for key, one, other in zip(parameters, weighed, summed, strict=True):
         if key in got:
             torch.testing.assert_close(got[key], one if key in inside else other, rtol=1e-4, atol=1e-6, msg=key)

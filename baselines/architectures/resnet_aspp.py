@@ -1,0 +1,81 @@
+"""LibMTL's network: a ResNet of stride 8 shared by all tasks, and an ASPP head per task (Lin and Zhang, JMLR 2023).
+
+A head is DeepLab's (Chen et al., 2017): ASPP of 256 channels with rates 12, 24 and 36, image pooling and dropout, a 3x3
+convolution with BatchNorm and ReLU, a 1x1 convolution. The heads hold two thirds of the parameters. The image is RGB in
+[0, 1], with ImageNet weights, too.
+"""
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.models.segmentation.deeplabv3 import DeepLabHead
+
+from baselines.architectures.segnet import as_output
+from mtcp.api import Architecture, BuildContext, Normalise, Outputs, PluginParameters, architecture, timm_backbone
+
+
+class DilatedBackbone(nn.Module):
+    """The benchmark's timm encoder; the last of its maps."""
+
+    def __init__(self, context: BuildContext) -> None:
+        super().__init__()
+        self.as_is = Normalise((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+        with context.part("backbone"):
+            self.backbone = timm_backbone(context.encoder)
+        self.channels: int = self.backbone.feature_info.channels()[-1]
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.backbone(self.as_is(image))[-1]
+
+
+class _ResNetASPP(Architecture):
+    """What both forms share: the heads, from named streams."""
+
+    def __init__(self, context: BuildContext, channels: int) -> None:
+        super().__init__()
+        self.tasks = context.tasks
+        self.heads = nn.ModuleDict()
+        for task in context.tasks:
+            with context.part(f"{task.name}.head"):
+                self.heads[task.name] = DeepLabHead(channels, task.channels, (12, 24, 36))
+
+    def outputs(self, maps: dict[str, Tensor], size: tuple[int, int]) -> Outputs:
+        """Apply each task's head to its map and enlarge the result, corners aligned."""
+        found: Outputs = {}
+        for task in self.tasks:
+            raw = F.interpolate(self.heads[task.name](maps[task.name]), size, mode="bilinear", align_corners=True)
+            found[task.name] = {"final": as_output(task, raw)}
+        return found
+
+
+@architecture("resnet_aspp")
+class ResNetASPP(_ResNetASPP):
+    """One ResNet, an ASPP head per task."""
+
+    def __init__(self, context: BuildContext, parameters: PluginParameters) -> None:
+        encoder = DilatedBackbone(context)
+        super().__init__(context, encoder.channels)
+        self.encoder = encoder
+
+    def encode(self, image: Tensor) -> Tensor:
+        self.check_batch(image)
+        return self.encoder(image)
+
+    def decode(self, representation: Tensor, size: tuple[int, int]) -> Outputs:
+        return self.outputs(dict.fromkeys(self.heads, representation), size)
+
+
+@architecture("resnet_aspp_single_task")
+class ResNetASPPSingleTask(_ResNetASPP):
+    """One ResNet with an ASPP head per task, nothing shared."""
+
+    def __init__(self, context: BuildContext, parameters: PluginParameters) -> None:
+        encoders = {task.name: DilatedBackbone(context) for task in context.tasks}
+        super().__init__(context, next(iter(encoders.values())).channels)
+        self.encoders = nn.ModuleDict(encoders)
+
+    def encode(self, image: Tensor) -> dict[str, Tensor]:
+        self.check_batch(image)
+        return {task: encoder(image) for task, encoder in self.encoders.items()}
+
+    def decode(self, representation: dict[str, Tensor], size: tuple[int, int]) -> Outputs:
+        return self.outputs(representation, size)

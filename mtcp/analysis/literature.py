@@ -1,0 +1,295 @@
+"""Our numbers beside the loss-weighting literature's, scheme by scheme, each with the protocol that it was made under.
+
+Numbers made under different protocols are never ranked together: a rank counts within rows that agree in data set,
+network, batch, augmentation, averaging, selection and shared parameters. Benchmarks on other data than the field's
+packages (a derived set, for instance) show no published row at all.
+
+Units are those of the papers: mIoU, pixel accuracy and within_* in per cent, Delta_m with the fixed base in per cent,
+lower is better.
+"""
+
+import csv
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+
+from mtcp.analysis.published_weighting import FILE, HIGHER, METRICS, SEGNET, Row, read_published, rows_of
+from mtcp.analysis.tables import TABLES, read_table
+from mtcp.core.config import Benchmark, Project
+from mtcp.core.errors import UserError
+from mtcp.metrics.literature import BATCHES, delta_m_fixed_base
+
+PROTOCOLS: Final = "results/published_protocols.csv"
+#: The field's packages, by the name of the data set here.
+DATASETS: Final = {"mtan_nyuv2": "NYUv2-13", "mtan_cityscapes": "Cityscapes-7"}
+#: Architectures under the names that papers give them.
+NETWORKS: Final = {
+    "segnet_mtan": "SegNet-MTAN",
+    "segnet_split": "SegNet split",
+    "segnet_single_task": "SegNet-MTAN",
+    "resnet_aspp": "ResNet-50 dilated + ASPP heads (LibMTL)",
+    "resnet_aspp_single_task": "ResNet-50 dilated + ASPP heads (LibMTL)",
+}
+PROTOCOL: Final = ("dataset", "network", "batch_size", "augmentation", "averaging", "selection", "shared")
+#: Networks whose Delta_m is taken against the SegNets of the fixed base.
+_BASED: Final = (SEGNET, "SegNet split")
+#: A printed metric -> (task, our metric, what ours is multiplied by).
+OURS: Final = {
+    "mIoU": ("semseg", "miou", 100),
+    "PixAcc": ("semseg", "pixel_accuracy", 100),
+    "AbsErr": ("depth", "abs_error", 1),
+    "RelErr": ("depth", "rel_error", 1),
+    "mean": ("normals", "mean", 1),
+    "median": ("normals", "median", 1),
+    "within_11.25": ("normals", "within_11_25", 1),
+    "within_22.5": ("normals", "within_22_5", 1),
+    "within_30": ("normals", "within_30", 1),
+}
+_ALIASES: Final = {
+    "ls": "equal",
+    "ew": "equal",
+    "equal": "equal",
+    "stl": "single_task",
+    "single": "single_task",
+    "one_task": "single_task",
+    "uw": "uncertainty",
+    "si": "scale_invariant",
+    "imtl": "imtl_hybrid",
+}
+COLUMNS: Final = [
+    "scheme",
+    "origin",
+    "method",
+    *PROTOCOL,
+    "seeds",
+    *OURS,
+    "delta_m_fixed_base",
+    "rank",
+    "dominated_by",
+    "images_per_second",
+    "epochs_at_equal_time",
+    "source",
+]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """One line of `results/published_protocols.csv`: what the rows of a source share; an empty source is any."""
+
+    dataset: str
+    backbone: str
+    source: str
+    family: str
+    batch_size: str
+    augmentation: str
+    averaging: str
+    selection: str
+    shared: str
+
+    def covers(self, key: tuple[str, str, str, str]) -> bool:
+        """Whether this line holds for the row (dataset, backbone, method, source)."""
+        return (self.dataset, self.backbone) == key[:2] and key[3].startswith(self.source)
+
+
+def read_protocols(path: Path) -> list[Protocol]:
+    """Read the protocols, the most specific source first; raises `UserError` for other columns or a missing file."""
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            return sorted((Protocol(**row) for row in csv.DictReader(stream)), key=lambda one: -len(one.source))
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is missing: it belongs to the project; restore it") from error
+    except TypeError as error:
+        names = ", ".join(Protocol.__dataclass_fields__)
+        raise UserError(f"{path} must have the columns {names} ({error})") from error
+
+
+def scheme_of(method: str) -> str:
+    """Name the scheme of a published row as this project does; what stands in brackets is a setting of it."""
+    plain = re.sub(r"\s*\(.*?\)", "", method).strip()
+    name = re.sub(r"[^a-z0-9]+", "_", plain.lower()).strip("_")
+    return _ALIASES.get(name, name)
+
+
+def literature(project: Project, benchmark: str, scheme: str | None = None) -> pd.DataFrame:
+    """Return the rows of `COLUMNS`, published first, by scheme; `scheme` keeps one of them.
+
+    Our rows come from `results/tables/<benchmark>/runs.csv`, where it is. Raises `UserError` for an unknown scheme.
+    """
+    config = project.benchmark(benchmark)
+    rows = _published(project.root, DATASETS.get(project.data_name(benchmark)))
+    runs = project.root / TABLES / benchmark / "runs.csv"
+    if runs.exists():
+        rows += _ours(project, benchmark, config, read_table(runs))
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    table = _ranked(table.sort_values("scheme", kind="stable").reset_index(drop=True))
+    if scheme is None:
+        return table
+    if scheme not in set(table.scheme):
+        raise UserError(
+            f"no row of scheme '{scheme}' for {benchmark}: there are {', '.join(sorted(set(table.scheme))) or 'none'}"
+        )
+    return table[table.scheme == scheme].reset_index(drop=True)
+
+
+def spread(project: Project) -> pd.DataFrame:
+    """Return how far papers differ on one scheme with one network: papers, and least and greatest value by metric."""
+    published = read_published(project.root / FILE)
+    groups: dict[tuple[str, str, str], list[tuple[str, Row]]] = {}
+    for (dataset, network, method, _), row in rows_of(published).items():
+        paper = next(iter(row.values())).paper
+        groups.setdefault((dataset, network, scheme_of(method)), []).append((paper, row))
+    found = []
+    for (dataset, network, scheme), members in groups.items():
+        papers = list(dict.fromkeys(paper for paper, _ in members))
+        if len(papers) < 2:
+            continue
+        for metric in OURS:
+            values = [one.value for _, row in members for (_, name), one in row.items() if name == metric]
+            if values:
+                found.append(
+                    (dataset, network, scheme, metric, len(papers), min(values), max(values), "; ".join(papers))
+                )
+    return pd.DataFrame(
+        found, columns=["dataset", "network", "scheme", "metric", "papers", "least", "greatest", "sources"]
+    )
+
+
+def _published(root: Path, dataset: str | None) -> list[dict[str, Any]]:
+    if dataset is None:
+        return []
+    published, protocols = read_published(root / FILE), read_protocols(root / PROTOCOLS)
+    rows = []
+    for key, row in rows_of(published).items():
+        if key[0] != dataset:
+            continue
+        protocol = next((one for one in protocols if one.covers(key)), None)
+        if protocol is None:
+            raise UserError(f"{root / PROTOCOLS} says nothing of '{key[1]}' on {key[0]}: add a line")
+        values = {
+            metric: row[task, metric].value
+            for task, names in METRICS.items()
+            for metric in names
+            if (task, metric) in row
+        }
+        rows.append(
+            {
+                "scheme": scheme_of(key[2]),
+                "origin": "published",
+                "method": key[2],
+                "dataset": dataset,
+                "network": key[1],
+                **{name: getattr(protocol, name) for name in PROTOCOL[2:]},
+                **values,
+                "delta_m_fixed_base": _delta(values, dataset, key[1]),
+                "source": key[3],
+            }
+        )
+    return rows
+
+
+def _delta(values: Mapping[str, float], dataset: str | None, network: str) -> float:
+    """Delta_m with the fixed base from numbers in the papers' units.
+
+    NaN where a number is missing, and for other data sets and networks than those that the base belongs to.
+    """
+    if network not in _BASED:
+        return float("nan")
+    own: dict[str, dict[str, float]] = {}
+    for metric, (task, name, scale) in OURS.items():
+        if metric in values:
+            own.setdefault(task, {})[name] = values[metric] / scale
+    try:
+        return delta_m_fixed_base(own, dataset or "")
+    except UserError:
+        return float("nan")
+
+
+def _ours(project: Project, benchmark: str, config: Benchmark, runs: pd.DataFrame) -> list[dict[str, Any]]:
+    final = runs[(runs.status == "finished") & (runs.output == "final")]
+    seconds = runs[runs.metric == "seconds_per_step"].groupby("method").value.mean()
+    rows = []
+    for (method, selection), group in final.groupby(["method", "selection"], sort=False):
+        chosen = project.resolve(benchmark, method, int(group.seed.iloc[0]))
+        means = group.groupby(["task", "metric"]).value.mean()
+        for averaging, ending in (("batches", BATCHES), ("pooled", "")):
+            values = _values(means, ending)
+            if averaging == "batches" and not any(f"abs_error{BATCHES}" == metric for _, metric in means.index):
+                continue
+            step = seconds.get(method, float("nan"))
+            rows.append(
+                {
+                    "scheme": "single_task" if "single_task" in method else chosen.scheme.name,
+                    "origin": "ours",
+                    "method": method,
+                    "dataset": DATASETS.get(project.data_name(benchmark), f"{benchmark} (other data)"),
+                    "network": NETWORKS.get(chosen.architecture.name, chosen.architecture.name),
+                    "batch_size": str(chosen.training.batch_size * chosen.training.accumulate),
+                    "augmentation": chosen.augmentation.policy,
+                    "averaging": averaging,
+                    "selection": _selection(selection, config, chosen.training.last_epochs),
+                    "shared": chosen.scheme.given.get("shared_parameters", ""),
+                    "seeds": group.seed.nunique(),
+                    **values,
+                    "delta_m_fixed_base": _delta(
+                        values, DATASETS.get(project.data_name(benchmark)), NETWORKS.get(chosen.architecture.name, "")
+                    ),
+                    "images_per_second": chosen.training.batch_size / step,
+                    "epochs_at_equal_time": chosen.training.epochs * seconds.get(config.reference, float("nan")) / step,
+                    "source": f"results/tables/{benchmark}/runs.csv",
+                }
+            )
+    _mark_dominated(rows)
+    return rows
+
+
+def _values(means: Mapping[tuple[str, str], float], ending: str) -> dict[str, float]:
+    """Our metrics in the papers' units; those that the literature averages over batches with `ending`, where given."""
+    found = {}
+    for metric, (task, name, scale) in OURS.items():
+        key = next((key for key in ((task, name + ending), (task, name)) if key in means.index), None)
+        if key is not None:
+            found[metric] = scale * float(means[key])
+    return found
+
+
+def _selection(selection: str, config: Benchmark, last_epochs: int) -> str:
+    words = {
+        "last": "last epoch",
+        "validation": "best epoch on validation",
+        "best_on_test": "best epoch on test",
+        "last_epochs_mean": f"mean of the last {last_epochs} epochs on test",
+    }.get(selection, selection)
+    held = config.validation_share
+    return f"{words}, trained on {100 * (1 - held):g} %" if held else words
+
+
+def _mark_dominated(rows: Sequence[dict[str, Any]]) -> None:
+    """Name, for every row, the fixed weights of the same protocol that are at least as good in every metric."""
+    for row in rows:
+        rivals = [
+            other
+            for other in rows
+            if other["scheme"] in ("fixed", "equal")
+            and other is not row
+            and all(other[name] == row[name] for name in PROTOCOL if name != "shared")
+        ]
+        row["dominated_by"] = ", ".join(other["method"] for other in rivals if dominates(other, row))
+
+
+def dominates(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether `one` is at least as good as `other` in every metric that both have, and better in one."""
+    shared = [metric for metric in OURS if metric in one and metric in other]
+    gains = [(one[metric] - other[metric]) * (1 if metric in HIGHER else -1) for metric in shared]
+    return bool(gains) and min(gains) >= 0 and max(gains) > 0
+
+
+def _ranked(table: pd.DataFrame) -> pd.DataFrame:
+    """Rank Delta_m within each protocol that has two rows with one; a protocol with a gap in it ranks nothing."""
+    known = table[["batch_size", "augmentation"]].fillna("").ne("").all(axis=1)
+    ranks = table[known].groupby(list(PROTOCOL), dropna=False).delta_m_fixed_base
+    ranks = ranks.rank(method="min").where(ranks.transform("count") > 1)
+    return table.assign(rank=ranks.reindex(table.index))

@@ -1,0 +1,190 @@
+"""The packages of NYUv2 and Cityscapes that the loss-weighting literature trains on, as lorenmt/mtan gives them out.
+
+`train/` and `val/` (the official test images), each with a folder per content that holds `0.npy`, `1.npy` ..., arrays
+with channels last; the images are counted by what lies in `image/`. Ids here are `train_0`, `val_0` ...
+
+============  ================  =====================================================  ===========
+folder        shape             content                                                void
+============  ================  =====================================================  ===========
+image         (H, W, 3)         RGB / 255, in [0, 1]
+label         (H, W)            NYUv2: 13 classes, from 0                              -1
+label_7       (H, W)            Cityscapes' 7 categories (`label` in LibMTL's copy)    -1
+label_2, _19  (H, W)            Cityscapes with 2 or 19 classes                        -1
+depth         (H, W, 1)         NYUv2: metres; Cityscapes: 16-bit disparity / 65535    0
+normal        (H, W, 3)         NYUv2: unit vectors, x to the right of the image       zero vector
+============  ================  =====================================================  ===========
+
+NYUv2 comes at 288x384, Cityscapes at 128x256 or 256x512.
+"""
+
+import re
+from pathlib import Path
+from typing import Any, ClassVar, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtcp.core.errors import UserError
+from mtcp.core.tasks import VOID
+from mtcp.data.formats.layouts import Layout, read_array, read_plane, read_vectors
+
+#: An image is taken for 8-bit RGB / 255 where no value is further than this from a whole number.
+_EXACT: Final = 0.01
+
+
+class MtanLayout(Layout):
+    """What both packages share: places by split and number, and voids."""
+
+    lists = "train/image"
+    recognised_by = "train/image/0.npy and val/image/0.npy"
+    images = "image"
+
+    def listed(self, split: Literal["train", "val"]) -> tuple[tuple[str, ...], list[str]]:
+        """Return the ids `<split>_0`, `<split>_1` ... in the order of their numbers, and what is wrong with them."""
+        folder = self.folder / split / self.images
+        names = [path.name for path in folder.glob("*.npy")] if folder.is_dir() else []
+        if not names:
+            return (), [f"{folder} holds no image: expected 0.npy, 1.npy ..."]
+        odd = sorted(name for name in names if not re.fullmatch(r"(0|[1-9]\d*)\.npy", name))
+        numbers = sorted(int(name.removesuffix(".npy")) for name in names if name not in odd)
+        problems = [f"{folder / name} is no image of this layout: expected 0.npy, 1.npy ..." for name in odd]
+        absent = sorted(set(range(numbers[-1] + 1)) - set(numbers)) if numbers else []
+        if absent:
+            problems.append(f"{folder}/{absent[0]}.npy is missing ({len(absent)} in all): the numbers must have no gap")
+        return tuple(f"{split}_{number}" for number in numbers), problems
+
+    def _place(self, folder: str, image_id: str) -> Path:
+        split, _, number = image_id.partition("_")
+        return self.folder / split / folder / f"{number}.npy"
+
+    def find(self, task: str, image_id: str) -> Path | None:
+        for folder, _ in self.places[task]:
+            if (path := self._place(folder, image_id)).is_file():
+                return path
+        return None
+
+    def file(self, task: str, image_id: str) -> Path:
+        path = self.find(task, image_id)
+        if path is None:
+            expected = self._place(self.places[task][0][0], image_id)
+            raise UserError(
+                f"image '{image_id}' has no {task}: expected {expected}; complete the folder or take '{task}' out of "
+                "the benchmark's tasks"
+            )
+        return path
+
+    def image_path(self, image_id: str) -> Path:
+        path = self._place(self.images, image_id)
+        if not path.is_file():
+            raise UserError(f"image '{image_id}': {path} is missing; complete the folder and import it again")
+        return path
+
+    def image_mode(self, image_id: str) -> str:
+        return "RGB"
+
+    def image(self, image_id: str) -> NDArray[np.uint8]:
+        """Return the image in 8 bits, which it was made from; raises `UserError` where it is not RGB in [0, 1]."""
+        return np.rint(255 * self._unit_image(image_id)).astype(np.uint8)
+
+    def image_size(self, image_id: str) -> tuple[int, int]:
+        height, width = np.load(self.image_path(image_id), mmap_mode="r", allow_pickle=False).shape[:2]
+        return height, width
+
+    def _unit_image(self, image_id: str) -> NDArray[np.floating]:
+        path = self.image_path(image_id)
+        values = read_vectors(path, image_id)
+        if values.dtype.kind != "f" or not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
+            raise UserError(
+                f"image '{image_id}': {path} must hold RGB / 255, floating point in [0, 1]; it has {values.dtype} from "
+                f"{values.min():.4g} to {values.max():.4g}"
+            )
+        return values
+
+    def doubts(self, image_id: str) -> list[str]:
+        """Say where 8 bits lose something: an image that was resized as floating point, for example."""
+        scaled = 255 * self._unit_image(image_id)
+        off = float(np.abs(scaled - np.rint(scaled)).max())
+        return [f"image '{image_id}' is not RGB / 255 of 8 bits (off by {off:.2g}): rounded"] if off > _EXACT else []
+
+    def stored(self, task: str, path: Path, image_id: str) -> NDArray[Any]:
+        return read_array(path, image_id) if task == "normals" else read_plane(path, image_id)
+
+    def _semseg(self, values: NDArray[Any], path: Path, image_id: str) -> NDArray[np.uint8]:
+        whole = np.isfinite(values).all() and (values == np.rint(values)).all()
+        if not whole or values.min() < -1 or values.max() >= VOID:
+            raise UserError(f"image '{image_id}': {path} must hold whole numbers, -1 (void) or a class from 0")
+        return np.where(values < 0, VOID, values).astype(np.uint8)
+
+    def _depth(self, values: NDArray[Any], path: Path, image_id: str) -> NDArray[np.float32]:
+        if not np.isfinite(values).all() or values.min() < 0:
+            raise UserError(f"image '{image_id}': {path} must hold finite numbers, 0 (void) or more")
+        return np.where(values > 0, values, VOID).astype(np.float32)
+
+    def _normals(self, values: NDArray[Any], path: Path, image_id: str) -> NDArray[np.float32]:
+        if values.ndim != 3 or values.shape[2] != 3 or values.dtype.kind != "f":
+            raise UserError(f"image '{image_id}': {path} must hold floating point of shape (H, W, 3)")
+        return super()._normals(values, path, image_id)
+
+
+class MtanNyuv2Layout(MtanLayout):
+    """NYUv2 with 13 classes, depth and normals; 795 training and 654 test images of 288x384."""
+
+    kind = "mtan_nyuv2"
+    places: ClassVar = {
+        "semseg": (("label", (".npy",)),),
+        "depth": (("depth", (".npy",)),),
+        "normals": (("normal", (".npy",)),),
+    }
+
+
+class MtanCityscapesLayout(MtanLayout):
+    """Cityscapes with 7 classes (or 2, or 19) and disparity; 2975 training and 500 test images.
+
+    Depth here is a disparity, without a unit: larger is nearer.
+    """
+
+    kind = "mtan_cityscapes"
+    label_maps: ClassVar = {7: ("label_7", "label"), 19: ("label_19",), 2: ("label_2",)}
+    places: ClassVar = {
+        "semseg": tuple((folder, (".npy",)) for folders in label_maps.values() for folder in folders),
+        "depth": (("depth", (".npy",)),),
+    }
+
+    def find(self, task: str, image_id: str) -> Path | None:
+        if task != "semseg" or self.classes is None:
+            return super().find(task, image_id)
+        folders = self.label_maps.get(self.classes, ())
+        return next((path for folder in folders if (path := self._place(folder, image_id)).is_file()), None)
+
+    def file(self, task: str, image_id: str) -> Path:
+        path = self.find(task, image_id)
+        if path is None and task == "semseg" and self.classes is not None:
+            raise UserError(
+                f"image '{image_id}' has no label map of {self.classes} classes: this layout has label_7, label_19 and "
+                "label_2; change the benchmark's tasks.semseg.classes, or complete the folder"
+            )
+        return super().file(task, image_id)
+
+    def files(self, image_id: str) -> list[Path]:
+        """The image's files, every label map among them."""
+        folders = [folder for folder, _ in self.places["semseg"]]
+        maps = [path for folder in folders if (path := self._place(folder, image_id)).is_file()]
+        return [*dict.fromkeys([*super().files(image_id), *maps])]
+
+    def problems(self, image_id: str) -> list[str]:
+        """Say which label map holds a class that it does not have."""
+        found = []
+        for classes, folders in self.label_maps.items():
+            for folder in folders:
+                path = self._place(folder, image_id)
+                if not path.is_file():
+                    continue
+                try:
+                    labels = self._semseg(read_plane(path, image_id), path, image_id)
+                except UserError as error:
+                    found.append(str(error))
+                    continue
+                highest = int(labels[labels != VOID].max(initial=0))
+                if highest >= classes:
+                    found.append(f"image '{image_id}': {path} has class {highest}, expected -1 to {classes - 1}")
+        return found

@@ -1,0 +1,88 @@
+"""The loss-weighting literature's augmentation: crop a part of the image, enlarge it to full size, perhaps mirror it.
+
+Per sample: a scale s of 1, 1.2 or 1.5, equally likely; a part of int(H/s) x int(W/s) pixels, uniform over all places;
+brought back to H x W, image and normals bilinear with aligned corners, everything else nearest; mirrored with
+probability 1/2, which changes the sign of the normals' x. Depth in metres is divided by s. A disparity must be
+*multiplied* by s, since what is s times as near has s times the disparity; the published numbers of Cityscapes were
+trained with a division (`divided`), auto-lambda multiplies.
+
+Normals are not brought back to unit length: at edges they are shorter, and beside pixels without a truth they are
+mixtures with the zero vector that stands for these there. Only what is zero throughout is void.
+
+Source: the code of CAGrad, Nash-MTL, FAMO and FairGrad, which descends from lorenmt/mtan (switched off in its paper).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from mtcp.core.tasks import CLASSES, VOID
+
+SCALES: Final = (1.0, 1.2, 1.5)
+
+
+@dataclass(frozen=True)
+class Crop:
+    """One sample's part: `scale`, its upper left corner and size in pixels, and whether it is mirrored."""
+
+    scale: float
+    top: int
+    left: int
+    height: int
+    width: int
+    flip: bool
+
+
+def draw_crop(seed: int, height: int, width: int) -> Crop:
+    """Return the part of an image of height x width, a pure function of `seed`."""
+    draw = np.random.Generator(np.random.PCG64(seed))
+    scale = SCALES[draw.integers(len(SCALES))]
+    h, w = int(height / scale), int(width / scale)
+    top, left = draw.integers(height - h, endpoint=True), draw.integers(width - w, endpoint=True)
+    return Crop(scale, int(top), int(left), h, w, bool(draw.random() < 0.5))
+
+
+def scale_crop(
+    image: Tensor, targets: dict[str, Tensor], crops: Sequence[Crop], zoom_depth: Literal["divided", "multiplied"]
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Apply one part a sample to `image` (B, 3, H, W) in [0, 255] and `targets` (B, C, H, W) by task, void 255.
+
+    Images and targets come back as float32, classes as int64.
+    """
+    found = {
+        name: torch.stack([_target(name, one, crop, zoom_depth) for one, crop in zip(target, crops, strict=True)])
+        for name, target in targets.items()
+    }
+    return torch.stack([_bilinear(one.float(), crop) for one, crop in zip(image, crops, strict=True)]), found
+
+
+def _target(name: str, plane: Tensor, crop: Crop, zoom_depth: str) -> Tensor:
+    if name == "normals":
+        normals = _bilinear(torch.where(plane == VOID, 0, plane.float()), crop)
+        if crop.flip:
+            normals[0] = -normals[0]
+        return torch.where((normals == 0).all(dim=0), float(VOID), normals)
+    part = _part(plane, crop).float()
+    nearest = _mirrored(F.interpolate(part[None], plane.shape[-2:], mode="nearest")[0], crop)
+    if name == "depth":
+        zoomed = nearest / crop.scale if zoom_depth == "divided" else nearest * crop.scale
+        return torch.where(nearest == VOID, nearest, zoomed)
+    return nearest.long() if name in CLASSES else nearest
+
+
+def _bilinear(plane: Tensor, crop: Crop) -> Tensor:
+    part = _part(plane, crop)
+    return _mirrored(F.interpolate(part[None], plane.shape[-2:], mode="bilinear", align_corners=True)[0], crop)
+
+
+def _part(plane: Tensor, crop: Crop) -> Tensor:
+    return plane[:, crop.top : crop.top + crop.height, crop.left : crop.left + crop.width]
+
+
+def _mirrored(plane: Tensor, crop: Crop) -> Tensor:
+    return plane.flip(-1) if crop.flip else plane
