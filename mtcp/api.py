@@ -3,13 +3,14 @@
 Names that are exported here keep their meaning between minor versions; everything else of `mtcp` may move.
 """
 
+from mtcp.core.config import Project
 from mtcp.core.errors import UserError
 from mtcp.core.plugins import PluginParameters, architecture, scheme
 from mtcp.core.plugins import load as load_plugin
 from mtcp.core.plugins import parameters as plugin_parameters
 from mtcp.core.tasks import VOID, Task
 from mtcp.data.loading.batches import Batch
-from mtcp.models.architecture import Architecture, BuildContext, Outputs
+from mtcp.models.architecture import Architecture, BuildContext, Outputs, build_network
 from mtcp.models.attention import unscaled_attention
 from mtcp.models.blocks import Basic, Bottle, ConvNorm, ConvPair, MultiScaleHead, gathered, prediction
 from mtcp.models.decoder import FPN, HFP
@@ -49,6 +50,7 @@ __all__ = [
     "Normalise",
     "Outputs",
     "PluginParameters",
+    "Project",
     "Projection",
     "SchemeContext",
     "StageEncoder",
@@ -58,7 +60,11 @@ __all__ = [
     "architecture",
     "at_size",
     "build_encoder",
+<<<<<<< HEAD
     "gathered",
+=======
+    "build_network",
+>>>>>>> 300b958 (First hour: mtcp init, templates for gradient schemes and architectures, workflow as a module, examples and markup of help, train prepares data)
     "load_plugin",
     "load_run",
     "per_task",

@@ -12,6 +12,7 @@ from mtcp import __version__
 from mtcp.core.errors import UserError
 
 app = typer.Typer(
+    rich_markup_mode="markdown",
     name="mtcp",
     no_args_is_help=True,
     add_completion=False,
@@ -36,9 +37,9 @@ def _root(
 
 
 def _register() -> None:
-    from mtcp.cli import data, grid, literature, models, report, runs, schemes, show, store, use, watch
+    from mtcp.cli import data, grid, init, literature, models, report, runs, schemes, show, store, use, watch
 
-    for module in (runs, store, report, use, watch, literature):
+    for module in (runs, store, report, use, watch, literature, init):
         module.register(app)
     app.add_typer(grid.app, name="grid")
     app.add_typer(data.app, name="data")

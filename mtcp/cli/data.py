@@ -9,6 +9,7 @@ import typer
 from mtcp.cli.options import AsJson, print_table, progress
 
 app = typer.Typer(
+    rich_markup_mode="markdown",
     no_args_is_help=True,
     help="Import, render, verify and show data sets. docs/data.md says where each one can be had.",
 )
@@ -189,7 +190,7 @@ def show(
         list[str] | None, typer.Option("--image", help="Image id; may be repeated (default: four).")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="PNG to write (default: NAME-SPLIT.png).")
+        Path | None, typer.Option("--output", "-o", help="PNG to write (default: results/sheets/NAME-SPLIT.png).")
     ] = None,
 ) -> None:
     """Write a PNG sheet: one row per image, the photograph and all its targets side by side.
@@ -214,7 +215,7 @@ def show(
             )
     chosen = image or list(ids[:4])
     picture = sheet(layout, chosen, tasks_of(layout, chosen))
-    target = output or Path(f"{name}-{split}.png")
+    target = output or Path(f"results/sheets/{name}-{split}.png")  # git ignores it: photographs stay here
     with replacing(target) as temporary:
         picture.save(temporary)
     typer.echo(f"wrote {target}")

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from mtcp.store.plan import Plan
 
 app = typer.Typer(
+    rich_markup_mode="markdown",
     invoke_without_command=True,
     help="Show which claims the grid of params.yaml can judge, or add seeds to it.",
 )

@@ -1,16 +1,35 @@
-"""`mtcp models`: the architectures, with parameters and operations at a benchmark's size."""
+"""`mtcp architectures` and `mtcp models`: what there is, at what cost, and one of your own."""
 
 from typing import Annotated
 
 import typer
 
 from mtcp.cli.options import AsJson, print_table, progress
+from mtcp.cli.writing import NewName, write_new
 from mtcp.core.config import PluginConfig
+
+architectures = typer.Typer(
+    rich_markup_mode="markdown",
+    no_args_is_help=True,
+    help="Architectures: `mtcp models` lists them; start your own here.",
+)
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add the commands."""
     app.command("models")(models)
+    app.add_typer(architectures, name="architectures")
+
+
+@architectures.command()
+def new(name: NewName) -> None:
+    """Write plugins/NAME.py, a commented architecture that works, and plugins/tests/test_NAME.py.
+
+    Example: mtcp architectures new my_network
+    """
+    from mtcp.cli import templates
+
+    write_new("architecture", name, templates.ARCHITECTURE, templates.ARCHITECTURE_TEST, templates.ARCHITECTURE_METHOD)
 
 
 def models(

@@ -41,15 +41,17 @@ def plan(
     """List every run of the grid with its keys and its state; under a budget the trials before it.
 
     States: done, trained (not evaluated), running, failed (crashed), interrupted (resumes where it stopped), missing,
-    waiting (for the choice of its configuration). Runs in the store that the grid does not name are superseded:
+    waiting (for the choice of its configuration). `seconds` is what a training took; `expected`, what it will take by
+    the median epoch of the method's finished runs. Runs in the store that the grid does not name are superseded:
     `mtcp gc` lists them.
     """
     from mtcp.store.plan import Plan
+    from mtcp.store.watching import seconds_per_epoch
 
     planned = Plan.load()
     for note in planned.notes():
         typer.echo(f"note: {note}", err=True)
-    costs = _cost_estimates(planned.runs)
+    costs = seconds_per_epoch(planned.root, {(run.benchmark, run.method) for run in planned.runs})
     states = {run.name: run.state() for run in (*planned.trials, *planned.runs)}
     rows = [
         {
@@ -57,12 +59,13 @@ def plan(
             "train_key": None if run.waiting else run.train_key,
             "eval_key": None if run.waiting or run.trial is not None else run.eval_key,
             "state": states[run.name],
-            "seconds": None if run.run_path.exists() else costs.get((run.benchmark, run.method)),
+            "seconds": round(run.record().seconds, 1) if run.run_path.exists() else None,
+            "expected": None if run.run_path.exists() else _expected(run, costs),
         }
         for run in (*planned.trials, *planned.runs)
         if state in (None, states[run.name])
     ]
-    print_table(["run", "train_key", "eval_key", "state", "seconds"], rows, as_json)
+    print_table(["run", "train_key", "eval_key", "state", "seconds", "expected"], rows, as_json)
     if not as_json:
         superseded = sum(1 for _ in planned.superseded())
         done = sum(states[run.name] == "done" for run in planned.runs)
@@ -71,19 +74,9 @@ def plan(
         typer.echo(f"{trials}{len(planned.runs)} runs, {done} done; {superseded} superseded in the store")
 
 
-def _cost_estimates(runs: "tuple[Run, ...]") -> dict[tuple[str, str], float]:
-    """Seconds that a run of (benchmark, method) took the last time it was trained, under any key."""
-    from mtcp.core.project_files import RUNS
-    from mtcp.store.records import readable_records
-
-    costs: dict[tuple[str, str], float] = {}
-    for run in runs:
-        name = (run.benchmark, run.method)
-        if name not in costs:
-            records = [record for _, record in readable_records(run.root.joinpath(RUNS, *name))]
-            if records:
-                costs[name] = round(max(records, key=lambda record: record.finished).seconds, 1)
-    return costs
+def _expected(run: "Run", costs: dict[tuple[str, str], float]) -> float | None:
+    cost = costs.get((run.benchmark, run.method))
+    return None if cost is None else round(cost * run.config.training.epochs, 1)
 
 
 def check(benchmark: BenchmarkName, key: Key = None) -> None:
@@ -142,6 +135,8 @@ def train(
             f"`snakemake --cores all` trains them; `mtcp plan` lists them"
         )
     require_key(run.name, key, run.train_key)
+    if not planned.manifest(benchmark).exists():
+        _prepare(planned, benchmark)
     with uncollected():
         import torch
 
@@ -158,6 +153,15 @@ def train(
     reason = f" ({record.reason})" if record.reason else ""
     flags = f", flags: {', '.join(record.flags)}" if record.flags else ""
     typer.echo(f"{run.name}: {record.status}{reason} after {record.epochs} epochs, {record.seconds:.1f} s{flags}")
+
+
+def _prepare(planned: "Plan", benchmark: str) -> None:
+    """Make the benchmark's data ready, as the workflow does before it trains."""
+    from mtcp.data.preparation.sets import prepare
+
+    name = planned.project.data_name(benchmark)
+    with progress(f"preparing {name}") as bar:
+        prepare(planned.project, name, bar)
 
 
 def _print_epoch(row: dict[str, float]) -> None:

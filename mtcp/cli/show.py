@@ -13,7 +13,11 @@ if TYPE_CHECKING:
     from mtcp.core.inheritance import Resolved
     from mtcp.core.validation import Model
 
-app = typer.Typer(no_args_is_help=True, help="Show what a benchmark or a method comes to, and every key there is.")
+app = typer.Typer(
+    rich_markup_mode="markdown",
+    no_args_is_help=True,
+    help="Show what a benchmark or a method comes to, and every key there is.",
+)
 
 
 @app.command()

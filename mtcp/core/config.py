@@ -448,6 +448,7 @@ class Project:
         if found.content.get("rendered") is None or not own & _RENDERS:
             base = found.bases[0]
             found.content["data"] = self.benchmark_entry(base).content.get("data") or base
+            found.origins["data",] = Entry({}, self.benchmark_path(base))
         return found
 
     def data_name(self, benchmark: str) -> str:

@@ -21,4 +21,4 @@ checkpoint choose:
         mem_mb=1000,
         runtime=10,
     shell:
-        "{MTCP} choose {wildcards.benchmark} {wildcards.method} --key {wildcards.key} > {log} 2>&1"
+        MTCP + " choose {wildcards.benchmark} {wildcards.method} --key {wildcards.key} > {log} 2>&1"

@@ -10,6 +10,12 @@ from mtcp.core.project_files import DELTA_M, METRICS, RECORD, RUNS, TABLE_NAMES,
 from mtcp.store.integrity import require_stamped
 from mtcp.store.plan import Plan, key_of, runs_of
 
+if config:
+    raise WorkflowError(
+        f"--config {' '.join(config)}: the grid is read from params.yaml alone, whose content names every result. Change "
+        "it there, or try another one with `dvc exp run -S 'seeds=[0]'`"
+    )
+
 try:
     PLAN = Plan.load(Path.cwd())
     BENCHMARKS = {name: PLAN.project.benchmark(name) for name in PLAN.project.params.benchmarks}

@@ -11,7 +11,7 @@ rule fetch:
         mem_mb=2000,
         runtime=120,
     shell:
-        "{MTCP} data prepare {wildcards.data} > {log} 2>&1"
+        MTCP + " data prepare {wildcards.data} > {log} 2>&1"
 
 
 # Looks for every task in the data and builds every method's network and scheme once: a wrong parameter fails here, not
@@ -31,4 +31,4 @@ rule check:
         mem_mb=4000,
         runtime=20,
     shell:
-        "{MTCP} check {wildcards.benchmark} --key {wildcards.key} > {log} 2>&1"
+        MTCP + " check {wildcards.benchmark} --key {wildcards.key} > {log} 2>&1"

@@ -19,5 +19,5 @@ rule evaluate:
         mem_mb=lambda wildcards: RESOURCES[wildcards.benchmark].mem_mb,
         runtime=lambda wildcards: RESOURCES[wildcards.benchmark].runtime,
     shell:
-        "{MTCP} evaluate {wildcards.benchmark} {wildcards.method} --seed {wildcards.seed} "
+        MTCP + " evaluate {wildcards.benchmark} {wildcards.method} --seed {wildcards.seed} "
         "--key {wildcards.eval_key} --threads {threads} > {log} 2>&1"

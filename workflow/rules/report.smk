@@ -21,4 +21,4 @@ for BENCHMARK, BENCHMARK_STAMPS in STAMPS.items():
             mem_mb=2000,
             runtime=30,
         shell:
-            "{MTCP} report {params.benchmark} --key {params.key} > {log} 2>&1"
+            MTCP + " report {params.benchmark} --key {params.key} > {log} 2>&1"

@@ -21,7 +21,7 @@ for BENCHMARK, BENCHMARK_STAMPS in STAMPS.items():
             mem_mb=2000,
             runtime=30,
         shell:
-            "{MTCP} tables {params.benchmark} --key {params.key} > {log} 2>&1"
+            MTCP + " tables {params.benchmark} --key {params.key} > {log} 2>&1"
 
 
 # One file over all benchmarks, for `dvc metrics`.
@@ -39,4 +39,4 @@ rule metrics:
     benchmark:
         "logs/benchmarks/tables/metrics.tsv"
     shell:
-        "{MTCP} metrics --key {params.key} > {log} 2>&1"
+        MTCP + " metrics --key {params.key} > {log} 2>&1"

@@ -20,5 +20,5 @@ rule train:
         runtime=lambda wildcards: RESOURCES[wildcards.benchmark].runtime,
     retries: 1
     shell:
-        "{MTCP} train {wildcards.benchmark} {wildcards.method} --seed {wildcards.seed} "
+        MTCP + " train {wildcards.benchmark} {wildcards.method} --seed {wildcards.seed} "
         "--key {wildcards.train_key} --threads {threads} >> {log} 2>&1"

@@ -1,0 +1,113 @@
+"""`mtcp init`: a study of one's own in a folder of its own."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_SNAKEFILE = """\
+# The workflow of mtcp, used as a module: `snakemake --cores all` runs the grid of params.yaml in this folder.
+from mtcp.core.shipped import shipped
+
+
+module mtcp:
+    snakefile:
+        str(shipped("workflow/Snakefile"))
+    config:
+        config
+
+
+use rule * from mtcp
+
+
+rule study:
+    default_target: True
+    input:
+        rules.all.input,
+"""
+
+_PARAMS = """\
+# yaml-language-server: $schema=schemas/params.schema.json
+# What to run: every benchmark x method x seed.
+benchmarks: [{name}]
+methods: [single_task, mtl_baseline, mtcp]
+seeds: [0, 1, 2]
+"""
+
+_BENCHMARK = """\
+# yaml-language-server: $schema=../../schemas/benchmark.schema.json
+# Only what differs from the benchmark that is extended; `mtcp show benchmark {name}` tells every value.
+extends: rooms
+label: {label}
+training: {{epochs: 5}}
+"""
+
+_README = """\
+# {label}
+
+A study with `mtcp`.
+
+```
+mtcp plan                     # what would run
+snakemake --cores all         # train, evaluate, tables, report
+mtcp watch                    # how far it is
+```
+
+`params.yaml` says what to run, `config/benchmarks/{name}.yaml` on what, `config/methods.yaml` has the methods; each of
+the last two takes `extends: NAME`. Schemes and architectures of one's own go into `plugins/` (`mtcp schemes new NAME`).
+The report is `reports/{name}.html`.
+"""
+
+_GITIGNORE = """\
+/.snakemake/
+/logs/
+/data/?*
+!/data/*.lock.json
+/results/*
+!/results/published.csv
+/reports
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(init)
+
+
+def init(
+    name: Annotated[str, typer.Argument(help="The study's name, [a-z0-9_]+: its folder and its benchmark.")],
+) -> None:
+    """Lay out a study of your own in the new folder NAME: configuration, plug-ins, workflow.
+
+    Example: mtcp init my_study
+    """
+    import re
+    import shutil
+
+    from mtcp.core.errors import UserError
+    from mtcp.core.files import write_text
+    from mtcp.core.shipped import shipped
+
+    folder = Path(name)
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        raise UserError(f"'{name}' is not a name: use [a-z0-9_]+, a letter first")
+    if folder.exists():
+        raise UserError(f"{folder} exists already: choose another name")
+    if shipped(f"config/benchmarks/{name}.yaml").exists():
+        raise UserError(f"'{name}' is a benchmark that comes with mtcp: choose another name")
+    shutil.copytree(shipped("config"), folder / "config", ignore=shutil.ignore_patterns("claims.yaml", "README.md"))
+    shutil.copytree(shipped("profiles"), folder / "profiles")
+    shutil.copytree(shipped("workflow/schemas"), folder / "schemas")
+    (folder / "plugins").mkdir()
+    (folder / "results").mkdir()
+    texts = {
+        "Snakefile": _SNAKEFILE,
+        "README.md": _README,
+        ".gitignore": _GITIGNORE,
+        "params.yaml": _PARAMS,
+        f"config/benchmarks/{name}.yaml": _BENCHMARK,
+    }
+    for path, text in texts.items():
+        given = {"name": name, "label": name.replace("_", " ").capitalize()}
+        write_text(folder / path, text if path == "Snakefile" else text.format(**given))
+    typer.echo(f"laid out {folder}/; go on with: cd {folder} && mtcp plan")

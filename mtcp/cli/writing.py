@@ -1,0 +1,39 @@
+"""Writing a plug-in of one's own from a template."""
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mtcp.core.errors import UserError
+
+NewName = Annotated[str, typer.Argument(help="Its name: [a-z0-9_]+, a letter first.", metavar="NAME")]
+
+
+def write_new(kind: str, name: str, code: str, test: str, method: str) -> None:
+    """Write plugins/NAME.py and plugins/tests/test_NAME.py, and print the entry that makes a method of it.
+
+    Raises `UserError` for a name that is none or is taken, before anything is written.
+    """
+    from mtcp.core import plugins
+    from mtcp.core.files import write_text
+
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        raise UserError(f"'{name}' is not a name: use [a-z0-9_]+, a letter first")
+    if name in plugins.find(kind):
+        raise UserError(f"{kind} '{name}' exists already, in {plugins.path_of(kind, name)}: choose another name")
+    files = {
+        Path(plugins.USER_FOLDER) / f"{name}.py": code,
+        Path(plugins.USER_FOLDER) / "tests" / f"test_{name}.py": test,
+    }
+    for path in files:
+        if path.exists():
+            raise UserError(f"{path} exists already: move it away or choose another name")
+    title = "".join(part.capitalize() for part in name.split("_"))
+    for path, text in files.items():
+        write_text(path, text.format(name=name, title=title))
+        typer.echo(f"wrote {path}")
+    typer.echo("\nTest it with `pytest plugins/tests`. For a row in every table, append to config/methods.yaml")
+    typer.echo(f"\n{method.format(name=name, title=title)}")
+    typer.echo(f"and add {name} to `methods` in params.yaml.")
