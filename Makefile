@@ -7,12 +7,15 @@ VENV := .venv
 READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup reproduce test test-fast lint lock reference benchmark clean
+.PHONY: help setup shell reproduce test test-fast lint lock reference benchmark clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
 
 setup: $(READY) ## build .venv from requirements.lock
+
+shell: setup ## open a shell in which mtcp, snakemake and dvc are commands (or: . .venv/bin/activate)
+	@echo "mtcp, snakemake and dvc are commands here; exit leaves." && exec $${SHELL:-sh}
 
 # Rebuilt only when the lock is newer, so that a second `make` costs nothing.
 $(READY): requirements.lock pyproject.toml

@@ -60,11 +60,8 @@ __all__ = [
     "architecture",
     "at_size",
     "build_encoder",
-<<<<<<< HEAD
-    "gathered",
-=======
     "build_network",
->>>>>>> 300b958 (First hour: mtcp init, templates for gradient schemes and architectures, workflow as a module, examples and markup of help, train prepares data)
+    "gathered",
     "load_plugin",
     "load_run",
     "per_task",

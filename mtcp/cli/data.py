@@ -134,7 +134,10 @@ def derive(
 
 @app.command()
 def prepare(name: SetName) -> None:
-    """Make data set NAME lie in data/: pulled through DVC where it is tracked, else rendered; used by the workflow."""
+    """Make data set NAME lie in data/: pulled through DVC where it is tracked, else rendered; used by the workflow.
+
+    Example: mtcp data prepare rooms
+    """
     from mtcp.data.preparation import sets
 
     project, name = _named(name)
@@ -147,6 +150,8 @@ def verify(name: SetName, as_json: AsJson = False) -> None:
     """Check every image and target of data/NAME and compare the set with data/NAME.lock.json.
 
     Exit status 2, and all problems by image, where something is wrong. Prints the set's statistics.
+
+    Example: mtcp data verify rooms
     """
     from mtcp.core.errors import UserError
     from mtcp.data.preparation.checking import check_set, statistics

@@ -83,6 +83,8 @@ def check(benchmark: BenchmarkName, key: Key = None) -> None:
     """Check BENCHMARK before any training: its data have its tasks, and every method can be built.
 
     Under a budget the scheme of every trial is built.
+
+    Example: mtcp check rooms
     """
     from mtcp.core.randomness import stream
     from mtcp.data.preparation.sets import require_tasks

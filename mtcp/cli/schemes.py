@@ -37,7 +37,10 @@ def schemes(context: typer.Context, as_json: AsJson = False) -> None:
 
 @app.command()
 def show(name: Annotated[str, typer.Argument(help="A scheme, such as lps.")]) -> None:
-    """Print a scheme's formula, source, caveat and parameters."""
+    """Print a scheme's formula, source, caveat and parameters.
+
+    Example: mtcp schemes show lps
+    """
     from mtcp.weighting.catalogue import entry
 
     one = entry(name)
