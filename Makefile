@@ -4,6 +4,9 @@ CORES ?= all
 # Two processes, a module's tests in one of them, fast modules first.
 PYTEST := pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
 VENV := .venv
+# `make setup TORCH=cpu` leaves out CUDA; pip must know PyTorch's index of CPU wheels (README.md).
+TORCH ?= default
+LOCK := $(if $(filter cpu,$(TORCH)),build/requirements-cpu.lock,requirements.lock)
 READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
@@ -18,13 +21,18 @@ shell: setup ## open a shell in which mtcp, snakemake and dvc are commands (or: 
 	@echo "mtcp, snakemake and dvc are commands here; exit leaves." && exec $${SHELL:-sh}
 
 # Rebuilt only when the lock is newer, so that a second `make` costs nothing.
-$(READY): requirements.lock pyproject.toml
+$(READY): $(LOCK) pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mtcp needs Python 3.11 or newer: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --upgrade pip
-	$(VENV)/bin/pip install --quiet --requirement requirements.lock
+	$(VENV)/bin/pip install --quiet --requirement $(LOCK)
 	$(VENV)/bin/pip install --quiet --no-deps --editable .
 	touch $@
+
+# The same versions, without CUDA's packages: PyTorch marks its CPU wheels by a local version.
+build/requirements-cpu.lock: requirements.lock
+	mkdir -p build
+	sed -E '/^(nvidia-|cuda-|triton)/d; s/^(torch|torchvision)==([^ ;]+)/\1==\2+cpu/' $< > $@
 
 reproduce: setup ## run the whole pipeline and leave a report in reports/
 	snakemake --cores $(CORES)

@@ -29,6 +29,7 @@ rule study:
 _PARAMS = """\
 # yaml-language-server: $schema=schemas/params.schema.json
 # What to run: every benchmark x method x seed.
+title: {label}
 benchmarks: [{name}]
 methods: [single_task, mtl_baseline, mtcp]
 seeds: [0, 1, 2]

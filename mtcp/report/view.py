@@ -19,6 +19,7 @@ from mtcp.core.project_files import LITERATURE, SAMPLES, TABLE_NAMES, TABLES, ru
 from mtcp.core.roles import with_roles
 from mtcp.core.tasks import Task
 from mtcp.report import figures
+from mtcp.report.data_facts import data_facts
 from mtcp.report.formats import difference, display, probability
 from mtcp.store.integrity import require_stamped
 
@@ -53,7 +54,8 @@ _NOTES: Final = {"negative_by_design"}
 
 def build_view(root: Path, name: str, with_images: bool) -> dict[str, Any]:
     """Return everything the templates show of benchmark `name`; raises `UserError` where a table is missing."""
-    benchmark = with_roles(Project(root), name)
+    project = Project(root)
+    benchmark = with_roles(project, name)
     folder = root / TABLES / name
     for stamp in folder.glob("grid-*.stamp"):
         require_stamped(stamp)
@@ -64,9 +66,9 @@ def build_view(root: Path, name: str, with_images: bool) -> dict[str, Any]:
     literature = folder / f"{LITERATURE}.csv"
     view = {
         "name": name,
-        "title": benchmark.label,
+        "title": f"{project.params.title}: {benchmark.label}" if project.params.title else benchmark.label,
         "subtitle": _subtitle(benchmark, tasks),
-        "facts": _facts(tables, benchmark),
+        "facts": [("Data", data_facts(project, name)), *_facts(tables, benchmark)],
         "notes": list(_notes(tables, labels)),
         "reference": benchmark.reference,
         "baseline": benchmark.baseline,

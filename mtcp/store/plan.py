@@ -263,8 +263,13 @@ class Plan:
         report = short_key(
             [
                 tables,
+                self.project.params.title,
                 code_digest([PACKAGE_ROOT / "mtcp/report/render.py"]),
-                _contents(*templates, self.root / "config/ledger.yaml"),
+                _contents(
+                    *templates,
+                    self.root / "config/ledger.yaml",
+                    self.root / f"data/{self.project.data_name(benchmark)}.lock.json",
+                ),
             ]
         )
         return Stamps(

@@ -131,3 +131,14 @@ def test_changed_weights_are_not_used(trained, tmp_path: Path) -> None:
         file.write(b"\0")
     with pytest.raises(UserError, match="was changed since"):
         load_run(copy).network  # noqa: B018
+
+
+def test_the_notebook_runs(trained, root: Path) -> None:
+    """Its code cells, one after another, in the project's folder; the last expression of each is evaluated, too."""
+    notebook = json.loads((root / "examples/trained_run.ipynb").read_text(encoding="utf-8"))
+    cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert len(cells) >= 5
+    script = "\n".join(["import matplotlib", "matplotlib.use('agg')", *cells])
+    (trained.path / "notebook_cells.py").write_text(script)
+    done = trained.run("notebook_cells")
+    assert done.returncode == 0, done.stderr
