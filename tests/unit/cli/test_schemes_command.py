@@ -87,7 +87,7 @@ def test_new_overwrites_nothing(folder):
 
 @pytest.mark.parametrize("name", ["My", "a-b", "1st", "../x", ""])
 def test_new_refuses_what_is_no_name(name):
-    with pytest.raises(UserError, match="is no name for a scheme"):
+    with pytest.raises(UserError, match="is not a name"):
         run("new", name)
 
 
