@@ -126,10 +126,10 @@ class TestCommands:
         assert {row["set"]: row["here"] for row in rows} == {
             "nyud": True, "pascal": False, "people": False, "rooms": False,
         }  # fmt: skip
-        assert "wrote nyud-test.png" in self.run("show", "nyud", "--split", "test")
+        assert "wrote results/sheets/nyud-test.png" in self.run("show", "nyud", "--split", "test")
         from PIL import Image
 
-        assert Image.open("nyud-test.png").size == (32 * 5, 24 * 2)
+        assert Image.open("results/sheets/nyud-test.png").size == (32 * 5, 24 * 2)
 
     def test_a_benchmark_stands_for_its_data(self, project: Project, nyud: Path):
         """Another benchmark on a set's data: its name makes no set of its own."""
