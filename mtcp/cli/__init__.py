@@ -10,6 +10,7 @@ import typer
 
 from mtcp import __version__
 from mtcp.core.errors import UserError
+from mtcp.core.startup import quiet_libraries
 
 app = typer.Typer(
     rich_markup_mode="markdown",
@@ -50,6 +51,7 @@ def _register() -> None:
 
 def main() -> None:
     """Run the command line; a `UserError` becomes one sentence on standard error and exit status 2."""
+    quiet_libraries()
     _register()
     try:
         app()

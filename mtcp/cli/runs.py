@@ -24,6 +24,7 @@ from mtcp.core.errors import UserError
 from mtcp.core.startup import uncollected
 
 if TYPE_CHECKING:
+    from mtcp.core.config import ResourceConfig
     from mtcp.store.plan import Plan, Run
     from mtcp.store.records import RunRecord
 
@@ -80,17 +81,17 @@ def _expected(run: "Run", costs: dict[tuple[str, str], float]) -> float | None:
 
 
 def check(benchmark: BenchmarkName, key: Key = None) -> None:
-    """Check BENCHMARK before any training: its data have its tasks, and every method can be built.
+    """Check BENCHMARK before any training: its data have its tasks, and every method trains and evaluates one step.
 
-    Under a budget the scheme of every trial is built.
+    The step is made on two small made-up images, on the CPU. Under a budget the scheme of every trial makes one.
 
     Example: mtcp check rooms
     """
-    from mtcp.core.randomness import stream
     from mtcp.data.preparation.sets import require_tasks
-    from mtcp.models.architecture import build_network
     from mtcp.store.plan import Plan, key_of
-    from mtcp.weighting.base import SchemeContext, build_scheme
+
+    with uncollected():
+        from mtcp.store.rehearsal import rehearse
 
     planned = Plan.load()
     first = {run.method: run for run in planned.of(benchmark)}
@@ -99,17 +100,16 @@ def check(benchmark: BenchmarkName, key: Key = None) -> None:
     require_key(f"the check of {benchmark}", key, key_of(planned.stamps(benchmark).check))
     if planned.manifest(benchmark).exists():
         require_tasks(planned.project, benchmark)
-    for method, run in first.items():
-        try:
-            network = build_network(run.config)
-            if network.trainable:
-                tasks = tuple(task.name for task in run.config.task_list)
-                size = (run.config.height, run.config.width)
-                context = SchemeContext(tasks, stream(benchmark, 0, "scheme"), 1, 1, size, network)
-                for tried in run.choice.trials if run.choice else (run,):
-                    build_scheme(tried.config, context)
-        except UserError as error:
-            raise UserError(f"config/methods.yaml, method '{method}': {error}") from error
+    with progress(f"check {benchmark}") as on_method:
+        for done, (method, run) in enumerate(first.items(), 1):
+            tried = run.choice.trials if run.choice else (run,)
+            try:
+                notes = rehearse(tried[0].config, [trial.config for trial in tried[1:]])
+            except UserError as error:
+                raise UserError(f"config/methods.yaml, method '{method}': {error}") from error
+            for note in notes:
+                print(f"mtcp: warning: method '{method}': {note}", file=sys.stderr)
+            on_method(done, len(first))
     typer.echo(f"{benchmark}: {len(first)} methods are in order")
 
 
@@ -148,6 +148,7 @@ def train(
     torch.set_num_threads(threads)
     try:
         with held_device(device, planned.resources(benchmark)) as where, progress(run.name) as on_step:
+            _say_device(run.name, where, planned.resources(benchmark))
             record = train_run(planned, run, where, on_step=on_step, on_epoch=_print_epoch)
     except Interrupted:
         print(f"{run.name}: stopped, state saved; the same command goes on from there", file=sys.stderr)
@@ -164,6 +165,12 @@ def _prepare(planned: "Plan", benchmark: str) -> None:
     name = planned.project.data_name(benchmark)
     with progress(f"preparing {name}") as bar:
         prepare(planned.project, name, bar)
+
+
+def _say_device(name: str, device: str, resources: "ResourceConfig") -> None:
+    """The first line of a run's log: where it runs, and that a GPU was meant where it is a CPU."""
+    meant = ", although the benchmark wants a GPU (`resources.gpu: 1`)" if resources.gpu and device == "cpu" else ""
+    print(f"{name}: trains on {device}{meant}", file=sys.stderr, flush=True)
 
 
 def _print_epoch(row: dict[str, float]) -> None:

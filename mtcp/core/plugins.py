@@ -16,6 +16,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Final, TypeVar
@@ -172,6 +173,23 @@ def own_line(error: BaseException) -> str | None:
         if frame.f_globals.get("__name__", "").startswith(f"{_USER_MODULES}.")
     ]
     return places[-1] if places else None
+
+
+@contextmanager
+def faults_named(where: str, passing: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """Turn an exception out of a user's plug-in into `UserError`: `where`, what was raised, file and line.
+
+    Exceptions of our own code go on as they are, and so do those of the types `passing`.
+    """
+    try:
+        yield
+    except (UserError, *passing):
+        raise
+    except Exception as error:
+        line = own_line(error)
+        if line is None:
+            raise
+        raise UserError(f"{where}: {type(error).__name__} in {line}: {error}") from error
 
 
 def parameters(kind: str, name: str, given: dict, root: Path | None = None) -> PluginParameters:

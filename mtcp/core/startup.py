@@ -1,6 +1,8 @@
-"""Importing large libraries."""
+"""Importing large libraries, and what they may say."""
 
 import gc
+import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -19,3 +21,14 @@ def uncollected() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
+
+
+def quiet_libraries() -> None:
+    """Let libraries report errors alone.
+
+    What they note besides (weights that a features-only network has no use for, a CUDA that is not there) is checked
+    here, and what a user must know is said once, by us. A level that the user's environment sets stays.
+    """
+    for name in ("timm", "transformers", "huggingface_hub", "torch.utils.cpp_extension"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")

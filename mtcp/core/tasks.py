@@ -42,6 +42,8 @@ METRICS: Final[dict[str, dict[str, tuple[bool, str]]]] = {
 }  # fmt: skip
 #: Tasks whose targets are classes: whole numbers; those of all others are float32.
 CLASSES: Final = ("semseg", "human_parts")
+#: A run's flag for a task that nothing was learnt of: prefix + task.
+UNTRAINED: Final = "untrained:"
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from torch import Tensor
 from mtcp.core.config import RunConfig
 from mtcp.core.errors import UserError
 from mtcp.core.files import replacing
+from mtcp.core.plugins import faults_named
 from mtcp.core.processes import end_with_parent
 from mtcp.core.project_files import BEST_ON_VALIDATION, MODEL, SAMPLES, snapshot_file, snapshots
 from mtcp.data.formats.class_names import class_names
@@ -40,6 +41,7 @@ from mtcp.metrics.multi_task import delta_m
 from mtcp.models.architecture import Architecture
 from mtcp.models.checkpoints import load_network
 from mtcp.models.layers import at_size
+from mtcp.models.outputs import require_outputs
 
 #: output -> task -> metric -> value; None stands for a value that does not exist (not a number).
 Metrics = dict[str, dict[str, dict[str, float | None]]]
@@ -100,6 +102,7 @@ def evaluate(
     for batch in batches:
         batch = batch.to(device)
         predictions, took = _timed(network, batch.image)
+        require_outputs(network, predictions, [judge.task for judge in meters.values()], batch.image)
         seconds.append((took, len(batch.ids)))
         finals: dict[str, Tensor] = {}
         for task, judge in meters.items():
@@ -271,7 +274,8 @@ def write_statistics(path: Path, result: EvaluationResult) -> None:
 def _timed(network: Architecture, image: Tensor) -> tuple[dict[str, dict[str, Tensor]], float]:
     """Return the outputs and the seconds they took, an accelerator's pending work included."""
     started = time.perf_counter()
-    outputs = network(image)
+    with faults_named(f"architecture '{network.name}'"):
+        outputs = network(image)
     if image.device.type == "cuda":
         torch.cuda.synchronize(image.device)
     return outputs, time.perf_counter() - started

@@ -1,5 +1,6 @@
 """What an architecture is, and how one is built from the configuration of a run."""
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
@@ -79,7 +80,7 @@ class Architecture(nn.Module, ABC):
 
     def fit(self, batches: Iterable[Any]) -> None:
         """Fill the buffers of a predictor that is not trained, in one pass over `batches`."""
-        raise NotImplementedError(f"architecture '{self.name}' is trained by gradient descent")
+        raise UserError(f"architecture '{self.name}' says trainable = False and has no `fit`: define it")
 
     def check_batch(self, image: Tensor) -> None:
         """Refuse a training batch whose coarsest map leaves BatchNorm one value per channel."""
@@ -94,6 +95,12 @@ class Architecture(nn.Module, ABC):
 def build_network(config: RunConfig) -> Architecture:
     """Return the initialised network of a run, on the CPU; raises `UserError` where the configuration cannot work."""
     name, given = config.architecture.name, config.architecture.given
+    chosen, path = plugins.load("architecture", name), plugins.path_of("architecture", name)
+    if not issubclass(chosen, Architecture):
+        raise UserError(f"architecture '{name}' in {path} must derive from Architecture")
+    if inspect.isabstract(chosen):
+        lacking = "`, `".join(sorted(chosen.__abstractmethods__))
+        raise UserError(f"architecture '{name}' in {path} lacks `{lacking}`: define it as Architecture describes")
     parameters = plugins.parameters("architecture", name, given)
     context = BuildContext(
         tasks=config.task_list,
@@ -105,4 +112,5 @@ def build_network(config: RunConfig) -> Architecture:
         seeds=(config.benchmark, config.seed),
         checkpointing=config.training.checkpointing,
     )
-    return plugins.load("architecture", name)(context, parameters)
+    with plugins.faults_named(f"architecture '{name}'"):
+        return chosen(context, parameters)

@@ -35,7 +35,9 @@ class SpatialGate(nn.Module):
         return self.norm(self._convolved(pooled)).sigmoid().squeeze(1).unsqueeze(-1)
 
     def _convolved(self, pooled: Tensor) -> Tensor:
-        if pooled.is_cpu and pooled.dtype == torch.float32 and not torch.is_autocast_enabled("cpu"):
+        # Compiled, the direct call fails in the backward pass at some sizes: it takes contiguous gradients alone.
+        plain = pooled.dtype != torch.float32 or torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling()
+        if pooled.is_cpu and not plain:
             # oneDNN, which `F.conv2d` takes on a CPU, needs two to three times as long for one channel out of two.
             return torch.ops.aten.thnn_conv2d(pooled, self.conv.weight, (7, 7), None, (1, 1), (3, 3))
         return self.conv(pooled)

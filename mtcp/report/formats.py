@@ -4,10 +4,15 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Final
 
+from mtcp.core.config import EvaluationConfig
+
 
 @dataclass(frozen=True)
 class Display:
-    """A metric is shown as value x `scale` with `digits` decimals, under `label`, in `unit`."""
+    """A metric is shown as value x `scale` with `digits` decimals, under `label`, in `unit`.
+
+    Numbers in a label are the benchmark's: `label_for` fills in those of its evaluation.
+    """
 
     label: str
     scale: float = 1.0
@@ -20,6 +25,10 @@ class Display:
             return "–"
         text = f"{value * self.scale:{'+' if signed else ''},.{self.digits}f}"
         return text.replace("-", "−")
+
+    def label_for(self, evaluation: EvaluationConfig) -> str:
+        """The label with the settings of `evaluation` in it."""
+        return self.label.format(depth_cap=evaluation.depth_cap)
 
     def interval(self, low: float, high: float) -> str:
         """Return "[low, high]", signed; a dash where there is none."""
@@ -40,9 +49,9 @@ _DISPLAYS: Final = {
     ("", "ois_f"): Display("oisF", **_PERCENT),
     ("", "ap"): Display("AP", **_PERCENT),
     ("depth", "rmse"): Display("RMSE", digits=4, unit="m"),
-    ("depth", "rmse_capped"): Display("RMSE below 6.55 m", digits=4, unit="m"),
+    ("depth", "rmse_capped"): Display("RMSE below {depth_cap:g} m", digits=4, unit="m"),
     ("depth", "log_rmse"): Display("log-RMSE", digits=4),
-    ("depth", "log_rmse_capped"): Display("log-RMSE below 6.55 m", digits=4),
+    ("depth", "log_rmse_capped"): Display("log-RMSE below {depth_cap:g} m", digits=4),
     ("depth", "abs_error"): Display("absolute error", digits=4, unit="m"),
     ("depth", "rel_error"): Display("relative error", digits=4),
     ("depth", "within_1_25"): Display("δ < 1.25", digits=1, unit="%"),

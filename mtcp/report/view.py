@@ -17,7 +17,7 @@ from mtcp.core.errors import UserError
 from mtcp.core.files import read_yaml
 from mtcp.core.project_files import LITERATURE, SAMPLES, TABLE_NAMES, TABLES, run_folder
 from mtcp.core.roles import with_roles
-from mtcp.core.tasks import Task
+from mtcp.core.tasks import UNTRAINED, Task
 from mtcp.report import figures
 from mtcp.report.data_facts import data_facts
 from mtcp.report.formats import difference, display, probability
@@ -75,7 +75,7 @@ def build_view(root: Path, name: str, with_images: bool) -> dict[str, Any]:
         "baseline_label": labels.get(benchmark.baseline, benchmark.baseline),
         "rope": f"{benchmark.delta_m_rope:g}",
         "task_labels": [task.label for task in tasks],
-        "claims": [_claim(row, labels) for row in tables["claims"].itertuples()],
+        "claims": [_claim(row, labels, benchmark) for row in tables["claims"].itertuples()],
         "tally": _tally(tables["claims"]),
         "comparison": _comparison(tables, benchmark, tasks, marks),
         "ablation": _ablation(tables, benchmark, tasks, marks),
@@ -181,11 +181,17 @@ def _flags(row: Any) -> set[str]:
     return set(row.flags.split(";")) - {""} if isinstance(row.flags, str) else set()
 
 
+def _in_words(flag: str) -> str:
+    if flag.startswith(UNTRAINED):
+        return f"{flag.removeprefix(UNTRAINED)} was never trained (no valid pixel, or no gradient)"
+    return _FLAGS.get(flag, flag.replace("_", " "))
+
+
 def _legend(methods: pd.DataFrame) -> Iterator[str]:
     for row in methods.itertuples():
         for mark, flags in (("† ", _flags(row) - _NOTES), ("", _flags(row) & _NOTES)):
             if flags:
-                words = (_FLAGS.get(flag, flag.replace("_", " ")) for flag in sorted(flags))
+                words = map(_in_words, sorted(flags))
                 yield f"{mark}{row.label}: {', '.join(words)}"
     for row in methods[methods.finished < methods.seeds].itertuples():
         yield f"‡ {row.label}: {row.finished} of {row.seeds} seeds have numbers ({row.reasons})"
@@ -201,12 +207,12 @@ def _comparison(
     trivial = methods.family == "trivial"
     shown = pd.concat([methods[~trivial & (methods.family != "ablation")], methods[trivial]])
     columns = [*_task_columns(tasks), (MULTI_TASK, "delta_m"), *((COST, metric) for metric in _COSTS)]
-    head = [_column(task, metric, tasks) for task, metric in columns]
+    head = [_column(task, metric, tasks, benchmark) for task, metric in columns]
     tuning = [("configurations", "configs", 1)]
     tuning += [(f"tuning_{kind}_seconds", f"{kind.upper()} min", 60) for kind in ("cpu", "gpu")]
     tuning = [column for column in tuning if column[2] == 1 or (methods[column[0]] > 0).any()]
     head += [{"title": "Tuning", "detail": detail, "first": "ascending"} for _, detail, _ in tuning]
-    cells = _cells(tables["summary"], "rank")
+    cells = _marked(_cells(tables["summary"], "rank"), methods)
     rows = []
     for row in shown.itertuples():
         own = [cells.get((row.method, *column), _EMPTY) for column in columns]
@@ -235,9 +241,9 @@ def _ablation(
     methods, compared = tables["methods"], tables["comparisons"]
     shown = pd.concat([methods[methods.method == benchmark.reference], methods[methods.family == "ablation"]])
     columns = [*_task_columns(tasks), (MULTI_TASK, "delta_m")]
-    head = [_column(task, metric, tasks) for task, metric in columns]
+    head = [_column(task, metric, tasks, benchmark) for task, metric in columns]
     head.append({"title": "Change of Δm", "detail": "% against the reference", "first": "descending"})
-    cells = _cells(tables["summary"], "rank_ablation")
+    cells = _marked(_cells(tables["summary"], "rank_ablation"), methods)
     changes = {}
     if len(compared):
         family = compared[compared.family == f"{benchmark.reference}/delta_m"]
@@ -270,12 +276,13 @@ def _task_columns(tasks: Sequence[Task]) -> list[tuple[str, str]]:
     return [(task.name, task.metric) for task in tasks]
 
 
-def _column(task: str, metric: str, tasks: Sequence[Task]) -> dict[str, str]:
+def _column(task: str, metric: str, tasks: Sequence[Task], benchmark: Benchmark) -> dict[str, str]:
     shown = display(task, metric)
+    label = shown.label_for(benchmark.evaluation)
     known = {each.name: each for each in tasks}
     higher = known[task].higher_is_better if task in known else task == MULTI_TASK
-    title = known[task].label if task in known else shown.label.capitalize() if task == COST else shown.label
-    parts = [shown.label] if task in known else []
+    title = known[task].label if task in known else label.capitalize() if task == COST else label
+    parts = [label] if task in known else []
     detail = " ".join([*parts, shown.unit, "↑" if higher else "↓"]).strip()
     return {"title": title, "detail": detail, "first": "descending" if higher else "ascending"}
 
@@ -284,6 +291,22 @@ def _cells(summary: pd.DataFrame, rank: str) -> dict[tuple[str, str, str], dict[
     """Return {(method, task, metric): cell} of the primary selection and output, and of the costs."""
     primary = summary[((summary.selection == "last") & (summary.output == "final")) | (summary.task == COST)]
     return {(row.method, row.task, row.metric): _cell(row, getattr(row, rank)) for row in primary.itertuples()}
+
+
+def _marked(
+    cells: dict[tuple[str, str, str], dict[str, Any]], methods: pd.DataFrame
+) -> dict[tuple[str, str, str], Any]:
+    """Add the mark of trouble to the cells of tasks that a method never trained, and to its change over all tasks."""
+    flags = {row.method: _flags(row) for row in methods.itertuples()}
+
+    def untrained(method: str, task: str) -> bool:
+        prefix = UNTRAINED if task == MULTI_TASK else f"{UNTRAINED}{task}"
+        return any(flag.startswith(prefix) for flag in flags[method])
+
+    return {
+        (method, task, metric): {**cell, "text": cell["text"] + _FLAG_MARK} if untrained(method, task) else cell
+        for (method, task, metric), cell in cells.items()
+    }
 
 
 def _cell(row: Any, place: Any) -> dict[str, Any]:
@@ -322,11 +345,11 @@ def _further(
         columns = list(dict.fromkeys(zip(rows.task, rows.metric, strict=True)))
         if not main:
             columns = [column for column in columns if column in primary]
-        cells = {(row.method, row.task, row.metric): _cell(row, "") for row in rows.itertuples()}
+        cells = _marked({(row.method, row.task, row.metric): _cell(row, "") for row in rows.itertuples()}, methods)
         shown = methods[methods.method.isin(rows.method)]
         table = {
             "legend": [],
-            "columns": [_column(task, metric, tasks) for task, metric in columns],
+            "columns": [_column(task, metric, tasks, benchmark) for task, metric in columns],
             "rows": [
                 _row(row, [cells.get((row.method, *column), _EMPTY) for column in columns], marks, benchmark)
                 for row in shown.itertuples()
@@ -350,11 +373,11 @@ def _tally(claims: pd.DataFrame) -> str:
     return ", ".join(f"{counts[verdict]} {verdict}" for verdict in _SIGNS if verdict in counts)
 
 
-def _claim(row: Any, labels: dict[str, str]) -> dict[str, Any]:
+def _claim(row: Any, labels: dict[str, str], benchmark: Benchmark) -> dict[str, Any]:
     shown = difference(str(row.task), str(row.metric))
     has = row.n > 0
     method, reference = (labels.get(name, name) for name in (row.method, row.reference))
-    what = "Δm" if row.task == MULTI_TASK else display(str(row.task), str(row.metric)).label
+    what = display(str(row.task), str(row.metric)).label_for(benchmark.evaluation)
     return {
         "verdict": row.verdict,
         "sign": _SIGNS[row.verdict],

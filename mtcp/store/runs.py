@@ -7,9 +7,7 @@ import contextlib
 import fcntl
 import os
 import resource
-import signal
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +22,7 @@ from mtcp.store.environment import environment, git_state
 from mtcp.store.integrity import digests, require_unchanged
 from mtcp.store.plan import Plan, Run
 from mtcp.store.records import DataRecord, Determinism, MetricsRecord, RunRecord
+from mtcp.store.signals import stop_on_signal
 
 
 def train_run(
@@ -34,7 +33,7 @@ def train_run(
     on_step: Callable[[int, int], None],
     on_epoch: Callable[[dict[str, float]], None],
 ) -> RunRecord:
-    """Train `run` unless it is trained; write and return its record. Raises `training.Interrupted` on SIGTERM/SIGINT.
+    """Train `run` unless it is trained; write and return its record. Raises `training.Interrupted` when told to stop.
 
     Divergence is a result: it is recorded with its reason, and evaluation gives it no numbers.
     """
@@ -49,7 +48,7 @@ def train_run(
         manifest = require_checked(plan.project, run.benchmark)
         weights = weights_record(run.config.encoder)  # before days of training: the hub may be out of reach
         started, cpu = datetime.now(UTC), time.process_time()
-        with _stop_on_signal() as stop, _reason_kept(run):
+        with stop_on_signal() as stop, _reason_kept(run):
             result = loop.train(
                 run.config,
                 plan.data_folder(run.benchmark),
@@ -144,26 +143,33 @@ def locked(directory: Path) -> Iterator[None]:
 
     Raises `UserError` naming the holder where another process has it.
     """
-    try:
+    with _writable(directory):
         directory.mkdir(parents=True, exist_ok=True)
         handle = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise UserError(
-            f"cannot write to {directory}: {error.strerror}; mend the folder's rights or free space"
-        ) from error
     try:
         if not _taken(handle):
             holder = os.read(handle, 200).decode(errors="replace").strip() or "another process"
             raise UserError(f"{directory} is in use by {holder}: wait for it, or stop it first")
         if os.fstat(handle).st_nlink == 0:
             raise UserError(f"{directory} was removed by another process: try again")
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
-        for part in directory.glob(".*-*"):
-            part.unlink(missing_ok=True)  # half a file of a killed process: the lock says that nobody writes it
+        with _writable(directory):
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+            for part in directory.glob(".*-*"):
+                part.unlink(missing_ok=True)  # half a file of a killed process: the lock says that nobody writes it
         yield
     finally:
         os.close(handle)
+
+
+@contextmanager
+def _writable(directory: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"cannot write to {directory}: {error.strerror}; free space or correct the folder's rights"
+        ) from error
 
 
 def _taken(handle: int, tries: int = 10, pause_seconds: float = 0.1) -> bool:
@@ -192,26 +198,6 @@ def _reason_kept(run: Run) -> Iterator[None]:
         with contextlib.suppress(UserError):
             write_text(run.failure_path, f"{kind}{error}\n")
         raise
-
-
-@contextmanager
-def _stop_on_signal() -> Iterator[Callable[[], bool]]:
-    """Turn SIGTERM and SIGINT into a request to stop at the next step; a second SIGINT stops at once."""
-    asked: list[int] = []
-
-    def ask(number: int, _frame: object) -> None:
-        if asked and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        asked.append(number)
-        with contextlib.suppress(OSError):
-            print("stopping after this step; the state is saved", file=sys.stderr, flush=True)
-
-    previous = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield lambda: bool(asked)
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 def _results(directory: Path) -> list[Path]:

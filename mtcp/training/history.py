@@ -2,7 +2,8 @@
 
 import csv
 import io
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +12,7 @@ from mtcp.core.files import write_text
 
 #: Columns with one value per task: prefix + task.
 LOSS: Final = "loss_"
+WEIGHT: Final = "weight_"
 VALIDATION_LOSS: Final = "validation_loss_"
 
 
@@ -22,6 +24,21 @@ def write_history(path: Path, rows: Sequence[dict[str, float]]) -> None:
     writer.writeheader()
     writer.writerows(rows)
     write_text(path, text.getvalue())
+
+
+def untrained_tasks(rows: Sequence[Mapping[str, float]], tasks: Sequence[str]) -> list[str]:
+    """Return the tasks that no step of any epoch taught anything.
+
+    Their loss was never there (no valid pixel), or its effective weight was 0 or not there (no gradient) throughout. A
+    scheme of one's own that records no weights is judged by the losses alone.
+    """
+    recorded = any(f"{WEIGHT}{task}" in row for row in rows for task in tasks)
+
+    def taught(row: Mapping[str, float], task: str) -> bool:
+        weight = row.get(f"{WEIGHT}{task}", math.nan) if recorded else 1.0
+        return f"{LOSS}{task}" in row and weight != 0 and not math.isnan(weight)
+
+    return [task for task in tasks if rows and not any(taught(row, task) for row in rows)]
 
 
 def read_history(path: Path) -> list[dict[str, float]]:

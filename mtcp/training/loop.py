@@ -17,10 +17,11 @@ from mtcp.core.config import RunConfig, TrainingConfig
 from mtcp.core.errors import UserError
 from mtcp.core.project_files import BEST_ON_VALIDATION, HISTORY, MODEL, STATE, snapshot_file
 from mtcp.core.randomness import stream
+from mtcp.core.tasks import UNTRAINED
 from mtcp.data.loading.batches import Split, evaluation_batches, open_split, steps_per_epoch, training_batches
 from mtcp.models.architecture import Architecture, build_network
 from mtcp.models.checkpoints import save_network
-from mtcp.training.history import LOSS, VALIDATION_LOSS, write_history
+from mtcp.training.history import LOSS, VALIDATION_LOSS, untrained_tasks, write_history
 from mtcp.training.optimisation import learning_rate
 from mtcp.training.state import Stateful, load_state, save_state
 from mtcp.training.step import Stepper
@@ -127,7 +128,7 @@ class _Loop:
         return TrainingResult(
             status=status,
             reason=reason,
-            flags=tuple(self.scheme.flags()),
+            flags=(*self.scheme.flags(), *(f"{UNTRAINED}{task}" for task in self._untrained())),
             epochs=len(self.progress.history),
             parameters=sum(parameter.numel() for parameter in self.network.parameters()),
             seconds=seconds,
@@ -182,6 +183,9 @@ class _Loop:
         if score < self.progress.best_validation:
             self.progress.best_validation = score
             save_network(self.network, self.config, self.directory / BEST_ON_VALIDATION)
+
+    def _untrained(self) -> list[str]:
+        return untrained_tasks(self.progress.history, [task.name for task in self.config.task_list])
 
     def _seconds(self) -> float:
         """Wall time over all attempts."""

@@ -12,6 +12,7 @@ from mtcp.core.randomness import stream
 from mtcp.data.loading.batches import Batch, Split, evaluation_batches
 from mtcp.models.architecture import Architecture
 from mtcp.models.layers import at_size
+from mtcp.models.outputs import require_outputs
 from mtcp.training.losses import batch_losses, task_loss
 from mtcp.training.optimisation import build_optimiser
 from mtcp.weighting.base import Diverged, Scheme, own_faults_named
@@ -52,11 +53,14 @@ class Stepper:
         image = batch.image
         if self.settings.channels_last:
             image = image.contiguous(memory_format=torch.channels_last)
-        with self.autocast():
+        with self.autocast(), own_faults_named(f"architecture '{self.network.name}', step {number}"):
             representation = self.encode(image)
-            outputs = self.decode(representation, image.shape[-2:])
+            outputs = self.decode(representation, tuple(image.shape[-2:]))
+        require_outputs(self.network, outputs, self.config.task_list, image)
         losses, auxiliary = batch_losses(outputs, batch.targets, self.config.task_list, self.config.losses)
         values = {task: _finite(task, loss.item(), number) for task, loss in losses.items()}
+        # A prediction without a gradient teaches nothing: to the scheme it is absent, and the history shows no weight.
+        losses = {task: loss for task, loss in losses.items() if loss.requires_grad}
         if losses:
             with own_faults_named(self.scheme.at()):
                 self.scheme.backward(losses, auxiliary, representation, 1 / self.settings.accumulate)

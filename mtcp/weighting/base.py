@@ -16,8 +16,8 @@ From per-task gradients to one update: `mtcp.weighting.gradients`. State belongs
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -257,15 +257,6 @@ def build_scheme(config: RunConfig, context: SchemeContext, root: Path | None = 
         return chosen(context, parameters)
 
 
-@contextmanager
-def own_faults_named(where: str) -> Iterator[None]:
-    """Turn an exception out of a user's plug-in into `UserError`: `where`, what was raised, file and line."""
-    try:
-        yield
-    except (UserError, Diverged):
-        raise
-    except Exception as error:
-        line = plugins.own_line(error)
-        if line is None:
-            raise
-        raise UserError(f"{where}: {type(error).__name__} in {line}: {error}") from error
+def own_faults_named(where: str) -> AbstractContextManager[None]:
+    """Turn an exception out of a user's plug-in into `UserError`, but for `Diverged`, which is a result."""
+    return plugins.faults_named(where, (Diverged,))

@@ -13,7 +13,7 @@ def test_the_whole_workflow_in_a_folder_with_a_space_and_an_accent(tmp_path: Pat
     folder = tmp_path / "My Projekt é"
     folder.mkdir()
     project = small_project(folder)
-    project.edit("params.yaml", methods=["single_task", "mtcp"], seeds=[0])
+    project.edit("params.yaml", methods=["mtcp"], seeds=[0])
     project.edit("config/benchmarks/rooms.yaml", training__epochs=1)
     (folder / ".venv").symlink_to(Path(sys.executable).parent.parent)
     project.python = str(folder / ".venv/bin/python")

@@ -51,12 +51,13 @@ def test_killed_at_random_moments_it_ends_with_the_same_bits(prepared) -> None:
         assert result(prepared) == unbroken, f"trial {trial} differs"
 
 
-def test_a_stopped_training_says_so_and_leaves_its_state(prepared) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_stopped_training_says_so_and_leaves_its_state(prepared, number: int) -> None:
     prepared.edit("config/benchmarks/rooms.yaml", training__epochs=200)
     process = prepared.start(*TRAIN)
     history = prepared.wait_for("results/runs/*/*/*/history.csv", seconds=60)
     assert history, "no epoch ended within a minute"
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "state saved" in stderr

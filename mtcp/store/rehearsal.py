@@ -1,0 +1,134 @@
+"""One step of training and one of evaluation on made-up images: a method's faults show before any data are read.
+
+Images are at most 96 x 128 pixels, and two: what can go wrong in a plug-in does so there, too, in a second. Whether
+the encoder takes the benchmark's own size is checked when the network is built.
+"""
+
+from collections.abc import Iterator, Sequence
+from io import BytesIO
+from pathlib import Path
+from pickle import PickleError
+from tempfile import TemporaryDirectory
+from typing import Final
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from mtcp.core import plugins
+from mtcp.core.config import RunConfig, TrainingConfig
+from mtcp.core.errors import UserError
+from mtcp.core.plugins import faults_named
+from mtcp.core.project_files import MODEL
+from mtcp.core.randomness import stream
+from mtcp.core.tasks import CLASSES, LOSSES, VOID, Task
+from mtcp.data.loading.batches import Batch
+from mtcp.evaluation.evaluate import evaluate
+from mtcp.metrics.meters import meter
+from mtcp.models.architecture import Architecture, build_network
+from mtcp.models.checkpoints import save_network
+from mtcp.training.history import LOSS, untrained_tasks
+from mtcp.training.step import Stepper
+from mtcp.weighting.base import Diverged, Scheme, SchemeContext, build_scheme, own_faults_named
+
+_IMAGES: Final = 2
+_LARGEST: Final = 128
+
+
+def rehearse(config: RunConfig, schemes: Sequence[RunConfig] = ()) -> list[str]:
+    """Train one step and evaluate one batch as `config` says, and train one step with the scheme of each of `schemes`.
+
+    Returns what is worth a word without being wrong. Raises `UserError` that names the plug-in, file and line.
+    """
+    network = build_network(config)
+    config, network = _smaller(config, network)
+    batch = _made_up(config)
+    notes: list[str] = []
+    if network.trainable:
+        for each in (config, *schemes):
+            same = {"height": config.height, "width": config.width, "training": _plain(each)}
+            notes += _train_step(each.model_copy(update=same), network, batch)
+    else:
+        with faults_named(f"architecture '{network.name}'"):
+            network.fit(iter([batch]))
+    with faults_named(f"architecture '{network.name}'"), TemporaryDirectory() as folder:
+        meters = {task.name: meter(task, config.evaluation) for task in config.task_list}
+        evaluate(network, meters, [batch], "cpu")
+        save_network(network, config, Path(folder, MODEL))
+    return list(dict.fromkeys(notes))
+
+
+def _smaller(config: RunConfig, network: Architecture) -> tuple[RunConfig, Architecture]:
+    """The configuration and its network at a small size, with random weights; as they are where that is refused."""
+    scale = _LARGEST / max(config.height, config.width)
+    if scale >= 1:
+        return config, network
+    height, width = (max(32, round(side * scale / 32) * 32) for side in (config.height, config.width))
+    encoder = config.encoder.model_copy(update={"pretrained": False, "weights": None, "sha256": None})
+    small = config.model_copy(update={"height": height, "width": width, "encoder": encoder})
+    try:
+        return small, build_network(small)
+    except UserError:  # an encoder of one size alone
+        return config, network
+
+
+def _plain(config: RunConfig) -> TrainingConfig:
+    """Neither compiled nor in bfloat16: what is meant for a GPU takes minutes on a CPU."""
+    return config.training.model_copy(update={"compile": False, "precision": "fp32"})
+
+
+def _train_step(config: RunConfig, network: Architecture, batch: Batch) -> Iterator[str]:
+    """One optimiser step, the end of an epoch, and the scheme's state through a file and back."""
+    tasks = tuple(task.name for task in config.task_list)
+    seed, size = stream(config.benchmark, 0, "scheme"), (config.height, config.width)
+    context = SchemeContext(tasks, seed, config.training.epochs, 1, size, network)
+    scheme = build_scheme(config, context)
+    stepper = Stepper(config, network.train(), scheme, torch.device("cpu"))
+    try:
+        losses = stepper.micro_step(batch, 0, boundary=True)
+        with own_faults_named(scheme.at()):
+            scheme.end_epoch()
+            row = {f"{LOSS}{task}": value for task, value in losses.items()} | scheme.record()
+            scheme.flags()
+            _there_and_back(config, scheme, context)
+    except Diverged:
+        return  # a result, here as in a run; made-up images need not suit every scheme
+    for task in untrained_tasks([row], tasks):
+        yield f"task '{task}' receives no gradient: its numbers would be those of an untrained head"
+
+
+def _there_and_back(config: RunConfig, scheme: Scheme, context: SchemeContext) -> None:
+    """Save the scheme's state and load it into a new scheme, as an interrupted run does."""
+    file = BytesIO()
+    try:
+        torch.save(scheme.state_dict(), file)
+        file.seek(0)
+        state = torch.load(file, weights_only=True)
+    except (PickleError, AttributeError, TypeError) as error:
+        path = plugins.path_of("scheme", config.scheme.name)
+        raise UserError(
+            f"scheme '{config.scheme.name}' ({path}): its state holds more than numbers, text and tensors, so that an "
+            "interrupted run could not go on: keep what it needs in buffers"
+        ) from error
+    build_scheme(config, context).load_state_dict(state)
+
+
+def _made_up(config: RunConfig) -> Batch:
+    """Noise in the form of images and targets, some of them void."""
+    draws = torch.Generator().manual_seed(0)
+    size = (config.height, config.width)
+    image = torch.randn(_IMAGES, 3, *size, generator=draws)
+    targets = {task.name: _target(task, size, draws) for task in config.task_list}
+    for target in targets.values():
+        target[..., :2, :] = VOID
+    return Batch(tuple(f"made-up {number}" for number in range(1, _IMAGES + 1)), image, targets)
+
+
+def _target(task: Task, size: tuple[int, int], draws: torch.Generator) -> Tensor:
+    if task.name in CLASSES:
+        return torch.randint(task.channels, (_IMAGES, *size), generator=draws)
+    if task.name in LOSSES["balanced_bce"]:
+        return torch.randint(2, (_IMAGES, 1, *size), generator=draws).float()
+    if task.name == "normals":
+        return normalize(torch.randn(_IMAGES, 3, *size, generator=draws), dim=1)
+    return 0.5 + 5 * torch.rand(_IMAGES, task.channels, *size, generator=draws)

@@ -1,0 +1,44 @@
+"""Signals that ask a training to stop at its next step, where its state can be saved."""
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def stop_on_signal() -> Iterator[Callable[[], bool]]:
+    """Yield a function that says whether SIGTERM, SIGINT or SIGHUP came; a second SIGINT stops at once.
+
+    SIGHUP says that the terminal is gone, as when a connection drops: what would be written there goes nowhere, since
+    a write to it would fail in the middle of a step. Under `nohup` it stays ignored.
+    """
+    asked: list[int] = []
+    terminals = [stream.fileno() for stream in (sys.__stdout__, sys.__stderr__) if stream and stream.isatty()]
+
+    def ask(number: int, _frame: object) -> None:
+        if asked and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        asked.append(number)
+        if number == signal.SIGHUP:
+            _write_nowhere(terminals)
+        with contextlib.suppress(OSError):
+            print("stopping after this step; the state is saved", file=sys.stderr, flush=True)
+
+    wanted = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    heard = [number for number in wanted if signal.getsignal(number) is not signal.SIG_IGN]
+    previous = {number: signal.signal(number, ask) for number in heard}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _write_nowhere(handles: list[int]) -> None:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for handle in handles:
+        os.dup2(nowhere, handle)
+    os.close(nowhere)

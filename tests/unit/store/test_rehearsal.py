@@ -1,0 +1,152 @@
+"""`mtcp check`: what is wrong with a plug-in is found in one step, and named with file and line."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from mtcp.core.config import EncoderConfig, PluginConfig, Project, RunConfig
+from mtcp.core.errors import UserError
+from mtcp.core.plugins import PACKAGE_ROOT
+from mtcp.store.rehearsal import rehearse
+
+ARCHITECTURE = """\
+import torch
+from torch import nn
+from mtcp.api import Architecture, PluginParameters, architecture
+
+@architecture("mine")
+class Mine(Architecture):
+    def __init__(self, context, parameters):
+        super().__init__()
+        self.tasks = context.tasks
+        self.encoder = nn.Conv2d(3, 8, 3, padding=1)
+        self.heads = nn.ModuleDict({task.name: nn.Conv2d(8, task.channels, 1) for task in context.tasks})
+
+    def encode(self, image):
+        return self.encoder(image)
+
+    def decode(self, representation, size):
+        out = {task.name: {"final": self.heads[task.name](representation)} for task in self.tasks}
+        RESULT
+"""
+SCHEME = """\
+import torch
+from mtcp.api import LossScheme, scheme
+
+@scheme("mine")
+class Mine(LossScheme):
+    def total(self, losses, present):
+        BODY
+"""
+TASKS = "expected a mapping of the tasks semseg, depth, normals, edge"
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch) -> RunConfig:
+    """The rooms' tasks on a small encoder, with `plugins/` in the working directory."""
+    (tmp_path / "plugins").mkdir()
+    monkeypatch.chdir(tmp_path)
+    found = Project(PACKAGE_ROOT).resolve("rooms", "mtcp_equal", 0)
+    encoder = EncoderConfig(kind="timm", model="resnet10t", args={"channels": [8, 8, 16, 16], "stem_width": 8})
+    return found.model_copy(update={"channels": 8, "encoder": encoder})
+
+
+def with_architecture(config: RunConfig, result: str) -> RunConfig:
+    Path("plugins/mine.py").write_text(ARCHITECTURE.replace("RESULT", result))
+    return config.model_copy(update={"architecture": PluginConfig(name="mine")})
+
+
+def test_a_sound_plugin_is_silent(config: RunConfig) -> None:
+    assert rehearse(with_architecture(config, "return out")) == []
+
+
+@pytest.mark.parametrize(
+    ("result", "said"),
+    [
+        ('return {**out, "flow": out["depth"]}', f"{TASKS}, got one of"),
+        ('del out["depth"]\n        return out', f"{TASKS}, got one of"),
+        ('return {task: each["final"] for task, each in out.items()}', "'semseg' as a mapping with 'final', got float"),
+        ('out["edge"] = {"first": 0}\n        return out', "task 'edge' as a mapping with 'final', got one of first"),
+        ("return representation", f"{TASKS}, got float32 (2, 8, 48, 64)"),
+        ("return None", f"{TASKS}, got NoneType"),
+        (
+            'out["depth"]["final"] = out["depth"]["final"][..., 1:]\n        return out',
+            "output 'final' of task 'depth' as a float tensor (2, 1, 48, 64), got float32 (2, 1, 48, 63)",
+        ),
+        ('out["edge"]["final"] = out["edge"]["final"] > 0\n        return out', "got bool (2, 1, 48, 64)"),
+        ('out["edge"]["aux"] = None\n        return out', "output 'aux' of task 'edge' as a float tensor"),
+    ],
+)  # fmt: skip
+def test_what_a_network_returns_is_named_with_file_and_line(config: RunConfig, result: str, said: str) -> None:
+    with pytest.raises(UserError) as caught:
+        rehearse(with_architecture(config, result))
+    assert re.search(r"architecture 'mine', `decode` \(.*plugins/mine.py, line 16\): expected ", str(caught.value))
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("RESULT", "return outt", r"architecture 'mine', step 0: NameError in .*mine.py, line 18: name 'outt'"),
+        ("RESULT", "return out if self.training else 1 / 0", r"'mine': ZeroDivisionError in .*mine.py, line 18"),
+        ("return self.encoder(image)", "return None", r"step 0: TypeError in .*mine.py, line 17"),
+        ("nn.ModuleDict(", "nn.ModuleDicts(", r"architecture 'mine': AttributeError in .*mine.py, line 11"),
+        ("class Mine(Architecture)", "class Mine(nn.Module)", r"mine.py must derive from Architecture"),
+        ("def decode(", "def decoded(", r"mine.py lacks `decode`: define it as Architecture describes"),
+        ("    def __init__", "    trainable = False\n    def __init__", r"trainable = False and has no `fit`"),
+    ],
+)
+def test_an_exception_of_a_network_is_named_with_file_and_line(
+    config: RunConfig, old: str, new: str, said: str
+) -> None:
+    changed = with_architecture(config, "RESULT")
+    text = Path("plugins/mine.py").read_text()
+    Path("plugins/mine.py").write_text(text.replace(old, new).replace("RESULT", "return out"))
+    with pytest.raises(UserError, match=said):
+        rehearse(changed)
+
+
+def test_a_prediction_without_gradient_is_worth_a_word(config: RunConfig) -> None:
+    result = 'out["depth"]["final"] = out["depth"]["final"].detach()\n        return out'
+    assert rehearse(with_architecture(config, result)) == [
+        "task 'depth' receives no gradient: its numbers would be those of an untrained head"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("return lossess.sum()", r"scheme 'mine', step 0: NameError in .*mine.py, line 7: name 'lossess'"),
+        ("self.seen = losses\n        return losses", r"step 0: `total` must return a scalar tensor, got shape \(4,\)"),
+        (
+            "return losses.sum()\n\n    def get_extra_state(self):\n"
+            "        return super().get_extra_state() | {'own': self}",
+            r"scheme 'mine' \(.*mine.py\): its state holds more than numbers",
+        ),
+        (
+            "return losses.sum()\n\n    def end_epoch(self):\n        super().end_epoch()\n        self.no.close()",
+            r"AttributeError in .*mine.py, line 11",
+        ),
+    ],
+)
+def test_a_fault_of_a_scheme_is_named_with_file_and_line(config: RunConfig, body: str, said: str) -> None:
+    Path("plugins/mine.py").write_text(SCHEME.replace("BODY", body))
+    mine = config.model_copy(update={"scheme": PluginConfig(name="mine")})
+    with pytest.raises(UserError, match=said):
+        rehearse(mine)
+    with pytest.raises(UserError, match=said):
+        rehearse(config, [mine])
+
+
+def test_a_scheme_that_gives_a_task_no_weight_is_worth_a_word(config: RunConfig) -> None:
+    Path("plugins/mine.py").write_text(SCHEME.replace("BODY", "return losses[:3].sum()"))
+    said = rehearse(config.model_copy(update={"scheme": PluginConfig(name="mine")}))
+    assert said == ["task 'edge' receives no gradient: its numbers would be those of an untrained head"]
+
+
+def test_a_large_benchmark_is_rehearsed_at_a_small_size(config: RunConfig) -> None:
+    """480 x 640 would take minutes; an encoder of one size alone gets its own."""
+    large = with_architecture(config.model_copy(update={"height": 480, "width": 640}), "return out[size]")
+    with pytest.raises(UserError, match=r"KeyError in .*mine.py, line 18: \(96, 128\)"):
+        rehearse(large)
