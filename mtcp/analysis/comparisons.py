@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mtcp.core.claims import COSTS
 from mtcp.core.config import Benchmark
+from mtcp.core.errors import UserError
 from mtcp.core.tasks import TASK_NAMES, Task, make_task
 from mtcp.metrics import coherence, multi_task
 from mtcp.metrics.coherence import COHERENCE
@@ -140,11 +141,20 @@ def _both(values: Values, reference: Values, metrics: Mapping[str, Sequence[str]
 
 
 def by_seed(table: pd.DataFrame, method: str, measure: Measure) -> pd.DataFrame:
-    """Return (value, environment) of `method` on `measure`, indexed by seed, of the primary selection."""
+    """Return (value, environment) of `method` on `measure`, indexed by seed, of the primary selection.
+
+    Raises `UserError` where a seed has two numbers: every run counts once.
+    """
     rows = table[(table.method == method) & (table.task == measure.task) & (table.metric == measure.metric)]
     if measure.task != COST:
         rows = rows[(rows.selection == PRIMARY["selection"]) & (rows.output == measure.output)]
-    return rows.dropna(subset=["value"]).set_index("seed")[["value", "environment"]]
+    found = rows.dropna(subset=["value"]).set_index("seed")[["value", "environment"]]
+    if found.index.has_duplicates:
+        twice = found.index[found.index.duplicated()][0]
+        raise UserError(
+            f"{method}, seed {twice} has two numbers for {measure.task} {measure.metric}: a run counts once"
+        )
+    return found
 
 
 @dataclass(frozen=True)

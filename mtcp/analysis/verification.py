@@ -30,6 +30,7 @@ def verify_all(plan: Plan) -> list[Problem]:
     for benchmark in plan.project.params.benchmarks:
         problems += [{"where": f"data of {benchmark}", "problem": text} for text in _data_problems(plan, benchmark)]
         problems += _table_problems(plan, benchmark)
+        problems += _count_problems(plan, benchmark)
         problems += _stamp_problems(plan, plan.stamps(benchmark).report)
     return problems + _stamp_problems(plan, plan.metrics_stamp())
 
@@ -172,6 +173,26 @@ def _table_problems(plan: Plan, benchmark: str) -> Iterator[Problem]:
                 yield from _cell_problems(where, pd.read_csv(there, dtype=str), pd.read_csv(path, dtype=str))
             except ValueError as error:
                 yield {"where": where, "problem": f"cannot be read as a table: {error}"}
+
+
+def _count_problems(plan: Plan, benchmark: str) -> Iterator[Problem]:
+    """Count the runs behind every `n` of the written tables."""
+    from mtcp.analysis.recount import COUNTED, recount
+    from mtcp.analysis.tables import read_table
+
+    folder = plan.root / TABLES / benchmark
+    if not all((folder / f"{name}.csv").exists() for name in COUNTED):
+        return
+    finished = {
+        method: frozenset(run.seed for run in plan.of(benchmark) if run.method == method and run.metrics_path.exists())
+        for method in plan.project.params.methods
+    }
+    try:
+        tables = {name: read_table(folder / f"{name}.csv") for name in COUNTED}
+        for where, problem in recount(tables, finished):
+            yield {"where": str((folder / where).relative_to(plan.root)), "problem": problem}
+    except (UserError, KeyError, TypeError):
+        return  # a damaged table is named by its cells
 
 
 def _cell_problems(where: str, written, derived) -> Iterator[Problem]:

@@ -1,0 +1,44 @@
+"""Numbers that are not what they seem carry a mark, and no label holds a number that the configuration does not."""
+
+import re
+
+import pandas as pd
+import pytest
+import yaml
+
+from mtcp.report.render import write_report
+
+
+def flagged(root, method: str, flags: str) -> None:
+    path = root / "results/tables/rooms/methods.csv"
+    table = pd.read_csv(path)
+    table["flags"] = table["flags"].astype("object")
+    table.loc[table.method == method, "flags"] = flags
+    table.to_csv(path, index=False)
+
+
+def test_the_cells_of_a_task_that_was_never_trained_are_marked(tabled):
+    """The task's metrics and Delta_m, which averages over it, of that method alone."""
+    flagged(tabled.root, "uncertainty", "untrained:depth")
+    html, tex = (path.read_text() for path in write_report(tabled.root, "rooms"))
+    summary = pd.read_csv(tabled.root / "results/tables/rooms/summary.csv")
+    last = summary[(summary.selection == "last") & (summary.output == "final")].set_index(["method", "metric"])["mean"]
+    for page in (html, tex):
+        for metric, digits, mark in (("rmse", 4, True), ("delta_m", 2, True), ("miou", 2, False)):
+            scale = 100 if metric == "miou" else 1
+            text = re.escape(f"{scale * last['uncertainty', metric]:.{digits}f}".replace("-", ""))
+            assert bool(re.search(rf"{text}\s*†|{text}[^0-9<&]*\\?\$?\^?\{{?\\?dag", page)) == mark, metric
+        assert "depth was never trained" in page
+    other = f"{last['mtcp', 'rmse']:.4f}"
+    assert f"{other} †" not in html
+
+
+@pytest.mark.parametrize(("cap", "label"), [(6.5535, "RMSE below 6.5535 m"), (3.0, "RMSE below 3 m")])
+def test_the_label_of_capped_depth_says_the_benchmarks_cap(tabled, cap, label):
+    path = tabled.root / "config/benchmarks/rooms.yaml"
+    content = yaml.safe_load(path.read_text())
+    content["evaluation"]["depth_cap"] = cap
+    path.write_text(yaml.safe_dump(content))
+    page = write_report(tabled.root, "rooms")[0].read_text()
+    assert f"{label} ↓" in page
+    assert len(re.findall(r"RMSE below [\d.]+ m ↓", page)) == page.count(f"RMSE below {cap:g} m ↓")
