@@ -8,6 +8,7 @@ from mtcp.core.claims import Claim, load_claims
 from mtcp.core.config import Project
 from mtcp.core.plugins import find
 from mtcp.core.published import read_published
+from mtcp.core.tasks import METRICS
 from mtcp.core.validation import fault
 
 
@@ -44,6 +45,8 @@ def _require_known_claims(project: Project) -> None:
                 _require(name, project.methods, "method", path, place, role)
         for benchmark in claim.benchmarks:
             _require(benchmark, project.benchmark_names(), "benchmark", path, place, "benchmarks")
+        if claim.metric is not None and claim.measure in METRICS:
+            _require(claim.metric, METRICS[claim.measure], f"metric of {claim.measure}", path, place, "metric")
         if claim.published is not None and published:
             _require_number(claim, published, path, place)
 

@@ -1,7 +1,7 @@
 """Coherence between the predictions for one image: from outputs to the maps that `mtcp.metrics.coherence` takes."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -43,9 +43,10 @@ class CoherenceMeter:
         """
         truths = _by_image({name: target if name in CLASSES else target.squeeze(1) for name, target in targets.items()})
         guesses = _by_image({name: _decoded(name, prediction) for name, prediction in predictions.items()})
+        judge = replace(self, map_images=map)  # what is sent to processes must not hold the pool
         found = {}
         for output, images in (("final", guesses), ("truth", truths)):
-            parts = list(self.map_images(self.counts, images, truths))
+            parts = list(self.map_images(judge.counts, images, truths))
             if parts[0]:
                 found[output] = merge({name: np.asarray(value)[None] for name, value in part.items()} for part in parts)
         return found

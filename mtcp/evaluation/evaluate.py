@@ -41,7 +41,6 @@ from mtcp.metrics.multi_task import delta_m
 from mtcp.models.architecture import Architecture
 from mtcp.models.checkpoints import load_network
 from mtcp.models.layers import at_size
-from mtcp.models.outputs import require_outputs
 
 #: output -> task -> metric -> value; None stands for a value that does not exist (not a number).
 Metrics = dict[str, dict[str, dict[str, float | None]]]
@@ -102,7 +101,6 @@ def evaluate(
     for batch in batches:
         batch = batch.to(device)
         predictions, took = _timed(network, batch.image)
-        require_outputs(network, predictions, [judge.task for judge in meters.values()], batch.image)
         seconds.append((took, len(batch.ids)))
         finals: dict[str, Tensor] = {}
         for task, judge in meters.items():
@@ -174,7 +172,8 @@ def evaluate_run(
 
         def judge(checkpoint: Path, **options: Any) -> EvaluationResult:
             network, batches = load_network(config, checkpoint), evaluation_batches(split, config)
-            return evaluate(network, meters, batches, device, coherence=together, on_images=advance, **options)
+            with faults_named(f"architecture '{config.architecture.name}'"):
+                return evaluate(network, meters, batches, device, coherence=together, on_images=advance, **options)
 
         def final_only(checkpoint: Path) -> Metrics:
             return judge(checkpoint, outputs=lambda name: name == "final").metrics(meters)
@@ -274,8 +273,7 @@ def write_statistics(path: Path, result: EvaluationResult) -> None:
 def _timed(network: Architecture, image: Tensor) -> tuple[dict[str, dict[str, Tensor]], float]:
     """Return the outputs and the seconds they took, an accelerator's pending work included."""
     started = time.perf_counter()
-    with faults_named(f"architecture '{network.name}'"):
-        outputs = network(image)
+    outputs = network(image)
     if image.device.type == "cuda":
         torch.cuda.synchronize(image.device)
     return outputs, time.perf_counter() - started

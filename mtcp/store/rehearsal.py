@@ -27,6 +27,7 @@ from mtcp.evaluation.evaluate import evaluate
 from mtcp.metrics.meters import meter
 from mtcp.models.architecture import Architecture, build_network
 from mtcp.models.checkpoints import save_network
+from mtcp.models.outputs import require_outputs
 from mtcp.training.history import LOSS, untrained_tasks
 from mtcp.training.step import Stepper
 from mtcp.weighting.base import Diverged, Scheme, SchemeContext, build_scheme, own_faults_named
@@ -52,6 +53,8 @@ def rehearse(config: RunConfig, schemes: Sequence[RunConfig] = ()) -> list[str]:
         with faults_named(f"architecture '{network.name}'"):
             network.fit(iter([batch]))
     with faults_named(f"architecture '{network.name}'"), TemporaryDirectory() as folder:
+        with torch.no_grad():
+            require_outputs(network, network.eval()(batch.image), config.task_list, batch.image)
         meters = {task.name: meter(task, config.evaluation) for task in config.task_list}
         evaluate(network, meters, [batch], "cpu")
         save_network(network, config, Path(folder, MODEL))
