@@ -25,7 +25,8 @@ OUTSIDE = {"method", "tasks.*.rope", "evaluation.batch_size"}
 UNREACHING = {
     "TaskConfig.rope", "EvaluationConfig.batch_size", "Method.description", "Method.search", "Benchmark.data",
     "Benchmark.budget", "Benchmark.rendered", "Benchmark.resources", "Benchmark.baseline", "Benchmark.reference",
-    "Benchmark.delta_m_rope", "Benchmark.delta_m_readings", "ResourceConfig.gpu", "ResourceConfig.runs_per_gpu", "ResourceConfig.threads",
+    "Benchmark.delta_m_rope", "Benchmark.delta_m_readings",
+    "ResourceConfig.gpu", "ResourceConfig.runs_per_gpu", "ResourceConfig.threads",
     "ResourceConfig.mem_mb", "ResourceConfig.runtime",
 }  # fmt: skip
 #: Defaults that need a value of a certain form, and those that no task of the smallest project could have.

@@ -16,7 +16,7 @@ def test_a_signal_asks_to_stop_and_its_old_meaning_comes_back(number: int, capfd
     before = signal.getsignal(number)
     with stop_on_signal() as stop:
         assert not stop()
-        os.kill(os.getpid(), number)
+        signal.raise_signal(number)
         assert stop()
     assert signal.getsignal(number) is before
     assert "the state is saved" in capfd.readouterr().err
@@ -24,15 +24,15 @@ def test_a_signal_asks_to_stop_and_its_old_meaning_comes_back(number: int, capfd
 
 def test_a_second_interrupt_stops_at_once() -> None:
     with pytest.raises(KeyboardInterrupt), stop_on_signal():
-        os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
 
 
 def test_under_nohup_a_hangup_stays_ignored() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with stop_on_signal() as stop:
-            os.kill(os.getpid(), signal.SIGHUP)
+            signal.raise_signal(signal.SIGHUP)
             assert not stop()
     finally:
         signal.signal(signal.SIGHUP, before)
