@@ -75,7 +75,12 @@ def require_validation_images(project: Project, name: str) -> None:
 
 
 def missing_sentence(data: str) -> str:
-    """Say which two commands would get a data set."""
+    """Say which commands would get a data set."""
+    if data.startswith("nyuv2_13"):
+        return (
+            f"no data for '{data}': derive them from imported frames of NYUv2 with "
+            f"`mtcp data derive nyuv2_13 --from nyud --as {data}` (docs/weighting-literature.md)"
+        )
     return (
         f"no data for '{data}': import a copy with `mtcp data import {data} PATH`, "
         f"or download one with `mtcp data fetch {data} --url URL` (docs/data.md says where it is)"
