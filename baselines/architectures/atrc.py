@@ -60,7 +60,7 @@ class ATRC(MapArchitecture):
 
     def __init__(self, context: BuildContext, parameters: "ATRC.Parameters") -> None:
         super().__init__(context, parameters)
-        total = sum(self.encoder.widths)
+        total = sum(self.widths)
         width, inner = total // 4, total // 8
         self.dropout = parameters.dropout
 

@@ -64,8 +64,8 @@ class Stitched(Architecture):
         super().__init__()
         self.names = [task.name for task in context.tasks]
         self.options = parameters
-        self.encoder = StitchedEncoders(context, self.unit)
-        widths = self.encoder.widths
+        encoder = StitchedEncoders(context, self.unit)
+        self.encoder, widths = encoder, encoder.widths
         with context.part("unit32"):
             self.unit32 = self.unit(widths[-1])
         self.head = per_task(context, "multi_scale_head", lambda task: MultiScaleHead(widths, task))

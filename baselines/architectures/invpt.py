@@ -120,9 +120,9 @@ class InvPT(Architecture):
         super().__init__()
         width, names = parameters.embedding + parameters.extra, [task.name for task in context.tasks]
         dims = _dims(width)
-        self.encoder = CoarseAndSkips(context, parameters.widths, dims[1], dims[2])
-        embedding = parameters.embedding
-        self.initial = per_task(context, "initial", lambda task: Initial(self.encoder.width, embedding, task))
+        encoder, embedding = CoarseAndSkips(context, parameters.widths, dims[1], dims[2]), parameters.embedding
+        self.encoder = encoder
+        self.initial = per_task(context, "initial", lambda task: Initial(encoder.width, embedding, task))
         self.mix = per_task(
             context,
             "mix",

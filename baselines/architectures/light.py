@@ -26,7 +26,7 @@ class MTLBaselineLight(MapArchitecture):
 
     def __init__(self, context: BuildContext, parameters: MapParameters) -> None:
         super().__init__(context, parameters)
-        self.head = per_task(context, "multi_scale_head", lambda task: MultiScaleHead(self.encoder.widths, task))
+        self.head = per_task(context, "multi_scale_head", lambda task: MultiScaleHead(self.widths, task))
 
     def decode(self, representation: list[Tensor], size: tuple[int, int]) -> Outputs:
         return {task: {"final": at_size(head(representation), size)} for task, head in self.head.items()}

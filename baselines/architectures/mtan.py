@@ -48,8 +48,8 @@ class MTAN(Architecture):
     def __init__(self, context: BuildContext, parameters: PluginParameters) -> None:
         super().__init__()
         with context.part("trunk"):
-            self.encoder = BottomsAndTops(context)
-        widths = self.encoder.widths
+            encoder = BottomsAndTops(context)
+        self.encoder, widths = encoder, encoder.widths
         for before, scale, width in zip((0, *SCALES), SCALES, widths, strict=False):
             entering = 2 * width if before else width
             attention = per_task(

@@ -91,7 +91,7 @@ class MTINet(MapArchitecture):
 
     def __init__(self, context: BuildContext, parameters: MapParameters) -> None:
         super().__init__(context, parameters)
-        names, widths = [task.name for task in context.tasks], self.encoder.widths
+        names, widths = [task.name for task in context.tasks], self.widths
         for index, (scale, width) in enumerate(zip(SCALES, widths, strict=True)):
             before = width + (widths[index + 1] if scale < SCALES[-1] else 0)
             initial = per_task(context, f"initial{scale}", lambda task, i=before, c=width: Initial(i, c, task))

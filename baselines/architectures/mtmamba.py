@@ -118,7 +118,7 @@ class MTMamba(MapArchitecture):
 
     def __init__(self, context: BuildContext, parameters: "MTMamba.Parameters") -> None:
         super().__init__(context, parameters)
-        names, widths, states = [task.name for task in context.tasks], self.encoder.widths, parameters.states
+        names, widths, states = [task.name for task in context.tasks], self.widths, parameters.states
         blocks = 3 * len(STAGES)
         rates = [parameters.drop_path * block / (blocks - 1) for block in range(blocks)]
         for scale, index in STAGES.items():

@@ -91,9 +91,9 @@ class PADNet(Architecture):
 
     def __init__(self, context: BuildContext, parameters: "PADNet.Parameters") -> None:
         super().__init__()
-        self.encoder = FusedMaps(context, parameters.widths)
-        width = parameters.width
-        self.initial = per_task(context, "initial", lambda task: Branch(self.encoder.width, width, task))
+        encoder, width = FusedMaps(context, parameters.widths), parameters.width
+        self.encoder = encoder
+        self.initial = per_task(context, "initial", lambda task: Branch(encoder.width, width, task))
         with context.part("distillation"):
             self.distillation = Distillation([task.name for task in context.tasks], width)
         self.head = per_task(context, "branch_head", lambda task: Branch(width, width, task))

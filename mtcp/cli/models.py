@@ -6,7 +6,8 @@ import typer
 
 from mtcp.cli.options import AsJson, print_table, progress
 from mtcp.cli.writing import NewName, write_new
-from mtcp.core.config import PluginConfig
+
+COLUMNS = ["architecture", "parameters", "gflops", "shared_parameters", "shared_gflops", "methods", "refused"]
 
 architectures = typer.Typer(
     rich_markup_mode="markdown",
@@ -35,52 +36,36 @@ def new(name: NewName) -> None:
 def models(
     benchmark: Annotated[str, typer.Option("--benchmark", help="The benchmark whose size and tasks count.")] = "rooms",
     as_json: AsJson = False,
+    as_markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print a page of documentation: costs and declared parameters.")
+    ] = False,
 ) -> None:
     """List architectures with their parameters and GFLOPs per image, in all and in the encoder that tasks share.
 
     One row per architecture and set of switches that a method of config/methods.yaml uses; architectures in plugins/
     that no method uses are listed with their defaults. Nothing is downloaded, and no data are needed.
     """
-    from mtcp.core import plugins
     from mtcp.core.config import Project
-    from mtcp.models.cost import cost
+    from mtcp.models.catalogue import catalogue, page
 
     project = Project()
-    used: dict[str, list[str]] = {}
-    configs = {}
-    for method in project.methods:
-        config = project.resolve(benchmark, method, 0)
-        text = _described(config.architecture)
-        used.setdefault(text, []).append(method)
-        configs.setdefault(text, config)
-    seen = {config.architecture.name for config in configs.values()}
-    for name in sorted(set(plugins.find("architecture", project.root)) - seen):
-        any_config = next(iter(configs.values()))
-        configs[name] = any_config.model_copy(update={"architecture": PluginConfig(name=name)})
-    rows = []
     with progress("counting") as show:
-        for text, config in configs.items():
-            found = cost(config)
-            rows.append(
-                {
-                    "architecture": text,
-                    "parameters": found.parameters,
-                    "gflops": round(found.gflops, 3),
-                    "shared_parameters": found.shared_parameters,
-                    "shared_gflops": round(found.shared_gflops, 3),
-                    "methods": ", ".join(used.get(text, [])),
-                }
-            )
-            show(len(rows), len(configs))
+        entries = catalogue(project, benchmark, show)
     size = project.benchmark(benchmark)
-    print_table(
-        ["architecture", "parameters", "gflops", "shared_parameters", "shared_gflops", "methods"],
-        rows,
-        as_json,
-        title=f"{benchmark}: one image of {size.height}x{size.width}, encoder {size.encoder.model}",
-    )
-
-
-def _described(architecture: PluginConfig) -> str:
-    switches = ", ".join(f"{name}={value}" for name, value in architecture.given.items())
-    return f"{architecture.name} ({switches})" if switches else architecture.name
+    title = f"{benchmark}: one image of {size.height}x{size.width}, encoder {size.encoder.model}"
+    if as_markdown:
+        typer.echo(page(entries, project, title), nl=False)
+        return
+    rows = [
+        {
+            "architecture": entry.architecture,
+            "parameters": entry.cost and entry.cost.parameters,
+            "gflops": entry.cost and round(entry.cost.gflops, 3),
+            "shared_parameters": entry.cost and entry.cost.shared_parameters,
+            "shared_gflops": entry.cost and round(entry.cost.shared_gflops, 3),
+            "methods": ", ".join(entry.methods),
+            "refused": entry.refusal,
+        }
+        for entry in entries
+    ]
+    print_table(COLUMNS, rows, as_json, title=title)

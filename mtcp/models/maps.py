@@ -123,15 +123,15 @@ def _no_stages(context: BuildContext) -> UserError:
 
 
 class MapArchitecture(Architecture):
-    """An architecture whose tasks share one encoder of four maps; a subclass adds `decode`."""
+    """An architecture whose tasks share one encoder of four maps, `widths` wide; a subclass adds `decode`."""
 
     Parameters = MapParameters
     coarsest = 32
 
     def __init__(self, context: BuildContext, parameters: MapParameters) -> None:
         super().__init__()
-        self.tasks = context.tasks
-        self.encoder = MapEncoder(context, parameters.widths)
+        encoder = MapEncoder(context, parameters.widths)
+        self.encoder, self.widths = encoder, encoder.widths
 
     def encode(self, image: Tensor) -> list[Tensor]:
         """Return [F4, F8, F16, F32]."""

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import typer
@@ -10,6 +11,7 @@ from typer.testing import CliRunner
 from mtcp.cli import models
 from mtcp.core.config import Project
 from mtcp.core.errors import UserError
+from mtcp.models.catalogue import catalogue
 from mtcp.models.cost import cost
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -31,6 +33,28 @@ def test_every_architecture_is_listed_with_its_methods(monkeypatch):
     assert "mtcp_as_released" in rows["mtcp"]["methods"]
     assert 0 < rows["mtl_baseline"]["gflops"] < rows["mtcp"]["gflops"]
     assert rows["mtcp (coherence=none)"]["parameters"] < rows["mtcp"]["parameters"]
+    assert 0 < rows["mtl_baseline"]["shared_gflops"] < rows["mtl_baseline"]["gflops"]
+    assert rows["single_task"]["shared_parameters"] == 0
+    assert rows["cross_stitch"]["shared_parameters"] > rows["mtan"]["shared_parameters"]
+    assert not any(row["refused"] for row in rows.values())
+
+
+@pytest.mark.slow
+def test_the_page_of_costs_is_current(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert listed("--benchmark", "architectures", "--markdown") == (ROOT / "docs/architecture-costs.md").read_text()
+
+
+def test_an_architecture_that_does_not_take_the_encoder_says_why(tmp_path, monkeypatch):
+    config = Project(ROOT).resolve("rooms", "mtan", 0)
+    no_chain = config.encoder.model_copy(update={"model": "mobilenetv3_small_050", "args": {}})
+    project = SimpleNamespace(
+        root=tmp_path, methods={"mtan": None}, resolve=lambda *_: config.model_copy(update={"encoder": no_chain})
+    )
+    monkeypatch.setattr("mtcp.core.plugins.find", lambda kind, root: {})
+    (entry,) = catalogue(project, "rooms", lambda done, total: None)
+    assert entry.cost is None
+    assert "no chain of stages" in entry.refusal
 
 
 def test_unknown_benchmark_is_refused(monkeypatch):
