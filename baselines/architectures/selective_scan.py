@@ -19,8 +19,9 @@ def selective_scan(x: Tensor, dt: Tensor, decay: Tensor, b: Tensor, c: Tensor) -
     the arguments alone.
     """
     arguments = [value.float() for value in (x, dt, decay, b, c)]
-    # Without gradients there is nothing to keep, and exporters know no functions of our own.
-    return _SelectiveScan.apply(*arguments) if torch.is_grad_enabled() else _scanned(*arguments)
+    with torch.autocast(x.device.type, enabled=False):
+        # Without gradients there is nothing to keep, and exporters know no functions of our own.
+        return _SelectiveScan.apply(*arguments) if torch.is_grad_enabled() else _scanned(*arguments)
 
 
 def _scanned(x: Tensor, dt: Tensor, decay: Tensor, b: Tensor, c: Tensor) -> Tensor:
