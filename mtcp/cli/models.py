@@ -35,6 +35,9 @@ def new(name: NewName) -> None:
 
 def models(
     benchmark: Annotated[str, typer.Option("--benchmark", help="The benchmark whose size and tasks count.")] = "rooms",
+    grid: Annotated[
+        str | None, typer.Option("--grid", help="Only the methods of this grid of config/grids.yaml.")
+    ] = None,
     as_json: AsJson = False,
     as_markdown: Annotated[
         bool, typer.Option("--markdown", help="Print a page of documentation: costs and declared parameters.")
@@ -50,7 +53,7 @@ def models(
 
     project = Project()
     with progress("counting") as show:
-        entries = catalogue(project, benchmark, show)
+        entries = catalogue(project, benchmark, show, grid)
     size = project.benchmark(benchmark)
     title = f"{benchmark}: one image of {size.height}x{size.width}, encoder {size.encoder.model}"
     if as_markdown:

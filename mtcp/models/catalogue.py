@@ -22,21 +22,26 @@ class Entry:
     refusal: str = ""
 
 
-def catalogue(project: Project, benchmark: str, show: Callable[[int, int], None]) -> list[Entry]:
+def catalogue(
+    project: Project, benchmark: str, show: Callable[[int, int], None], grid: str | None = None
+) -> list[Entry]:
     """Return an entry per architecture and set of switches that a method uses, and the plug-ins that none uses.
 
-    `show(done, total)` is told of progress.
+    With `grid`, of its methods alone. `show(done, total)` is told of progress. Raises `UserError` for an unknown grid.
     """
+    if grid is not None and grid not in project.grids:
+        raise UserError(f"unknown grid '{grid}': config/grids.yaml has {', '.join(project.grids)}")
     used: dict[str, list[str]] = {}
     configs = {}
-    for method in project.methods:
+    for method in project.methods if grid is None else project.grids[grid].methods:
         config = project.resolve(benchmark, method, 0)
         text = _described(config.architecture)
         used.setdefault(text, []).append(method)
         configs.setdefault(text, config)
     seen = {config.architecture.name for config in configs.values()}
     any_config = next(iter(configs.values()))
-    for name in sorted(set(plugins.find("architecture", project.root)) - seen):
+    unused = set() if grid else set(plugins.find("architecture", project.root)) - seen
+    for name in sorted(unused):
         configs[name] = any_config.model_copy(update={"architecture": PluginConfig(name=name)})
     entries = []
     for done, (text, config) in enumerate(configs.items(), start=1):
@@ -54,8 +59,8 @@ def page(entries: list[Entry], project: Project, title: str) -> str:
     lines = [
         "# Costs and parameters of the architectures",
         "",
-        "Written by `mtcp models --benchmark architectures --markdown`; a test compares. What the architectures are:",
-        "[architectures.md](architectures.md).",
+        "Written by `mtcp models --markdown --benchmark architectures --grid architectures`; a test compares.",
+        "What they are: [architectures.md](architectures.md).",
         "",
         f"## {title[0].upper()}{title[1:]}",
         "Parameters in millions and GFLOP of one forward pass of one image; *shared*: in the encoder that tasks share.",
@@ -71,7 +76,7 @@ def page(entries: list[Entry], project: Project, title: str) -> str:
             cells = [f"{number:.3f}" for number in (*numbers, *flops)]
             lines.append(f"| {entry.architecture} | {' | '.join(cells)} | {_shortened(entry.methods)} |")
     lines += ["", "## Declared parameters", "", "| architecture | parameter | default | |", "|---|---|---|---|"]
-    for name in sorted(plugins.find("architecture", project.root)):
+    for name in sorted({entry.architecture.split(" ")[0] for entry in entries}):
         lines += _declared(name, project)
     return "\n".join(lines) + "\n"
 

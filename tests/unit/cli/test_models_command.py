@@ -42,7 +42,14 @@ def test_every_architecture_is_listed_with_its_methods(monkeypatch):
 @pytest.mark.slow
 def test_the_page_of_costs_is_current(monkeypatch):
     monkeypatch.chdir(ROOT)
-    assert listed("--benchmark", "architectures", "--markdown") == (ROOT / "docs/architecture-costs.md").read_text()
+    page = listed("--benchmark", "architectures", "--grid", "architectures", "--markdown")
+    assert page == (ROOT / "docs/architecture-costs.md").read_text()
+
+
+def test_unknown_grid_is_refused(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(UserError, match=r"unknown grid 'attic'.*architectures"):
+        listed("--grid", "attic")
 
 
 def test_an_architecture_that_does_not_take_the_encoder_says_why(tmp_path, monkeypatch):
