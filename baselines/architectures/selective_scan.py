@@ -1,6 +1,7 @@
 """The selective scan of state space models (Gu and Dao, 2023) in plain PyTorch, with memory linear in positions."""
 
 import math
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
@@ -19,7 +20,8 @@ def selective_scan(x: Tensor, dt: Tensor, decay: Tensor, b: Tensor, c: Tensor) -
     the arguments alone.
     """
     arguments = [value.float() for value in (x, dt, decay, b, c)]
-    with torch.autocast(x.device.type, enabled=False):
+    device = x.device.type
+    with torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext():
         # Without gradients there is nothing to keep, and exporters know no functions of our own.
         return _SelectiveScan.apply(*arguments) if torch.is_grad_enabled() else _scanned(*arguments)
 
