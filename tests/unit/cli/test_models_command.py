@@ -39,13 +39,6 @@ def test_every_architecture_is_listed_with_its_methods(monkeypatch):
     assert not any(row["refused"] for row in rows.values())
 
 
-@pytest.mark.slow
-def test_the_page_of_costs_is_current(monkeypatch):
-    monkeypatch.chdir(ROOT)
-    page = listed("--benchmark", "architectures", "--grid", "architectures", "--markdown")
-    assert page == (ROOT / "docs/architecture-costs.md").read_text()
-
-
 def test_unknown_grid_is_refused(monkeypatch):
     monkeypatch.chdir(ROOT)
     with pytest.raises(UserError, match=r"unknown grid 'attic'.*architectures"):
