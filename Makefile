@@ -10,7 +10,7 @@ LOCK := $(if $(filter cpu,$(TORCH)),build/requirements-cpu.lock,requirements.loc
 READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup shell reproduce test test-fast lint lock reference benchmark clean
+.PHONY: help setup shell reproduce test test-fast lint docs lock reference benchmark clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
@@ -43,9 +43,14 @@ test: setup ## run all tests, the fast ones first
 test-fast: setup ## run the tests that take under two minutes together
 	$(PYTEST) -m "not slow"
 
-lint: setup ## check format and style
+lint: setup ## check format, style and workflow
 	ruff format --check .
 	ruff check .
+	snakefmt --check Snakefile workflow
+	python workflow/lint.py
+
+docs: setup ## build the documentation as a site in build/site; a broken link is an error
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
 
 lock: ## compile requirements.lock from pyproject.toml (needs uv)
 	uv pip compile --universal --python-version 3.11 --all-extras --no-header --no-annotate \

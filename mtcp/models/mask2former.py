@@ -1,5 +1,7 @@
 """Mask2Former (Cheng et al., CVPR 2022) as the encoder, from `transformers`, without what MT-CP does not read."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -19,10 +21,6 @@ from mtcp.models.checkpointing import recomputed
 from mtcp.models.deformable import DeformableLayer
 from mtcp.models.layers import to_nhwc, use_projections
 from mtcp.models.weights import WEIGHTS, check_weights, weights_file
-
-# The library reports every class-predictor weight that is left out on purpose; what is missing is checked here.
-logging.set_verbosity_error()
-logging.disable_progress_bar()
 
 #: The Swin encoder's last norm, which nothing reads: files that transformers 4 saved, the hub's among them, lack it.
 UNREAD = "pixel_level_module.encoder.swin.layernorm."
@@ -128,11 +126,26 @@ def _mask2former(config: EncoderConfig) -> Mask2FormerModel:
     return _loaded(config, config.model, revision=config.revision)
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence the library inside the block: it reports every weight that is left out on purpose."""
+    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bar:
+            logging.enable_progress_bar()
+
+
 def _loaded(config: EncoderConfig, source: str, **options: object) -> Mask2FormerModel:
     try:
-        model, info = Mask2FormerModel.from_pretrained(
-            source, use_safetensors=True, output_loading_info=True, **options, **config.args
-        )
+        with _quiet():
+            model, info = Mask2FormerModel.from_pretrained(
+                source, use_safetensors=True, output_loading_info=True, **options, **config.args
+            )
     except (OSError, ValueError, RuntimeError) as error:
         sentence = " ".join(str(error).split())[:200]
         raise UserError(

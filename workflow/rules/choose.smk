@@ -1,6 +1,6 @@
 # Under a budget a method's configuration is chosen among its trials, which are ordinary runs at the first seed; only
 # then are the keys of its other runs known, and Snakemake plans them. Without a budget there is nothing to choose.
-CHOICE = RUNS + "/{benchmark}/{method}/choice-{key}.json"
+CHOICE = f"{RUNS}/{{benchmark}}/{{method}}/choice-{{key}}.json"
 
 
 def trials(wildcards):

@@ -31,9 +31,6 @@ try:
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
-# `snakemake --lint` asks of every rule two things that are meant otherwise here. Software: the locked environment, whose
-# lock is recorded in every run, not conda. MTCP from outside of the rules: it is how they call the interpreter, no
-# parameter of the work; what decides the work is in the keys of their targets.
 # The interpreter that runs Snakemake has the packages, also where its folder is not on the PATH.
 MTCP = f"{quote(sys.executable)} -m mtcp"
 
@@ -106,7 +103,7 @@ def metrics_of(benchmark, method):
 
 def targets():
     """What a full reproduction leaves: tables, reports, the metrics of all benchmarks, and their stamps."""
-    tables = expand(TABLES + "/{name}/{table}.csv", name=STAMPS, table=TABLE_NAMES)
+    tables = [f"{TABLES}/{name}/{table}.csv" for name in STAMPS for table in TABLE_NAMES]
     reports = expand("reports/{name}.{ending}", name=STAMPS, ending=["html", "tex"])
     metrics = [f"{TABLES}/{METRICS}", f"{TABLES}/{DELTA_M}"]
     stamps = [PLAN.metrics_stamp(), *(path for each in STAMPS.values() for path in (each.tables, each.report))]

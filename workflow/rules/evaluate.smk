@@ -1,5 +1,5 @@
 # Evaluates one trained run; a mended metric changes eval_key and only this rule runs again.
-METRICS_OF_RUN = RUNS + "/{benchmark}/{method}/seed{seed}-{train_key}/" + metrics_file("{eval_key}")
+METRICS_OF_RUN = f"{RUNS}/{{benchmark}}/{{method}}/seed{{seed}}-{{train_key}}/{metrics_file('{eval_key}')}"
 
 
 rule evaluate:

@@ -10,9 +10,6 @@ for BENCHMARK, BENCHMARK_STAMPS in STAMPS.items():
             in_report(f"reports/{BENCHMARK}.html", "page", BENCHMARK),
             f"reports/{BENCHMARK}.tex",
             stamp=relative(BENCHMARK_STAMPS.report),
-        params:
-            benchmark=BENCHMARK,
-            key=key_of(BENCHMARK_STAMPS.report),
         log:
             f"logs/report/{BENCHMARK}.log",
         benchmark:
@@ -20,5 +17,8 @@ for BENCHMARK, BENCHMARK_STAMPS in STAMPS.items():
         resources:
             mem_mb=2000,
             runtime=30,
+        params:
+            benchmark=BENCHMARK,
+            key=key_of(BENCHMARK_STAMPS.report),
         shell:
             MTCP + " report {params.benchmark} --key {params.key} > {log} 2>&1"

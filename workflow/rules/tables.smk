@@ -10,9 +10,6 @@ for BENCHMARK, BENCHMARK_STAMPS in STAMPS.items():
         output:
             [in_report(f"{TABLES}/{BENCHMARK}/{table}.csv", table, BENCHMARK) for table in TABLE_NAMES],
             stamp=relative(BENCHMARK_STAMPS.tables),
-        params:
-            benchmark=BENCHMARK,
-            key=key_of(BENCHMARK_STAMPS.tables),
         log:
             f"logs/tables/{BENCHMARK}.log",
         benchmark:
@@ -20,6 +17,9 @@ for BENCHMARK, BENCHMARK_STAMPS in STAMPS.items():
         resources:
             mem_mb=2000,
             runtime=30,
+        params:
+            benchmark=BENCHMARK,
+            key=key_of(BENCHMARK_STAMPS.tables),
         shell:
             MTCP + " tables {params.benchmark} --key {params.key} > {log} 2>&1"
 
@@ -32,11 +32,11 @@ rule metrics:
         f"{TABLES}/{METRICS}",
         f"{TABLES}/{DELTA_M}",
         relative(PLAN.metrics_stamp()),
-    params:
-        key=key_of(PLAN.metrics_stamp()),
     log:
         "logs/tables/metrics.log",
     benchmark:
         "logs/benchmarks/tables/metrics.tsv"
+    params:
+        key=key_of(PLAN.metrics_stamp()),
     shell:
         MTCP + " metrics --key {params.key} > {log} 2>&1"

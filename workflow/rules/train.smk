@@ -1,6 +1,6 @@
 # Trains one run. Only run.json is declared, and it is written last: Snakemake deletes a failed job's declared
 # outputs before a retry, and the resumable state must survive that.
-RUN = RUNS + "/{benchmark}/{method}/seed{seed}-{train_key}/" + RECORD
+RUN = f"{RUNS}/{{benchmark}}/{{method}}/seed{{seed}}-{{train_key}}/{RECORD}"
 
 
 rule train:
@@ -13,12 +13,12 @@ rule train:
     benchmark:
         "logs/benchmarks/train/{benchmark}/{method}/seed{seed}-{train_key}.tsv"
     priority: by_seed
+    retries: 1
     threads: lambda wildcards: RESOURCES[wildcards.benchmark].threads
     resources:
         gpu=lambda wildcards: RESOURCES[wildcards.benchmark].gpu,
         mem_mb=lambda wildcards: RESOURCES[wildcards.benchmark].mem_mb,
         runtime=lambda wildcards: RESOURCES[wildcards.benchmark].runtime,
-    retries: 1
     shell:
         MTCP + " train {wildcards.benchmark} {wildcards.method} --seed {wildcards.seed} "
         "--key {wildcards.train_key} --threads {threads} >> {log} 2>&1"
