@@ -115,7 +115,11 @@ def _legend_columns(width: int) -> int:
 
 
 def _draw_legend(
-    canvas: Image.Image, draw: ImageDraw.ImageDraw, font: ImageFont.FreeTypeFont, row: Row, top: int
+    canvas: Image.Image,
+    draw: ImageDraw.ImageDraw,
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+    row: Row,
+    top: int,
 ) -> None:
     columns = _legend_columns(canvas.width)
     for position, (colour, text) in enumerate(row.legend):

@@ -49,15 +49,13 @@ def read_photograph(path: Path) -> NDArray[np.uint8]:
 @torch.no_grad()
 def predict(network: Architecture, config: RunConfig, photograph: NDArray[np.uint8], device: str) -> Predictions:
     """Return what `network`, which was trained under `config`, sees in a photograph (H, W, 3)."""
+    size = (photograph.shape[0], photograph.shape[1])
     image = network_input(photograph, config.height, config.width).to(device)
     outputs = network.to(device).eval()(image)
-    return {
-        task.name: _as_target(task, outputs[task.name]["final"].float().cpu(), photograph.shape[:2])
-        for task in config.task_list
-    }
+    return {task.name: _as_target(task, outputs[task.name]["final"].float().cpu(), size) for task in config.task_list}
 
 
-def _as_target(task: Task, output: Tensor, size: tuple[int, ...]) -> NDArray[Any]:
+def _as_target(task: Task, output: Tensor, size: tuple[int, int]) -> NDArray[Any]:
     """From a network's output (1, C, h, w) to the task's values at `size`."""
     if task.name in CLASSES:
         return _classes(output, size)
@@ -67,7 +65,7 @@ def _as_target(task: Task, output: Tensor, size: tuple[int, ...]) -> NDArray[Any
     return (values if task.name == "depth" else values.sigmoid())[0].numpy()
 
 
-def _classes(logits: Tensor, size: tuple[int, ...]) -> NDArray[np.uint8]:
+def _classes(logits: Tensor, size: tuple[int, int]) -> NDArray[np.uint8]:
     """The class with the largest logit at `size`, class by class: 40 planes of a large photograph are gigabytes."""
     best = at_size(logits[:, :1], size)[0, 0]
     found = torch.zeros(best.shape, dtype=torch.uint8)

@@ -17,7 +17,7 @@ def export_run(run: TrainedRun, folder: Path) -> dict[str, Any]:
     differences = export(run.network, run.config, model)
     try:
         table = run.metrics.query("selection == 'last' and output == 'final'").dropna()
-        metrics = [(row.task, row.metric, row.value) for row in table.itertuples()]
+        metrics = list(zip(table.task, table.metric, table.value, strict=True))
     except UserError:  # trained, not evaluated
         metrics = []
     file = {"name": model.name, "sha256": file_digest(model), "differences": differences}
