@@ -211,15 +211,15 @@ def _cell_problems(where: str, written, derived) -> Iterator[Problem]:
 def explain(plan: Plan, run: Run) -> Iterator[str]:
     """Say why `run` has to be done: what its key differs in from the nearest run in the store."""
     state = run.state()
-    chosen = run.choice.record() if run.choice else None
-    if chosen is not None:
-        yield f"{run.name} runs with {described(chosen)} ({run.choice.path.name})"
+    choice = run.choice
+    if choice is not None and (chosen := choice.record()) is not None:
+        yield f"{run.name} runs with {described(chosen)} ({choice.path.name})"
     if state == "done":
         yield f"{run.name} is done: nothing has to run (train_key {run.train_key}, eval_key {run.eval_key})"
         return
-    if state == "waiting":
-        missing = [trial for trial in run.choice.trials if not trial.run_path.exists()]
-        total = len(run.choice.trials)
+    if state == "waiting" and choice is not None:
+        missing = [trial for trial in choice.trials if not trial.run_path.exists()]
+        total = len(choice.trials)
         yield f"{run.name} waits for its configuration: {total - len(missing)} of {total} trials are trained"
         for trial in missing:
             yield from explain(plan, trial)

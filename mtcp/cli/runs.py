@@ -131,7 +131,7 @@ def train(
 
     planned = Plan.load(only=(benchmark, method))
     run = planned.run(benchmark, method, seed, key)
-    if run.waiting:
+    if run.waiting and run.choice is not None:
         raise UserError(
             f"{run.name} waits for the choice of its configuration among {len(run.choice.trials)} trials: "
             f"`snakemake --cores all` trains them; `mtcp plan` lists them"

@@ -89,8 +89,8 @@ def read_yaml(path: Path, kind: type[dict] | type[list]) -> Any:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f", line {mark.line + 1}" if mark else ""
-        kind = "" if isinstance(error, yaml.constructor.ConstructorError) else "no valid YAML: "
-        raise UserError(f"{path}{line}: {kind}{error.problem}") from error
+        what = "" if isinstance(error, yaml.constructor.ConstructorError) else "no valid YAML: "
+        raise UserError(f"{path}{line}: {what}{error.problem}") from error
     except yaml.YAMLError as error:
         raise UserError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, kind):

@@ -142,7 +142,7 @@ def load(kind: str, name: str, root: Path | None = None) -> type:
     """Import the file of plug-in `name` and return its class; raises `UserError` where it does not import."""
     path = path_of(kind, name, root)
     known = _registry.get((kind, name))
-    if known is None or Path(sys.modules[known.__module__].__file__) != path.resolve():
+    if known is None or Path(sys.modules[known.__module__].__file__ or "") != path.resolve():
         _import_file(path)
     return _registry[kind, name]
 
@@ -156,6 +156,8 @@ def _import_file(path: Path) -> None:
         if str(path.parent) not in sys.path:
             sys.path.append(str(path.parent))  # for helpers beside it
         spec = importlib.util.spec_from_file_location(f"{_USER_MODULES}.{path.stem}", path)
+        if spec is None or spec.loader is None:
+            raise ImportError("not a Python file")
         module = importlib.util.module_from_spec(spec)
         sys.modules[spec.name] = module
         spec.loader.exec_module(module)

@@ -11,4 +11,5 @@ def end_with_parent() -> None:
     Without it the worker waits for work for ever, with its memory and, where it was forked, the parent's locks.
     """
     parent = multiprocessing.parent_process()
-    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+    if parent is not None:
+        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()

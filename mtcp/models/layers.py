@@ -51,7 +51,7 @@ def use_projections(model: nn.Module) -> None:
             module.__class__ = Projection
 
 
-def at_size(x: Tensor, size: tuple[int, int]) -> Tensor:
+def at_size(x: Tensor, size: tuple[int, ...]) -> Tensor:
     """Resize (B, C, H, W) to `size`: bilinear, align_corners false, no antialias; `x` itself if it has that size."""
     return x if x.shape[-2:] == size else F.interpolate(x, size=size, mode="bilinear", align_corners=False)
 

@@ -42,11 +42,11 @@ def stamping(stamp: Path, complete: bool = True) -> Iterator[list[Path]]:
     What is not `complete` (partial tables, a report with photographs) gets a stamp that no plan asks for.
     """
     prefix, _, _ = stamp.stem.rpartition("-")
-    try:
-        for older in stamp.parent.glob(f"{prefix}-*{stamp.suffix}"):
+    for older in stamp.parent.glob(f"{prefix}-*{stamp.suffix}"):
+        try:
             older.unlink(missing_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot remove {older}: {error.strerror}; mend the folder's rights") from error
+        except OSError as error:
+            raise UserError(f"cannot remove {older}: {error.strerror}; correct the folder's rights") from error
     paths: list[Path] = []
     yield paths
     name = stamp.name if complete else f"{prefix}-partial{stamp.suffix}"
