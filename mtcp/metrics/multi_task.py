@@ -71,27 +71,6 @@ def delta_m_pooled(
     return np.mean([change for task in values for change in _changes(task, values[task], references[task])], axis=0)
 
 
-def delta_m_with_reference_spread(
-    values: Mapping[str, ArrayLike], references: Mapping[str, ArrayLike], tasks: Sequence[Task]
-) -> tuple[float, float]:
-    """Return Delta_m of mean values against mean references, and its standard error, both networks' spread included.
-
-    For unpaired seeds, n values and k references per task: with r = mean(M) / mean(B), by first-order propagation
-    of independent errors, se(r)^2 = r^2 (se(M)^2 / M^2 + se(B)^2 / B^2); tasks are taken as independent. Of
-    paired seeds use `delta_m` on arrays and the spread of its entries, which keeps the pairing. Raises `UserError`
-    where a task has fewer than two values.
-    """
-    changes, variances = [], []
-    for task in tasks:
-        value, reference = (np.asarray(source[task.name], dtype=float) for source in (values, references))
-        if min(value.size, reference.size) < 2:
-            raise UserError(f"the spread of Delta_m needs two seeds of task '{task.name}' or more, on both sides")
-        changes.append(relative_change(value.mean(), reference.mean(), task.higher_is_better))
-        relative = [(part.var(ddof=1) / part.size) / part.mean() ** 2 for part in (value, reference)]
-        variances.append((100 * value.mean() / reference.mean()) ** 2 * sum(relative))
-    return float(np.mean(changes)), float(np.sqrt(np.sum(variances)) / len(tasks))
-
-
 def _changes(
     task: str, values: Mapping[str, ArrayLike], references: Mapping[str, ArrayLike]
 ) -> list[NDArray[np.float64]]:

@@ -1,8 +1,8 @@
 """Batches from a data set on disk.
 
 A split is decoded once to network size, into memory or a packed file, and augmented batch by batch. Every draw is a
-pure function of (benchmark, seed, purpose, epoch, image id), so that batches depend neither on the number of workers,
-nor on resuming, nor on the method.
+pure function of (benchmark, seed, purpose, epoch, image id), so that batches depend neither on resuming
+nor on the method.
 """
 
 from collections.abc import Iterator
@@ -143,15 +143,12 @@ def steps_per_epoch(split: Split, config: RunConfig) -> int:
 
 
 def training_batches(
-    split: Split, config: RunConfig, epoch: int, start: int = 0, device: torch.device | str = "cpu", workers: int = 0
+    split: Split, config: RunConfig, epoch: int, start: int = 0, device: torch.device | str = "cpu"
 ) -> Iterator[Batch]:
-    """Yield the augmented batches of one epoch on `device` from step `start` on.
-
-    `workers` processes read ahead, the device augments; batches are the same for any number of workers.
-    """
+    """Yield the batches of one epoch on `device`, augmented there, from step `start` on."""
     steps = _Epoch(split, config, epoch)
     loader = torch.utils.data.DataLoader(
-        steps, batch_size=None, sampler=range(start, len(steps)), num_workers=workers,
+        steps, batch_size=None, sampler=range(start, len(steps)),
         pin_memory=torch.device(device).type == "cuda",
     )  # fmt: skip
     for raw in loader:

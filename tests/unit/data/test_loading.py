@@ -1,4 +1,4 @@
-"""Batches: deterministic, resumable, alike for any number of workers; evaluation as the images are."""
+"""Batches: deterministic, resumable; evaluation as the images are."""
 
 import os
 from collections.abc import Callable
@@ -49,23 +49,14 @@ def test_training_batches_have_the_declared_form(nyud: Path, config: Make):
 
 
 def test_batches_depend_on_seed_and_epoch_only(nyud: Path, config: Make):
-    def epoch(number: int, seed: int = 0, workers: int = 0) -> list[Batch]:
+    def epoch(number: int, seed: int = 0) -> list[Batch]:
         made = config(seed=seed)
-        return list(training_batches(open_split(made, nyud, "train"), made, number, workers=workers))
+        return list(training_batches(open_split(made, nyud, "train"), made, number))
 
     first = epoch(0)
     assert all(equal(a, b) for a, b in zip(first, epoch(0), strict=True))
     assert not all(equal(a, b) for a, b in zip(first, epoch(1), strict=True))
     assert not all(equal(a, b) for a, b in zip(first, epoch(0, seed=1), strict=True))
-
-
-@pytest.mark.slow
-def test_any_number_of_workers_makes_the_same_batches(nyud: Path, config: Make):
-    split = open_split(config(), nyud, "train")
-    alone = list(training_batches(split, config(), 0))
-    for workers in (1, 2):
-        helped = list(training_batches(split, config(), 0, workers=workers))
-        assert all(equal(a, b) for a, b in zip(alone, helped, strict=True))
 
 
 def test_an_epoch_goes_on_where_it_stopped(nyud: Path, config: Make):
