@@ -27,11 +27,21 @@ DepthUnit = Annotated[
         metavar="UNIT",
     ),
 ]
+LabelCoding = Annotated[
+    str | None,
+    typer.Option(
+        "--label-coding",
+        help="How semseg pictures are stored: one (1 is the first class, 0 is void; default of NYUD_MT), zero (0 is "
+        "the first class, 255 is void; default of PASCAL_MT) or colours (RGB, of VOC's palette).",
+        metavar="CODING",
+    ),
+]
 Accept = Annotated[
     list[str] | None,
     typer.Option(
         "--accept",
-        help="Take a set although something about it as a whole looks wrong: depth (its unit). May be repeated; "
+        help="Take a set although something about it as a whole looks wrong: depth (its unit), labels (their coding), "
+        "masks (edges, saliency), pairing (image and targets belong together), normals (their axes). May be repeated; "
         "import's message says which word it needs.",
         metavar="DOUBT",
     ),
@@ -44,23 +54,28 @@ def import_(
     path: Annotated[Path, typer.Argument(help="A folder, a .tgz, .tar or .zip, or nyu_depth_v2_labeled.mat.")],
     track: Track = None,
     depth_unit: DepthUnit = None,
+    label_coding: LabelCoding = None,
     accept: Accept = None,
 ) -> None:
     """Import a copy of a data set as data/NAME: verified image by image, what is missing derived, digested.
 
     Normals (from depth) and edges (from labels) are derived where the set has none; data/NAME.lock.json records it.
 
-    The set is judged as a whole, too: depth in another unit is refused, with the likely unit named. What you tell
+    The set is judged as a whole, too: depth in another unit, other label codings, targets of other images and
+    swapped axes are refused, with the likely reason. What you tell
     by the switches is recorded in data/NAME.lock.json.
 
     Example: mtcp data import nyud ~/Downloads/NYUD_MT.tgz
     """
-    from mtcp.data.preparation.importing import Told, import_set
+    from mtcp.data.preparation.codings import Told
+    from mtcp.data.preparation.importing import import_set
 
     project, name = _named(name)
-    told = Told(depth_unit, tuple(accept or ()))
+    told = Told(depth_unit, label_coding, tuple(accept or ()))
     with progress(f"importing {name}") as bar:
-        done = import_set(project, name, path, track=_tracked(project, track), told=told, progress=lambda stage: bar)
+        done = import_set(
+            project, name, path, track=_tracked(project, track, name), told=told, progress=lambda stage: bar
+        )
     _tell(done)
 
 
@@ -70,20 +85,23 @@ def fetch(
     url: Annotated[str, typer.Option("--url", help="Address of an archive (http or https).")],
     track: Track = None,
     depth_unit: DepthUnit = None,
+    label_coding: LabelCoding = None,
     accept: Accept = None,
 ) -> None:
     """Download an archive through `dvc import-url` and import it as data/NAME.
 
     Example: mtcp data fetch pascal --url https://host/PASCAL_MT.tgz
     """
+    from mtcp.data.preparation.codings import Told
     from mtcp.data.preparation.fetching import fetch_set
-    from mtcp.data.preparation.importing import Told
 
     project, name = _named(name)
-    told = Told(depth_unit, tuple(accept or ()))
+    told = Told(depth_unit, label_coding, tuple(accept or ()))
     typer.echo(f"downloading {url}", err=True)  # DVC is silent, and a set may take an hour
     with progress(f"fetching {name}") as bar:
-        done = fetch_set(project, name, url, track=_tracked(project, track), told=told, progress=lambda stage: bar)
+        done = fetch_set(
+            project, name, url, track=_tracked(project, track, name), told=told, progress=lambda stage: bar
+        )
     _tell(done)
 
 
@@ -127,7 +145,7 @@ def derive(
     project, source = _named(source)
     with progress(f"deriving {name}") as bar:
         done = derive_nyuv2_13(
-            project, source, name, images=images, track=_tracked(project, track), progress=lambda stage: bar
+            project, source, name, images=images, track=_tracked(project, track, name), progress=lambda stage: bar
         )
     _tell(done)
 
@@ -155,13 +173,13 @@ def verify(name: SetName, as_json: AsJson = False) -> None:
     """
     from mtcp.core.errors import UserError
     from mtcp.data.preparation.checking import check_set, statistics
-    from mtcp.data.preparation.importing import problem_list, warn
+    from mtcp.data.preparation.importing import classes_of_set, problem_list, warn
     from mtcp.data.preparation.sets import open_set, recorded_content
 
     project, name = _named(name)
     layout = open_set(project, name)
     with progress(f"verifying {name}") as bar:
-        found = check_set(layout, bar)
+        found = check_set(layout, bar, classes_of_set(project, name))
     problems = found.problems + recorded_content(project, name)
     if problems:
         raise UserError(problem_list(f"data/{name}", problems))
@@ -234,8 +252,13 @@ def _named(name: str) -> tuple[Any, str]:
     return project, project.data_name(name) if name in project.benchmark_names() else name
 
 
-def _tracked(project: Any, track: bool | None) -> bool:
-    return (project.root / ".dvc").is_dir() if track is None else track
+def _tracked(project: Any, track: bool | None, name: str) -> bool:
+    if track is not None:
+        return track
+    linked = [path for path in ("data", f"data/{name}") if (project.root / path).is_symlink()]
+    if linked and (project.root / ".dvc").is_dir():
+        typer.echo(f"not tracked by DVC, which follows no symbolic link: {linked[0]}", err=True)
+    return (project.root / ".dvc").is_dir() and not linked
 
 
 def _tell(done: Any) -> None:

@@ -1,4 +1,5 @@
 # What the rules share: the plan (params.yaml and config/, validated by mtcp.core.config) and how to call mtcp.
+import os
 import sys
 from pathlib import Path
 from shlex import quote

@@ -24,6 +24,8 @@ from mtcp.core.errors import UserError
 from mtcp.core.tasks import VOID
 from mtcp.data.formats import packaging
 from mtcp.data.formats.depth_units import metres
+from mtcp.data.formats.file_kinds import it_is
+from mtcp.data.formats.label_codings import classes_of, from_colours
 from mtcp.data.formats.matlab import read_context, read_parts
 from mtcp.data.preparation.derive import edges_from_labels
 
@@ -48,6 +50,8 @@ class Layout:
     #: What a folder of this layout must have, for people.
     recognised_by: ClassVar[str]
     images: ClassVar[str]
+    #: How semseg pictures number classes unless import was told otherwise (`mtcp.data.formats.label_codings`).
+    labels: ClassVar[Literal["zero", "one"]] = "zero"
     #: Task -> (folder, endings) in the order in which they are tried; folders called ..._derived hold derived targets.
     places: ClassVar[dict[str, tuple[tuple[str, tuple[str, ...]], ...]]]
 
@@ -70,18 +74,16 @@ class Layout:
     def find(self, task: str, image_id: str) -> Path | None:
         """Return the file that holds `task` of an image, None where there is none."""
         for folder, endings in self.places[task]:
-            for ending in endings:
-                path = self.folder / folder / f"{image_id}{ending}"
-                if path.is_file():
-                    return path
+            path = _first(self.folder / folder, image_id, endings)
+            if path is not None:
+                return path
         return None
 
     def image_path(self, image_id: str) -> Path:
         """Return the photograph's file; raises `UserError` where it is missing."""
-        for ending in IMAGE_ENDINGS:
-            path = self.folder / self.images / f"{image_id}{ending}"
-            if path.is_file():
-                return path
+        path = _first(self.folder / self.images, image_id, IMAGE_ENDINGS)
+        if path is not None:
+            return path
         raise UserError(
             f"image '{image_id}': {self.folder / self.images / image_id}.jpg is missing though the split list "
             "names it; complete the folder and import it again"
@@ -137,6 +139,8 @@ class Layout:
 
         Formats of another kind (a layout's .mat files) override this; raises `UserError` for unreadable files.
         """
+        if task == "semseg" and self.coding(task, "coding") == "colours":
+            return from_colours(read_vectors(path, image_id), f"image '{image_id}': {path}")
         if task in LABELS:
             return read_labels(path, image_id)
         return read_vectors(path, image_id) if task == "normals" else read_plane(path, image_id)
@@ -149,6 +153,10 @@ class Layout:
         """Return what was recorded about how this set stores a task (see `packaging`), None where it is the usual."""
         return self.packaging.get(task, {}).get(key)
 
+    def _semseg(self, values: NDArray[np.uint8], path: Path, image_id: str) -> NDArray[np.uint8]:
+        told = self.coding("semseg", "coding")
+        return classes_of(values, told if told in ("zero", "one") else self.labels)
+
     def _normals(self, values: NDArray[Any], path: Path, image_id: str) -> NDArray[np.float32]:
         values = scaled_normals(values)
         with np.errstate(invalid="ignore"):
@@ -159,8 +167,10 @@ class Layout:
         return np.where(valid, values / np.where(valid, length, 1), np.float32(VOID))
 
     def _edge(self, values: NDArray[Any], path: Path, image_id: str) -> NDArray[np.uint8]:
-        if path.suffix == ".png":  # a picture, black and white: without void
+        if path.suffix.lower() == ".png":  # a picture, black and white: without void
             return (values > values.max() / 2).astype(np.uint8)
+        if self.coding("edge", "coding") == "0/255":
+            return (values == VOID).astype(np.uint8)
         return np.where(values == VOID, VOID, values > 0.5).astype(np.uint8)
 
 
@@ -171,15 +181,13 @@ class NyudLayout(Layout):
     lists = "gt_sets"
     recognised_by = "gt_sets/train.txt and gt_sets/val.txt, which list the images,"
     images = "images"
+    labels = "one"
     places: ClassVar = {
         "semseg": (("segmentation", (".png",)),),
         "depth": (("depth", ARRAY_ENDINGS),),
         "normals": (("normals", ARRAY_ENDINGS), ("normals_derived", ARRAY_ENDINGS)),
         "edge": (("edge", ARRAY_ENDINGS), ("edge_derived", ARRAY_ENDINGS)),
     }
-
-    def _semseg(self, values: NDArray[np.uint8], path: Path, image_id: str) -> NDArray[np.uint8]:
-        return np.where(values == VOID, VOID, values - np.uint8(1)).astype(np.uint8)  # 0 wraps around to void
 
     def _depth(self, values: NDArray[Any], path: Path, image_id: str) -> NDArray[np.float32]:
         if values.dtype.itemsize == 1:
@@ -209,29 +217,38 @@ class PascalLayout(Layout):
     }
 
     def stored(self, task: str, path: Path, image_id: str) -> NDArray[Any]:
-        if path.suffix == ".mat":
+        if path.suffix.lower() == ".mat":
             return (read_parts if task == "human_parts" else read_context)(path, image_id)
         return super().stored(task, path, image_id)
-
-    def _semseg(self, values: NDArray[np.uint8], path: Path, image_id: str) -> NDArray[np.uint8]:
-        return values
 
     def _human_parts(self, values: NDArray[np.uint8], path: Path, image_id: str) -> NDArray[np.uint8]:
         return values if ((values > 0) & (values != VOID)).any() else np.full_like(values, VOID)
 
     def _sal(self, values: NDArray[np.uint8], path: Path, image_id: str) -> NDArray[np.uint8]:
-        return (values > 127).astype(np.uint8)
+        return (values > (0 if self.coding("sal", "coding") == "0/1" else 127)).astype(np.uint8)
 
     def _edge(self, values: NDArray[Any], path: Path, image_id: str) -> NDArray[np.uint8]:
-        if path.suffix == ".mat":
+        if path.suffix.lower() == ".mat":
             return edges_from_labels(values, void=0)
         return super()._edge(values, path, image_id)
+
+
+def _first(folder: Path, image_id: str, endings: tuple[str, ...]) -> Path | None:
+    """The first file that is there; endings in capitals come last."""
+    for ending in (*endings, *map(str.upper, endings)):
+        path = folder / f"{image_id}{ending}"
+        if path.is_file():
+            return path
+    return None
 
 
 def read_ids(path: Path) -> tuple[tuple[str, ...], list[str]]:
     """Read one id per line: the usable ones, and a sentence for a missing or empty list, or a bad or duplicate id."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        content = path.read_bytes()
+        if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+            return (), [f"split list {path} is UTF-16: save it as UTF-8; it names one image id per line"]
+        lines = content.decode("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
         return (), [f"split list {path} cannot be read ({reason}); it names one image id per line"]
@@ -259,19 +276,22 @@ def read_picture(path: Path, image_id: str, decode: bool = True) -> Image.Image:
             picture.load()
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UserError(
-            f"image '{image_id}': {path} cannot be decoded ({error}); it is truncated or no image: fetch it again"
+            f"image '{image_id}': {path} cannot be decoded ({error}){it_is(path) or '; it is truncated or no image'}: "
+            "fetch it again"
         ) from error
     return picture
 
 
 def read_array(path: Path, image_id: str) -> NDArray[Any]:
     """Read a .npy array (never pickled objects) or a PNG; raises `UserError` where it is damaged."""
-    if path.suffix == ".png":
+    if path.suffix.lower() == ".png":
         return np.asarray(read_picture(path, image_id))
     try:
         values = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"image '{image_id}': {path} is no readable .npy array ({error}); fetch it again") from error
+        raise UserError(
+            f"image '{image_id}': {path} is no readable .npy array ({error}){it_is(path)}: fetch it again"
+        ) from error
     if values.dtype.kind not in "buif" or not values.size:
         raise UserError(f"image '{image_id}': {path} must hold numbers, it has {values.dtype} of shape {values.shape}")
     return values
@@ -293,7 +313,8 @@ def read_labels(path: Path, image_id: str) -> NDArray[np.uint8]:
     if values.ndim != 2 or values.max() > VOID:
         raise UserError(
             f"image '{image_id}': {path} is no label map: expected one channel of values 0..255, got shape "
-            f"{values.shape} with values up to {values.max()}; export it as 8-bit grey or palette PNG"
+            f"{values.shape} with values up to {values.max()}; export it as 8-bit grey or palette PNG, or, if these "
+            "are the colours of VOC's palette, import with --label-coding colours"
         )
     return values.astype(np.uint8)
 

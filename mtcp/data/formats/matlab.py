@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtcp.core.errors import UserError
+from mtcp.data.formats.file_kinds import it_is
 
 #: PASCAL-Part's object category of people.
 PERSON: Final = 15
@@ -30,7 +31,9 @@ def read_mat(path: Path, image_id: str) -> dict[str, Any]:
     try:
         return loadmat(path, simplify_cells=True)
     except Exception as error:  # SciPy raises many kinds on damaged files
-        raise UserError(f"image '{image_id}': {path} is no readable .mat file ({error}); fetch it again") from error
+        raise UserError(
+            f"image '{image_id}': {path} is no readable .mat file ({error}){it_is(path)}: fetch it again"
+        ) from error
 
 
 def read_parts(path: Path, image_id: str) -> NDArray[np.uint8]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mtcp.core.errors import UserError
+from mtcp.data.formats.file_kinds import it_is, kind_of
 from mtcp.data.formats.writing import write_array
 
 _IDS: Final = "{:04d}"
@@ -41,6 +42,7 @@ def unpack_nyu(path: Path, folder: Path, progress: Callable[[int, int], None]) -
             missing = [name for name in ("images", "depths", "labels") if name not in file]
             if missing:
                 raise UserError(f"{path} has no {', '.join(missing)}: expected NYU Depth v2's labelled .mat file")
+            _check_arrays(path, file)
             mapped, total = nyu_class_map(), len(file["images"])
             for name in ("images", "segmentation"):
                 (folder / name).mkdir()
@@ -56,8 +58,42 @@ def unpack_nyu(path: Path, folder: Path, progress: Callable[[int, int], None]) -
     except (OSError, KeyError, RuntimeError) as error:
         if getattr(error, "errno", None):  # the system's own, such as a full disk; HDF5's have no number
             raise
-        raise UserError(f"{path} is no readable HDF5 .mat file ({error}); it is truncated: fetch it again") from error
+        raise UserError(f"{path} is no readable HDF5 .mat file ({error}){_instead(path)}: fetch it again") from error
     for split, name in (("train", "nyud_train_795"), ("val", "nyud_test_654")):
         ids = [image_id for image_id in bundled(name) if int(image_id) <= total]
         (folder / "gt_sets").mkdir(exist_ok=True)
         (folder / f"gt_sets/{split}.txt").write_text("".join(f"{image_id}\n" for image_id in ids), encoding="utf-8")
+
+
+def _instead(path: Path) -> str:
+    return "; it is truncated" if "HDF5" in kind_of(path) else it_is(path)
+
+
+def _check_arrays(path: Path, file: h5py.File) -> None:
+    """Raise `UserError` where the arrays are not those that MATLAB wrote: frames x (channels x) columns x rows."""
+    shapes = {name: file[name].shape for name in ("images", "depths", "labels")}
+    counts = {name: shape[0] for name, shape in shapes.items()}
+    if len(set(counts.values())) > 1:
+        found = ", ".join(f"{count} {name}" for name, count in counts.items())
+        raise UserError(f"{path} has {found}: expected as many of each; it was cut or put together by hand")
+    for name, kinds, wanted in (
+        ("images", "u", "uint8"),
+        ("depths", "f", "floating point"),
+        ("labels", "ui", "integers"),
+    ):
+        kind = file[name].dtype
+        if kind.kind not in kinds or (name == "images" and kind.itemsize != 1):
+            raise UserError(f"{path}: {name} are {kind}, expected {wanted} as in NYU's own file")
+    images = shapes["images"]
+    if len(images) != 4 or images[1] != 3:
+        raise UserError(
+            f"{path}: images have shape {images}, expected frames x 3 x columns x rows as MATLAB writes them"
+        )
+    if images[2] < images[3]:
+        raise UserError(
+            f"{path}: frames are stored row by row ({images[2]}x{images[3]}), expected columns first as MATLAB writes "
+            "them: another program wrote this file; convert it to the NYUD_MT layout instead"
+        )
+    for name in ("depths", "labels"):
+        if shapes[name][1:] != images[2:]:
+            raise UserError(f"{path}: {name} are {shapes[name][1:]}, the images {images[2:]}: both must have one size")

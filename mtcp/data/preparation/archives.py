@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from mtcp.core.errors import UserError
+from mtcp.data.formats.file_kinds import it_is
 
 #: The largest known set (PASCAL_MT) unpacks to about 10 GiB.
 LARGEST: Final = 100 * 2**30
@@ -57,7 +58,8 @@ def unpack(path: Path, folder: Path) -> None:
 
 
 def _broken(path: Path, error: Exception) -> UserError:
-    return UserError(f"{path} is a broken or truncated archive ({error}): fetch it again")
+    reason = str(error).partition("\n")[0].rstrip(":")  # tarfile lists every compression it tried, a line each
+    return UserError(f"{path} is a broken or truncated archive ({reason}){it_is(path)}: fetch it again")
 
 
 def _check_zip_entry(path: Path, entry: zipfile.ZipInfo) -> None:

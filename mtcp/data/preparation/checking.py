@@ -4,7 +4,7 @@ A problem makes a set unusable; a warning is worth a look. The same pass collect
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -15,14 +15,31 @@ from numpy.typing import NDArray
 from mtcp.core.errors import UserError
 from mtcp.core.processes import end_with_parent
 from mtcp.core.tasks import VOID
-from mtcp.data.formats.layouts import Layout, scaled_normals
-from mtcp.data.preparation.derive import edges_from_labels, normals_from_depth, nyu_camera
-from mtcp.data.preparation.plausibility import depth_histogram, depth_quantile, judge_depth
+from mtcp.data.formats.layouts import LABELS, Layout, scaled_normals
+from mtcp.data.preparation.derive import normals_from_depth, nyu_camera
+from mtcp.data.preparation.pairing import (
+    contrast,
+    depth_steps,
+    fit_to_depth,
+    fit_to_image,
+    label_steps,
+    normals_products,
+)
+from mtcp.data.preparation.plausibility import (
+    Doubt,
+    depth_histogram,
+    depth_quantile,
+    expected_of,
+    judge_axes,
+    judge_depth,
+    judge_labels,
+    judge_masks,
+    judge_pairs,
+)
 
 _SMALLEST: Final = 16
-#: Normals are compared with depth on every so many images: it is a question of sign.
-_EVERY: Final = 20
-_HIGHEST_CLASS: Final = {"nyud": 40, "pascal": 20, "mtan_nyuv2": 12, "mtan_cityscapes": 18}
+#: Normals are compared with depth on every 20th image, in smaller sets on at least 32 of them.
+_EVERY, _AT_LEAST = 20, 32
 _ORIENTATIONS: Final = ("up", "down", "facing", "side")
 
 
@@ -96,25 +113,40 @@ def check_image(layout: Layout, image_id: str, tasks: list[str], with_depth: boo
         judge = _JUDGES.get(task)
         if judge:
             judge(layout, image_id, stored, target, found)
-    if "semseg" in targets and "depth" in targets and min(height, width) >= _SMALLEST:
-        found.sums["flips"] = _agreement(targets["semseg"], targets["depth"])
-    if with_depth and "depth" in targets and "normals" in targets and min(height, width) >= _SMALLEST:
-        derived = normals_from_depth(targets["depth"], nyu_camera(height, width))
-        both = (derived[..., 0] != VOID) & (targets["normals"][..., 0] != VOID)
-        found.sums["normals_agreement"] = (derived * targets["normals"])[both].sum(axis=0, dtype=np.float64)
+    if min(height, width) >= _SMALLEST:
+        found.sums |= _pairs(image, targets, with_depth)
     return found
+
+
+def _pairs(image: NDArray[np.uint8], targets: dict[str, NDArray[Any]], with_depth: bool) -> dict[str, NDArray[Any]]:
+    """How well image and targets fit one another (`mtcp.data.preparation.pairing`)."""
+    steps = contrast(image)
+    lines = {task: label_steps(target) for task, target in targets.items() if task in LABELS}
+    if "depth" in targets:
+        lines["depth"] = depth_steps(targets["depth"])
+    sums = {f"{task} on image": fit_to_image(steps, drawn) for task, drawn in lines.items()}
+    if "semseg" in lines and "depth" in lines:
+        sums["depth on semseg"] = fit_to_depth(lines["semseg"], lines["depth"])
+    if with_depth and "depth" in targets and "normals" in targets:
+        derived = normals_from_depth(targets["depth"], nyu_camera(*image.shape[:2]))
+        sums["normals on depth"] = normals_products(targets["normals"], derived)
+        sums["normals compared"] = np.ones(1)
+    return sums
 
 
 def _judge_labels(
     layout: Layout, image_id: str, stored: NDArray[Any], target: NDArray[np.uint8], found: Findings
 ) -> None:
-    highest, limit = int(target[target != VOID].max(initial=0)), _HIGHEST_CLASS[layout.kind]
+    highest, limit = int(target[target != VOID].max(initial=0)), expected_of(layout.kind).highest
     if highest > limit:
         found.problems.append(
             f"image '{image_id}': semseg has class {highest}, expected 0..{limit} and void: another label set?"
         )
     if (target == VOID).all():
         found.warnings.append(f"image '{image_id}': semseg is void everywhere")
+    if stored.dtype == np.uint8:  # a picture
+        found.sums["semseg stored"] = np.bincount(stored.ravel(), minlength=256)
+    found.sums["labelled"] = np.ones(1, np.int64)
 
 
 def _judge_parts(
@@ -164,6 +196,7 @@ def _judge_normals(
         [(y < -0.8).sum(), (y > 0.8).sum(), (np.abs(z) > 0.8).sum(), (np.abs(x) > 0.8).sum(), given.sum()]
     )
     found.sums["normals_z"] = np.array([raw[given][:, 2].sum(dtype=np.float64), given.sum()])
+    found.sums["normals_signs"] = np.stack([(target[given] > 0.05).sum(axis=0), (target[given] < -0.05).sum(axis=0)])
 
 
 def _judge_edge(
@@ -185,24 +218,15 @@ _JUDGES: Final[dict[str, Callable[[Layout, str, NDArray[Any], NDArray[Any], Find
 }
 
 
-def _agreement(labels: NDArray[np.uint8], depth: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Share of depth steps that lie on a label boundary: as stored, mirrored, upside down, both."""
-    steps = np.zeros(depth.shape, bool)
-    known = depth != VOID
-    steps[:, 1:] |= (np.abs(np.diff(depth, axis=1)) > 0.08 * depth[:, 1:]) & known[:, 1:] & known[:, :-1]
-    steps[1:] |= (np.abs(np.diff(depth, axis=0)) > 0.08 * depth[1:]) & known[1:] & known[:-1]
-    edges = edges_from_labels(labels) == 1
-    near = edges.copy()
-    near[1:] |= edges[:-1]
-    near[:, 1:] |= edges[:, :-1]
-    flips = (near, near[:, ::-1], near[::-1], near[::-1, ::-1])
-    return np.array([(steps & flipped).sum() for flipped in flips], np.float64) / max(steps.sum(), 1)
-
-
-def check_set(layout: Layout, progress: Callable[[int, int], None] = lambda done, total: None) -> Findings:
+def check_set(
+    layout: Layout,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    classes: Collection[int] = (),
+) -> Findings:
     """Check split lists and every image of a set, on all cores, then the set as a whole.
 
-    What import was told to accept (`packaging`) is a warning.
+    `classes` are the numbers of semantic classes that benchmarks declare for it; empty: the layout's usual number. What
+    import was told to accept (`packaging`) is a warning.
     """
     (train, bad_train), (val, bad_val) = layout.listed("train"), layout.listed("val")
     total = Findings(problems=bad_train + bad_val)
@@ -213,25 +237,34 @@ def check_set(layout: Layout, progress: Callable[[int, int], None] = lambda done
         )
     ids = sorted({*train, *val})
     tasks = tasks_of(layout, ids)
-    for done, found in enumerate(each(_Check(layout, tasks, frozenset(ids[::_EVERY])), ids), start=1):
+    for done, found in enumerate(
+        each(_Check(layout, tasks, frozenset(ids[:: max(1, min(_EVERY, len(ids) // _AT_LEAST))])), ids), start=1
+    ):
         total += found
         progress(done, len(ids))
-    _judge_flips(total)
-    _judge_whole(layout, total)
+    _judge_whole(layout, total, classes)
     return total
 
 
-def _judge_whole(layout: Layout, total: Findings) -> None:
+def _judge_depths(layout: Layout, total: Findings) -> list[Doubt]:
+    """Judge the depth of the set; where only some images are in another unit, they are problems of their own."""
+    forms = total.sums.get("depth_form")
+    if forms is None:
+        return []
+    if 2 * len(total.odd_depths) > forms.sum():  # not some images: the set
+        total.sums["depth"] = total.sums.get("depth", 0) + total.sums["odd_depth"]
+    else:
+        total.problems += total.odd_depths
+    form = "told" if layout.coding("depth", "unit") else ("integer", "float")[int(forms.argmax())]
+    return judge_depth(layout.kind, total.sums, form)
+
+
+def _judge_whole(layout: Layout, total: Findings, classes: Collection[int]) -> None:
     """Turn doubts about the whole set into problems, or into warnings where they were accepted."""
-    doubts = []
-    if "depth_form" in total.sums:
-        forms = total.sums["depth_form"]
-        if 2 * len(total.odd_depths) > forms.sum():  # not some images: the set
-            total.sums["depth"] = total.sums.get("depth", 0) + total.sums["odd_depth"]
-        else:
-            total.problems += total.odd_depths
-        form = "told" if layout.coding("depth", "unit") else ("integer", "float")[int(forms.argmax())]
-        doubts += judge_depth(layout.kind, total.sums, form)
+    doubts = _judge_depths(layout, total)
+    doubts += judge_labels(layout.kind, layout.coding("semseg", "coding") or layout.labels, total.sums, classes)
+    doubts += judge_masks(total.sums, sum(total.sizes.values()))
+    doubts += judge_pairs(total.sums) + judge_axes(total.sums)
     for doubt in doubts:
         if doubt.code in layout.packaging.get("accepted", ()):
             total.warnings.append(doubt.sentence)
@@ -259,20 +292,6 @@ def each(work: Callable[[str], Any], ids: list[str]) -> Iterator[Any]:
         return
     with ProcessPoolExecutor(cores, initializer=end_with_parent) as pool:
         yield from pool.map(work, ids, chunksize=8)
-
-
-def _judge_flips(total: Findings) -> None:
-    flips = total.sums.get("flips")
-    if flips is not None and flips.max() > 1.1 * flips[0]:
-        how = ("", "mirrored", "upside down", "turned by 180 degrees")[int(flips.argmax())]
-        total.warnings.append(f"label maps look {how} against depth: their boundaries agree better that way")
-    agreement = total.sums.get("normals_agreement")
-    if agreement is not None:
-        for axis, value, meaning in zip("xy", agreement[:2], ("right", "down"), strict=True):
-            if value < 0:
-                total.warnings.append(
-                    f"normals' {axis} points the other way than depth says: expected {axis} {meaning}"
-                )
 
 
 def statistics(found: Findings) -> dict[str, Any]:

@@ -22,16 +22,18 @@ from mtcp.core.files import write_json
 from mtcp.core.hashing import file_digest
 from mtcp.core.tasks import VOID
 from mtcp.data.formats import packaging
-from mtcp.data.formats.depth_units import INVERSE, steps_per_metre
+from mtcp.data.formats.file_kinds import it_is
 from mtcp.data.formats.layouts import Layout
 from mtcp.data.formats.nyu import unpack_nyu
 from mtcp.data.formats.opening import LAYOUTS
 from mtcp.data.preparation.archives import ENDINGS, is_archive, unpack
 from mtcp.data.preparation.boundaries import boundaries, write_boundaries
 from mtcp.data.preparation.checking import Findings, check_set, each, tasks_of
+from mtcp.data.preparation.codings import Told, mask_codings
+from mtcp.data.preparation.contents import content_digest, harmless
 from mtcp.data.preparation.derive import normals_from_depth, nyu_camera
-from mtcp.data.preparation.plausibility import DOUBTS
-from mtcp.data.preparation.sets import Progress, content_digest, dvc, installing, last_words
+from mtcp.data.preparation.installing import installing
+from mtcp.data.preparation.sets import Progress, dvc, last_words
 
 _LICENCES: Final = {
     "nyud": "NYU Depth v2 (Silberman et al., ECCV 2012): research use; do not redistribute",
@@ -54,7 +56,7 @@ _SHOWN: Final = 20
 #: Where derived targets lie, so that they stay derived wherever the folder goes.
 DERIVED: Final = {"normals": "normals_derived", "edge": "edge_derived"}
 #: What the packaging of an imported or rendered set says that its files do not.
-_CARRIED: Final = ("depth", "accepted", "camera", "classes")
+_CARRIED: Final = ("depth", "semseg", "accepted", "camera", "classes")
 
 
 @dataclass(frozen=True)
@@ -65,26 +67,6 @@ class Imported:
     lock: dict[str, Any]
     findings: Findings
     tracked: bool
-
-
-@dataclass(frozen=True)
-class Told:
-    """What the user says about a set that its files do not: the unit of depth, and which doubts are no faults."""
-
-    depth_unit: str | None = None
-    accept: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.depth_unit not in (None, INVERSE):
-            steps_per_metre(self.depth_unit)
-        for code in self.accept:
-            if code not in DOUBTS:
-                raise UserError(f"--accept {code}: expected one of {', '.join(DOUBTS)}")
-
-    def packaging(self) -> dict[str, Any]:
-        """The entries of packaging.json and the lock file; empty where nothing was told."""
-        entries: dict[str, Any] = {"depth": {"unit": self.depth_unit}} if self.depth_unit else {}
-        return entries | ({"accepted": sorted(set(self.accept))} if self.accept else {})
 
 
 def layout_of(project: Project, name: str) -> str:
@@ -125,16 +107,20 @@ def import_set(
             f"data/{name}.dvc tracks the set that lies here, and its digest is in the keys of runs: import with --dvc, "
             "or remove that file first"
         )
-    with installing(project, name) as folder:
-        with _opened(source, kind, folder.parent, f".{name}-new-source-", progress("reading")) as (root, move):
+    if track:
+        require_trackable(project, name)
+    lock: dict[str, Any] = {}
+    with installing(project, name, lambda: record_set(project, name, lock, track)) as folder:
+        with _opened(source, kind, folder.parent, f"{folder.name}-source-", progress("reading")) as (root, move):
             given = packaging.read(root)
             _place(LAYOUTS[kind](root), folder, shutil.move if move else shutil.copyfile, progress("copying"))
         carried = {key: given[key] for key in _CARRIED if key in given} | told.packaging()
+        carried |= mask_codings(LAYOUTS[kind](folder), _ids(LAYOUTS[kind](folder)))
         packaging.write(folder, carried)
         layout = LAYOUTS[kind](folder)
         derived = _derived_before(layout, given)
         derived |= _derive(layout, progress("deriving"))
-        findings = check_set(layout, progress("checking"))
+        findings = check_set(layout, progress("checking"), classes_of_set(project, name))
         if findings.problems:
             inside = [problem.replace(f"{folder}/", "") for problem in findings.problems]
             raise UserError(problem_list(source, inside))
@@ -142,23 +128,48 @@ def import_set(
         findings.warnings += _unusual(kind, counts) + _absent(layout)
         record = carried | _packaging(layout, findings, derived)
         packaging.write(folder, record)
-        lock = {
+        lock |= {
             "schema": 1,
             "name": name,
             "digest": content_digest(folder),
             "counts": counts,
             "packaging": record["packaging"],
             "derived": derived,
-            **{key: carried[key] for key in ("depth", "accepted") if key in carried},
+            **{key: carried[key] for key in ("depth", "semseg", "sal", "accepted") if key in carried},
             "source": origin or _origin(source),
             "licence": _LICENCES[kind],
         }
+    return Imported(project.root / "data" / name, lock, findings, track)
+
+
+def require_trackable(project: Project, name: str) -> None:
+    """Raise `UserError`, before any work, where DVC could not track data/<name>."""
+    for path in (project.root / "data", project.root / "data" / name):
+        if path.is_symlink():
+            raise UserError(
+                f"{path.relative_to(project.root)} is a symbolic link, behind which DVC tracks nothing: import with "
+                "--no-dvc (the lock file still says what the set is)"
+            )
+    done = dvc(project.root, "root")
+    if done.returncode:
+        raise UserError(f"DVC cannot track data/{name} ({last_words(done)}): mend that, or import with --no-dvc")
+
+
+def record_set(project: Project, name: str, lock: dict[str, Any], track: bool) -> None:
+    """Track the set that has just taken its place, and write its lock file; raises `UserError`."""
     if track:
         done = dvc(project.root, "add", f"data/{name}")
         if done.returncode:
-            raise UserError(f"`dvc add data/{name}` failed ({last_words(done)}): mend that, then import again")
+            raise UserError(
+                f"`dvc add data/{name}` failed ({last_words(done)}), and all is as before: mend that, then import again"
+            )
     write_json(project.root / f"data/{name}.lock.json", lock)  # last: until then what lies here is not what it says
-    return Imported(project.root / "data" / name, lock, findings, track)
+
+
+def classes_of_set(project: Project, name: str) -> set[int]:
+    """The numbers of semantic classes that the benchmarks on data set `name` declare."""
+    tasks = [project.benchmark(one).tasks for one in project.benchmark_names() if project.data_name(one) == name]
+    return {classes for one in tasks if "semseg" in one and (classes := one["semseg"].classes)}
 
 
 def problem_list(source: Path | str, problems: list[str]) -> str:
@@ -182,12 +193,14 @@ def _opened(source: Path, kind: str, beside: Path, prefix: str, progress: Progre
 
     folder = Path(tempfile.mkdtemp(prefix=prefix, dir=beside))
     try:
-        if source.suffix == ".mat" and kind == "nyud":
+        if source.suffix.lower() == ".mat" and kind == "nyud":
             unpack_nyu(source, folder, progress)
         elif is_archive(source):
             unpack(source, folder)
         else:
-            raise UserError(f"{source} is neither a folder nor an archive ({', '.join(ENDINGS)}) nor NYU's .mat file")
+            raise UserError(
+                f"{source} is neither a folder nor an archive ({', '.join(ENDINGS)}) nor NYU's .mat file{it_is(source)}"
+            )
         yield _root(folder, kind, source), True
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -198,9 +211,14 @@ def _root(folder: Path, kind: str, source: Path) -> Path:
     lists = LAYOUTS[kind].lists
     for pattern in ("", "*/", "*/*/", "*/*/*/"):
         for found in sorted(folder.glob(f"{pattern}{lists}")) if pattern else [folder / lists]:
-            if found.is_dir():
+            inside = found.relative_to(folder)
+            if found.is_dir() and not harmless(inside) and _holds_something(found):
                 return found.parents[len(Path(lists).parts) - 1]
     raise UserError(f"{source} is no {kind} data set: {LAYOUTS[kind].recognised_by} are not in it")
+
+
+def _holds_something(folder: Path) -> bool:
+    return any(not harmless(Path(path.name)) for path in folder.iterdir())
 
 
 def _place(layout: Layout, folder: Path, put: Callable[[Path, Path], Any], progress: Progress) -> None:
@@ -211,7 +229,7 @@ def _place(layout: Layout, folder: Path, put: Callable[[Path, Path], Any], progr
         _put(path, folder / path.relative_to(layout.folder), put)
     for done, image_id in enumerate(ids, start=1):
         for path in layout.files(image_id):
-            _put(path, folder / path.relative_to(layout.folder), put)
+            _put(path, folder / path.relative_to(layout.folder).with_suffix(path.suffix.lower()), put)
         progress(done, len(ids))
 
 
@@ -312,7 +330,7 @@ def _packaging(layout: Layout, findings: Findings, derived: dict[str, str]) -> d
         towards = findings.sums["normals_z"][0] > 0
         record["normals"] = {"source": derived.get("normals", "given"), "z": "viewer" if towards else "away"}
     if "edge" in findings.sums:
-        record["edge"] = {"source": derived.get("edge", "given")}
+        record["edge"] = {**layout.packaging.get("edge", {}), "source": derived.get("edge", "given")}
     return record
 
 

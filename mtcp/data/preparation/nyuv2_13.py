@@ -20,7 +20,6 @@ from PIL import Image
 
 from mtcp.core.config import Project
 from mtcp.core.errors import UserError
-from mtcp.core.files import write_json
 from mtcp.core.tasks import VOID
 from mtcp.data.formats import packaging
 from mtcp.data.formats.class_names import class_names
@@ -28,9 +27,11 @@ from mtcp.data.formats.layouts import Layout, NyudLayout
 from mtcp.data.formats.writing import write_ids
 from mtcp.data.locks import read_lock
 from mtcp.data.preparation.checking import check_set, each
+from mtcp.data.preparation.contents import content_digest
 from mtcp.data.preparation.derive import normals_from_depth, nyu_camera
-from mtcp.data.preparation.importing import Imported, problem_list
-from mtcp.data.preparation.sets import Progress, content_digest, dvc, installing, last_words, open_set
+from mtcp.data.preparation.importing import Imported, problem_list, record_set, require_trackable
+from mtcp.data.preparation.installing import installing
+from mtcp.data.preparation.sets import Progress, open_set
 
 HEIGHT, WIDTH = 288, 384
 #: Upper, lower, left and right border of the part, as shares of the frame.
@@ -61,7 +62,10 @@ def derive_nyuv2_13(
     splits: dict[str, tuple[str, ...]] = {"train": layout.ids("train"), "val": layout.ids("val")}
     if images is not None:
         splits = {split: _spaced(ids, images) for split, ids in splits.items()}
-    with installing(project, name) as folder:
+    if track:
+        require_trackable(project, name)
+    lock: dict[str, Any] = {}
+    with installing(project, name, lambda: record_set(project, name, lock, track)) as folder:
         for split, ids in splits.items():
             write_ids(folder / f"gt_sets/{split}.txt", list(ids))
         everything = sorted({image_id for ids in splits.values() for image_id in ids})
@@ -69,10 +73,10 @@ def derive_nyuv2_13(
         for done, _ in enumerate(each(_Derive(layout, folder), everything), start=1):
             bar(done, len(everything))
         packaging.write(folder, _packaging(layout, source))
-        findings = check_set(NyudLayout(folder), progress("checking"))
+        findings = check_set(NyudLayout(folder), progress("checking"), (13,))
         if findings.problems:
             raise UserError(problem_list(f"data/{source}", findings.problems))
-        lock = {
+        lock |= {
             "schema": 1,
             "name": name,
             "digest": content_digest(folder),
@@ -82,11 +86,6 @@ def derive_nyuv2_13(
             "source": {"name": source, "digest": (read_lock(project, source) or {}).get("digest")},
             "licence": "NYU Depth v2 (Silberman et al., ECCV 2012): research use; do not redistribute",
         }
-    if track:
-        added = dvc(project.root, "add", f"data/{name}")
-        if added.returncode:
-            raise UserError(f"`dvc add data/{name}` failed ({last_words(added)}): mend that, then derive again")
-    write_json(project.root / f"data/{name}.lock.json", lock)
     return Imported(project.root / "data" / name, lock, findings, track)
 
 

@@ -5,14 +5,16 @@ unusable until somebody says that it is meant so: `mtcp data import --accept COD
 names. All thresholds stand here, with their reason; docs/data.md has the values measured on NYUv2 and PASCAL.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mtcp.core.tasks import VOID
 from mtcp.data.formats.depth_units import INVERSE, STEPS
+from mtcp.data.preparation.pairing import POSES, axes
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,13 @@ class Doubt:
 
 
 #: Code of each doubt -> what is doubted.
-DOUBTS: Final = {"depth": "the unit of depth"}
+DOUBTS: Final = {
+    "depth": "the unit of depth",
+    "labels": "the coding of class labels",
+    "masks": "the coding of edges and saliency",
+    "pairing": "whether image and targets belong together",
+    "normals": "the axes of normals",
+}
 
 
 @dataclass(frozen=True)
@@ -32,22 +40,46 @@ class Expected:
     """What sets of a layout look like; None: nothing is expected.
 
     `depth` bounds the median over all pixels, in metres, and `usual_depth` is that of the field's set.
+    `classes` are those of the usual label maps, `highest` the class beyond which an image is no label map of this kind
+    (NYU's 41-way maps are met); `background`: class 0 is one, and bounds its share of known pixels.
     """
 
     depth: tuple[float, float] | None = None
     usual_depth: float = 0.0
+    classes: int = 0
+    highest: int = VOID - 1
+    background: float = 0.0
 
 
 #: Depth: NYUv2's median is 2.6 m. Indoor scenes lie between a desk seen from close by and a hall; the bounds leave
 #: more than a factor of 2 either way, and the units met in the wild are a factor of 3.9 (1/256 m) or more off.
-EXPECTED: Final[Mapping[str, Expected]] = {
-    "nyud": Expected(depth=(1.0, 6.0), usual_depth=2.6),
-    "mtan_nyuv2": Expected(depth=(1.0, 6.0), usual_depth=2.6),
-    "pascal": Expected(),
+#: Background: 0.66 of PASCAL's known pixels, and none where labels are numbered otherwise.
+_EXPECTED: Final[Mapping[str, Expected]] = {
+    "nyud": Expected(depth=(1.0, 6.0), usual_depth=2.6, classes=40, highest=40),
+    "pascal": Expected(classes=21, highest=20, background=0.05),
+    "mtan_nyuv2": Expected(depth=(1.0, 6.0), usual_depth=2.6, classes=13, highest=12),
+    "mtan_cityscapes": Expected(highest=18),  # a disparity, and several label maps
 }
 #: The 95 % quantile over the 5 % quantile of depth: 4.6 on NYUv2; pixels whose two bytes are swapped are spread
 #: evenly over 16 bits, which makes it about 19 or more.
 DEPTH_SPREAD: Final = 12.0
+#: A set is judged by what is missing in it from so many images on.
+ENOUGH: Final = 20
+#: Void of all pixels: 0.17 on NYUv2, 0.009 on PASCAL. Labels numbered from 0 lose the wall, a fifth of NYUv2, to void.
+VOID_SHARE: Final = 0.6
+#: Highest class seen over the number declared, where there is no background: 1 on NYUv2, of which any 20 frames have
+#: one of the last three classes, and 0.33 where 13-class maps are read as 40.
+COARSE: Final = 0.6
+#: Contrast of the photograph under a target's boundaries, as they stand over the best turned pose: 2.3 (labels) and
+#: 1.6 (depth) on NYUv2, 1.8 (labels) and 1.7 (parts) on PASCAL; one image off 1.02, 1.05, 1.02 and 1.04. Likewise
+#: the share of depth steps on label boundaries: 2.6 on NYUv2, and 0.9 one image off.
+PAIRED: Final = 1.2
+#: Mean cosine of given normals with those of the depth, less that of the mirrored depth: 0.52 on NYUv2 (derived),
+#: 0.3 or more with measured normals; 0.00 one image off.
+NORMALS_PAIRED: Final = 0.1
+#: Share of one sign in a component of the normals: only z, to the viewer, has one sign (1.00); x and y have 0.5 to 0.9.
+ONE_SIGN: Final = 0.97
+
 #: A known coding is named as likely where it brings the median within this factor of the usual one.
 LIKELY: Final = 2.0
 
@@ -59,6 +91,11 @@ _STEPS: Final = {
     "integer": (1, 10, 100, 256, 4000, 5000, 6553.5, 10_000, 65_535),
     "float": (0.001, 0.1, 5, 6, 10, 100, 256, 1000, 5000),
 }
+
+
+def expected_of(kind: str) -> Expected:
+    """Return what is expected of a layout's sets; nothing of a layout that is not listed here."""
+    return _EXPECTED.get(kind, Expected())
 
 
 def depth_histogram(depth: NDArray[np.float32]) -> NDArray[np.int64]:
@@ -81,7 +118,7 @@ def judge_depth(kind: str, sums: Mapping[str, NDArray[Any]], form: str) -> list[
 
     `form` is "integer" (read as millimetres), "float" (read as metres) or "told" (the unit was given).
     """
-    expected = EXPECTED[kind] if kind in EXPECTED else Expected()
+    expected = expected_of(kind)
     histogram = sums.get("depth")
     if expected.depth is None or histogram is None or not histogram.sum():
         return []
@@ -123,3 +160,157 @@ def _likely(median: float, usual: float, form: str) -> str:
 def unit_name(steps: float) -> str:
     """The name that `--depth-unit` takes for so many stored steps per metre."""
     return {value: name for name, value in STEPS.items()}.get(steps, f"1/{steps:g}")
+
+
+def judge_labels(
+    kind: str, coding: str, sums: Mapping[str, NDArray[Any]], declared: Collection[int] = ()
+) -> list[Doubt]:
+    """Judge semseg (and human parts): classes seen against classes expected, share of void, the stored values.
+
+    `declared` are the numbers of classes of the benchmarks on this set; empty: the layout's usual number.
+    """
+    sentences = []
+    usual = expected_of(kind)
+    if "semseg" in sums and usual.classes:
+        sentences += _judge_classes(sums, coding, set(declared) or {usual.classes}, usual)
+    parts = sums.get("human_parts")
+    if parts is not None and not parts[:VOID].any():
+        sentences.append("human_parts has no body part in any image: the masks are empty, or of another coding")
+    elif parts is not None and not parts[2:VOID].any():
+        sentences.append("human_parts has one part only: these are masks of persons, not the six parts")
+    return [Doubt("labels", sentence) for sentence in sentences]
+
+
+def _judge_classes(sums: Mapping[str, NDArray[Any]], coding: str, expected: set[int], usual: Expected) -> list[str]:
+    known, stored, many = sums["semseg"][:VOID], sums.get("semseg stored", np.zeros(256)), sums["labelled"][0] >= ENOUGH
+    highest, seen = int(np.nonzero(known)[0].max(initial=-1)), np.count_nonzero(known)
+    top, wanted = int(np.nonzero(stored[:VOID])[0].max(initial=0)), max(expected)
+    if coding == "one" and stored[VOID]:
+        if top < wanted:
+            return [f"labels run from 0 to {top} with 255 beside: they are numbered from 0; say --label-coding zero"]
+        return [f"labels have both 0 and 255, and 1 to {top}: 0 is read as void, in 41-way maps it is a class"]
+    if (
+        coding == "one"
+        and not usual.background
+        and many
+        and seen >= 0.9 * (wanted - 1)
+        and top == wanted - 1
+        and wanted > 2
+    ):
+        return [f"class {wanted} of {wanted} is in no image: they are numbered from 0; say --label-coding zero"]
+    if many and known[0] < usual.background * known.sum():
+        return [f"background is {known[0] / known.sum():.0%} of the labels: numbered from 1? Say --label-coding one"]
+    if wanted <= highest <= usual.highest:  # beyond, the images are named
+        hint = "41-way labels: " if highest == 40 and wanted == 40 else ""
+        return [
+            f"{hint}labels have class {highest} (numbered from 0), {wanted} classes are declared: set `classes` in the "
+            "benchmark's file to what the maps hold, or import maps of the declared classes"
+        ]
+    if not many:
+        return []
+    if seen <= 1:
+        return ["labels hold one class only in all images: empty masks, or not label maps"]
+    if not usual.background and highest + 1 <= COARSE * min(expected):
+        return [
+            f"labels have {highest + 1} classes, {min(expected)} are declared: a coarser map (NYU's of 13)? Set "
+            "`classes` in the benchmark's file, or import maps of the declared classes"
+        ]
+    void = sums["semseg"][VOID] / sums["semseg"].sum()
+    return [f"{void:.0%} of the label pixels are void: another coding?"] if void > VOID_SHARE else []
+
+
+def judge_masks(sums: Mapping[str, NDArray[Any]], images: int) -> list[Doubt]:
+    """Judge saliency and edges of so many images: both values must occur."""
+    if images < ENOUGH:
+        return []
+    doubts = []
+    for task in ("sal", "edge"):
+        counts = sums.get(task)
+        if counts is not None and not (counts[0] and counts[1]):
+            value = "0" if counts[0] else "1" if counts[1] else "void"
+            doubts.append(Doubt("masks", f"{task} is {value} at every known pixel of the set: another coding?"))
+    return doubts
+
+
+def judge_pairs(sums: Mapping[str, NDArray[Any]]) -> list[Doubt]:
+    """Judge whether images, labels and depth belong together: as they stand they must fit better than turned.
+
+    A step of depth or of the photograph lies on a label's boundary by chance, too; how often, the turned poses say.
+    """
+    doubts, bad = [], {}
+    for name, fit in sums.items():
+        if " on " in name and fit.shape == (5,) and fit[4] >= ENOUGH:
+            stands, turned = fit[0], fit[1:4]
+            second, best = np.sort(fit[:4])[2:]
+            if best > stands and best > PAIRED * second:  # another pose stands out as only the right one does
+                how = POSES[int(fit[:4].argmax())]
+                bad[name] = f"{name.split(' on ')[0]} looks {how} against the {name.split(' on ')[1]}"
+            elif stands < PAIRED * turned.max():
+                bad[name] = f"{stands / max(turned.max(), 1e-9):.2f} times as often as by chance ({name})"
+    turned_ones = [sentence for sentence in bad.values() if "looks" in sentence]
+    if turned_ones:
+        doubts.append(Doubt("pairing", "; ".join(turned_ones)))
+    elif bad:
+        doubts.append(
+            Doubt(
+                "pairing",
+                f"{_culprit(sums, bad)}: boundaries coincide {'; '.join(bad.values())}, where {PAIRED:g} is the least "
+                "of a sound set: are files one image off, or of another split?",
+            )
+        )
+    return doubts
+
+
+def _culprit(sums: Mapping[str, NDArray[Any]], bad: Mapping[str, str]) -> str:
+    """Name what belongs to no other: the map whose every comparison fails."""
+    compared = [name.split(" on ") for name, fit in sums.items() if " on " in name and fit.shape == (5,)]
+    failed = [name.split(" on ") for name in bad]
+    for suspect in ("image", "semseg", "depth", "human_parts", "sal"):
+        mine = [pair for pair in compared if suspect in pair]
+        if mine and all(pair in failed for pair in mine) and any(pair in failed for pair in mine):
+            name = "photographs" if suspect == "image" else suspect
+            others = {other for pair in failed for other in pair} - {suspect}
+            return f"{name} do not belong to {' and '.join(sorted(others))}"
+    return "images and targets do not belong together"
+
+
+def judge_axes(sums: Mapping[str, NDArray[Any]]) -> list[Doubt]:
+    """Judge order and signs of the normals' channels, by the normals of the depth, else by which has one sign."""
+    if "normals on depth" in sums:
+        stands, mirrored = sums["normals on depth"] / sums["normals compared"][0]
+        order, signs = axes(stands)
+        best = sum(sign * stands[channel, axis] for axis, (channel, sign) in enumerate(zip(order, signs, strict=True)))
+        if best > _agreement(stands) + NORMALS_PAIRED:
+            return [Doubt("normals", _axes_sentence(order, signs))]
+        if sums["normals compared"][0] >= ENOUGH and _agreement(stands) < _agreement(mirrored) + NORMALS_PAIRED:
+            return [Doubt("pairing", "normals do not belong to depth: they agree no better than with mirrored depth")]
+        return []
+    signs = sums.get("normals_signs")
+    if signs is None or not signs.sum(axis=0).all():
+        return []
+    share = signs.max(axis=0) / signs.sum(axis=0)
+    if share[2] < ONE_SIGN and share[:2].max() > ONE_SIGN:
+        axis = "xy"[int(share[:2].argmax())]
+        return [
+            Doubt(
+                "normals", f"normals' {axis} has one sign nearly everywhere, which only z can: channels in BGR order?"
+            )
+        ]
+    return []
+
+
+def _agreement(products: NDArray[np.float64]) -> float:
+    """Mean cosine, whichever way z points: that is a convention, found out by import."""
+    return float(products[0, 0] + products[1, 1] + abs(products[2, 2]))
+
+
+def _axes_sentence(order: tuple[int, ...], signs: tuple[int, ...]) -> str:
+    if order != (0, 1, 2):
+        stored = ["?"] * 3
+        for axis, channel in enumerate(order):
+            stored[channel] = "xyz"[axis]
+        bgr = " (BGR pictures?)" if stored == ["z", "y", "x"] else ""
+        return f"normals' channels are {', '.join(stored)} by the normals of the depth, expected x, y, z{bgr}"
+    meanings = zip(("x (expected right)", "y (expected down)"), signs[:2], strict=True)
+    wrong = [meaning for meaning, sign in meanings if sign < 0]
+    return f"normals point the other way than depth says in {' and '.join(wrong)}"

@@ -4,43 +4,24 @@
 and `data/.ready/<name>-<digest>.json` tells the workflow that it lies there.
 """
 
-import fcntl
-import hashlib
-import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from mtcp.core.config import Project
 from mtcp.core.errors import UserError
 from mtcp.core.files import read_record, write_json, write_record
-from mtcp.core.hashing import digest, file_digest
 from mtcp.data.formats import packaging
 from mtcp.data.formats.layouts import Layout
 from mtcp.data.formats.opening import open_layout
 from mtcp.data.locks import data_digest, manifest_path, missing_sentence, read_lock
+from mtcp.data.preparation.contents import content_digest, fingerprint, strays
+from mtcp.data.preparation.installing import installing, recover
 from mtcp.data.rendering.render import render_set, scene_ids, settings_of
 
 Progress = Callable[[int, int], None]
-
-
-def content_digest(folder: Path) -> str:
-    """SHA-256 over the relative names and the bytes of all files of a data set, in order of name."""
-    total = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        total.update(f"{path.relative_to(folder).as_posix()}\0{file_digest(path)}\n".encode())
-    return total.hexdigest()
-
-
-def fingerprint(folder: Path) -> str:
-    """SHA-256 over names, sizes and times of all files: cheap, and another one calls for `content_digest`."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    states = ((path, path.stat()) for path in files)
-    return digest([(path.relative_to(folder).as_posix(), seen.st_size, seen.st_mtime_ns) for path, seen in states])
 
 
 def require_checked(project: Project, benchmark: str) -> dict[str, Any]:
@@ -55,7 +36,8 @@ def require_checked(project: Project, benchmark: str) -> dict[str, Any]:
     if manifest["fingerprint"] != fingerprint(folder) and manifest["content"] != content_digest(folder):
         from mtcp.data.preparation.checking import check_set
 
-        found = "; ".join(check_set(open_set(project, name)).problems[:3])
+        layout = open_set(project, name)
+        found = "; ".join((check_set(layout).problems + _named_strays(layout))[:3])
         raise UserError(
             f"data/{name} was changed since it was checked{f' ({found})' if found else ''}: remove data/{name} and "
             f"{path.relative_to(project.root)}, then run `mtcp data prepare {name}` or import the set again"
@@ -73,40 +55,6 @@ def require_tasks(project: Project, benchmark: str) -> None:
             f"no image of data/{layout.folder.name} has {', '.join(absent)}: take it out of the tasks in "
             f"config/benchmarks/{benchmark}.yaml, or import a set that has it"
         )
-
-
-@contextmanager
-def installing(project: Project, name: str) -> Iterator[Path]:
-    """Yield an empty folder beside data/<name>; on success it takes that place, on failure it goes.
-
-    One process at a time: raises `UserError` where another one is installing the same set.
-    """
-    data = project.root / "data"
-    data.mkdir(exist_ok=True)
-    with (data / f".{name}.installing").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(f"another process is writing data/{name}: wait for it, then try again") from error
-        old = data / f".{name}-new-old"
-        if old.exists() and not (data / name).exists():
-            old.rename(data / name)  # killed between the two renames below
-        for stale in data.glob(f".{name}-new-*"):
-            shutil.rmtree(stale)  # left by a killed process: the lock says that nobody is at it
-        folder = Path(tempfile.mkdtemp(prefix=f".{name}-new-", dir=data))
-        try:
-            yield folder
-            folder.chmod(0o755)
-            if (data / name).exists():
-                (data / name).rename(old)
-            folder.rename(data / name)
-            shutil.rmtree(old, ignore_errors=True)
-        except OSError as error:
-            raise UserError(
-                f"data/{name} cannot be written ({error.strerror or error}): free space or mend the folder's rights"
-            ) from error
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def benchmark_of(project: Project, name: str) -> str:
@@ -137,6 +85,7 @@ def prepare(project: Project, name: str, progress: Progress = lambda done, total
     benchmark = project.benchmark(benchmark_of(project, name))
     name = project.data_name(benchmark_of(project, name))
     folder = project.root / "data" / name
+    recover(project, name)
     if (project.root / f"data/{name}.dvc").exists():
         if not folder.is_dir():
             pull(project, name)
@@ -257,8 +206,15 @@ def recorded_content(project: Project, name: str) -> list[str]:
         return []
     return [
         f"content {found[:12]} is not the {lock['digest'][:12]} of data/{name}.lock.json: "
-        "files were changed, added or removed"
+        "files were changed, added or removed",
+        *_named_strays(open_set(project, name)),
     ]
+
+
+def _named_strays(layout: Layout) -> list[str]:
+    names = strays(layout)
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return [f"files that belong to no image: {', '.join(names[:5])}{more}: remove them"] if names else []
 
 
 def describe(project: Project) -> list[dict[str, Any]]:

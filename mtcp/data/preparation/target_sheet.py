@@ -7,19 +7,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mtcp.core.tasks import VOID
+from mtcp.data.formats.label_codings import palette
 from mtcp.data.formats.layouts import Layout
 
 _VOID_GREY: Final = 60
-
-
-def palette() -> NDArray[np.uint8]:
-    """The 256 colours (256, 3) of PASCAL VOC's label pictures: bit k of a channel comes from bit 3k + channel."""
-    values = np.arange(256)
-    colours = np.zeros((256, 3), np.uint8)
-    for channel in range(3):
-        for bit in range(3):
-            colours[:, channel] |= (((values >> (3 * bit + channel)) & 1) << (7 - bit)).astype(np.uint8)
-    return colours
 
 
 def colour(task: str, target: NDArray[Any]) -> NDArray[np.uint8]:

@@ -121,7 +121,7 @@ def pascal(tmp_path: Path) -> Path:
 def benchmark_file(layout: str, **changes: object) -> dict:
     """A benchmark's settings, small."""
     tasks = {
-        "nyud": {"semseg": {"classes": 13}, "depth": {}, "normals": {}, "edge": {"positive_weight": 0.8}},
+        "nyud": {"semseg": {"classes": 40}, "depth": {}, "normals": {}, "edge": {"positive_weight": 0.8}},
         "pascal": {"semseg": {"classes": 21}, "human_parts": {}, "sal": {}, "normals": {}, "edge": {}},
     }
     return {

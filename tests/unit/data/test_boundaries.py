@@ -15,7 +15,7 @@ from scipy.ndimage import label
 from mtcp.core.config import Project
 from mtcp.core.errors import UserError
 from mtcp.data.formats import packaging
-from mtcp.data.formats.layouts import open_layout
+from mtcp.data.formats.opening import open_layout
 from mtcp.data.loading.batches import resize
 from mtcp.data.preparation import sets
 from mtcp.data.preparation.boundaries import boundaries, closed

@@ -213,7 +213,7 @@ class TestSplitLists:
         path, layout = tmp_path / "gt_sets/train.txt", open_layout("nyud", tmp_path)
         with pytest.raises(UserError, match=r"train\.txt cannot be read \(No such file"):
             layout.ids("train")
-        path.write_bytes(b"\xff\xfe\x00")
+        path.write_bytes(b"\xff\x00")
         with pytest.raises(UserError, match="cannot be read"):
             layout.ids("train")
 

@@ -15,6 +15,7 @@ from mtcp.data.formats.opening import open_layout
 from mtcp.data.loading.batches import evaluation_batches, open_split, training_batches
 from mtcp.data.preparation import sets
 from mtcp.data.preparation.checking import check_set
+from mtcp.data.preparation.contents import content_digest
 from mtcp.data.preparation.importing import import_set
 
 HEIGHT, WIDTH, TRAIN, VAL = 24, 32, 11, 3
@@ -107,7 +108,7 @@ def test_a_package_is_imported_checked_and_recorded(mtan_project, nyuv2):
     assert done.lock["counts"] == {"train": TRAIN, "val": VAL}
     assert done.lock["packaging"] == "NYUv2-13 (mtan) 24x32"
     assert done.lock["derived"] == {}
-    assert done.lock["digest"] == sets.content_digest(done.folder)
+    assert done.lock["digest"] == content_digest(done.folder)
     assert packaging.read(done.folder)["layout"] == "mtan_nyuv2"
     assert (done.folder / "train/normal/7.npy").read_bytes() == (nyuv2 / "train/normal/7.npy").read_bytes()
     assert any("has 11 images, the field's has 795" in warning for warning in done.findings.warnings)

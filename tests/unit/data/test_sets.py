@@ -21,8 +21,9 @@ from mtcp.core.errors import UserError
 from mtcp.core.files import read_json, write_json
 from mtcp.data.formats import packaging
 from mtcp.data.formats.opening import open_layout
-from mtcp.data.locks import data_digest
+from mtcp.data.locks import data_digest, manifest_path
 from mtcp.data.preparation import importing, sets
+from mtcp.data.preparation.contents import content_digest
 from mtcp.data.preparation.fetching import fetch_set
 from mtcp.data.preparation.importing import import_set
 from mtcp.data.preparation.target_sheet import colour
@@ -40,7 +41,7 @@ def test_a_rendered_set_is_read_like_a_real_one(project: Project, name: str):
         assert target.shape[:2] == layout.image("0001").shape[:2] == (24, 32)
     normals = layout.target("normals", "0001")
     np.testing.assert_allclose(np.linalg.norm(normals, axis=-1), 1, atol=1e-2)
-    assert read_json(project.root / f"data/{name}.lock.json")["digest"] == sets.content_digest(folder)
+    assert read_json(project.root / f"data/{name}.lock.json")["digest"] == content_digest(folder)
 
 
 def test_preparing_renders_once_and_again_when_settings_change(project: Project):
@@ -64,8 +65,8 @@ def _change(project: Project, name: str, **rendered: object) -> None:
 
 
 def test_rendering_twice_gives_the_same_bytes(project: Project):
-    first = sets.content_digest(sets.render(project, "people"))
-    assert sets.content_digest(sets.render(project, "people")) == first
+    first = content_digest(sets.render(project, "people"))
+    assert content_digest(sets.render(project, "people")) == first
 
 
 def test_a_rendered_set_that_differs_from_its_lock_is_a_recorded_warning(project: Project, capsys):
@@ -105,6 +106,15 @@ def test_without_data_the_two_commands_are_named(project: Project):
 def test_wrong_renderer_settings_are_named(rendered: dict, key: str):
     with pytest.raises(UserError, match=rf"config/benchmarks/rooms\.yaml, key '{key}'"):
         settings_of({"preset": "rooms", "train": 1, "test": 1, **rendered}, "rooms")
+
+
+def test_a_benchmark_that_shares_a_rendered_set_has_the_same_manifest(project: Project):
+    """Another task list is no other set: what `prepare` leaves is what the plan of both waits for."""
+    content = yaml.safe_load((project.root / "config/benchmarks/rooms.yaml").read_text())
+    content |= {"data": "rooms", "tasks": {"depth": {}}}
+    (project.root / "config/benchmarks/another.yaml").write_text(yaml.safe_dump(content))
+    project = Project(project.root)
+    assert sets.prepare(project, "another") == manifest_path(project, "another") == manifest_path(project, "rooms")
 
 
 class TestCommands:
@@ -205,7 +215,7 @@ def test_dvc_moves_a_set_to_a_second_clone(repository: Project, nyud: Path, tmp_
         sets.open_set(second, "nyud")
     manifest = sets.prepare(second, "nyud")
     assert read_json(manifest)["digest"] == tracked
-    assert sets.content_digest(second.root / "data/nyud") == sets.content_digest(root / "data/nyud")
+    assert content_digest(second.root / "data/nyud") == content_digest(root / "data/nyud")
     shutil.rmtree(second.root / "data/nyud")
     shutil.rmtree(second.root / ".dvc/cache")
     shutil.rmtree(tmp_path / "store")
@@ -216,16 +226,17 @@ def test_dvc_moves_a_set_to_a_second_clone(repository: Project, nyud: Path, tmp_
 @pytest.mark.slow
 def test_data_and_their_dvc_file_never_disagree(repository: Project, nyud: Path, monkeypatch):
     """The digest in the .dvc file is in the keys of runs: it must be that of the images which lie there."""
-    import_set(repository, "nyud", nyud, track=True)
+    before = import_set(repository, "nyud", nyud, track=True)
+    tracked = data_digest(repository, "nyud")
     (nyud / "gt_sets/val.txt").write_text("0005\n")
     with pytest.raises(UserError, match=r"data/nyud\.dvc tracks the set that lies here"):
         import_set(repository, "nyud", nyud, track=False)
     failed = subprocess.CompletedProcess([], 255, "", "ERROR: no space")
-    monkeypatch.setattr(importing, "dvc", lambda *arguments: failed)
+    monkeypatch.setattr(importing, "dvc", lambda root, *words: failed if words[0] == "add" else sets.dvc(root, *words))
     with pytest.raises(UserError, match=r"`dvc add data/nyud` failed \(no space\)"):
         import_set(repository, "nyud", nyud, track=True)
-    with pytest.raises(UserError, match=r"is not what data/nyud\.lock\.json records"):
-        sets.prepare(repository, "nyud")
+    assert data_digest(repository, "nyud") == tracked
+    assert read_json(sets.prepare(repository, "nyud"))["content"] == before.lock["digest"]
 
 
 @pytest.fixture
@@ -266,7 +277,7 @@ def test_fetch_from_a_server(repository: Project, nyud: Path, server: tuple[str,
         archive.add(nyud, "NYUD_MT")
     with pytest.raises(UserError, match=r"it was changed; remove data/nyud.lock.json to take the new one"):
         fetch_set(repository, "nyud", f"{address}/NYUD_MT.tgz", track=True)
-    assert sets.content_digest(repository.root / "data/nyud") == done.lock["digest"]
+    assert content_digest(repository.root / "data/nyud") == done.lock["digest"]
     (repository.root / "data/nyud.lock.json").unlink()
     assert fetch_set(repository, "nyud", f"{address}/NYUD_MT.tgz", track=True).lock["counts"]["val"] == 1
 

@@ -1,0 +1,67 @@
+"""How a set that is imported stores its targets: what the user tells, and what its values tell."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mtcp.core.errors import UserError
+from mtcp.core.tasks import VOID
+from mtcp.data.formats.depth_units import INVERSE, steps_per_metre
+from mtcp.data.formats.label_codings import CODINGS
+from mtcp.data.formats.layouts import Layout, read_plane
+from mtcp.data.preparation.plausibility import DOUBTS
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the user says about a set that its files do not: how depth and labels are stored, which doubts are none."""
+
+    depth_unit: str | None = None
+    label_coding: str | None = None
+    accept: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.depth_unit not in (None, INVERSE):
+            steps_per_metre(self.depth_unit)
+        if self.label_coding not in (None, *CODINGS):
+            meanings = "; ".join(f"{name}: {meaning}" for name, meaning in CODINGS.items())
+            raise UserError(f"--label-coding {self.label_coding}: expected one of {meanings}")
+        for code in self.accept:
+            if code not in DOUBTS:
+                raise UserError(f"--accept {code}: expected one of {', '.join(DOUBTS)}")
+
+    def packaging(self) -> dict[str, Any]:
+        """The entries of packaging.json and the lock file; empty where nothing was told."""
+        entries: dict[str, Any] = {"depth": {"unit": self.depth_unit}} if self.depth_unit else {}
+        if self.label_coding:
+            entries["semseg"] = {"coding": self.label_coding}
+        return entries | ({"accepted": sorted(set(self.accept))} if self.accept else {})
+
+
+def mask_codings(layout: Layout, ids: list[str]) -> dict[str, Any]:
+    """Find out how masks are stored where a set's values tell it: saliency of 0 and 1, edges (arrays) of 0 and 255.
+
+    Reads files until one shows the usual coding, which is the first one of nearly every set.
+    """
+    found: dict[str, Any] = {}
+    highest, lowest = {"sal": 0.0, "edge": 0.0}, {"sal": np.inf, "edge": np.inf}
+    usual = {"sal": lambda value: value > 1, "edge": lambda value: 0 < value < VOID}
+    for task in ("sal", "edge"):
+        for image_id in ids if task in layout.places else ():
+            path = layout.find(task, image_id)
+            if path is None or path.suffix == ".mat" or (task == "edge" and path.suffix == ".png"):
+                continue
+            try:
+                values = read_plane(path, image_id).astype(np.float32)
+            except UserError:
+                continue  # the check names it
+            highest[task] = max(highest[task], float(values.max()))
+            lowest[task] = min(lowest[task], float(values[values > 0].min(initial=np.inf)))
+            if usual[task](lowest[task] if task == "edge" else highest[task]):
+                break
+    if highest["sal"] == 1:
+        found["sal"] = {"coding": "0/1"}
+    if lowest["edge"] == VOID:
+        found["edge"] = {"coding": "0/255"}
+    return found
