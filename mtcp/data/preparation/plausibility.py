@@ -71,7 +71,7 @@ VOID_SHARE: Final = 0.6
 #: one of the last three classes, and 0.33 where 13-class maps are read as 40.
 COARSE: Final = 0.6
 #: Contrast of the photograph under a target's boundaries, as they stand over the best turned pose: 2.3 (labels) and
-#: 1.6 (depth) on NYUv2, 1.8 (labels) and 1.7 (parts) on PASCAL; one image off 1.02, 1.05, 1.02 and 1.04. Likewise
+#: 1.6 (depth) on NYUv2, 1.83 (labels) and 1.72 (parts) on PASCAL; one image off 1.02, 1.05, 1.02 and 1.04. Likewise
 #: the share of depth steps on label boundaries: 2.6 on NYUv2, and 0.9 one image off.
 PAIRED: Final = 1.2
 #: Mean cosine of given normals with those of the depth, less that of the mirrored depth: 0.52 on NYUv2 (derived),
