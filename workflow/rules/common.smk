@@ -17,6 +17,14 @@ if config:
         "it there, or try another one with `dvc exp run -S 'seeds=[0]'`"
     )
 
+# `dvc repro` runs this workflow as its one stage, and would find only afterwards that it cannot cache the results.
+LINKED = [name for name in ("results", "reports") if Path(name).is_symlink()]
+if "DVC_STAGE" in os.environ and LINKED:
+    raise WorkflowError(
+        f"{LINKED[0]} is a symbolic link, and DVC caches nothing behind one: run `snakemake --cores all` instead of "
+        "`dvc repro`, or give DVC's cache the other disk (`dvc cache dir PATH`) and keep a folder here"
+    )
+
 try:
     PLAN = Plan.load(Path.cwd())
     BENCHMARKS = {name: PLAN.project.benchmark(name) for name in PLAN.project.params.benchmarks}
