@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[3]
 def listed(*arguments: str) -> str:
     app = typer.Typer()
     models.register(app)
-    result = CliRunner().invoke(app, list(arguments), catch_exceptions=False)
+    result = CliRunner().invoke(app, ["models", *arguments], catch_exceptions=False)
     assert result.exit_code == 0
     return result.stdout
 
@@ -37,6 +37,13 @@ def test_every_architecture_is_listed_with_its_methods(monkeypatch):
     assert rows["single_task"]["shared_parameters"] == 0
     assert rows["cross_stitch"]["shared_parameters"] > rows["mtan"]["shared_parameters"]
     assert not any(row["refused"] for row in rows.values())
+
+
+@pytest.mark.slow
+def test_the_page_of_costs_is_current(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    page = listed("--benchmark", "architectures", "--grid", "architectures", "--markdown")
+    assert page == (ROOT / "docs/architecture-costs.md").read_text()
 
 
 def test_unknown_grid_is_refused(monkeypatch):
