@@ -493,6 +493,70 @@ def test_the_doctor_says_it_to_programs(copy: Path, monkeypatch, capsys) -> None
         assert row["found"] != "missing" or row["without_it"], f"{row['part']}: what its absence costs"
 
 
+# --- Configuration that cannot mean what it says -------------------------------------------------------------------
+
+ROOMS, METHODS_FILE, PUBLISHED = "config/benchmarks/rooms.yaml", "config/methods.yaml", "results/published.csv"
+
+
+def with_text(file: str, old: str, new: str) -> Callable[[Path], None]:
+    """A change of a file's first `old` into `new`; an empty `old` stands for the end of the file."""
+
+    def change(root: Path) -> None:
+        text = (root / file).read_text()
+        assert old in text
+        (root / file).write_text(text.replace(old, new, 1) if old else text + new)
+
+    return change
+
+
+def with_bytes(file: str, codec: str) -> Callable[[Path], None]:
+    def change(root: Path) -> None:
+        (root / file).write_bytes(((root / file).read_text() + "# größer\n").encode(codec))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda root: edit(root / "params.yaml", seeds=[0, 0, 0]), "key 'seeds': 0 stands here twice"),
+        (lambda root: edit(root / "params.yaml", methods=["mtcp", "mtcp"]), "key 'methods': mtcp stands here twice"),
+        (with_text("params.yaml", "", "seeds: [5]\n"), "key 'seeds' stands here and in line"),
+        (with_text(METHODS_FILE, "", "\nmtcp: {label: Other}\n"), "key 'mtcp' stands here and in line"),
+        (with_text(ROOMS, "", "channels: 4\n"), "key 'channels' stands here and in line"),
+        (with_bytes("params.yaml", "latin-1"), "is not UTF-8"),
+        (with_bytes(METHODS_FILE, "utf-16"), "is not UTF-8"),
+        (with_bytes("config/claims.yaml", "cp1252"), "is not UTF-8"),
+        (with_text(ROOMS, "  lps_clipped:", "  lps_cliped:"), "unknown scheme 'lps_cliped'; did you mean"),
+        (with_text(ROOMS, "", "baseline: singel_task\n"), "key 'baseline': unknown method 'singel_task'"),
+        (with_text(ROOMS, "", "reference: mtpc\n"), "key 'reference': unknown method 'mtpc'"),
+        (lambda root: edit_tasks(root, depth={"loss": "l1_depth"}), "'l1_depth' is no loss of depth"),
+        (lambda root: edit_tasks(root, depth={"classes": 3}), "depth has no classes"),
+        (lambda root: edit(root / ROOMS, validation_share=0.01), "0.01 of 16 training images is no image"),
+        (with_text(PUBLISHED, "", 'A,semseg,mIoU,B,C,"0,50",D\n'), "'0,50' is not a number"),
+        (with_text(PUBLISHED, "", "A,semseg,mIoU,B,C,50 %,D\n"), "'50 %' is not a number"),
+        (with_text("config/claims.yaml", "  evidence: abstract", "  evidnce: abstract"), "'evidnce': unknown key"),
+        (with_text("config/claims.yaml", "  method: mtcp", "  method: mtcq"), "unknown method 'mtcq'"),
+    ],
+)  # fmt: skip
+def test_a_configuration_that_cannot_mean_what_it_says_makes_no_plan(
+    copy: Path, finished: Path, change: Callable, said: str
+) -> None:
+    """Named with its file when the plan is made; the runs and the tables that are there stay as they are."""
+    change(copy)
+    with pytest.raises(UserError) as caught:
+        Plan.load(copy)
+    assert str(caught.value).startswith(str(copy))
+    assert said in str(caught.value)
+    nothing_lost(finished, copy)
+    assert clean_tables(copy) == clean_tables(finished)
+
+
+def edit_tasks(root: Path, **options: dict) -> None:
+    tasks = yaml.safe_load((root / ROOMS).read_text())["tasks"]
+    edit(root / ROOMS, tasks={**tasks, **options})
+
+
 # --- Killed, full, forbidden: real processes ---------------------------------------------------------------------
 
 
