@@ -20,6 +20,7 @@ from mtcp.evaluation.evaluate import (
     evaluate,
     evaluate_elsewhere,
     evaluate_run,
+    mean_metrics,
     write_statistics,
 )
 from mtcp.metrics.coherence import coherence_metrics
@@ -289,3 +290,13 @@ def test_a_network_is_judged_on_another_benchmark_with_the_same_tasks(tiny_proje
 def test_meters_know_every_task_of_the_configuration(tiny_project: Project):
     config = tiny_project.resolve("rooms", "trivial_prior", 0)
     assert all(isinstance(meter(task, config.evaluation), Meter) for task in config.task_list)
+
+
+def test_the_mean_over_the_last_epochs_is_of_metrics_and_missing_where_one_is():
+    def one(miou: float, rmse: float | None) -> dict:
+        return {"final": {"semseg": {"miou": miou}, "depth": {"rmse": rmse}}, "aux1": {}}
+
+    assert mean_metrics([one(0.2, 1.0), one(0.4, 2.0)]) == {
+        "final": {"semseg": {"miou": pytest.approx(0.3)}, "depth": {"rmse": 1.5}}
+    }
+    assert mean_metrics([one(0.2, None), one(0.4, 2.0)])["final"]["depth"]["rmse"] is None
