@@ -9,6 +9,7 @@ ANSWERS = {
     "Specify a conda environment or container": "the locked environment is recorded in every run; conda adds nothing",
     "Shell command directly uses variable MTCP": "it is how rules call Python; what decides the work is in the "
     "keys of their targets",
+    "Path composition with '+'": "what is put together is a shell command: the quoted interpreter, then a template",
 }
 
 
