@@ -10,6 +10,7 @@ from mtcp.analysis.statistics import ALPHA, alpha_of_look, least_n
 from mtcp.analysis.tables import RUN_COLUMNS, published_numbers
 from mtcp.core.claims import load_claims
 from mtcp.core.config import Params
+from mtcp.core.roles import with_roles
 from mtcp.store.plan import Plan
 
 
@@ -19,7 +20,7 @@ def families(plan: Plan, benchmark: str) -> list[dict[str, Any]]:
     table = pd.DataFrame(planned, columns=RUN_COLUMNS).assign(value=np.nan)
     claims = load_claims(plan.root / "config/claims.yaml")
     alpha, seeds = alpha_of_look(plan.project.params.looks), len(plan.project.params.seeds)
-    config = plan.project.benchmark(benchmark)
+    config = with_roles(plan.project, benchmark)
     judged = judge(claims, table, benchmark, config, published_numbers(plan.root), alpha).claims
     return [
         {
@@ -44,7 +45,7 @@ def rule(params: Params) -> str:
     )
     if params.looks == 1:
         return sentence + (
-            "Adding seeds after seeing them (`mtcp grid add-seeds`) is optional stopping: each further look halves the "
+            "Adding seeds after seeing them (mtcp grid add-seeds) is optional stopping: each further look halves the "
             "error rate, so that all looks together conclude falsely in less than 10 % of families."
         )
     return sentence + (

@@ -9,6 +9,7 @@ summary.csv           mean, spread and t interval over seeds; Delta_m under task
 comparisons.csv       paired differences by family (reference x measure), with Holm, ROPE, least n; image bootstrap
 claims.csv            the verdicts
 pairs.csv             the seeds behind every verdict: one row per claim x seed
+paper.csv             the tables that papers print: one row per table x method x measure, the tied best marked
 methods.csv           one row per method: seeds finished, flags, configurations tried and their cost, environment
 curves.csv            history averaged over seeds
 provenance.csv        one row per run: keys, commit, data digest, environment
@@ -37,6 +38,7 @@ from mtcp.analysis.comparisons import (
     paired,
 )
 from mtcp.analysis.image_bootstrap import add_image_intervals, draw_metrics
+from mtcp.analysis.paper_tables import paper_tables
 from mtcp.analysis.statistics import ALPHA, alpha_of_look, compare_family, spread, t_interval
 from mtcp.core.claims import COSTS, load_claims
 from mtcp.core.config import Benchmark, Method
@@ -62,7 +64,7 @@ PROVENANCE_COLUMNS: Final = [
 ]  # fmt: skip
 #: Columns that stay text whatever they hold: a key such as 12345678e0123456 is no number.
 _TEXT: Final = (
-    "benchmark", "method", "reference", "reference_output", "family", "label",
+    "benchmark", "method", "reference", "reference_output", "family", "label", "parts",
     "train_key", "eval_key", "commit", "diff_sha256", "data_digest",
     "weights_sha256", "weights_revision",
     "status", "reason", "reasons", "flags", "chosen", "environment", "environments", "torch", "python", "backbone",
@@ -137,11 +139,12 @@ def build_tables(plan: Plan, benchmark: str, partial: bool = False) -> dict[str,
     published = published_numbers(plan.root)
     claims = load_claims(plan.root / "config/claims.yaml")
     judgement = judge(claims, with_change, benchmark, config, published, alpha)
+    summary = summarise(with_change, config, methods)
     tables = {
         "runs": tidy,
         "history": history,
         "multi_task": change.drop(columns=["status", "flags", "task", "reason"]),
-        "summary": summarise(with_change, config, methods),
+        "summary": summary,
         "comparisons": add_image_intervals(
             compare(with_change, config, methods, alpha),
             draw_metrics([run for run in runs if _status(run) == "finished"], config),
@@ -149,7 +152,10 @@ def build_tables(plan: Plan, benchmark: str, partial: bool = False) -> dict[str,
         ),
         "claims": judgement.claims,
         "pairs": judgement.pairs,
-        "methods": describe_methods(tidy, runs, methods),
+        "paper": paper_tables(with_change, summary, config, methods),
+        "methods": describe_methods(tidy, runs, methods).assign(
+            wins=lambda rows: rows.method.map(wins(change, methods))
+        ),
         "curves": average_curves(history),
         "provenance": pd.DataFrame([_provenance(run) for run in runs], columns=PROVENANCE_COLUMNS),
     }
@@ -382,6 +388,27 @@ def describe_methods(table: pd.DataFrame, runs: Sequence[Run], methods: dict[str
             }
         )
     return pd.DataFrame(rows)
+
+
+def wins(change: pd.DataFrame, methods: dict[str, Method]) -> dict[str, int]:
+    """Return on how many seeds each method has the largest Delta_m: how often one seed alone would have picked it.
+
+    Of the last epoch's final outputs, trivial baselines left out, on seeds where every method has a number; the
+    earlier method of the grid wins a tie.
+    """
+    rows = change[
+        (change.metric == "delta_m")
+        & (change.selection == PRIMARY["selection"])
+        & (change.output == PRIMARY["output"])
+        & change.method.isin([name for name, method in methods.items() if method.family != "trivial"])
+    ]
+    table = (
+        rows.pivot(index="seed", columns="method", values="value")
+        .reindex(columns=list(methods))
+        .dropna(axis=1, how="all")
+    )
+    best = table.dropna().idxmax(axis=1) if len(table.columns) else pd.Series(dtype=str)
+    return {name: int((best == name).sum()) for name in methods}
 
 
 def _tuning(run: Run) -> dict[str, Any]:

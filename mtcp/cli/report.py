@@ -60,9 +60,25 @@ def report(
         bool, typer.Option("--with-images", help="Embed predictions on real photographs: for your own eyes only.")
     ] = False,
     pdf: Annotated[bool, typer.Option("--pdf", help="Also compile the LaTeX report (needs pdflatex).")] = False,
+    compare: Annotated[
+        tuple[str, str] | None,
+        typer.Option(
+            "--compare", help="Two folders or commits instead: what changed between their results.", metavar="A B"
+        ),
+    ] = None,
     key: Key = None,
 ) -> None:
-    """Render a benchmark's tables: reports/BENCHMARK.html and .tex. Nothing is computed here."""
+    """Render a benchmark's tables: reports/BENCHMARK.html and .tex. Nothing is computed here.
+
+    With --compare A B (project folders, folders of tables, or commits that hold tables) it writes
+    reports/compare.html, .md for a pull request, and .csv: runs in both, what changed in keys, paired differences.
+    """
+    if compare is not None:
+        from mtcp.report.comparison import write_comparison
+
+        _tell(Path.cwd(), write_comparison(Path.cwd(), *compare))
+        return
+    from mtcp.report.index import write_index
     from mtcp.report.render import write_report
     from mtcp.store.plan import Plan, key_of
 
@@ -73,6 +89,7 @@ def report(
         with stamping(stamps.report, complete=stamps.tables.exists() and not with_images) as paths:
             paths += write_report(plan.root, name, with_images, pdf)
         _tell(plan.root, paths)
+    _tell(plan.root, [write_index(plan.root)])
 
 
 def _tell(root: Path, paths: list[Path]) -> None:

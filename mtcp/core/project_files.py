@@ -20,7 +20,8 @@ _SNAPSHOTS: Final = "snapshots"
 
 #: The tables of one benchmark: `results/tables/<benchmark>/<name>.csv`. Real data sets also get LITERATURE.
 TABLE_NAMES: Final = (
-    "runs", "history", "multi_task", "summary", "comparisons", "claims", "pairs", "methods", "curves", "provenance",
+    "runs", "history", "multi_task", "summary", "comparisons", "claims", "pairs", "paper", "methods", "curves",
+    "provenance",
 )  # fmt: skip
 LITERATURE: Final = "literature"
 #: Over all benchmarks, in the folder of tables.

@@ -23,9 +23,10 @@ def delta_m_chart(
     multi_task: pd.DataFrame, summary: pd.DataFrame, methods: pd.DataFrame, rope: float
 ) -> dict[str, Any]:
     """Forest plot of Delta_m: one point a seed, mean and 95 % t interval, ROPE band, zero line."""
-    rows = summary[(summary.metric == "delta_m") & (summary.selection == "last")]
+    rows = summary[(summary.metric == "delta_m") & (summary.selection == "last") & (summary.output == "final")]
     rows = _labelled(rows, methods).sort_values("mean", ascending=False)
-    points = _labelled(multi_task[(multi_task.selection == "last") & (multi_task.metric == "delta_m")], methods)
+    points = multi_task[(multi_task.selection == "last") & (multi_task.output == "final")]
+    points = _labelled(points[points.metric == "delta_m"], methods)
     order = rows.label.tolist()
     y = alt.Y("label:N", sort=order, title=None)
     x = "Δm against the baseline, % (right is better)"
@@ -121,8 +122,98 @@ def weight_charts(curves: pd.DataFrame, methods: pd.DataFrame, tasks: tuple[Task
             y=alt.Y("mean:Q", title="weight", scale=alt.Scale(zero=True)),
             tooltip=["task:N", "epoch:Q", _value("mean", "weight")],
         )
-        charts.append({"title": method.label, "spec": _finish(alt.layer(band, line), height=170, choice=False)})
+        layers = [band, line]
+        if (own.least < 0).any():  # below zero a task's loss is ascended
+            below = alt.Chart(alt.Data(values=[{"low": float(f"{own.least.min():.5g}"), "high": 0}]))
+            layers.insert(0, below.mark_rect(color="var(--bad)", opacity=0.1).encode(y="low:Q", y2="high:Q"))
+        charts.append({"title": method.label, "spec": _finish(alt.layer(*layers), height=170, choice=False)})
     return charts
+
+
+def claims_chart(claims: pd.DataFrame) -> dict[str, Any] | None:
+    """Forest plot by claim, of those judged in per cent: improvement and Holm interval, each one's ROPE behind it."""
+    rows = claims[(claims.n > 0) & (claims.unit == "%")]
+    if rows.empty:
+        return None
+    rows = rows.assign(label=rows.id.str.replace("_", " "), rope_low=-rows.rope)
+    y = alt.Y("label:N", sort=rows.label.tolist(), title=None)
+    tooltip = ["label:N", "verdict:N", "n:Q", _value("improvement", "improvement"), _value("holm_low", "from"),
+               _value("holm_high", "to")]  # fmt: skip
+    base = alt.Chart(
+        _plain(rows, "label", "verdict", "n", "improvement", "holm_low", "holm_high", "rope", "rope_low")
+    ).encode(y=y, tooltip=tooltip)
+    x = "improvement, % (right: as claimed)"
+    colour = alt.Color(
+        "verdict:N",
+        scale=alt.Scale(
+            domain=["reproduced", "contradicted", "equivalent", "inconclusive"],
+            range=["var(--good)", "var(--bad)", "var(--even)", "var(--open)"],
+        ),
+        legend=None,
+    )
+    rope = base.mark_rule(strokeWidth=14, opacity=0.12, color=_ACCENT).encode(
+        x=alt.X("rope_low:Q", title=x), x2="rope:Q"
+    )
+    zero = alt.Chart(alt.Data(values=[{"zero": 0}])).mark_rule(color=_INK, opacity=0.6).encode(x="zero:Q")
+    interval = base.mark_rule(strokeWidth=2).encode(x="holm_low:Q", x2="holm_high:Q", color=colour)
+    mean = base.mark_point(filled=True, size=80, opacity=1).encode(x="improvement:Q", color=colour)
+    return _finish(alt.layer(rope, zero, interval, mean), height=_ROW * len(rows), choice=False)
+
+
+def trade_off_chart(summary: pd.DataFrame, methods: pd.DataFrame, cost: str) -> dict[str, Any] | None:
+    """Scatter of Delta_m against a cost: mean, 95 % t interval, and the front of those that no other beats in both."""
+    change = summary[(summary.metric == "delta_m") & (summary.selection == "last") & (summary.output == "final")]
+    costs = summary[(summary.task == "cost") & (summary.metric == cost)][["method", "mean"]]
+    rows = _labelled(change.merge(costs.rename(columns={"mean": "cost"}), on="method"), methods)
+    if len(rows) < 2:
+        return None
+    shown = display("cost", cost)
+    rows = rows.assign(cost=rows.cost * shown.scale)
+    front, best = [], float("-inf")
+    for row in rows.sort_values(["cost", "mean"], ascending=[True, False]).itertuples():
+        if row.mean > best:
+            front.append(row.method)
+            best = row.mean
+    base = alt.Chart(_plain(rows, "method", "label", "cost", "mean", "low", "high"))
+    x = alt.X("cost:Q", title=f"{shown.label}, {shown.unit} (left is better)", scale=alt.Scale(zero=False))
+    y = alt.Y("mean:Q", title="Δm, % (up is better)")
+    tooltip = ["label:N", _value("cost", shown.label), _value("mean", "Δm"), _value("low", "95 % from"),
+               _value("high", "to")]  # fmt: skip
+    line = alt.Chart(_plain(rows[rows.method.isin(front)], "cost", "mean")).mark_line(
+        color=_QUIET, strokeDash=[4, 3], interpolate="step-after"
+    )
+    interval = base.mark_rule(strokeWidth=1.5).encode(
+        x=x, y=alt.Y("low:Q", title="Δm, % (up is better)"), y2="high:Q", color=_chosen()
+    )
+    points = base.mark_point(filled=True, size=80, opacity=1).encode(x=x, y=y, color=_chosen(), tooltip=tooltip)
+    return _finish(alt.layer(line.encode(x=x, y=y), interval, points), height=260)
+
+
+def outputs_chart(multi_task: pd.DataFrame, methods: pd.DataFrame, outputs: dict[str, str]) -> dict[str, Any] | None:
+    """Delta_m of final, auxiliary and initial outputs, a point per seed; methods with one output are left out."""
+    rows = multi_task[(multi_task.selection == "last") & (multi_task.metric == "delta_m")]
+    several = rows.groupby("method").output.nunique()
+    rows = _labelled(rows[rows.method.isin(several[several > 1].index)], methods)
+    if rows.empty:
+        return None
+    rows = rows.assign(shown=rows.output.map(outputs))
+    order = [label for name, label in outputs.items() if name in set(rows.output)]
+    chart = (
+        alt.Chart(_plain(rows, "label", "shown", "seed", "value"))
+        .mark_point(filled=True, size=46, opacity=0.8)
+        .encode(
+            x=alt.X("value:Q", title="Δm against the baseline's final output, % (right is better)"),
+            y=alt.Y("label:N", sort=[label for label in methods.label if label in set(rows.label)], title=None),
+            yOffset=alt.YOffset("shown:N", sort=order),
+            color=alt.Color(
+                "shown:N",
+                scale=alt.Scale(domain=order, range=list(_TASK_COLOURS[: len(order)])),
+                legend=alt.Legend(title=None, orient="top", labelColor="var(--muted)", columns=2),
+            ),
+            tooltip=["label:N", "shown:N", "seed:N", _value("value", "Δm")],
+        )
+    )
+    return _finish(chart, height=3 * 14 * rows.label.nunique(), choice=False)
 
 
 def _epochs(rows: pd.DataFrame) -> alt.X:

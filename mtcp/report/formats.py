@@ -66,6 +66,15 @@ _DISPLAYS: Final = {
     ("multi_task", "delta_m"): Display("Δm", digits=2, unit="%"),
     ("multi_task", "delta_m_per_metric"): Display("Δm per metric, then task", digits=2, unit="%"),
     ("multi_task", "delta_m_pooled"): Display("Δm over all metrics", digits=2, unit="%"),
+    ("multi_task", "delta_coherence"): Display("Δc (coherence)", digits=2, unit="%"),
+    ("coherence", "depth_normals_angle"): Display("depth to normals", **_ANGLE),
+    ("coherence", "depth_normals_angle_near"): Display("the same near boundaries", **_ANGLE),
+    ("coherence", "depth_boundary_f"): Display("F, depth", **_PERCENT),
+    ("coherence", "normals_boundary_f"): Display("F, normals", **_PERCENT),
+    ("coherence", "edge_boundary_f"): Display("F, edges", **_PERCENT),
+    ("coherence", "parts_outside_person"): Display("parts outside people", digits=1, unit="%"),
+    ("coherence", "person_without_parts"): Display("people without parts", digits=1, unit="%"),
+    ("coherence", "person_not_salient"): Display("people not salient", digits=1, unit="%"),
     ("cost", "parameters"): Display("parameters", 1e-6, 3, "M"),
     ("cost", "seconds_per_step"): Display("training", 1e3, 0, "ms/step"),
     ("cost", "seconds_per_image"): Display("inference", 1e3, 1, "ms/image"),
@@ -78,6 +87,8 @@ PER_CENT: Final = Display("", digits=1, unit="%")
 
 def display(task: str, metric: str) -> Display:
     """Return how `metric` of `task` is shown; a metric without an entry under its own name with four digits."""
+    if task == "multi_task" and (reading := metric.removeprefix("delta_m_")) not in (metric, "per_metric", "pooled"):
+        return Display(f"Δm {reading.replace('_', ' ')}", digits=2, unit="%")
     return _DISPLAYS.get((task, metric)) or _DISPLAYS.get(("", metric)) or Display(metric.replace("_", " "), digits=4)
 
 

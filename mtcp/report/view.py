@@ -10,7 +10,8 @@ from typing import Any, Final
 import pandas as pd
 from PIL import Image
 
-from mtcp.analysis.comparisons import COST, MULTI_TASK, benchmark_tasks, measures
+from mtcp.analysis.comparisons import COST, MULTI_TASK, TRUTH, benchmark_tasks, measures
+from mtcp.analysis.stopping import rule
 from mtcp.analysis.tables import read_table
 from mtcp.core.config import Benchmark, Project
 from mtcp.core.errors import UserError
@@ -18,12 +19,14 @@ from mtcp.core.files import read_yaml
 from mtcp.core.project_files import LITERATURE, SAMPLES, TABLE_NAMES, TABLES, run_folder
 from mtcp.core.roles import with_roles
 from mtcp.core.tasks import UNTRAINED, Task
+from mtcp.metrics.coherence import COHERENCE, COHERENCE_METRICS
 from mtcp.report import figures
 from mtcp.report.data_facts import data_facts
 from mtcp.report.formats import difference, display, probability
+from mtcp.report.paper_tables import paper_view
+from mtcp.report.verdicts import OUTPUTS, claim_view, posterior, tally, verdict_groups
 from mtcp.store.integrity import require_stamped
 
-_SIGNS: Final = {"reproduced": "✓", "contradicted": "✗", "equivalent": "≈", "inconclusive": "?", "not run": "–"}
 _COSTS: Final = ("parameters", "seconds_per_image", "seconds_per_step", "peak_memory_mb")
 _SELECTIONS: Final = {
     "last": "Last epoch",
@@ -31,14 +34,8 @@ _SELECTIONS: Final = {
     "last_epochs_mean": "Mean over the last epochs",
     "best_on_test": "Best epoch on the test images (optimistic: test was looked at)",
 }
-_OUTPUTS: Final = {
-    "final": "final output",
-    "initial": "initial prediction",
-    "aux1": "first auxiliary output",
-    "aux2": "second auxiliary output",
-}
 #: Sample pictures embedded in one report, all together (bytes).
-_SAMPLE_BUDGET: Final = 3_000_000
+_SAMPLE_BUDGET: Final = 2_000_000
 _FLAG_MARK: Final = " †"
 _GAP_MARK: Final = " ‡"
 #: What a flag says to readers; those of _NOTES are no sign of trouble, and get no mark.
@@ -75,8 +72,16 @@ def build_view(root: Path, name: str, with_images: bool) -> dict[str, Any]:
         "baseline_label": labels.get(benchmark.baseline, benchmark.baseline),
         "rope": f"{benchmark.delta_m_rope:g}",
         "task_labels": [task.label for task in tasks],
-        "claims": [_claim(row, labels, benchmark) for row in tables["claims"].itertuples()],
-        "tally": _tally(tables["claims"]),
+        "tally": tally(tables["claims"]),
+        "verdict_groups": verdict_groups(tables["claims"], tables["pairs"], labels, benchmark),
+        "not_run": [
+            claim_view(row, tables["pairs"][:0], labels, benchmark)
+            for row in tables["claims"].itertuples()
+            if not row.n > 0
+        ],
+        "paper": paper_view(tables["paper"], name, benchmark, labels.get(benchmark.baseline, benchmark.baseline)),
+        "coherence": _coherence(tables, benchmark, tasks, marks),
+        "stopping_rule": rule(Project(root).params),
         "comparison": _comparison(tables, benchmark, tasks, marks),
         "ablation": _ablation(tables, benchmark, tasks, marks),
         "further": _further(tables, tasks, marks, benchmark),
@@ -84,6 +89,10 @@ def build_view(root: Path, name: str, with_images: bool) -> dict[str, Any]:
         "statistics_note": _statistics_note(tables),
         "chartable": methods[methods.family != "trivial"][["method", "label"]].to_dict("records"),
         "forest": None,
+        "by_claim": _chart(figures.claims_chart(tables["claims"])),
+        "trade_off": _chart(figures.trade_off_chart(tables["summary"], methods, "seconds_per_image")),
+        "by_output": _chart(figures.outputs_chart(tables["multi_task"], methods, OUTPUTS)),
+        "winners": _winners(methods),
         "strips": figures.seed_charts(tables["runs"], methods, tasks),
         "losses": figures.loss_charts(tables["curves"], methods, tasks),
         "weights": figures.weight_charts(tables["curves"], methods, tasks),
@@ -105,16 +114,29 @@ def build_view(root: Path, name: str, with_images: bool) -> dict[str, Any]:
             ("comparison", "Comparison", True),
             ("charts", "Seed by seed", True),
             ("ablation", "Ablation", len(view["ablation"]["rows"]) > 1),
+            ("coherence", "Coherence", view["coherence"]),
             ("statistics", "Statistics", True),
             ("training", "Training", view["losses"] or view["weights"]),
             ("predictions", "Predictions", True),
             ("literature", "Literature", view["literature"]),
+            ("paper", "For a paper", view["paper"]),
             ("ledger", "Ledger", True),
             ("provenance", "Provenance", True),
         )
         if there
     ]
     return view
+
+
+def _chart(spec: dict[str, Any] | None) -> dict[str, Any] | None:
+    return None if spec is None else {"title": "", "spec": spec}
+
+
+def _winners(methods: pd.DataFrame) -> str:
+    """Say which methods a single seed would have called the best, and how often; empty where nothing was ranked."""
+    won = methods[methods.wins > 0].sort_values("wins", ascending=False, kind="stable")
+    total = int(won.wins.sum())
+    return ", ".join(f"{row.label} on {row.wins} of {total}" for row in won.itertuples())
 
 
 def load_ledger(path: Path) -> list[dict[str, Any]]:
@@ -134,7 +156,8 @@ def load_ledger(path: Path) -> list[dict[str, Any]]:
 def _subtitle(benchmark: Benchmark, tasks: Sequence[Task]) -> str:
     kind = "rendered scenes" if benchmark.rendered is not None else "photographs"
     names = ", ".join(task.label.lower() for task in tasks)
-    return f"{names} on {kind} of {benchmark.width} × {benchmark.height} pixels, {benchmark.training.epochs} epochs"
+    epochs = "1 epoch" if benchmark.training.epochs == 1 else f"{benchmark.training.epochs} epochs"
+    return f"{names} on {kind} of {benchmark.width} × {benchmark.height} pixels, {epochs}"
 
 
 def _facts(tables: dict[str, pd.DataFrame], benchmark: Benchmark) -> list[tuple[str, str]]:
@@ -280,7 +303,7 @@ def _column(task: str, metric: str, tasks: Sequence[Task], benchmark: Benchmark)
     shown = display(task, metric)
     label = shown.label_for(benchmark.evaluation)
     known = {each.name: each for each in tasks}
-    higher = known[task].higher_is_better if task in known else task == MULTI_TASK
+    higher = COHERENCE_METRICS.get(metric, known[task].higher_is_better if task in known else task == MULTI_TASK)
     title = known[task].label if task in known else label.capitalize() if task == COST else label
     parts = [label] if task in known else []
     detail = " ".join([*parts, shown.unit, "↑" if higher else "↓"]).strip()
@@ -332,6 +355,31 @@ def _separate_trivial(rows: list[dict[str, Any]]) -> None:
         first["rule"] = True
 
 
+def _coherence(
+    tables: dict[str, pd.DataFrame], benchmark: Benchmark, tasks: Sequence[Task], marks: dict[str, str]
+) -> dict[str, Any] | None:
+    """Return the table of coherence between tasks, the truths' own as its last row; None without such numbers."""
+    summary = tables["summary"]
+    own = summary[(summary.task == COHERENCE) & (summary.selection == "last")]
+    if own.empty:
+        return None
+    columns = [*((COHERENCE, metric) for metric in dict.fromkeys(own.metric)), (MULTI_TASK, "delta_coherence")]
+    cells = _cells(summary, "rank")
+    rows = [
+        _row(row, [cells.get((row.method, *column), _EMPTY) for column in columns], marks, benchmark)
+        for row in tables["methods"].itertuples()
+    ]
+    truth = own[own.output == TRUTH].drop_duplicates("metric")
+    ceiling = {row.metric: {**_cell(row, ""), "sd": ""} for row in truth.itertuples()}
+    last = {"label": "the truths themselves", "mark": "", "kind": "trivial", "note": "ceiling", "rule": True}
+    rows.append({**last, "cells": [ceiling.get(metric, _EMPTY) for _, metric in columns]})
+    return {
+        "columns": [_column(task, metric, tasks, benchmark) for task, metric in columns],
+        "rows": rows,
+        "legend": [],
+    }
+
+
 def _further(
     tables: dict[str, pd.DataFrame], tasks: Sequence[Task], marks: dict[str, str], benchmark: Benchmark
 ) -> list[dict[str, Any]]:
@@ -339,7 +387,7 @@ def _further(
     summary, methods = tables["summary"], tables["methods"]
     numbers = summary[summary.task != COST]
     found = []
-    for (selection, output), rows in numbers.groupby(["selection", "output"], sort=False):
+    for (selection, output), rows in numbers[numbers.output != TRUTH].groupby(["selection", "output"], sort=False):
         main = (selection, output) == ("last", "final")
         primary = {(task.name, task.metric) for task in tasks} | {(MULTI_TASK, "delta_m")}
         columns = list(dict.fromkeys(zip(rows.task, rows.metric, strict=True)))
@@ -358,45 +406,13 @@ def _further(
         title = (
             "All metrics, last epoch"
             if main
-            else f"{_SELECTIONS.get(selection, selection)}, {_OUTPUTS.get(output, output)}"
+            else f"{_SELECTIONS.get(selection, selection)}, {OUTPUTS.get(output, output)}"
         )
         found.append({"title": title, "table": table})
     return found
 
 
 # --- Claims and comparisons --------------------------------------------------------------------------------------
-
-
-def _tally(claims: pd.DataFrame) -> str:
-    """Return "1 reproduced, 3 inconclusive, 2 not run"."""
-    counts = claims.verdict.value_counts()
-    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in _SIGNS if verdict in counts)
-
-
-def _claim(row: Any, labels: dict[str, str], benchmark: Benchmark) -> dict[str, Any]:
-    shown = difference(str(row.task), str(row.metric))
-    has = row.n > 0
-    method, reference = (labels.get(name, name) for name in (row.method, row.reference))
-    what = display(str(row.task), str(row.metric)).label_for(benchmark.evaluation)
-    return {
-        "verdict": row.verdict,
-        "sign": _SIGNS[row.verdict],
-        "text": row.text,
-        "evidence": row.evidence,
-        "source": row.source,
-        "comparison": f"{method} against {reference}, {what}",
-        "improvement": f"{shown.number(row.improvement, signed=True)} {shown.unit}" if has else "",
-        "interval": shown.interval(row.holm_low, row.holm_high) if has and isfinite(row.holm_low) else "",
-        "reason": row.reason,
-        **_posterior(row),
-    }
-
-
-def _posterior(row: Any) -> dict[str, Any]:
-    """Return the three probabilities as text, and as widths of a bar in per cent (empty where there are none)."""
-    parts = (row.better, row.equal, row.worse)
-    texts = dict(zip(("better", "equal", "worse"), map(probability, parts), strict=True))
-    return {**texts, "bar": [f"{100 * part:.2f}" for part in parts] if all(map(isfinite, parts)) else []}
 
 
 def _families(
@@ -412,7 +428,7 @@ def _families(
     for _, rows in compared.groupby("family", sort=False):
         first = rows.iloc[0]
         shown = difference(first.task, first.metric)
-        measure = names.get(known[first.task, first.metric], "Δm")
+        measure = names.get(known[first.task, first.metric], display(first.task, first.metric).label)
         families.append(
             {
                 "title": f"{measure}, against {labels[first.reference]}",
@@ -446,7 +462,7 @@ def _compared(row: Any, labels: dict[str, str], marks: dict[str, str]) -> dict[s
         "detectable": shown.number(row.detectable),
         "detectable_value": _plain(row.detectable),
         "conclusion": row.conclusion,
-        **_posterior(row),
+        **posterior(row),
     }
 
 

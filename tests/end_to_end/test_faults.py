@@ -120,7 +120,8 @@ RUN_FILES = (
 #: What tables are made from; weights are not.
 READ_BY_TABLES = ("run.json", "metrics-*.json", "images-*.npz", "history.csv")
 TABLES = (
-    "runs", "history", "multi_task", "summary", "comparisons", "claims", "methods", "curves", "provenance",
+    "runs", "history", "multi_task", "summary", "comparisons", "claims", "pairs", "paper", "methods", "curves",
+    "provenance",
 )  # fmt: skip
 
 

@@ -34,7 +34,7 @@ def test_runs_hold_every_metric_of_every_run(done):
     assert (row.value, row.train_key, row.status) == (written, run.train_key, "finished")
     costs = runs[(runs.task == "cost") & (runs.method == "mtcp") & (runs.seed == 0)]
     assert set(costs.metric) == set(COSTS)
-    assert len(runs) == 7 * 4 * (2 * 13 + 1 + len(COSTS))
+    assert len(runs) == 7 * 4 * (3 * 15 + 2 + len(COSTS))  # final twice, aux1, the truth's coherence
 
 
 def test_delta_m_is_the_mean_signed_change_of_the_same_seed(done):
@@ -49,16 +49,54 @@ def test_delta_m_is_the_mean_signed_change_of_the_same_seed(done):
     ):
         own, base = (primary(runs, method=m, seed=2, task=task, metric=metric).value for m in ("mtcp", "single_task"))
         total += sign * 100 * (own - base) / base / 4
-    assert value(change, method="mtcp", seed=2, selection="last", metric="delta_m").value == pytest.approx(total)
-    assert (change[change.method == "single_task"].value == 0).all()
+    assert primary(change, method="mtcp", seed=2, metric="delta_m").value == pytest.approx(total)
+    assert (change[(change.method == "single_task") & (change.output == "final")].value == 0).all()
+
+
+def test_outputs_are_compared_with_the_baselines_final_one_and_coherence_has_its_own_change(done):
+    tables = build_tables(done.plan, "rooms")
+    own = tables["multi_task"]
+    own = (
+        own[(own.method == "mtcp") & (own.seed == 1) & (own.selection == "last")].set_index(["output", "metric"]).value
+    )
+    assert own["aux1", "delta_m"] != own["final", "delta_m"]
+    runs = tables["runs"]
+    total = 0
+    for metric, sign in (("depth_normals_angle", -1), ("edge_boundary_f", 1)):
+        ours, base = (
+            primary(runs, method=m, seed=1, task="coherence", metric=metric).value for m in ("mtcp", "single_task")
+        )
+        total += sign * 100 * (ours - base) / base / 2
+    assert own["final", "delta_coherence"] == pytest.approx(total)
+    assert "truth" not in own.index.get_level_values("output")
+    best = tables["methods"].set_index("method").wins
+    assert best.sum() == 4
+    assert best.trivial_prior == 0
+
+
+def test_pairs_hold_the_seeds_behind_every_verdict(done):
+    tables = build_tables(done.plan, "rooms")
+    claims, pairs = tables["claims"].set_index("id"), tables["pairs"]
+    own = pairs[pairs.claim == "more_accurate_than_single_task"]
+    assert own.seed.tolist() == [0, 1, 2, 3]
+    assert own.improvement.mean() == pytest.approx(claims.loc["more_accurate_than_single_task", "improvement"])
+    assert (own.method_value - own.reference_value).to_numpy() == pytest.approx(own.improvement.to_numpy())
+    refined = claims.loc["trace_back_refines"]
+    assert (refined.n, refined.family, refined.family_size) == (4, "refinement", 2)
+    assert claims.loc["last_step_refines", "reason"] == "mtcp has no output aux2"
+    assert claims.loc["trace_back_helps", "reason"] == "mtcp_no_trace_back not among the methods of the grid"
 
 
 def test_other_definitions_of_delta_m_have_their_own_names(done):
     change = build_tables(done.plan, "rooms")["multi_task"]
     own = (
-        change[(change.method == "mtcp") & (change.seed == 0) & (change.selection == "last")].set_index("metric").value
+        change[
+            (change.method == "mtcp") & (change.seed == 0) & (change.selection == "last") & (change.output == "final")
+        ]
+        .set_index("metric")
+        .value
     )
-    assert set(own.index) == {"delta_m", "delta_m_per_metric", "delta_m_pooled"}
+    assert set(own.index) == {"delta_m", "delta_m_per_metric", "delta_m_pooled", "delta_coherence"}
     # The further metrics are the primary ones times 0.9, so each task's relative changes are equal, but for the
     # shares of normals, where more is better.
     assert own["delta_m_per_metric"] < own["delta_m"]
@@ -73,7 +111,8 @@ def test_summary_has_mean_spread_interval_and_ranks(done):
     row = primary(summary, method="mtcp", task="semseg", metric="miou")
     assert (row.n, row["mean"], row.sd) == (4, pytest.approx(values.mean()), pytest.approx(values.std(ddof=1)))
     assert row.low == pytest.approx(values.mean() - 3.182446 * values.std(ddof=1) / 2)
-    ranked = summary[(summary.metric == "delta_m") & (summary.selection == "last")].set_index("method")
+    ranked = summary[(summary.metric == "delta_m") & (summary.selection == "last") & (summary.output == "final")]
+    ranked = ranked.set_index("method")
     assert ranked.loc["mtcp", "rank"] == 1
     assert pd.isna(ranked.loc["trivial_prior", "rank"])
     assert pd.isna(ranked.loc["mtcp_no_cfm", "rank"])
@@ -249,4 +288,5 @@ def test_delta_m_needs_every_task(done):
     config = done.plan.project.benchmark("rooms")
     without = runs[~((runs.method == "mtcp") & (runs.task == "edge") & (runs.seed == 0))]
     change = delta_m_rows(without, config)
-    assert not ((change.method == "mtcp") & (change.seed == 0)).any()
+    left = set(change[(change.method == "mtcp") & (change.seed == 0)].metric)
+    assert left == {"delta_coherence"}

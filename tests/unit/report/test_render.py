@@ -12,7 +12,8 @@ from PIL import Image
 from mtcp.analysis.tables import write_tables
 from mtcp.core.errors import UserError
 from mtcp.report.formats import difference, display, probability
-from mtcp.report.render import compile_pdf, escape_tex, write_report
+from mtcp.report.render import compile_pdf, write_report
+from mtcp.report.templating import escape_tex
 
 
 class Elements(HTMLParser):
@@ -40,7 +41,7 @@ def visible(html):
 
 
 def test_report_shows_what_the_tables_say(tabled):
-    html, tex = write_report(tabled.root, "rooms")
+    html, tex, _ = write_report(tabled.root, "rooms")
     page, source = html.read_text(), tex.read_text()
     summary = pd.read_csv(tabled.root / "results/tables/rooms/summary.csv")
     row = summary[(summary.method == "mtcp") & (summary.metric == "rmse") & (summary.selection == "last")].iloc[0]
@@ -49,7 +50,7 @@ def test_report_shows_what_the_tables_say(tabled):
     assert f"{row['mean']:.4f}" in source
     for wanted in (
         "MT-CP (as intended)", "Per-pixel prior", "without CFM †", "negative weights", "n = 3",
-        "9 claims that were not run here",
+        "12 claims that were not run here", "the truths themselves",
         "diverged on 1 of 4 seeds (loss_depth is not finite at step 12)", "not among the methods of the grid",
         "wraps around in 8-bit images", "cccccccccc", "dddddddddddd", "cpu-torch2.15",
     ):  # fmt: skip
@@ -67,7 +68,7 @@ def test_report_computes_nothing(tabled):
     cell = (table.method == "mtcp") & (table.metric == "mean") & (table.selection == "last")
     table.loc[cell, "mean"] = 12.345
     table.to_csv(path, index=False)
-    html, tex = write_report(tabled.root, "rooms")
+    html, tex, _ = write_report(tabled.root, "rooms")
     assert "12.35" in visible(html.read_text())
     assert "12.35" in tex.read_text()
 
@@ -78,7 +79,7 @@ def test_weights_that_are_negative_by_design_are_a_note_without_a_mark(tabled):
     table.loc[table.method == "mtcp_no_cfm", "flags"] = "negative_by_design"
     table.loc[table.method == "mtcp", "flags"] = "negative_by_design;stayed_equal"
     table.to_csv(path, index=False)
-    html, tex = write_report(tabled.root, "rooms")
+    html, tex, _ = write_report(tabled.root, "rooms")
     text = visible(html.read_text())
     assert "without CFM †" not in text
     assert "† without CFM" not in text
@@ -99,8 +100,8 @@ def test_report_is_self_contained(tabled):
     specs = [
         json.loads(block) for block in re.findall(r'<script type="application/json">(.*?)</script>', page.read_text())
     ]
-    assert len(specs) == 1 + 4 + 4 + 5
-    forest = specs[0]["layer"]
+    assert len(specs) == 4 + 4 + 4 + 5  # claims, forest, trade-off, outputs; seeds, losses and weights
+    forest = specs[1]["layer"]
     assert [len(layer["data"]["values"]) for layer in forest] == [1, 1, 6, 6 * 4 - 1, 6]  # methods without the floor
     assert all("$schema" not in spec and "url" not in json.dumps(spec) for spec in specs)
 
@@ -116,7 +117,7 @@ def test_a_hostile_label_stays_text(tabled):
     label = r"</script><b>50% & \input{x} #_$ 中"
     table.loc[table.method == "mtcp", "label"] = label
     table.to_csv(path, index=False)
-    html, tex = write_report(tabled.root, "rooms")
+    html, tex, _ = write_report(tabled.root, "rooms")
     assert label in " ".join(Elements(html.read_text()).text)
     assert r"$<$/script$>$$<$b$>$50\% \& \textbackslash{}input\{x\} \#\_\$ ?" in tex.read_text()
     if shutil.which("pdflatex"):
@@ -127,7 +128,7 @@ def test_partial_report_says_so(store):
     store.write(store.plan.run("rooms", "mtcp", 0))
     store.write(store.plan.run("rooms", "single_task", 0))
     write_tables(store.plan, "rooms", partial=True)
-    html, tex = write_report(store.root, "rooms")
+    html, tex, _ = write_report(store.root, "rooms")
     text = visible(html.read_text())
     assert "Partial: 26 of 28 runs are not done" in text
     assert "1 paired seed concludes nothing here" in text
@@ -139,7 +140,7 @@ def test_partial_report_says_so(store):
 
 def test_an_empty_store_still_renders(store):
     write_tables(store.plan, "rooms", partial=True)
-    html, tex = write_report(store.root, "rooms")
+    html, tex, _ = write_report(store.root, "rooms")
     assert "0 of 28" in visible(html.read_text())
     if shutil.which("pdflatex"):
         compile_pdf(tex)
@@ -161,7 +162,7 @@ def test_samples_are_embedded_for_rendered_scenes_only(tabled):
 def test_literature_stands_apart(tabled):
     published = pd.read_csv(tabled.root / "results/published.csv")
     published[published.dataset == "NYUD-v2"].to_csv(tabled.root / "results/tables/rooms/literature.csv", index=False)
-    html, tex = write_report(tabled.root, "rooms")
+    html, tex, _ = write_report(tabled.root, "rooms")
     assert "From the literature" in visible(html.read_text())
     assert "50.56" in visible(html.read_text())
     assert "From the literature: NYUD-v2" in tex.read_text()

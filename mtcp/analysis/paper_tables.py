@@ -1,0 +1,105 @@
+"""The tables that papers print, as one tidy table: main comparison, loss weighting, ablation, kappa.
+
+`best` marks the best mean and every method that the declared test cannot tell from it: exact sign-flip p of the best
+against it, paired by seed, Holm over the table's other methods, above 0.05. With few seeds nothing can be told apart,
+and all are marked.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from mtcp.analysis.comparisons import COST, PRIMARY, Measure, measures, paired
+from mtcp.analysis.statistics import ALPHA, holm, sign_flip_p
+from mtcp.core.config import Benchmark, Method
+
+PAPER_COLUMNS: Final = [
+    "benchmark", "table", "method", "label", "parts", "kappa", "task", "metric", "n", "mean", "sd", "best",
+]  # fmt: skip
+#: What the ablation table ticks: a method has the part where the function says so; defaults are the network's.
+PARTS: Final[dict[str, Callable[[Method], bool]]] = {
+    "CFM": lambda method: method.architecture.given.get("coherence", "cfm") == "cfm",
+    "trace": lambda method: bool(method.architecture.given.get("trace_back", True)),
+    "aux": lambda method: bool(
+        method.architecture.given.get("auxiliary", True) and method.architecture.given.get("trace_back", True)
+    ),
+    "LPS": lambda method: method.scheme.name.startswith("lps"),
+    "log": lambda method: (
+        method.scheme.name.startswith("lps") and bool(method.scheme.given.get("log_projection", True))
+    ),
+}
+
+
+def members(benchmark: Benchmark, methods: Mapping[str, Method]) -> dict[str, list[str]]:
+    """Return {table: its methods, in the grid's order}; a table of fewer than two is left out."""
+    reference = methods.get(benchmark.reference)
+    found = {"main": [name for name, each in methods.items() if each.family in ("baseline", "reference", "method")]}
+    if reference is not None:
+        same_network = [name for name, each in methods.items() if each.architecture == reference.architecture]
+        plain = [name for name in same_network if methods[name].losses == reference.losses]
+        found["weighting"] = [name for name in plain if not set(methods[name].scheme.given) - {"distribution"}]
+        found["ablation"] = [
+            name for name, each in methods.items() if name == benchmark.reference or each.family == "ablation"
+        ]
+        found["kappa"] = [
+            name
+            for name in plain
+            if methods[name].scheme.name == reference.scheme.name and set(methods[name].scheme.given) <= {"kappa"}
+        ]
+    return {table: names for table, names in found.items() if len(names) > 1}
+
+
+def paper_tables(
+    table: pd.DataFrame, summary: pd.DataFrame, benchmark: Benchmark, methods: Mapping[str, Method]
+) -> pd.DataFrame:
+    """Return a row per table x method x measure: tasks' primary metrics, Delta_m, Delta_c and parameters.
+
+    `table` is runs.csv with its Delta_m rows, `summary` what was made of it.
+    """
+    shown = {name: each for name, each in measures(benchmark).items() if each.task != COST or name == "parameters"}
+    chosen = summary[
+        ((summary.selection == PRIMARY["selection"]) & (summary.output == PRIMARY["output"])) | (summary.task == COST)
+    ].set_index(["method", "task", "metric"])
+    rows = []
+    for name, group in members(benchmark, methods).items():
+        for measure in shown.values():
+            numbers = {
+                method: chosen.loc[key]
+                for method in group
+                if (key := (method, measure.task, measure.metric)) in chosen.index
+            }
+            best = _best(table, measure, {method: float(row["mean"]) for method, row in numbers.items()})
+            rows += [
+                {
+                    "benchmark": summary.benchmark.iloc[0],
+                    "table": name,
+                    "method": method,
+                    "label": methods[method].label,
+                    "parts": ";".join(part for part, has in PARTS.items() if has(methods[method])),
+                    "kappa": _kappa(benchmark, methods[method]),
+                    "task": measure.task,
+                    "metric": measure.metric,
+                    **{key: row[key] for key in ("n", "mean", "sd")},
+                    "best": method in best,
+                }
+                for method, row in numbers.items()
+            ]
+    return pd.DataFrame(rows, columns=PAPER_COLUMNS)
+
+
+def _kappa(benchmark: Benchmark, method: Method) -> Any:
+    defaults = benchmark.scheme_parameters.get(method.scheme.name, {})
+    return method.scheme.given.get("kappa", defaults.get("kappa", np.nan))
+
+
+def _best(table: pd.DataFrame, measure: Measure, means: dict[str, float]) -> set[str]:
+    """The method with the best mean, and those that the exact test cannot tell from it; costs have no test."""
+    if not means or measure.task == COST:
+        return set()
+    best = (max if measure.higher_is_better else min)(means, key=lambda name: means[name])
+    others = [name for name in means if name != best]
+    differences = [paired(table, best, other, measure).improvements for other in others]
+    p = holm([sign_flip_p(each) if each.size else 1.0 for each in differences]) if others else np.empty(0)
+    return {best, *(other for other, value in zip(others, p, strict=True) if value > ALPHA)}

@@ -1,0 +1,59 @@
+"""`mtcp report --compare A B`: two states of the results as a page and as Markdown for a pull request."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mtcp.analysis.comparisons import COST, MULTI_TASK
+from mtcp.analysis.tables import to_csv
+from mtcp.analysis.versions import compare_states, read_state
+from mtcp.core.config import Benchmark, Project
+from mtcp.core.files import write_text
+from mtcp.report.formats import difference, display
+from mtcp.report.templating import html_environment
+
+
+def write_comparison(root: Path, before: str, after: str) -> list[Path]:
+    """Write `reports/compare.html`, `.md` and `.csv` of two folders or commits; return the paths."""
+    project = Project(root)
+    table = compare_states(read_state(root, before), read_state(root, after), project)
+    view = {"before": before, "after": after, "groups": _groups(table, project)}
+    paths = [root / "reports" / f"compare.{ending}" for ending in ("html", "md", "csv")]
+    write_text(paths[0], html_environment().get_template("compare.html.j2").render(view))
+    write_text(paths[1], html_environment(escape=False).get_template("compare.md.j2").render(view))
+    write_text(paths[2], to_csv(table))
+    return paths
+
+
+def _groups(table: pd.DataFrame, project: Project) -> list[dict[str, Any]]:
+    """Rows by benchmark; those with equal keys and equal numbers are only counted."""
+    groups = []
+    for name, rows in table.groupby("benchmark", sort=False):
+        equal = (rows.same == True) & (rows.improvement == 0)  # noqa: E712  (the column also holds nothing)
+        groups.append(
+            {
+                "title": project.benchmark(str(name)).label,
+                "unchanged": int(equal.sum()),
+                "rows": [_row(row, project.benchmark(str(name))) for row in rows[~equal].itertuples()],
+            }
+        )
+    return groups
+
+
+def _row(row: Any, benchmark: Benchmark) -> dict[str, str]:
+    if not isinstance(row.task, str):
+        empty = dict.fromkeys(("measure", "before", "after", "improvement", "interval"), "–")
+        return {"method": row.method, **empty, "n": "0", "note": row.changed}
+    shown, change = display(row.task, row.metric), difference(row.task, row.metric)
+    task = "" if row.task in (COST, MULTI_TASK) else f"{row.task.replace('_', ' ')}: "
+    return {
+        "method": row.method,
+        "measure": f"{task}{shown.label_for(benchmark.evaluation)}" + (f" ({shown.unit})" if shown.unit else ""),
+        "before": shown.number(row.before),
+        "after": shown.number(row.after),
+        "improvement": change.number(row.improvement, signed=True) + (" %" if row.task == COST else ""),
+        "interval": change.interval(row.low, row.high),
+        "n": str(int(row.n)),
+        "note": "equal keys, other numbers" if row.same else f"changed: {row.changed}",
+    }

@@ -1,0 +1,88 @@
+"""LaTeX of the tables that papers print (booktabs, siunitx), from paper.csv; to be \\input into a two-column paper."""
+
+from math import isfinite
+from typing import Any, Final
+
+import pandas as pd
+
+from mtcp.analysis.comparisons import COST, MULTI_TASK, benchmark_tasks
+from mtcp.analysis.paper_tables import PARTS
+from mtcp.core.config import Benchmark
+from mtcp.core.tasks import METRICS
+from mtcp.report.formats import Display, display
+
+CAPTIONS: Final = {
+    "main": "Comparison",
+    "weighting": "Loss weighting in the same network",
+    "ablation": "Ablation",
+    "kappa": "Spread of the weights of LPS",
+}
+
+
+def paper_view(paper: pd.DataFrame, benchmark: str, settings: Benchmark, baseline: str) -> list[dict[str, Any]]:
+    """Return the tables for the templates: caption with n, columns with units, rows with cells and ticks."""
+    found = []
+    known = {task.name: task.label for task in benchmark_tasks(settings)}
+    for name, rows in paper.groupby("table", sort=False):
+        keys = list(dict.fromkeys(zip(rows.task, rows.metric, strict=True)))
+        cells = {(row.method, row.task, row.metric): row for row in rows.itertuples()}
+        narrow = name == "ablation"  # ticks take the room of spreads and costs
+        keys = [key for key in keys if not (narrow and key[0] == COST)]
+        columns = [_column(task, metric, known, rows, narrow, settings) for task, metric in keys]
+        spread = "mean" if narrow else "mean ± standard deviation"
+        coherent = " and Δc" if (MULTI_TASK, "delta_coherence") in keys else ""
+        counts = sorted({int(n) for n in rows.n})
+        seeds = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+        found.append(
+            {
+                "name": name,
+                "label": f"tab:{benchmark}-{name}",
+                "caption": f"{CAPTIONS[str(name)]} on {benchmark}: {spread} over n = {seeds} seeds. "
+                "Bold: the best, and what an exact paired test (Holm, 5 %) cannot tell from it. "
+                f"Δm{coherent}: mean relative change against {baseline} of the same seed.",
+                "parts": list(PARTS) if name == "ablation" else [],
+                "kappa": name == "kappa",
+                "columns": columns,
+                "rows": [
+                    {
+                        "label": row.label,
+                        "ticks": [part in str(row.parts).split(";") for part in PARTS] if name == "ablation" else [],
+                        "kappa": f"{row.kappa:g}" if name == "kappa" and isfinite(row.kappa) else "",
+                        "cells": [_cell(cells.get((row.method, *key)), display(*key), narrow) for key in keys],
+                    }
+                    for row in rows.drop_duplicates("method").itertuples()
+                ],
+            }
+        )
+    return found
+
+
+def _column(
+    task: str, metric: str, known: dict[str, str], rows: pd.DataFrame, narrow: bool, settings: Benchmark
+) -> dict[str, str]:
+    shown = display(task, metric)
+    label = shown.label_for(settings.evaluation)
+    own = rows[(rows.task == task) & (rows.metric == metric)]
+    whole = max((len(f"{abs(value * shown.scale):.0f}") for value in own["mean"]), default=1)
+    sign = "+" if task == MULTI_TASK else ""
+    spread = max((value * shown.scale for value in own.sd.dropna()), default=0.0)
+    spread = 0.0 if narrow or task == COST else spread
+    digits = len(f"{spread:.{shown.digits}f}".replace(".", "").lstrip("0")) or 1
+    higher = METRICS[task][metric][0] if task in METRICS else task == MULTI_TASK
+    return {
+        "title": known.get(task, label),
+        "detail": " ".join(part for part in (label if task in known else "", shown.unit) if part),
+        "arrow": "↑" if higher else "↓",
+        "format": f"{sign}{whole}.{shown.digits}" + (f"({digits})" if spread else ""),
+    }
+
+
+def _cell(row: Any, shown: Display, narrow: bool) -> dict[str, Any]:
+    if row is None:
+        return {"mean": "", "sd": "", "best": False}
+    has_spread = not narrow and row.task != COST and row.sd > 0
+    return {
+        "mean": shown.number(row.mean, signed=row.task == MULTI_TASK).replace("−", "-"),
+        "sd": shown.number(row.sd) if has_spread else "",
+        "best": str(row.best) == "True",
+    }

@@ -1,0 +1,56 @@
+"""The two template engines of reports: HTML that escapes what it prints, LaTeX that does, too."""
+
+import json
+from typing import Any, Final
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+_TEX: Final = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"$<$", ">": r"$>$", "|": r"$|$",
+    "±": r"$\pm$", "−": "$-$", "–": "--", "—": "---", "×": r"$\times$", "°": r"\textdegree{}",
+    "·": r"\textperiodcentered{}",
+    "Δ": r"$\Delta$", "κ": r"$\kappa$", "λ": r"$\lambda$", "α": r"$\alpha$", "ₘ": "$_m$", "ⁿ": "$^n$",
+    "≥": r"$\ge$", "≤": r"$\le$", "≈": r"$\approx$", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "…": r"\dots{}",
+    "†": r"$^\dagger$", "‡": r"$^\ddagger$", "§": r"\S{}", "✓": "", "✗": "", "’": "'",
+}  # fmt: skip
+
+
+class _Tex(str):
+    """LaTeX that is already escaped."""
+
+
+def escape_tex(text: Any) -> str:
+    """Return `text` with LaTeX's special characters escaped; letters that pdflatex does not know become "?"."""
+    if isinstance(text, _Tex):
+        return text
+    return "".join(
+        _TEX.get(letter) or (letter if ord(letter) < 0x180 else _TEX.get(letter, "?")) for letter in str(text)
+    )
+
+
+def html_environment(escape: bool = True) -> Environment:
+    """Return the engine of HTML pages; without `escape` that of Markdown."""
+    environment = Environment(
+        loader=PackageLoader("mtcp.report"),
+        autoescape=escape,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["json"] = lambda value: Markup(
+        json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+    )
+    return environment
+
+
+def tex_environment() -> Environment:
+    """LaTeX's own braces and per cent signs stay free; everything that is printed is escaped, unless it is `raw`."""
+    environment = Environment(
+        loader=PackageLoader("mtcp.report"), undefined=StrictUndefined, finalize=lambda value: _Tex(escape_tex(value)),
+        block_start_string="<%", block_end_string="%>", variable_start_string="<<", variable_end_string=">>",
+        comment_start_string="<#", comment_end_string="#>", trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters["raw"] = _Tex
+    return environment

@@ -1,0 +1,129 @@
+"""The verdicts of the paper's claims as the templates show them: families, seeds behind a verdict, missing seeds."""
+
+from math import isfinite
+from typing import Any, Final
+
+import pandas as pd
+
+from mtcp.analysis.comparisons import MULTI_TASK
+from mtcp.core.config import Benchmark
+from mtcp.report.formats import Display, difference, display, probability
+
+SIGNS: Final = {"reproduced": "✓", "contradicted": "✗", "equivalent": "≈", "inconclusive": "?", "not run": "–"}
+OUTPUTS: Final = {
+    "final": "final output",
+    "initial": "initial prediction",
+    "aux1": "first auxiliary output",
+    "aux2": "second auxiliary output",
+}
+#: What a family of claims asks, as its heading; a family of one's own shows its name.
+FAMILIES: Final = {
+    "main": "The paper's argument",
+    "coherence": "Coherence between tasks",
+    "refinement": "Final against earlier predictions",
+    "cost": "Cost",
+    "ablations": "Further parts and schemes",
+    "published": "Published numbers",
+}
+#: Width and height of a drawing of seeds, and its margins (px).
+_WIDE, _HIGH, _EDGE = 320, 66, 12
+
+
+def tally(claims: pd.DataFrame) -> str:
+    """Return "1 reproduced, 3 inconclusive, 2 not run"."""
+    counts = claims.verdict.value_counts()
+    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in SIGNS if verdict in counts)
+
+
+def verdict_groups(
+    claims: pd.DataFrame, pairs: pd.DataFrame, labels: dict[str, str], benchmark: Benchmark
+) -> list[dict[str, Any]]:
+    """Return the judged claims by family, in the file's order: heading, note (size, least n, error rate), claims."""
+    judged = claims[claims.n > 0]
+    return [
+        {
+            "title": FAMILIES.get(str(family), str(family)),
+            "note": f"{_claims(int(rows.family_size.max()))} at {100 * rows.alpha.iloc[0]:g} % · "
+            f"{int(rows.least_n.max())} seeds are the least that can conclude",
+            "claims": [claim_view(row, pairs[pairs.claim == row.id], labels, benchmark) for row in rows.itertuples()],
+        }
+        for family, rows in judged.groupby("family", sort=False)
+    ]
+
+
+def _claims(count: int) -> str:
+    return "1 claim" if count == 1 else f"{count} claims corrected together"
+
+
+def claim_view(row: Any, pairs: pd.DataFrame, labels: dict[str, str], benchmark: Benchmark) -> dict[str, Any]:
+    """Return one claim as text, with the seeds behind it (`pairs`: its rows of pairs.csv)."""
+    shown = difference(str(row.task), str(row.metric))
+    has = row.n > 0
+    method, reference = (labels.get(name, name) for name in (row.method, row.reference))
+    if isinstance(row.reference_output, str) and row.reference_output:
+        reference = f"{'its' if row.reference == row.method else reference + ','} {OUTPUTS[row.reference_output]}"
+    what = (
+        f", {display(str(row.task), row.metric).label_for(benchmark.evaluation)}" if isinstance(row.metric, str) else ""
+    )
+    missing = int(row.least_n - row.n) if has else 0
+    return {
+        "verdict": row.verdict,
+        "sign": SIGNS[row.verdict],
+        "text": row.text,
+        "evidence": row.evidence,
+        "source": row.source,
+        "comparison": f"{method} against {reference}{what}",
+        "improvement": f"{shown.number(row.improvement, signed=True)} {shown.unit}".strip() if has else "",
+        "interval": shown.interval(row.holm_low, row.holm_high) if has and isfinite(row.holm_low) else "",
+        "reason": row.reason,
+        "rope": f"±{shown.number(row.rope)} {shown.unit}".strip() if has else "",
+        "n": int(row.n) if has else 0,
+        "least": int(row.least_n) if has else 0,
+        "command": f"mtcp grid add-seeds {missing} && snakemake --cores all" if missing > 0 else "",
+        "seeds": [_seed(pair, row, shown) for pair in pairs.itertuples()],
+        "picture": _picture(pairs, row, shown) if has else None,
+        **posterior(row),
+    }
+
+
+def posterior(row: Any) -> dict[str, Any]:
+    """Return the three probabilities as text, and as widths of a bar in per cent (empty where there are none)."""
+    parts = (row.better, row.equal, row.worse)
+    texts = dict(zip(("better", "equal", "worse"), map(probability, parts), strict=True))
+    return {**texts, "bar": [f"{100 * part:.2f}" for part in parts] if all(map(isfinite, parts)) else []}
+
+
+def _seed(pair: Any, row: Any, shown: Display) -> dict[str, str]:
+    values = display(str(row.task), str(row.metric))
+    change = row.task == MULTI_TASK
+    return {
+        "seed": str(pair.seed),
+        "method": values.number(pair.method_value, signed=change),
+        "reference": values.number(pair.reference_value, signed=change),
+        "improvement": shown.number(pair.improvement, signed=True),
+    }
+
+
+def _picture(pairs: pd.DataFrame, row: Any, shown: Display) -> dict[str, Any]:
+    """Return the places (px) of a drawing: ROPE, zero, Holm interval, a dot per seed; and it in words."""
+    known = [*pairs.improvement, row.holm_low, row.holm_high, row.rope, -row.rope, 0.0]
+    values = [float(value) for value in known if isfinite(value)]
+    low, high = min(values), max(values)
+    scale = (_WIDE - 2 * _EDGE) / (high - low or 1)
+
+    def at(value: float) -> str:
+        return f"{_EDGE + (value - low) * scale:.1f}"
+
+    has_interval = isfinite(row.holm_low) and isfinite(row.holm_high)
+    return {
+        "width": _WIDE,
+        "height": _HIGH,
+        "rope": (at(-row.rope), f"{2 * row.rope * scale:.1f}"),
+        "zero": at(0),
+        "interval": (at(row.holm_low), at(row.holm_high)) if has_interval else None,
+        "mean": at(row.improvement),
+        "dots": [(at(pair.improvement), pair.seed) for pair in pairs.itertuples()],
+        "words": f"Improvement on each of {int(row.n)} seeds: "
+        + ", ".join(shown.number(value, signed=True) for value in pairs.improvement)
+        + f"; practically equal within {shown.number(row.rope)} {shown.unit}".rstrip(),
+    }

@@ -1,0 +1,86 @@
+"""Two states of the results side by side, and the index over benchmarks."""
+
+import shutil
+import subprocess
+
+import pandas as pd
+import pytest
+
+from mtcp.analysis.versions import compare_states, read_state
+from mtcp.core.config import Project
+from mtcp.core.errors import UserError
+from mtcp.report.comparison import write_comparison
+from mtcp.report.index import write_index
+from mtcp.report.render import write_report
+
+
+@pytest.fixture
+def other(tabled, tmp_path_factory):
+    """Tables beside those of `tabled`: mtcp's depth is 0.01 m better under other keys, and `uncertainty` is gone."""
+    folder = tmp_path_factory.mktemp("other") / "tables"
+    shutil.copytree(tabled.root / "results/tables", folder)
+    for name in ("runs", "provenance"):
+        path = folder / f"rooms/{name}.csv"
+        table = pd.read_csv(path, dtype=str)
+        table = table[table.method != "uncertainty"]
+        own = table.method == "mtcp"
+        table.loc[own, "train_key"] = "ffffffffffffffff"
+        if name == "runs":
+            depth = own & (table.metric == "rmse")
+            table.loc[depth, "value"] = (table.value[depth].astype(float) - 0.01).astype(str)
+        table.to_csv(path, index=False)
+    return folder
+
+
+def test_paired_differences_and_what_changed(tabled, other):
+    before, after = (read_state(tabled.root, str(folder)) for folder in (tabled.root, other))
+    found = compare_states(before, after, Project(tabled.root)).set_index(["method", "metric"])
+    depth = found.loc["mtcp", "rmse"]
+    assert (depth.n, depth.improvement) == (4, pytest.approx(0.01))
+    assert (depth.low, depth.high) == pytest.approx((0.01, 0.01))
+    assert (depth.same, depth.changed) == (False, "training key")
+    assert found.loc["single_task", "rmse"].same
+    assert found.xs("uncertainty").changed.item() == f"not in {other}"
+
+
+def test_the_page_and_the_markdown_say_the_same(tabled, other):
+    html, markdown, csv = write_comparison(tabled.root, str(tabled.root), str(other))
+    row = next(line for line in markdown.read_text().splitlines() if line.startswith("| mtcp | depth"))
+    cells = [cell.strip() for cell in row.split("|")[1:-1]]
+    for cell in cells:
+        assert f">{cell}<" in html.read_text(), cell
+    table = pd.read_csv(csv)
+    value = table[(table.method == "mtcp") & (table.metric == "rmse")].iloc[0]
+    assert cells[2:6] == [f"{value.before:.4f}", f"{value.after:.4f}", "+0.0100", "[+0.0100, +0.0100]"]
+    assert cells[6:] == ["4", "changed: training key"]
+    assert "single_task" not in markdown.read_text()
+    assert "measures with equal keys and equal numbers are not listed" in markdown.read_text()
+
+
+def test_a_commit_that_holds_tables_is_a_state(tabled, other):
+    def git(*arguments):
+        identity = ("-c", "user.name=a", "-c", "user.email=a@example.org")
+        subprocess.run(["git", "-C", str(tabled.root), *identity, *arguments], check=True, capture_output=True)
+
+    git("init", "-q")
+    git("add", "-f", "results/tables")
+    git("commit", "-qm", "tables")
+    state = read_state(tabled.root, "HEAD")
+    assert len(state.benchmarks["rooms"]["runs"]) == len(pd.read_csv(tabled.root / "results/tables/rooms/runs.csv"))
+    found = compare_states(state, read_state(tabled.root, str(tabled.root)), Project(tabled.root))
+    assert (found.improvement.dropna() == 0).all()
+    with pytest.raises(UserError, match="neither a folder nor a commit"):
+        read_state(tabled.root, "no_such_thing")
+
+
+def test_a_folder_without_tables_is_named(tabled, tmp_path_factory):
+    with pytest.raises(UserError, match="holds no tables"):
+        read_state(tabled.root, str(tmp_path_factory.mktemp("empty")))
+
+
+def test_the_index_links_every_report(tabled):
+    write_report(tabled.root, "rooms")
+    page = write_index(tabled.root).read_text()
+    assert '<a href="rooms.html">Rooms (rendered)</a>' in page
+    assert "27 of 28" in page
+    assert "not run" in page

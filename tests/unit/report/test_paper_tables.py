@@ -1,0 +1,103 @@
+"""Tables for papers: every number parsed back from LaTeX and HTML equals its cell in paper.csv; they fit the page."""
+
+import re
+import shutil
+import subprocess
+
+import pandas as pd
+import pytest
+
+from mtcp.analysis.paper_tables import members
+from mtcp.core.config import Project
+from mtcp.report.formats import display
+from mtcp.report.render import write_report
+
+NUMBER = r"[+−-]?[\d,]+(?:\.\d+)?"
+
+
+def cells_of(paper, table):
+    """What each cell of a table must show, from paper.csv alone: {label: [(mean, sd)]}."""
+    found = {}
+    for row in paper[paper.table == table].itertuples():
+        shown = display(row.task, row.metric)
+        mean = float(f"{row.mean * shown.scale:.{shown.digits}f}")
+        spread = "" if row.task == "cost" or not row.sd > 0 else f"{row.sd * shown.scale:.{shown.digits}f}"
+        if table == "ablation":
+            spread = ""
+            if row.task == "cost":
+                continue
+        found.setdefault(row.label, []).append((mean, float(spread) if spread else None))
+    return found
+
+
+def parsed(cell):
+    numbers = [float(text.replace("−", "-").replace(",", "")) for text in re.findall(NUMBER, cell)]
+    return numbers[0], numbers[1] if len(numbers) > 1 else None
+
+
+def test_every_number_in_latex_and_html_equals_its_csv_cell(tabled):
+    html, _, latex = write_report(tabled.root, "rooms")
+    paper = pd.read_csv(tabled.root / "results/tables/rooms/paper.csv")
+    assert set(paper.table) == {"main", "weighting", "ablation"}
+    page = html.read_text()
+    section = page[page.index('<section id="paper">') : page.index('<section id="ledger">')]
+    for table in set(paper.table):
+        expected = cells_of(paper, table)
+        source = latex.read_text().split(f"% --- {table} ---")[1].split(r"\end{table*}")[0]
+        body = source.split(r"\midrule")[1].split(r"\bottomrule")[0]
+        rows = [line.removesuffix(r" \\").split(" & ") for line in body.strip().splitlines()]
+        assert {row[0]: [parsed(cell) for cell in row[-len(expected[row[0]]) :]] for row in rows} == expected
+        block = next(part for part in section.split("<details")[1:] if f"<summary>{table.capitalize()}<" in part)
+        shown = {}
+        for row in re.findall(r'<tr><th scope="row">(.*?)</th>(.*?)</tr>', block):
+            cells = re.findall(r"<td data-mean[^>]*>(.*?)</td>", row[1])
+            shown[row[0]] = [parsed(re.sub("<.*?>", "", cell)) for cell in cells]
+        assert shown == expected
+
+
+def test_bold_is_the_best_and_what_the_test_cannot_tell_from_it(tabled):
+    paper = pd.read_csv(tabled.root / "results/tables/rooms/paper.csv")
+    depth = paper[(paper.table == "main") & (paper.metric == "rmse")].set_index("method")
+    assert depth.best[depth["mean"].idxmin()]
+    assert depth.best.all()  # four seeds cannot tell any two apart
+    assert not paper[paper.task == "cost"].best.any()
+
+
+def test_a_table_holds_the_methods_it_is_about(root):
+    project = Project(root)
+    methods = {name: project.method(name) for name in project.grids["ablations"].methods}
+    found = members(project.benchmark("rooms"), methods)
+    assert found["main"] == ["single_task", "mtl_baseline", "mtcp", "mtcp_as_released", "mtcp_lps_clipped"]
+    assert {"uncertainty", "dwa", "mtcp_equal", "mtcp"} <= set(found["weighting"])
+    assert found["kappa"] == ["mtcp", "mtcp_kappa_7_5"]
+    assert found["ablation"][0] == "mtcp"
+
+
+def test_ticks_say_which_parts_a_row_has(tabled):
+    paper = pd.read_csv(tabled.root / "results/tables/rooms/paper.csv")
+    parts = paper[paper.table == "ablation"].drop_duplicates("method").set_index("method").parts
+    assert parts.mtcp == "CFM;trace;aux;LPS;log"
+    assert parts.mtcp_no_cfm == "trace;aux;LPS;log"
+    assert parts.mtcp_equal == "CFM;trace;aux"
+
+
+@pytest.mark.latex
+@pytest.mark.slow
+def test_the_tables_fit_a_two_column_paper(tabled, tmp_path):
+    if subprocess.run(["kpsewhich", "siunitx.sty"], capture_output=True, check=False).returncode:
+        pytest.skip("siunitx is not installed")
+    latex = write_report(tabled.root, "rooms")[2]
+    shutil.copy(latex, tmp_path / "tables.tex")
+    setup = re.search(r"\\sisetup\{.*?\}", latex.read_text().replace("\n% ", ""), re.DOTALL).group()
+    (tmp_path / "paper.tex").write_text(
+        r"\documentclass[10pt,twocolumn,letterpaper]{article}"
+        r"\usepackage[utf8]{inputenc}\usepackage[T1]{fontenc}\usepackage{amsmath,amssymb,booktabs,siunitx}"
+        r"\usepackage[letterpaper,textwidth=6.875in,columnsep=0.3125in,textheight=8.875in]{geometry}"
+        rf"{setup}\begin{{document}}\input{{tables.tex}}\end{{document}}"
+    )
+    done = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"],
+        cwd=tmp_path, capture_output=True, text=True, check=False, errors="replace",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull" not in done.stdout
