@@ -558,6 +558,36 @@ def edit_tasks(root: Path, **options: dict) -> None:
     edit(root / ROOMS, tasks={**tasks, **options})
 
 
+DETACHED = """\
+from mtcp.api import LossScheme, scheme
+
+@scheme("forgetful")
+class Forgetful(LossScheme):
+    def total(self, losses, present):
+        return losses[:-1].sum() + losses[-1].detach() * 0 + 0 * losses.sum()
+"""
+
+
+def test_a_task_that_learns_nothing_is_flagged_and_its_cells_are_marked(
+    copy: Path, finished: Path, monkeypatch
+) -> None:
+    """A scheme of a user's own that forgets the last task: finished, with a flag, a mark and a sentence."""
+    (copy / "plugins/forgetful.py").write_text(DETACHED)
+    methods = yaml.safe_load((copy / METHODS_FILE).read_text())
+    edit(copy / METHODS_FILE, mtcp=methods["mtcp"] | {"scheme": {"name": "forgetful"}, "search": {}})
+    monkeypatch.chdir(copy)
+    for run in Plan.load(copy).runs:
+        if run.method == "mtcp":
+            record = train(copy, run)
+            assert record.status == "finished"
+            assert "untrained:edge" in record.flags
+            evaluate(copy, run)
+    make_tables(copy)
+    page = (copy / "reports/rooms.html").read_text()
+    assert "edge was never trained" in page
+    nothing_lost(finished, copy)
+
+
 # --- Killed, full, forbidden: real processes ---------------------------------------------------------------------
 
 
