@@ -23,6 +23,7 @@ from mtcp.store.trained import TrainedRun, load_run
 from mtcp.weighting import solvers
 from mtcp.weighting.base import Diverged, EpochMeans, LossScheme, SchemeContext
 from mtcp.weighting.gradients import GradientScheme, GramianScheme, JacobianScheme, solving
+from mtcp.weighting.learned import LearnedWeights
 
 __all__ = [
     "FPN",
@@ -42,6 +43,7 @@ __all__ = [
     "GradientScheme",
     "GramianScheme",
     "JacobianScheme",
+    "LearnedWeights",
     "LossScheme",
     "MapArchitecture",
     "MapEncoder",

@@ -24,12 +24,13 @@ class DTP(LossScheme):
 
     def __init__(self, context: SchemeContext, parameters: "DTP.Parameters") -> None:
         super().__init__(context, parameters)
-        self.register_buffer("indicator", torch.full((len(context.tasks),), torch.nan))
+        self.register_buffer("indicator", torch.full((len(context.tasks),), torch.nan, dtype=torch.float64))
 
     def total(self, losses: Tensor, present: Tensor) -> Tensor:
-        newest, before = torch.exp(-losses.detach()), self.indicator[present]
+        newest, before = torch.exp(-losses.detach().double()), self.indicator[present]
         before = torch.where(before.isnan(), newest, before)
         mean = self.options.alpha * newest + (1 - self.options.alpha) * before
         self.indicator[present] = mean
-        mean = mean.clamp(1e-6, 1 - 1e-6)
-        return (-((1 - mean) ** self.options.gamma) * mean.log() * losses).sum()
+        mean = mean.clamp(1e-300, 1.0)
+        weights = -((1 - mean) ** self.options.gamma) * mean.log()
+        return (weights.to(losses) * losses).sum()

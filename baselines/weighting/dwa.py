@@ -40,4 +40,3 @@ class DWA(LossScheme):
             ratios = (current / self.previous).nan_to_num(nan=1.0)
             self.weights = len(self.tasks) * torch.softmax(ratios / self.options.temperature, 0)
         self.previous = torch.where(current.isnan(), self.previous, current)
-        super().end_epoch()

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from mtcp.api import LossScheme, PluginParameters, SchemeContext, scheme
 
@@ -30,23 +30,23 @@ class FAMO(LossScheme):
     def __init__(self, context: SchemeContext, parameters: "FAMO.Parameters") -> None:
         super().__init__(context, parameters)
         tasks = len(context.tasks)
-        for name in ("logits", "first_moment", "second_moment", "before"):
-            self.register_buffer(name, torch.zeros(tasks))
-        self.register_buffer("updates", torch.zeros(()))
+        self.logits = nn.Parameter(torch.zeros(tasks))
+        self.register_buffer("before", torch.full((tasks,), torch.nan))
 
     def total(self, losses: Tensor, present: Tensor) -> Tensor:
         self.positive(losses, present)
         self.before.fill_(torch.nan)
         self.before[present] = losses.detach().to(self.before)
-        z = torch.softmax(self.logits[present], 0)
+        z = torch.softmax(self.logits.detach()[present], 0)
         constant = 1 / (z / losses.detach()).sum()
         return len(losses) * constant * (z * losses.log()).sum()
 
     @torch.no_grad()
     def after_step(self, recompute: Callable[[], dict[str, Tensor]]) -> None:
-        """One step of Adam on the logits; an absent task counts as unchanged and outside of the softmax."""
+        """Give the logits their gradient; a task that is absent from the comparison keeps its own."""
         after = recompute()
         both = [i for i, task in enumerate(self.tasks) if task in after and not self.before[i].isnan()]
+        self.seen &= torch.tensor([i in both for i in range(len(self.tasks))])
         if not both:
             return
         new = torch.stack([after[self.tasks[i]] for i in both]).to(self.before)
@@ -55,12 +55,4 @@ class FAMO(LossScheme):
         z = torch.softmax(self.logits[both], 0)
         gradient = self.options.decay * self.logits
         gradient[both] += z * (change - (z * change).sum())
-        self._adam(gradient)
-
-    def _adam(self, gradient: Tensor) -> None:
-        self.updates += 1
-        self.first_moment.lerp_(gradient, 1 - 0.9)
-        self.second_moment.mul_(0.999).addcmul_(gradient, gradient, value=1 - 0.999)
-        first = self.first_moment / (1 - 0.9**self.updates)
-        second = self.second_moment / (1 - 0.999**self.updates)
-        self.logits -= self.options.rate * first / (second.sqrt() + 1e-8)
+        self.logits.grad = gradient

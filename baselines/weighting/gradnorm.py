@@ -1,5 +1,7 @@
 """Gradient normalisation."""
 
+from collections.abc import Callable
+
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -28,8 +30,8 @@ class GradNorm(GramianScheme):
     def __init__(self, context: SchemeContext, parameters: "GradNorm.Parameters") -> None:
         super().__init__(context, parameters)
         tasks = len(context.tasks)
+        self.register_buffer("moved", torch.ones(tasks, dtype=torch.float64))
         self.register_buffer("task_weights", torch.ones(tasks, dtype=torch.float64))
-        self.register_buffer("used", torch.ones(tasks, dtype=torch.float64))
         self.register_buffer("first", torch.full((tasks,), torch.nan, dtype=torch.float64))
 
     def weights(self, gramian: Tensor, losses: Tensor, present: Tensor) -> Tensor:
@@ -37,13 +39,18 @@ class GradNorm(GramianScheme):
         first = self.first[present]
         self.first[present] = torch.where(first.isnan(), losses, first)
         weights = self.task_weights[present]
-        self.used = self.task_weights.clone()
-        self.task_weights[present] = self._moved(weights, norms, losses / self.first[present])
-        self.task_weights *= len(self.tasks) / self.task_weights.sum()
+        self.moved = self.task_weights.index_put((present,), self._moved(weights, norms, losses / self.first[present]))
         return weights.cpu()
 
     def other_weights(self, losses: Tensor, present: Tensor) -> Tensor:
-        return self.used[present].to(losses)
+        return self.task_weights[present].to(losses)
+
+    def after_step(self, recompute: Callable[[], dict[str, Tensor]]) -> None:
+        """Let the weights move once a step, and scale those that took part back to what they summed to."""
+        if self.seen.any():
+            took_part = self.seen.to(self.moved.device)
+            self.moved[took_part] *= self.task_weights[took_part].sum() / self.moved[took_part].sum()
+            self.task_weights.copy_(self.moved)
 
     def _moved(self, weights: Tensor, norms: Tensor, progress: Tensor) -> Tensor:
         sizes = weights * norms

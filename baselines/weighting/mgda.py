@@ -1,6 +1,9 @@
 """Multiple gradient descent."""
 
+from typing import Literal
+
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from mtcp.api import GramianScheme, scheme, solvers, solving
@@ -12,13 +15,26 @@ class MGDA(GramianScheme):
 
     update = k sum_t c_t g_t with c on the simplex and ||sum_t c_t g_t|| least: the shortest vector of the gradients'
     convex hull, which descends every task or is 0 at a Pareto stationary point. The quadratic program is solved to
-    rounding, where the authors' code takes up to 250 Frank-Wolfe steps.
+    rounding, where the authors' code takes up to 250 Frank-Wolfe steps. `normalisation`, as in that code, divides the
+    gradients that c is computed from by their length (`l2`), their loss (`loss`) or both (`loss+`).
 
     Caveat: the task with the smallest gradient gets the largest coefficient, whatever its use.
     """
 
     moved_by = "always"
 
+    class Parameters(GramianScheme.Parameters):
+        normalisation: Literal["none", "l2", "loss", "loss+"] = Field(
+            "none", description="what the gradients that the coefficients are computed from are divided by"
+        )
+
     def weights(self, gramian: Tensor, losses: Tensor, present: Tensor) -> Tensor:
+        if self.options.normalisation.startswith("loss"):
+            self.positive(losses, present)
+            exact = losses.double().cpu()
+            gramian = gramian / torch.outer(exact, exact)
+        if self.options.normalisation in ("l2", "loss+"):
+            lengths = gramian.diagonal().sqrt()
+            gramian = gramian / torch.outer(lengths, lengths).clamp(min=1e-300)
         with solving(self):
             return len(gramian) * torch.from_numpy(solvers.shortest_in_hull(gramian.numpy()))

@@ -1,5 +1,7 @@
 """Smooth Tchebycheff scalarisation."""
 
+from typing import Literal
+
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -11,31 +13,38 @@ from mtcp.api import EpochMeans, LossScheme, PluginParameters, SchemeContext, sc
 class STCH(LossScheme):
     """Smooth Tchebycheff scalarisation (Lin et al., ICML 2024): descend a smooth maximum.
 
-    total = k mu log sum_t exp(l_t / (n_t mu)) with n_t the mean loss of the first epoch, in which all weights are 1;
-    the ideal point is 0 and every preference 1. The factor k keeps the sum of the softmax at k.
+    total = k mu log sum_t exp(r_t / mu); the ideal point is 0 and every preference 1. With n_t the mean loss of the
+    last warm-up epoch, r_t = log(l_t / n_t) and the warm-up descends sum_t log l_t (`log_ratio`, the authors' code for
+    networks), or r_t = l_t / n_t and the warm-up descends the plain sum (`ratio`, the paper's formula). The factor k
+    keeps the sum of the softmax at k.
 
-    Caveat: tasks are compared by how far each has come from its first epoch; with a small mu only the worst learns.
-    The authors' multi-task code, as LibMTL has it, puts log(l_t / n_t) in the place of l_t / n_t.
+    Caveat: tasks are compared by how far each has come from its warm-up; with a small mu only the worst learns.
     """
 
-    equal_epochs = 1
-
     class Parameters(PluginParameters):
-        mu: float = Field(0.1, gt=0, description="smoothness; 0 would be the maximum itself")
+        compared: Literal["log_ratio", "ratio"] = Field("log_ratio", description="what the maximum is taken of")
+        mu: float = Field(1.0, gt=0, description="smoothness; 0 would be the maximum itself")
+        warmup_epochs: int = Field(5, ge=1, description="epochs before, the last of which sets the tasks' units")
 
     def __init__(self, context: SchemeContext, parameters: "STCH.Parameters") -> None:
         super().__init__(context, parameters)
         self.means = EpochMeans(len(context.tasks))
-        self.register_buffer("first", torch.full((len(context.tasks),), torch.nan, dtype=torch.float64))
+        self.register_buffer("unit", torch.full((len(context.tasks),), torch.nan, dtype=torch.float64))
+        self.equal_epochs = parameters.warmup_epochs
 
     def total(self, losses: Tensor, present: Tensor) -> Tensor:
+        logarithmic, mu = self.options.compared == "log_ratio", self.options.mu
+        if logarithmic:
+            self.positive(losses, present)
         self.means.add(losses, present)
-        first = self.first[present].to(losses)
-        if first.isnan().any():
-            return losses.sum()
-        return len(losses) * self.options.mu * torch.logsumexp(losses / (first * self.options.mu), 0)
+        unit = self.unit[present].to(losses)
+        if self.epochs < self.options.warmup_epochs or unit.isnan().any():
+            return (losses.log() if logarithmic else losses).sum()
+        ratios = losses / unit
+        return len(losses) * mu * torch.logsumexp((ratios.log() if logarithmic else ratios) / mu, 0)
 
     def end_epoch(self) -> None:
-        """Keep the first mean of every task."""
-        self.first = torch.where(self.first.isnan(), self.means.close(), self.first)
-        super().end_epoch()
+        """Keep every task's mean of the last warm-up epoch, or of the first later one in which it was present."""
+        means = self.means.close()
+        if self.epochs + 1 >= self.options.warmup_epochs:
+            self.unit = torch.where(self.unit.isnan(), means, self.unit)

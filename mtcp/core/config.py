@@ -110,6 +110,13 @@ class TrainingConfig(Model):
         "loss-weighting literature reports them; keeps so many networks"
     )  # fmt: skip
     checkpointing: bool = Field(False, description="recompute activations in the backward pass to save memory")
+    diagnostics_every: int = Field(
+        50,
+        ge=0,
+        description="batches between two looks at the tasks' gradients on the encoder (history.csv: cosines, magnitude "
+        "similarity, condition number), each one backward pass a task; gradient schemes see them in every "
+        "step; 0, and under `compile`: never",
+    )
 
     @model_validator(mode="after")
     def _schedule_is_complete(self) -> "TrainingConfig":
@@ -133,6 +140,11 @@ class LossConfig(Model):
         description="as_released: normals with the capped depth L1 (ledger 4), human parts only the last (5)",
     )
     auxiliary_weight: float = Field(0.5, ge=0)
+    auxiliary_weighting: Literal["own_task", "unweighted"] = Field(
+        "own_task",
+        description="own_task: a task's auxiliary losses are part of its loss, and the scheme weighs their sum; "
+        "unweighted: they are added past the scheme, as in the released code",
+    )
 
 
 class AugmentationConfig(Model):

@@ -31,6 +31,7 @@ from mtcp.models.outputs import require_outputs
 from mtcp.training.history import LOSS, untrained_tasks
 from mtcp.training.step import Stepper
 from mtcp.weighting.base import Diverged, Scheme, SchemeContext, build_scheme, own_faults_named
+from mtcp.weighting.probe import probe_scheme
 
 _IMAGES: Final = 2
 _LARGEST: Final = 128
@@ -90,10 +91,11 @@ def _train_step(config: RunConfig, network: Architecture, batch: Batch) -> Itera
     try:
         losses = stepper.micro_step(batch, 0, boundary=True)
         with own_faults_named(scheme.at()):
-            scheme.end_epoch()
+            scheme.close_epoch()
             row = {f"{LOSS}{task}": value for task, value in losses.items()} | scheme.record()
             scheme.flags()
             _there_and_back(config, scheme, context)
+        probe_scheme(config)
     except Diverged:
         return  # a result, here as in a run; made-up images need not suit every scheme
     for task in untrained_tasks([row], tasks):

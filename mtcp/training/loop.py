@@ -151,7 +151,7 @@ class _Loop:
                 self._save()
                 raise Interrupted
         with own_faults_named(self.scheme.at()):
-            self.scheme.end_epoch()
+            self.scheme.close_epoch()
         self._close_epoch(epoch)
         self._save()
         if self.progress.step < self.total and self.listeners.stop():
@@ -215,6 +215,8 @@ def _context(config: RunConfig, network: Architecture, steps: int) -> SchemeCont
         steps_per_epoch=steps,
         size=(config.height, config.width),
         network=network,
+        # A compiled graph goes backward once.
+        diagnostics_every=0 if config.training.compile else config.training.diagnostics_every,
     )
 
 

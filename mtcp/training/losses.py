@@ -97,25 +97,42 @@ def batch_losses(
     targets: Mapping[str, Tensor],
     tasks: Sequence[Task],
     config: LossConfig,
-) -> tuple[dict[str, Tensor], Tensor | None]:
-    """Return the final loss of every task present in the batch, and the weighted sum of all other losses.
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return the final loss of every task present in the batch, and the weighted sum of its other losses, if any.
 
     `outputs[task][name]` with names "final" and, where the network has them, "initial", "aux1", "aux2"; each of
     the others has the loss of its task (see `LossConfig.auxiliary` for the released code's readings), weighted
-    by `config.auxiliary_weight`. The sum is None where there is nothing to add.
+    by `config.auxiliary_weight`.
     """
     parts = {task.name: _parts(task, outputs[task.name]["final"], targets[task.name], config) for task in tasks}
     # One look at all counts, so that an accelerator is waited for once a step and not once a task.
     counts = dict(zip(parts, torch.stack([count for _, count in parts.values()]).tolist(), strict=True))
     final = {name: total / count for name, (total, count) in parts.items() if counts[name]}
-    others = [
-        total / count
-        for task in tasks
-        if task.name in final
-        for reading, prediction in _auxiliary(task, outputs[task.name], config)
-        for total, count in (_parts(reading, prediction, targets[task.name], config),)
-    ]
-    return final, config.auxiliary_weight * torch.stack(others).sum() if others else None
+    auxiliary = {}
+    for task in tasks:
+        if task.name not in final:
+            continue
+        others = [
+            total / count
+            for reading, prediction in _auxiliary(task, outputs[task.name], config)
+            for total, count in (_parts(reading, prediction, targets[task.name], config),)
+        ]
+        if others:
+            auxiliary[task.name] = config.auxiliary_weight * torch.stack(others).sum()
+    return final, auxiliary
+
+
+def weighed_losses(
+    final: Mapping[str, Tensor], auxiliary: Mapping[str, Tensor], config: LossConfig
+) -> tuple[dict[str, Tensor], Tensor | None]:
+    """Return every task's loss as the weighting scheme sees it, and the sum of the losses that pass it by.
+
+    `config.auxiliary_weighting`: with `own_task` a task's auxiliary losses are part of its loss and nothing passes by;
+    `unweighted`, as in the released code, the scheme weighs final losses alone.
+    """
+    if config.auxiliary_weighting == "own_task":
+        return {task: loss + auxiliary[task] if task in auxiliary else loss for task, loss in final.items()}, None
+    return dict(final), torch.stack(list(auxiliary.values())).sum() if auxiliary else None
 
 
 def _auxiliary(task: Task, outputs: Mapping[str, Tensor], config: LossConfig) -> list[tuple[Task, Tensor]]:

@@ -1,7 +1,6 @@
 """The optimiser and the learning rate's schedule of one run: choices of a benchmark's or a method's `training`."""
 
 import math
-from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -10,17 +9,13 @@ from torch import nn
 from mtcp.core.config import TrainingConfig
 
 
-def build_optimiser(
-    network: nn.Module, own: Iterable[nn.Parameter], settings: TrainingConfig, device: torch.device
-) -> torch.optim.Optimizer:
-    """Return the optimiser over the network, and over the scheme's `own` parameters without weight decay.
+def build_optimiser(network: nn.Module, settings: TrainingConfig, device: torch.device) -> torch.optim.Optimizer:
+    """Return the optimiser over the network; a scheme's own parameters learn by themselves (`mtcp.weighting.learning`).
 
-    Decay would pull a scheme's parameters to 0, where their scale is their meaning. adamw decays weights apart from
-    the gradient (Loshchilov and Hutter, ICLR 2019), adam (Kingma and Ba, ICLR 2015) and sgd add it to the gradient.
+    adamw decays weights apart from the gradient (Loshchilov and Hutter, ICLR 2019), adam (Kingma and Ba, ICLR 2015) and
+    sgd add it to the gradient.
     """
-    groups: list[dict[str, Any]] = [{"params": [p for p in network.parameters() if p.requires_grad]}]
-    if own := list(own):
-        groups.append({"params": own, "weight_decay": 0.0})
+    groups = [p for p in network.parameters() if p.requires_grad]
     common: dict[str, Any] = {
         "lr": settings.learning_rate,
         "weight_decay": settings.weight_decay,

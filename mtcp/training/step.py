@@ -13,10 +13,10 @@ from mtcp.data.loading.batches import Batch, Split, evaluation_batches
 from mtcp.models.architecture import Architecture
 from mtcp.models.layers import at_size
 from mtcp.models.outputs import require_outputs
-from mtcp.training.losses import batch_losses, task_loss
+from mtcp.training.losses import batch_losses, task_loss, weighed_losses
 from mtcp.training.optimisation import build_optimiser
 from mtcp.weighting.base import Diverged, Scheme, own_faults_named
-from mtcp.weighting.gradients import head_parameters
+from mtcp.weighting.shared import head_parameters
 
 
 class Stepper:
@@ -32,7 +32,7 @@ class Stepper:
         self.decode = torch.compile(network.decode) if settings.compile else network.decode
         heads = head_parameters(network) if settings.clip == "all_but_heads" else set()
         self.clipped = [parameter for parameter in network.parameters() if parameter not in heads]
-        self.optimiser = build_optimiser(network, scheme.parameters(), settings, device)
+        self.optimiser = build_optimiser(network, settings, device)
 
     @property
     def rate(self) -> float:
@@ -57,13 +57,13 @@ class Stepper:
             representation = self.encode(image)
             outputs = self.decode(representation, tuple(image.shape[-2:]))
         require_outputs(self.network, outputs, self.config.task_list, image)
-        losses, auxiliary = batch_losses(outputs, batch.targets, self.config.task_list, self.config.losses)
-        values = {task: _finite(task, loss.item(), number) for task, loss in losses.items()}
+        final, auxiliary = batch_losses(outputs, batch.targets, self.config.task_list, self.config.losses)
+        values = {task: _finite(task, loss.item(), number) for task, loss in final.items()}
         # A prediction without a gradient teaches nothing: to the scheme it is absent, and the history shows no weight.
-        losses = {task: loss for task, loss in losses.items() if loss.requires_grad}
-        if losses:
-            with own_faults_named(self.scheme.at()):
-                self.scheme.backward(losses, auxiliary, representation, 1 / self.settings.accumulate)
+        final = {task: loss for task, loss in final.items() if loss.requires_grad}
+        losses, outside = weighed_losses(final, auxiliary, self.config.losses)
+        with own_faults_named(self.scheme.at()):
+            self.scheme.backward(losses, outside, representation, 1 / self.settings.accumulate, boundary)
         if boundary:
             self._optimise(batch)
         return values
@@ -73,14 +73,14 @@ class Stepper:
             torch.nn.utils.clip_grad_norm_(self.clipped, self.settings.clip_norm)
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
-        if self.scheme.cost == "forward":
-            with own_faults_named(self.scheme.at()):
-                self.scheme.after_step(lambda: self._losses_again(batch))
+        with own_faults_named(self.scheme.at()):
+            self.scheme.close_step(lambda: self._losses_again(batch))
 
     def _losses_again(self, batch: Batch) -> dict[str, Tensor]:
         with torch.no_grad(), self.autocast():
             outputs = self.network(batch.image)
-        return batch_losses(outputs, batch.targets, self.config.task_list, self.config.losses)[0]
+        final, auxiliary = batch_losses(outputs, batch.targets, self.config.task_list, self.config.losses)
+        return weighed_losses(final, auxiliary, self.config.losses)[0]
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The precision that forward passes run in."""

@@ -19,6 +19,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -30,7 +31,9 @@ from mtcp.core.config import RunConfig
 from mtcp.core.errors import UserError
 from mtcp.core.plugins import PluginParameters
 from mtcp.core.randomness import stream
+from mtcp.weighting.learning import OwnAdam
 from mtcp.weighting.monitor import Monitor
+from mtcp.weighting.shared import flat, gramian_of, jacobian_of, shared_parameters_of
 
 
 class Diverged(Exception):
@@ -45,7 +48,8 @@ class SchemeContext:
     """What a scheme knows of its run.
 
     `tasks`: names in the field's order. `seed`: of the scheme's own random stream. `size`: (height, width) of the
-    network's input. `network`: the architecture, not compiled.
+    network's input. `network`: the architecture, not compiled. `diagnostics_every`: micro-batches between two looks at
+    the tasks' gradients, for schemes that do not see them anyway; 0: never.
     """
 
     tasks: tuple[str, ...]
@@ -54,13 +58,19 @@ class SchemeContext:
     steps_per_epoch: int
     size: tuple[int, int]
     network: nn.Module
+    diagnostics_every: int = 0
 
 
 class Scheme(nn.Module, ABC):
     """A weighting scheme. Derive from `LossScheme` or `mtcp.weighting.gradients.GradientScheme`.
 
-    Auxiliary losses are outside of every scheme: they are added unweighted, as in the released code.
-    A task without a valid pixel in a batch is missing from `losses`, and its state in the scheme stays as it is.
+    The training loop calls `backward` for every micro-batch, `close_step` after every optimiser step and `close_epoch`
+    at the end of an epoch; a scheme of one's own defines what its base class asks for and, where it wants, the hooks
+    `after_step` and `end_epoch`, which need not call their parents.
+
+    Parameters (`nn.Parameter`) of a scheme learn by Adam at the rate `options.rate` (0.025 where it has none), without
+    weight decay and apart from the network's optimiser. A task without a valid pixel in a batch is missing from
+    `losses`, and its state in the scheme stays as it is.
     """
 
     #: Name in the registry; set by the decorator.
@@ -72,7 +82,9 @@ class Scheme(nn.Module, ABC):
     #: Whether the scheme's own solution has negative weights: noted then, where otherwise they are a sign of trouble.
     signed: ClassVar[bool] = False
     #: Epochs for which equal weights are by design.
-    equal_epochs: ClassVar[int] = 0
+    equal_epochs: int = 0
+    #: Whether every step reports the cosines between the tasks' gradients.
+    observes_pairs: ClassVar[bool] = False
 
     class Parameters(PluginParameters):
         """Declared parameters; none here."""
@@ -80,28 +92,63 @@ class Scheme(nn.Module, ABC):
     def __init__(self, context: SchemeContext, parameters: PluginParameters) -> None:
         super().__init__()
         self.context = context
-        self.options = parameters
+        self.options: Any = parameters
         self.tasks = context.tasks
         self.steps = 0
         self.epochs = 0
-        self.monitor = Monitor(context.tasks)
+        self.monitor = Monitor(context.tasks, pairs=self.observes_pairs or context.diagnostics_every > 0)
+        self._adam = OwnAdam()
+        self.seen = torch.zeros(len(context.tasks), dtype=torch.bool)
 
-    @abstractmethod
-    def backward(self, losses: dict[str, Tensor], auxiliary: Tensor | None, representation: Any, scale: float) -> None:
+    # -- what the training loop calls -----------------------------------------------------------------------------
+
+    def backward(
+        self,
+        losses: dict[str, Tensor],
+        auxiliary: Tensor | None,
+        representation: Any,
+        scale: float,
+        boundary: bool = True,
+    ) -> None:
         """Do the backward pass of one micro-batch: accumulate `scale` x gradient into every parameter's `.grad`.
 
-        `losses`: final loss of every present task, scalars with a graph. `auxiliary`: the weighted sum of the
-        auxiliary losses, or None. `representation`: R, what `network.encode` returned.
+        `losses`: the loss of every present task, scalars with a graph. `auxiliary`: the weighted sum of losses outside
+        of the scheme (`auxiliary_weighting: unweighted`), or None. `representation`: R, what `network.encode`
+        returned. `boundary`: whether an optimiser step follows.
         Raises `Diverged` where the scheme cannot go on, `UserError` where a plug-in breaks the interface.
         """
+        for task in losses:
+            self.seen[self.tasks.index(task)] = True
+        self._backward(losses, auxiliary, representation, scale, boundary)
+        self.steps += 1
 
-    def after_step(self, recompute: Callable[[], dict[str, Tensor]]) -> None:
-        """Hook after the optimiser's step, where cost is `forward`: `recompute()` gives new losses."""
+    def close_step(self, recompute: Callable[[], dict[str, Tensor]]) -> None:
+        """End an optimiser step: the hook `after_step`, then the scheme's own parameters learn."""
+        self.after_step(recompute)
+        self._adam.step(self.named_parameters(), getattr(self.options, "rate", 0.025), self.seen)
+        self.seen.zero_()
 
-    def end_epoch(self) -> None:
-        """Hook at the end of an epoch; an override calls this one."""
+    def close_epoch(self) -> None:
+        """End an epoch: the hook `end_epoch`, then the record of the epoch."""
+        self.end_epoch()
         self.epochs += 1
         self.monitor.end_epoch()
+
+    # -- what a scheme defines ------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _backward(
+        self, losses: dict[str, Tensor], auxiliary: Tensor | None, representation: Any, scale: float, boundary: bool
+    ) -> None:
+        """The part of `backward` that differs between kinds of schemes."""
+
+    def after_step(self, recompute: Callable[[], dict[str, Tensor]]) -> None:
+        """Hook after the optimiser's step: `recompute()` gives new losses of the last micro-batch (a forward pass)."""
+
+    def end_epoch(self) -> None:
+        """Hook at the end of an epoch."""
+
+    # -- what is reported -----------------------------------------------------------------------------------------
 
     def record(self) -> dict[str, float]:
         """Columns of history.csv for the epoch just ended: mean effective weight of every task, and conflicts."""
@@ -112,7 +159,8 @@ class Scheme(nn.Module, ABC):
 
         `stayed_equal`: the weights should have moved by now and never did; a scheme that gradients in conflict
         move is judged only where conflict was seen. `negative_weights`, or `negative_by_design` where the scheme is
-        `signed`; `runaway_weights`.
+        `signed`; `runaway_weights`; `weights_far_from_optimum` where learned weights end a factor of 2 or more away
+        from what would be best for the last epoch's mean losses.
         """
         due = self.epochs > self.equal_epochs and len(self.tasks) > 1
         should = {"nothing": False, "always": True, "conflict": self.monitor.conflict}[self.moved_by]
@@ -121,8 +169,13 @@ class Scheme(nn.Module, ABC):
             "negative_weights": self.monitor.negative and not self.signed,
             "negative_by_design": self.monitor.negative and self.signed,
             "runaway_weights": self.monitor.runaway,
+            "weights_far_from_optimum": self.far_from_optimum(),
         }
         return [name for name, given in signs.items() if given]
+
+    def far_from_optimum(self) -> bool:
+        """Whether learned weights are far from the optimum that they descend to; False where none is known."""
+        return False
 
     def step_seed(self) -> int:
         """Seed of this step's random draws: a function of the run's scheme stream and the step, not of history."""
@@ -153,11 +206,18 @@ class Scheme(nn.Module, ABC):
         return torch.tensor([self.tasks.index(task) for task in losses], device=device)
 
     def get_extra_state(self) -> dict[str, Any]:
-        return {"steps": self.steps, "epochs": self.epochs, "monitor": self.monitor.state()}
+        return {
+            "steps": self.steps,
+            "epochs": self.epochs,
+            "monitor": self.monitor.state(),
+            "adam": self._adam.state(),
+        }
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         self.steps, self.epochs = state["steps"], state["epochs"]
         self.monitor.load(state["monitor"])
+        own = next(self.parameters(), None)
+        self._adam.load(state["adam"], own.device if own is not None else torch.device("cpu"))
 
 
 class LossScheme(Scheme):
@@ -165,7 +225,7 @@ class LossScheme(Scheme):
 
     Its effective weight of a task is d total / d loss: it is what the shared network feels, whether the scheme
     thinks in weights or in a formula, so it is computed once, logged, and carried into one backward pass.
-    Learnable parameters of the scheme receive their gradient on the way; the optimiser holds them.
+    Learnable parameters of the scheme receive their gradient on the way.
     """
 
     cost = "losses"
@@ -178,7 +238,9 @@ class LossScheme(Scheme):
         `present` (k,): their positions among all tasks, to index a state of shape (T,).
         """
 
-    def backward(self, losses: dict[str, Tensor], auxiliary: Tensor | None, representation: Any, scale: float) -> None:
+    def _backward(
+        self, losses: dict[str, Tensor], auxiliary: Tensor | None, representation: Any, scale: float, boundary: bool
+    ) -> None:
         if losses:
             stacked = torch.stack(list(losses.values()))
             values = stacked.detach().requires_grad_()
@@ -190,13 +252,31 @@ class LossScheme(Scheme):
             numbers, names = weights.tolist(), list(losses)
             self.finite(numbers, names, "weight")
             self.monitor.observe(dict(zip(names, numbers, strict=True)))
+            self._diagnose(losses, auxiliary, weights)
             objective = scale * (weights * stacked).sum()
             auxiliary = objective if auxiliary is None else objective + scale * auxiliary
         elif auxiliary is not None:
             auxiliary = scale * auxiliary
         if auxiliary is not None:
             auxiliary.backward()
-        self.steps += 1
+
+    def _diagnose(self, losses: dict[str, Tensor], auxiliary: Tensor | None, weights: Tensor) -> None:
+        """Every `diagnostics_every` micro-batches: how the tasks' gradients lie, and what share the scheme has."""
+        if auxiliary is None:
+            self.monitor.observe_share(1.0, 0.0)
+        every = self.context.diagnostics_every
+        if not every or self.steps % every or not (shared := self.shared_for_diagnostics):
+            return
+        jacobian = jacobian_of(list(losses.values()), shared)
+        self.monitor.observe_gradients(list(losses), gramian_of(jacobian))
+        if auxiliary is not None:
+            passing = flat(torch.autograd.grad(auxiliary, shared, retain_graph=True, allow_unused=True), shared)
+            self.monitor.observe_share(float((weights @ jacobian).norm()), float(passing.norm()))
+
+    @cached_property
+    def shared_for_diagnostics(self) -> list[nn.Parameter]:
+        """The encoder's parameters; none where the architecture shares nothing."""
+        return shared_parameters_of(self.context.network, self.context.size, "encoder")
 
     def _check(self, total: Any) -> None:
         if not isinstance(total, Tensor) or total.ndim != 0:
@@ -254,7 +334,13 @@ def build_scheme(config: RunConfig, context: SchemeContext, root: Path | None = 
         )
     parameters = plugins.parameters("scheme", name, config.scheme.given, root)
     with own_faults_named(f"scheme '{name}'"):
-        return chosen(context, parameters)
+        built = chosen(context, parameters)
+    if not isinstance(getattr(built, "monitor", None), Monitor):
+        raise UserError(
+            f"scheme '{name}' in {plugins.path_of('scheme', name, root)}: its `__init__` does not call "
+            "`super().__init__(context, parameters)`: let that be its first line"
+        )
+    return built
 
 
 def own_faults_named(where: str) -> AbstractContextManager[None]:

@@ -13,6 +13,8 @@ parameters count as shared:
   into one backward pass through the encoder. Cheaper, and open to schemes that return coefficients (`GramianScheme`)
   only.
 
+Under accumulation the rows of J are means over a step's micro-batches, and there is one combination a step.
+
 A scheme of one's own::
 
     @scheme("my_scheme")
@@ -21,12 +23,11 @@ A scheme of one's own::
             return 1 / gramian.diagonal().sqrt()
 """
 
-import re
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import combinations
-from typing import Any, Final, Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -36,70 +37,7 @@ from torch import Tensor, nn
 from mtcp.core.errors import UserError
 from mtcp.core.plugins import PluginParameters
 from mtcp.weighting.base import Diverged, Scheme, SchemeContext
-from mtcp.weighting.monitor import Monitor
-
-#: A parameter of a task's head, by its name: heads.depth.0.weight, branches.depth.aux_head1.1.bias.
-_HEAD: Final = re.compile(r"(^|[._])heads?\d*\.")
-
-
-def reached(output: Tensor) -> set[Tensor]:
-    """Return the leaves (parameters) in the graph of `output`."""
-    leaves: set[Tensor] = set()
-    seen, stack = set(), [output.grad_fn]
-    while stack:
-        node = stack.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        if hasattr(node, "variable"):
-            leaves.add(node.variable)
-        stack.extend(child for child, _ in node.next_functions)
-    return leaves
-
-
-def reachability(network: nn.Module, size: tuple[int, int]) -> dict[str, set[Tensor]]:
-    """Return, for every task, the parameters its final output depends on.
-
-    One eager forward pass of a blank image in evaluation mode, so that running statistics stay as they are; it must
-    come before compilation, under which every parameter seems to reach every output.
-    """
-    device = next(network.parameters()).device
-    modes = {module: module.training for module in network.modules()}
-    network.eval()
-    try:
-        with torch.enable_grad():
-            outputs = network(torch.zeros(1, 3, *size, device=device))
-    finally:
-        for module, training in modes.items():
-            module.training = training
-    return {task: reached(output["final"]) for task, output in outputs.items()}
-
-
-def head_parameters(network: nn.Module) -> set[nn.Parameter]:
-    """Return the parameters of the tasks' heads: those whose name has a part `head` or `heads`."""
-    return {parameter for name, parameter in network.named_parameters() if _HEAD.search(name)}
-
-
-def shared_parameters_of(
-    context: SchemeContext, which: Literal["encoder", "all_shared", "all_but_heads"]
-) -> list[nn.Parameter]:
-    """Return the trainable shared parameters that reach a final output, in the network's order."""
-    network = context.network
-    reach = list(reachability(network, context.size).values())
-    wanted = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    if which == "encoder":
-        encoder = set(network.encoder.parameters()) if network.encoder is not None else set()
-        return [p for p in wanted if p in encoder and any(p in leaves for leaves in reach)]
-    if which == "all_but_heads":
-        heads = head_parameters(network)
-        return [p for p in wanted if p not in heads and any(p in leaves for leaves in reach)]
-    return [p for p in wanted if sum(p in leaves for leaves in reach) >= 2]
-
-
-def cosines(gramian: Tensor) -> Tensor:
-    """Return the (k, k) cosines between gradients from their Gramian; 0 where a gradient is zero."""
-    norms = gramian.diagonal().sqrt()
-    return torch.where(gramian == 0, 0.0, gramian / torch.outer(norms, norms).clamp(min=1e-300))
+from mtcp.weighting.shared import accumulate, flat, gramian_of, jacobian_of, pieces_of, shared_parameters_of
 
 
 @contextmanager
@@ -111,75 +49,148 @@ def solving(scheme: Scheme) -> Iterator[None]:
         raise Diverged(f"{scheme.at()}: the solver failed: {error}") from error
 
 
+@dataclass
+class _Pool:
+    """The gradients (T, P) and losses (T,) of a step so far, summed over its micro-batches."""
+
+    jacobian: Tensor
+    losses: Tensor
+    counts: Tensor
+    outside: Tensor | None = None
+    batches: int = 0
+
+    @classmethod
+    def of(cls, tasks: int, like: Tensor) -> "_Pool":
+        losses = torch.zeros(tasks, device=like.device)
+        return cls(like.new_zeros(tasks, like.shape[1]), losses, torch.zeros_like(losses))
+
+    def add(self, jacobian: Tensor, losses: Tensor, present: Tensor) -> None:
+        self.jacobian[present] += jacobian
+        self.losses[present] += losses
+        self.counts[present] += 1
+
+
+class _Accumulation(PluginParameters):
+    accumulation: Literal["step", "micro_batch"] = Field(
+        "step", description="gradients are combined once a step, or in every micro-batch by itself"
+    )
+
+
 class GradientScheme(Scheme):
     """A scheme that turns the tasks' gradients into one update of the shared parameters.
 
     Cost: one forward pass, one backward pass a task through to the shared parameters, one for the other parameters.
-    Memory beyond a plain step: J, k times the shared parameters. Gradients are taken one task at a time, so that only
-    one backward pass's buffers live at once. With accumulation every micro-batch is combined by itself.
+    Memory beyond a plain step: J, k times the shared parameters; twice that under accumulation.
 
     The scale is that of the plain sum: where a paper's coefficients sum to 1 they are multiplied by k.
     """
 
     cost = "gradients"
     moved_by = "conflict"
+    observes_pairs = True
 
-    class Parameters(PluginParameters):
+    class Parameters(_Accumulation):
         shared_parameters: Literal["encoder", "all_shared", "all_but_heads"] = Field(
             "encoder", description="the parameters whose gradients are combined"
         )
 
     def __init__(self, context: SchemeContext, parameters: PluginParameters) -> None:
         super().__init__(context, parameters)
-        self.monitor = Monitor(context.tasks, pairs=True)
-        self.shared = self._shared(parameters.shared_parameters)
+        self.shared = self._shared(parameters.shared_parameters)  # pyright: ignore[reportAttributeAccessIssue]
+        # At the representation the coefficients are needed before the graph of the micro-batch is gone.
+        self.pooled = bool(self.shared) and parameters.accumulation == "step"  # pyright: ignore[reportAttributeAccessIssue]
+        self._pool: _Pool | None = None
 
     @abstractmethod
     def combined(self, jacobian: Tensor, gramian: Tensor, losses: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
         """Return the update (P,) and its effective coefficients (k,) from J (k, P) and J J^T (k, k).
 
-        `gramian` is float64 on the CPU. `losses` (k,): values of the present tasks. `present` (k,): their positions
-        among all tasks.
+        `gramian` is float64 on the CPU. `losses` (k,): values of the present tasks, means over the step's
+        micro-batches. `present` (k,): their positions among all tasks.
         """
 
     def other_weights(self, losses: Tensor, present: Tensor) -> Tensor:
-        """Return the weights (k,) of the losses for the parameters that are not shared; asked for after `combined`."""
+        """Return the weights (k,) of the losses for the parameters that are not shared.
+
+        Asked for in every micro-batch, in a step's last one after `combined`.
+        """
         return torch.ones_like(losses)
 
-    def backward(self, losses: dict[str, Tensor], auxiliary: Tensor | None, representation: Any, scale: float) -> None:
-        if losses:
-            self._backward(losses, auxiliary, representation, scale)
-        elif auxiliary is not None:
-            (scale * auxiliary).backward()
-        self.steps += 1
-
-    def _backward(self, losses: dict[str, Tensor], auxiliary: Tensor | None, representation: Any, scale: float) -> None:
-        shared: list[Tensor] = self.shared or self._tensors(representation)
-        stacked = torch.stack(list(losses.values()))
-        values, present = stacked.detach(), self.index(losses)
+    def _backward(
+        self, losses: dict[str, Tensor], auxiliary: Tensor | None, representation: Any, scale: float, boundary: bool
+    ) -> None:
+        if not losses:
+            if boundary and self._pool is not None:
+                self._give(self._close_pool(), None, scale, self.shared)
+            return
+        stacked, present = torch.stack(list(losses.values())), self.index(losses)
+        values = stacked.detach()
         self.finite(values.tolist(), list(losses), "loss")
-        jacobian = _jacobian(list(losses.values()), shared)
-        update = self._update(jacobian, values, present, list(losses))
+        tensors: list[Any] = [*self.shared] or self._tensors(representation)
+        jacobian = jacobian_of(list(losses.values()), tensors)
+        update = self._pooled_update(jacobian, values, present, boundary)
 
         # The other parameters; with auxiliary losses the shared ones as well, less what the final losses give it.
         weights = self.other_weights(values, present)
         objective = (weights * stacked).sum()
-        held = {id(tensor) for tensor in shared} | {id(parameter) for parameter in self._upstream}
+        held = {id(tensor) for tensor in tensors} | {id(parameter) for parameter in self._upstream}
         others = [p for p in self.context.network.parameters() if p.requires_grad and id(p) not in held]
+        wanted = others + (tensors if auxiliary is not None else [])
         if auxiliary is not None:
             objective = objective + auxiliary
-        wanted = others + (shared if auxiliary is not None else [])
         gradients = torch.autograd.grad(objective, wanted, allow_unused=True) if wanted else ()
-        _accumulate(others, gradients[: len(others)], scale)
+        accumulate(others, gradients[: len(others)], scale)
+        outside = None
         if auxiliary is not None:
-            update = update + _flat(gradients[len(others) :], shared) - weights @ jacobian
+            outside = flat(gradients[len(others) :], tensors) - weights @ jacobian
+        self._give(update, outside, scale, tensors)
 
-        sizes = [tensor.numel() for tensor in shared]
-        pieces = [piece.view_as(t).to(t.dtype) for piece, t in zip(update.split(sizes), shared, strict=True)]
+    def _pooled_update(self, jacobian: Tensor, values: Tensor, present: Tensor, boundary: bool) -> Tensor | None:
+        """Return the update due now, None where the step goes on; times the number of micro-batches it stands for."""
+        if not self.pooled or (boundary and self._pool is None):
+            return self._update(jacobian, values, present, [self.tasks[i] for i in present.tolist()])
+        if self._pool is None:
+            self._pool = _Pool.of(len(self.tasks), jacobian)
+        self._pool.add(jacobian, values, present)
+        self._pool.batches += 1
+        return self._close_pool() if boundary else None
+
+    def _close_pool(self) -> Tensor:
+        pool, self._pool = self._pool, None
+        assert pool is not None
+        present = pool.counts.nonzero()[:, 0]
+        jacobian, losses = pool.jacobian[present] / pool.batches, pool.losses[present] / pool.counts[present]
+        return pool.batches * self._update(jacobian, losses, present, [self.tasks[i] for i in present.tolist()])
+
+    def _give(self, update: Tensor | None, outside: Tensor | None, scale: float, tensors: Sequence[Any]) -> None:
+        """Add what is due to the shared parameters' gradients."""
+        if update is not None:
+            passing = torch.zeros(()) if outside is None else outside
+            self.monitor.observe_share(float(update.norm()), float(passing.norm()))
+        parts = [part for part in (update, outside) if part is not None]
+        if not parts:
+            return
+        pieces = pieces_of(sum(parts[1:], parts[0]), tensors)
         if self.shared:
-            _accumulate(self.shared, pieces, scale)
+            accumulate(self.shared, pieces, scale)
         else:
-            torch.autograd.backward(shared, [scale * piece for piece in pieces], inputs=self._upstream)
+            torch.autograd.backward(tensors, [scale * piece for piece in pieces], inputs=self._upstream)
+
+    def _update(self, jacobian: Tensor, losses: Tensor, present: Tensor, tasks: list[str]) -> Tensor:
+        gramian = gramian_of(jacobian)
+        self.finite(gramian.diagonal().tolist(), tasks, "squared norm of the gradient")
+        update, coefficients = self.combined(jacobian, gramian, losses, present)
+        numbers = coefficients.tolist()
+        self.finite(numbers, tasks, "coefficient")
+        self.monitor.observe(dict(zip(tasks, numbers, strict=True)))
+        self.monitor.observe_gradients(tasks, gramian)
+        return update
+
+    def expect(self, value: Any, shape: Iterable[int], method: str) -> None:
+        """Raise `UserError` where a plug-in's method did not return a tensor of `shape`."""
+        if not isinstance(value, Tensor) or value.shape != torch.Size(shape):
+            got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+            raise UserError(f"{self.at()}: `{method}` must return a tensor of shape {tuple(shape)}, got {got}")
 
     def _tensors(self, representation: Any) -> list[Tensor]:
         """Return the tensors of a representation; where it is a list, none is computed from another."""
@@ -191,28 +202,10 @@ class GradientScheme(Scheme):
             )
         return tensors
 
-    def _update(self, jacobian: Tensor, losses: Tensor, present: Tensor, tasks: list[str]) -> Tensor:
-        gramian = gramian_of(jacobian)
-        self.finite(gramian.diagonal().tolist(), tasks, "squared norm of the gradient")
-        update, coefficients = self.combined(jacobian, gramian, losses, present)
-        numbers = coefficients.tolist()
-        self.finite(numbers, tasks, "coefficient")
-        angles = cosines(gramian)
-        self.monitor.observe(
-            dict(zip(tasks, numbers, strict=True)),
-            {(tasks[i], tasks[j]): float(angles[i, j]) for i, j in combinations(range(len(tasks)), 2)},
-        )
-        return update
-
-    def expect(self, value: Any, shape: Iterable[int], method: str) -> None:
-        """Raise `UserError` where a plug-in's method did not return a tensor of `shape`."""
-        if not isinstance(value, Tensor) or value.shape != torch.Size(shape):
-            got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-            raise UserError(f"{self.at()}: `{method}` must return a tensor of shape {tuple(shape)}, got {got}")
-
     def _shared(self, which: str) -> list[nn.Parameter]:
         """Return the shared parameters, none for the representation; keep what lies upstream of the latter."""
-        shared = shared_parameters_of(self.context, "encoder" if which == "representation" else which)
+        part = "encoder" if which == "representation" else which
+        shared = shared_parameters_of(self.context.network, self.context.size, part)
         if not shared:
             raise UserError(
                 f"scheme '{self.name}' combines the gradients of shared parameters, and '{which}' has none in this "
@@ -241,7 +234,7 @@ class JacobianScheme(GradientScheme):
 class GramianScheme(GradientScheme):
     """A scheme that needs only the Gramian G = J J^T and returns one coefficient a task: update = sum_t c_t g_t."""
 
-    class Parameters(PluginParameters):
+    class Parameters(_Accumulation):
         shared_parameters: Literal["encoder", "all_shared", "all_but_heads", "representation"] = Field(
             "encoder", description="where gradients are compared and combined"
         )
@@ -255,39 +248,3 @@ class GramianScheme(GradientScheme):
         coefficients = self.weights(gramian, losses, present)
         self.expect(coefficients, gramian.shape[:1], "weights")
         return coefficients.to(jacobian) @ jacobian, coefficients
-
-
-def gramian_of(jacobian: Tensor) -> Tensor:
-    """Return J J^T (k, k) of J (k, P), summed in float64, on the CPU."""
-    total = torch.zeros(len(jacobian), len(jacobian), dtype=torch.float64, device=jacobian.device)
-    for piece in jacobian.split(2**20, dim=1):
-        exact = piece.double()
-        total += exact @ exact.T
-    return total.cpu()
-
-
-def _jacobian(losses: list[Tensor], shared: list[Tensor]) -> Tensor:
-    """Return the (k, P) gradients of `losses` with respect to `shared_parameters`, one backward pass after another."""
-    rows = torch.empty(len(losses), sum(tensor.numel() for tensor in shared), device=shared[0].device)
-    for row, loss in zip(rows, losses, strict=True):
-        row.copy_(_flat(torch.autograd.grad(loss, shared, retain_graph=True, allow_unused=True), shared))
-    return rows
-
-
-def _flat(gradients: Iterable[Tensor | None], tensors: list[Tensor]) -> Tensor:
-    pairs = zip(gradients, tensors, strict=True)
-    return torch.cat([torch.zeros_like(t).flatten() if g is None else g.flatten() for g, t in pairs]).float()
-
-
-def _accumulate(parameters: list[nn.Parameter], gradients: Iterable[Tensor | None], scale: float) -> None:
-    """Add `scale` x gradient to each parameter's `.grad`, which stays as it is where the gradient is None.
-
-    A new `.grad` takes the parameter's strides, as autograd's own does: fused optimisers read both as flat memory.
-    """
-    for parameter, gradient in zip(parameters, gradients, strict=True):
-        if gradient is None:
-            continue
-        if parameter.grad is None:
-            parameter.grad = torch.mul(gradient, scale, out=torch.empty_like(parameter))
-        else:
-            parameter.grad.add_(gradient, alpha=scale)

@@ -68,7 +68,6 @@ class LPS(LossScheme):
         elif seen.any():
             self.weights[seen] = lps_weights(None, current[seen], self.options.kappa)
         self.previous = current
-        super().end_epoch()
 
     def bounded(self, weights: Tensor) -> Tensor:
         """Return the weights as they are; `lps_clipped` bounds them."""

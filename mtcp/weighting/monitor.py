@@ -1,8 +1,13 @@
 """Signs of life of a weighting scheme: what its weights did, epoch by epoch, in plain numbers."""
 
+import math
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any, Final
+
+from torch import Tensor
+
+from mtcp.weighting.diagnostics import condition_number, cosines, magnitude_similarity
 
 #: A weight this many times the largest of the first step has run away.
 RUNAWAY: Final = 1e3
@@ -31,8 +36,9 @@ class Mean:
 class Monitor:
     """Watches the effective weights, the derivative of what is descended with respect to each task's loss.
 
-    `tasks` are all tasks; a step reports those present in it. Where `pairs` is on (gradient schemes) a step also
-    reports the cosines between the tasks' gradients; a pair below 0 is in conflict.
+    `tasks` are all tasks; a step reports those present in it. Where `pairs` is on, steps of gradient schemes, and
+    every n-th step of the others, also report how the tasks' gradients lie to each other; a pair whose cosine is below
+    0 is in conflict.
     """
 
     tasks: tuple[str, ...]
@@ -45,8 +51,8 @@ class Monitor:
     _means: dict[str, Mean] = field(default_factory=dict)
     _last: dict[str, float] = field(default_factory=dict)
 
-    def observe(self, weights: dict[str, float], cosines: dict[tuple[str, str], float] | None = None) -> None:
-        """Take in one step: the weight of every present task and, for gradient schemes, the cosine of every pair."""
+    def observe(self, weights: dict[str, float]) -> None:
+        """Take in one step: the weight of every present task."""
         sizes = [abs(weight) for weight in weights.values()]
         spread = max(weights.values()) - min(weights.values())
         self.moved |= spread > EQUAL * max(sizes)
@@ -55,10 +61,22 @@ class Monitor:
         self.runaway |= max(sizes) > RUNAWAY * self.first
         for task, weight in weights.items():
             self._mean(f"weight_{task}").add(weight)
-        for (one, other), cosine in (cosines or {}).items():
-            self._mean(f"cosine_{one}_{other}").add(cosine)
-            self._mean("conflict_share").add(float(cosine < 0))
-            self.conflict |= cosine < 0
+
+    def observe_gradients(self, tasks: list[str], gramian: Tensor) -> None:
+        """Take in the Gramian of the present tasks' gradients on the shared parameters."""
+        angles = cosines(gramian).tolist()
+        for i, j in combinations(range(len(tasks)), 2):
+            self._mean(f"cosine_{tasks[i]}_{tasks[j]}").add(angles[i][j])
+            self._mean("conflict_share").add(float(angles[i][j] < 0))
+            self.conflict |= angles[i][j] < 0
+        if len(tasks) > 1:
+            self._mean("magnitude_similarity").add(magnitude_similarity(gramian))
+            self._mean("log_condition_number").add(math.log(condition_number(gramian)))
+
+    def observe_share(self, scheme: float, outside: float) -> None:
+        """Take in the norms of what the scheme gave the shared parameters and of what came past it."""
+        if scheme + outside > 0:
+            self._mean("scheme_share").add(scheme / (scheme + outside))
 
     def end_epoch(self) -> None:
         """Close the epoch: its means become the record."""
@@ -66,11 +84,18 @@ class Monitor:
         self._means = {}
 
     def record(self) -> dict[str, float]:
-        """Columns of the epoch last closed: means over the steps in which a task (or both of a pair) was present."""
-        names = [f"weight_{task}" for task in self.tasks]
+        """Columns of the epoch last closed: means over the steps in which a task (or both of a pair) was present.
+
+        The condition number's mean is the geometric one: single steps with nearly dependent gradients would rule.
+        """
+        names = [f"weight_{task}" for task in self.tasks] + ["scheme_share"]
         if self.pairs:
-            names += [f"cosine_{one}_{other}" for one, other in combinations(self.tasks, 2)] + ["conflict_share"]
-        return {name: self._last.get(name, float("nan")) for name in names}
+            names += [f"cosine_{one}_{other}" for one, other in combinations(self.tasks, 2)]
+            names += ["conflict_share", "magnitude_similarity"]
+        found = {name: self._last.get(name, float("nan")) for name in names}
+        if self.pairs:
+            found["condition_number"] = math.exp(self._last.get("log_condition_number", float("nan")))
+        return found
 
     def state(self) -> dict[str, Any]:
         """Everything needed to continue, as plain numbers."""

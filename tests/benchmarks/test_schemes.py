@@ -17,7 +17,7 @@ import torch
 from mtcp.core import plugins
 from mtcp.core.config import PluginConfig, Project, RunConfig
 from mtcp.models.architecture import build_network
-from mtcp.training.losses import batch_losses
+from mtcp.training.losses import batch_losses, weighed_losses
 from mtcp.weighting.base import SchemeContext, build_scheme
 
 ROOT = Path(__file__).parents[2]
@@ -51,7 +51,7 @@ def stepper(config: RunConfig) -> Callable[[], None]:
     tasks = tuple(task.name for task in config.task_list)
     context = SchemeContext(tasks, 0, 2, 1, (config.height, config.width), network)
     scheme = build_scheme(config, context, ROOT).to(DEVICE)
-    scheme.end_epoch()
+    scheme.close_epoch()
     optimiser = torch.optim.AdamW([*network.parameters(), *scheme.parameters()], lr=1e-4, fused=True)
     batch, size = 8, (config.height, config.width)
     image = torch.randn(batch, 3, *size, device=DEVICE)
@@ -65,16 +65,16 @@ def stepper(config: RunConfig) -> Callable[[], None]:
     def losses() -> tuple[dict, torch.Tensor | None, torch.Tensor]:
         representation = network.encode(image)
         outputs = network.decode(representation, size)
-        return *batch_losses(outputs, targets, config.task_list, config.losses), representation
+        final, auxiliary = batch_losses(outputs, targets, config.task_list, config.losses)
+        return *weighed_losses(final, auxiliary, config.losses), representation
 
     def step() -> None:
         final, auxiliary, representation = losses()
         scheme.backward(final, auxiliary, representation, 1.0)
         optimiser.step()
         optimiser.zero_grad()
-        if scheme.cost == "forward":
-            with torch.no_grad():
-                scheme.after_step(lambda: losses()[0])
+        with torch.no_grad():
+            scheme.close_step(lambda: losses()[0])
 
     return step
 
@@ -97,7 +97,7 @@ def overhead(name: str, rounds: int = 300) -> float:
     network's part is the same in both, and being thousands of times as long would hide the difference in its noise.
     """
     scheme = build_scheme(configuration(name), bare_context(), ROOT).to(DEVICE)
-    scheme.end_epoch()
+    scheme.close_epoch()
     own = list(scheme.parameters())
     optimiser = torch.optim.AdamW(own, lr=1e-4, fused=True) if own else None
     leaves = {task: torch.tensor(0.5, requires_grad=True, device=DEVICE) for task in scheme.tasks}

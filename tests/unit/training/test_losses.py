@@ -10,7 +10,7 @@ from mtcp.core.config import LossConfig
 from mtcp.core.errors import UserError
 from mtcp.core.tasks import VOID, make_task
 from mtcp.training import losses
-from mtcp.training.losses import batch_losses, task_loss
+from mtcp.training.losses import batch_losses, task_loss, weighed_losses
 
 SEMSEG, DEPTH, NORMALS = make_task("semseg", classes=2), make_task("depth"), make_task("normals")
 PLAIN = LossConfig()
@@ -121,13 +121,24 @@ def test_absent_tasks_and_their_auxiliaries_are_left_out():
     final, auxiliary = batch_losses(outputs, targets, [SEMSEG, DEPTH], PLAIN)
     assert set(final) == {"depth"}
     assert final["depth"].item() == 1.0
-    assert auxiliary.item() == 0.5 * (0 + 2)
+    assert {task: loss.item() for task, loss in auxiliary.items()} == {"depth": 0.5 * (0 + 2)}
+
+
+def test_auxiliary_losses_are_part_of_their_tasks_loss_or_pass_the_scheme_by():
+    final = {"semseg": torch.tensor(1.0), "depth": torch.tensor(2.0)}
+    auxiliary = {"depth": torch.tensor(0.25), "semseg": torch.tensor(0.5)}
+    losses, outside = weighed_losses(final, auxiliary, LossConfig())
+    assert ({task: loss.item() for task, loss in losses.items()}, outside) == ({"semseg": 1.5, "depth": 2.25}, None)
+    losses, outside = weighed_losses(final, auxiliary, LossConfig(auxiliary_weighting="unweighted"))
+    assert losses == final
+    assert outside.item() == 0.75
+    assert weighed_losses(final, {}, LossConfig(auxiliary_weighting="unweighted"))[1] is None
 
 
 def test_no_auxiliary_outputs_no_auxiliary_loss():
     final, auxiliary = batch_losses({"depth": {"final": plane(1)}}, {"depth": plane(2)}, [DEPTH], PLAIN)
     assert final["depth"].item() == 1.0
-    assert auxiliary is None
+    assert auxiliary == {}
 
 
 def test_released_reading_of_normals_auxiliaries_is_absolute_error():
@@ -136,8 +147,8 @@ def test_released_reading_of_normals_auxiliaries_is_absolute_error():
     targets = {"normals": torch.tensor([0.0, 0.0, 1.0]).reshape(1, 3, 1, 1)}
     _, own = batch_losses(outputs, targets, [NORMALS], PLAIN)
     _, released = batch_losses(outputs, targets, [NORMALS], LossConfig(auxiliary="as_released", depth_cap=6.5535))
-    assert own.item() == pytest.approx(0.5 * (0.25 + 1 / 3))
-    assert released.item() == pytest.approx(0.5 * (0.5 + 1 / 3))
+    assert own["normals"].item() == pytest.approx(0.5 * (0.25 + 1 / 3))
+    assert released["normals"].item() == pytest.approx(0.5 * (0.5 + 1 / 3))
 
 
 def test_released_reading_of_human_parts_counts_the_last_auxiliary_only():
@@ -147,9 +158,11 @@ def test_released_reading_of_human_parts_counts_the_last_auxiliary_only():
     sure[0, 0] = 50
     outputs = {"human_parts": {"final": zero, "aux1": zero, "aux2": sure}}
     targets = {"human_parts": torch.zeros(1, 1, 1, dtype=torch.long)}
-    assert batch_losses(outputs, targets, [task], PLAIN)[1].item() == pytest.approx(0.5 * math.log(7), rel=1e-6)
+    assert batch_losses(outputs, targets, [task], PLAIN)[1]["human_parts"].item() == pytest.approx(
+        0.5 * math.log(7), rel=1e-6
+    )
     released = batch_losses(outputs, targets, [task], LossConfig(auxiliary="as_released"))[1]
-    assert released.item() == pytest.approx(0.0, abs=1e-6)
+    assert released["human_parts"].item() == pytest.approx(0.0, abs=1e-6)
 
 
 def test_half_precision_predictions_are_judged_in_float32():

@@ -51,8 +51,7 @@ class Bench:
             given = {"weights": {task: 1.0 + index for index, task in enumerate(tasks)}}
         options = plugins.parameters("scheme", name, given)
         self.scheme: Scheme = plugins.load("scheme", name)(self.context, options)
-        parameters = [*self.network.parameters(), *self.scheme.parameters()]
-        self.optimiser = torch.optim.AdamW(parameters, lr=0.01, weight_decay=0.0)
+        self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=0.01, weight_decay=0.0)
 
     def losses(self, step: int, absent: tuple[str, ...] = ()) -> tuple[dict[str, Tensor], Tensor]:
         with seeded("batch", step):
@@ -72,9 +71,8 @@ class Bench:
         self.scheme.backward(losses, extra, representation, 1.0)
         self.optimiser.step()
         self.optimiser.zero_grad()
-        if self.scheme.cost == "forward":
-            with torch.no_grad():
-                self.scheme.after_step(lambda: self.losses(step, absent)[0])
+        with torch.no_grad():
+            self.scheme.close_step(lambda: self.losses(step, absent)[0])
         return {task: loss.item() for task, loss in losses.items()}
 
     def gradients(self, step: int = 0, scale: float = 1.0, auxiliary: bool = False, **kwargs: Any) -> dict[str, Tensor]:

@@ -43,6 +43,8 @@ def again(scheme, jacobian, losses=None, present=None, steps=1):
     for _ in range(steps):
         result = scheme.combined(jacobian, (jacobian @ jacobian.T).double(), losses, present)
         scheme.steps += 1
+        scheme.seen[present] = True
+        scheme.close_step(dict)
     return result
 
 

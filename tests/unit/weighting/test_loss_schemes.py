@@ -38,10 +38,10 @@ def test_fixed_needs_every_task(loss_scheme):
 def test_uncertainty_is_twice_the_library_with_half_its_regulariser(loss_scheme, effective):
     scheme, library = loss_scheme("uncertainty"), scalarization.UW(3)
     s = torch.tensor([-1.0, 0.0, 0.7])
-    scheme.log_variance.data = s
+    scheme.log_weight.data = -s
     library.log_var.data = s.clone()
     close(effective(scheme, VALUES), 2 * library_weights(library, VALUES))
-    close(scheme.log_variance.grad, -torch.exp(-s) * torch.tensor(VALUES) + 0.5)
+    close(scheme.log_weight.grad, torch.exp(-s) * torch.tensor(VALUES) - 0.5)
 
 
 def test_uncertainty_settles_where_a_weight_is_half_over_its_loss(loss_scheme, effective):
@@ -56,10 +56,10 @@ def test_uncertainty_settles_where_a_weight_is_half_over_its_loss(loss_scheme, e
 
 def test_imtl_l_equals_the_library(loss_scheme, effective):
     scheme, library = loss_scheme("imtl_l"), scalarization.IMTLL(3)
-    scheme.log_scale.data = torch.tensor([0.3, -0.2, 1.0])
-    library.log_scale.data = scheme.log_scale.data.clone()
+    scheme.log_weight.data = torch.tensor([0.3, -0.2, 1.0])
+    library.log_scale.data = scheme.log_weight.data.clone()
     close(effective(scheme, VALUES), library_weights(library, VALUES))
-    close(scheme.log_scale.grad, library.log_scale.grad)
+    close(scheme.log_weight.grad, library.log_scale.grad)
 
 
 def test_imtl_l_scales_every_loss_to_1(loss_scheme, effective):
@@ -72,13 +72,62 @@ def test_imtl_l_scales_every_loss_to_1(loss_scheme, effective):
     close(weights, [1 / value for value in VALUES])
 
 
+@pytest.mark.parametrize(("name", "balance"), [("uncertainty", 0.5), ("imtl_l", 1.0)])
+def test_learned_weights_reach_their_optimum_within_an_epoch_at_their_own_rate(name, balance, loss_scheme, effective):
+    scheme = loss_scheme(name)
+    for _ in range(300):
+        weights = effective(scheme, VALUES)
+        scheme.close_step(dict)
+    torch.testing.assert_close(weights, balance / torch.tensor(VALUES), rtol=0.02, atol=0)
+    scheme.close_epoch()
+    assert scheme.flags() == []
+
+
+def test_learned_weights_that_do_not_get_there_are_flagged(loss_scheme, effective):
+    scheme = loss_scheme("imtl_l", rate=1e-5)
+    for _ in range(20):
+        effective(scheme, VALUES)
+        scheme.close_step(dict)
+    scheme.close_epoch()
+    assert "weights_far_from_optimum" in scheme.flags()
+
+
+def test_learned_weights_may_be_solved_for_each_epoch(loss_scheme, effective):
+    scheme = loss_scheme("uncertainty", solve="each_epoch")
+    close(effective(scheme, VALUES), [1.0, 1.0, 1.0])
+    effective(scheme, [3 * value for value in VALUES])
+    scheme.close_step(dict)
+    scheme.close_epoch()
+    close(effective(scheme, [9.0, 9.0, 9.0]), [0.5 / (2 * value) for value in VALUES])
+
+
+@pytest.mark.parametrize(("name", "state"), [("uncertainty", "log_weight"), ("imtl_l", "log_weight"),
+                                             ("famo", "logits")])  # fmt: skip
+def test_ten_steps_without_a_task_leave_what_is_learned_of_it_as_it_is(name, state, loss_scheme, effective):
+    scheme = loss_scheme(name)
+
+    def step(values):
+        effective(scheme, values)
+        after = {t: torch.tensor(v - 0.1) for t, v in zip("abc", values, strict=True) if v}
+        scheme.close_step(lambda: after)
+
+    for _ in range(5):
+        step(VALUES)
+    before = getattr(scheme, state).detach().clone()
+    for _ in range(10):
+        step([VALUES[0], None, VALUES[2]])
+    after = getattr(scheme, state).detach()
+    assert after[1] == before[1]
+    assert after[2] != before[2]
+
+
 def test_dwa_equals_the_library_over_epochs(loss_scheme, effective):
     scheme, library = loss_scheme("dwa", temperature=1.5), scalarization.DWA(1.5)
     for epoch in range(5):
         for step in range(3):
             values = [value * (1 + 0.1 * math.sin(7 * epoch + 3 * step + i)) for i, value in enumerate(VALUES)]
             close(effective(scheme, values), library_weights(library, values))
-        scheme.end_epoch()
+        scheme.close_epoch()
         library.step()
     assert scheme.record()["weight_a"] != 1.0
 
@@ -87,7 +136,7 @@ def test_dwa_absent_task_counts_with_ratio_1(loss_scheme, effective):
     scheme = loss_scheme("dwa", tasks=2, temperature=1.0)
     for values in ([1.0, 1.0], [0.5, None]):
         effective(scheme, values)
-        scheme.end_epoch()
+        scheme.close_epoch()
     a, b = math.exp(0.5), math.exp(1.0)
     close(effective(scheme, [1.0, 1.0]), [2 * a / (a + b), 2 * b / (a + b)])
 
@@ -141,18 +190,29 @@ def test_dtp_puts_hard_tasks_first(loss_scheme, effective):
 
 
 def test_stch_equals_the_library_after_its_first_epoch(loss_scheme, effective):
-    scheme = loss_scheme("stch", mu=0.3)
+    scheme = loss_scheme("stch", compared="ratio", mu=0.3, warmup_epochs=1)
     close(effective(scheme, VALUES), [1.0, 1.0, 1.0])
-    scheme.end_epoch()
+    scheme.close_epoch()
     library = scalarization.STCH(0.3, weights=1 / torch.tensor(VALUES))
     later = [0.4, 2.1, 1.0]
     close(effective(scheme, later), 3 * library_weights(library, later))
 
 
+def test_stch_by_default_warms_up_on_logarithms_and_compares_their_ratios(loss_scheme, effective):
+    """The authors' code for networks: five epochs of the sum of logarithms, then mu 1 on log ratios."""
+    scheme = loss_scheme("stch")
+    for epoch in range(5):
+        close(effective(scheme, [value * (1 + epoch) for value in VALUES]), [1 / (v * (1 + epoch)) for v in VALUES])
+        scheme.close_epoch()
+    ratios = torch.tensor([0.8, 2.1, 1.0]) / (5 * torch.tensor(VALUES))
+    later = torch.tensor([0.8, 2.1, 1.0])
+    close(effective(scheme, later.tolist()), 3 * torch.softmax(ratios.log(), 0) / later)
+
+
 def test_stch_small_mu_descends_the_worst_alone(loss_scheme, effective):
-    scheme = loss_scheme("stch", mu=1e-3)
+    scheme = loss_scheme("stch", compared="ratio", mu=1e-3, warmup_epochs=1)
     effective(scheme, [1.0, 1.0, 1.0])
-    scheme.end_epoch()
+    scheme.close_epoch()
     close(effective(scheme, [0.5, 0.9, 0.7]), [0.0, 3.0, 0.0])
 
 
@@ -162,7 +222,7 @@ def test_famo_equals_the_library_over_steps(loss_scheme, effective):
     for step in range(20):
         close(effective(scheme, values.tolist()), 3 * library_weights(library, values.tolist()))
         new = values * torch.tensor([0.95, 0.99, 1.0 + 0.01 * (step % 3)])
-        scheme.after_step(lambda new=new: dict(zip(scheme.tasks, new, strict=True)))
+        scheme.close_step(lambda new=new: dict(zip(scheme.tasks, new, strict=True)))
         library.update(new)
         values = new
     torch.testing.assert_close(scheme.logits, library._w.data, rtol=1e-4, atol=1e-6)
@@ -172,7 +232,7 @@ def test_famo_equals_the_library_over_steps(loss_scheme, effective):
 def test_famo_leaves_an_absent_task_out_of_the_comparison(loss_scheme, effective):
     scheme = loss_scheme("famo", decay=0.0)
     effective(scheme, [1.0, 1.0, None])
-    scheme.after_step(lambda: {"a": torch.tensor(0.5), "b": torch.tensor(1.0), "c": torch.tensor(9.0)})
+    scheme.close_step(lambda: {"a": torch.tensor(0.5), "b": torch.tensor(1.0), "c": torch.tensor(9.0)})
     assert scheme.logits[2] == 0
     assert scheme.logits[0] < 0 < scheme.logits[1]
 
@@ -207,8 +267,8 @@ def test_task_order_does_not_matter_and_identical_tasks_weigh_the_same(name, los
         weights = effective(one, values)
         close(effective(other, values[::-1]), weights.flip(0))
         close(weights[1:2], weights[2:])
-        one.end_epoch()
-        other.end_epoch()
+        one.close_epoch()
+        other.close_epoch()
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ def drive(scheme, effective, epochs, micro=(0.5, 1.5)):
     for losses in epochs:
         for factor in micro:
             effective(scheme, [factor * value for value in losses.values()])
-        scheme.end_epoch()
+        scheme.close_epoch()
         after.append(scheme.weights.tolist())
     return after
 
@@ -42,9 +42,9 @@ def test_weights_are_applied_in_the_next_epoch_to_projected_losses(loss_scheme, 
     scheme = loss_scheme("lps", tasks=2, kappa=2.0)
     values = [1.0, 3.0]  # log 2, log 4 = 2 log 2: first weights 3 and 1.5
     torch.testing.assert_close(effective(scheme, values), torch.tensor([1 / 2, 1 / 4]))
-    scheme.end_epoch()
+    scheme.close_epoch()
     torch.testing.assert_close(effective(scheme, values), torch.tensor([3 / 2, 1.5 / 4]))
-    scheme.end_epoch()
+    scheme.close_epoch()
     torch.testing.assert_close(scheme.weights, torch.ones(2, dtype=torch.float64))
 
 
@@ -99,8 +99,8 @@ def test_absent_tasks(loss_scheme, effective):
     scheme = loss_scheme("lps", kappa=2.0, log_projection=False)
     effective(scheme, [1.0, 2.0, None])
     effective(scheme, [3.0, None, None])
-    scheme.end_epoch()  # means 2, 2: c was never seen
+    scheme.close_epoch()  # means 2, 2: c was never seen
     assert scheme.weights.tolist() == [2.0, 2.0, 1.0]
     effective(scheme, [1.0, None, 4.0])
-    scheme.end_epoch()  # b keeps its mean 2: r_a = .5 / (3/4), r_b = 1 / (3/4)
+    scheme.close_epoch()  # b keeps its mean 2: r_a = .5 / (3/4), r_b = 1 / (3/4)
     assert scheme.weights.tolist() == pytest.approx([1 - 2 / 3, 1 + 2 / 3, 1.0])

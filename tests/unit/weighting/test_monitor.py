@@ -1,6 +1,8 @@
 import math
+from math import nan
 
 import pytest
+import torch
 
 from mtcp.weighting.monitor import Monitor
 
@@ -12,7 +14,7 @@ def test_means_are_over_the_steps_in_which_a_task_was_present():
     monitor.observe({"a": 1.0, "b": 3.0})
     monitor.observe({"a": 2.0})
     monitor.end_epoch()
-    assert monitor.record() == {"weight_a": 1.5, "weight_b": 3.0}
+    assert monitor.record() == pytest.approx({"weight_a": 1.5, "weight_b": 3.0, "scheme_share": nan}, nan_ok=True)
 
 
 def test_a_task_absent_from_an_epoch_has_no_weight_in_it():
@@ -24,8 +26,8 @@ def test_a_task_absent_from_an_epoch_has_no_weight_in_it():
 
 def test_conflict_counts_pairs_below_0():
     monitor = Monitor(("a", "b", "c"), pairs=True)
-    monitor.observe({"a": 1.0, "b": 1.0, "c": 1.0}, {("a", "b"): -0.5, ("a", "c"): 0.5, ("b", "c"): 0.0})
-    monitor.observe({"a": 1.0, "b": 1.0}, {("a", "b"): -0.1})
+    monitor.observe_gradients(["a", "b", "c"], torch.tensor([[1, -0.5, 0.5], [-0.5, 1, 0], [0.5, 0, 1]]).double())
+    monitor.observe_gradients(["a", "b"], torch.tensor([[1, -0.1], [-0.1, 1]]).double())
     monitor.end_epoch()
     record = monitor.record()
     assert record["cosine_a_b"] == pytest.approx(-0.3)
@@ -66,13 +68,14 @@ def test_stayed_equal_needs_a_reason_to_move(bench):
     for epoch in range(3):
         assert dwa.flags() == [], epoch
         dwa.monitor.observe({"semseg": 1.0, "depth": 1.0, "normals": 1.0})
-        dwa.end_epoch()
+        dwa.close_epoch()
     assert dwa.flags() == ["stayed_equal"]
     surgery = bench("pcgrad").scheme
-    surgery.monitor.observe({"semseg": 1.0, "depth": 1.0}, {("semseg", "depth"): 0.4})
-    surgery.end_epoch()
+    surgery.monitor.observe({"semseg": 1.0, "depth": 1.0})
+    surgery.monitor.observe_gradients(["semseg", "depth"], torch.tensor([[1, 0.4], [0.4, 1]]).double())
+    surgery.close_epoch()
     assert surgery.flags() == []
-    surgery.monitor.observe({"semseg": 1.0, "depth": 1.0}, {("semseg", "depth"): -0.4})
+    surgery.monitor.observe_gradients(["semseg", "depth"], torch.tensor([[1, -0.4], [-0.4, 1]]).double())
     assert surgery.flags() == ["stayed_equal"]
 
 
@@ -88,5 +91,5 @@ def test_schemes_that_are_not_to_move_raise_no_flag(name, bench):
     run = bench(name)
     for step in range(4):
         run.step(step)
-        run.scheme.end_epoch()
+        run.scheme.close_epoch()
     assert run.scheme.flags() == []

@@ -7,6 +7,7 @@ from mtcp.core import plugins
 from mtcp.core.config import PluginConfig, Project
 from mtcp.core.errors import UserError
 from mtcp.weighting.base import Diverged, build_scheme, own_faults_named
+from mtcp.weighting.probe import probe_scheme
 
 LOSS = """\
 from pydantic import Field
@@ -60,7 +61,7 @@ def test_a_good_one_trains(own, text):
     result = {LOSS: "(losses ** self.options.power).sum()", GRAMIAN: "gramian.diagonal()", JACOBIAN: "jacobian.sum(0)"}
     run = own(text, result=result[text])
     run.step(0)
-    run.scheme.end_epoch()
+    run.scheme.close_epoch()
     assert "weight_depth" in run.scheme.record()
 
 
@@ -157,7 +158,7 @@ def test_a_helper_may_be_imported(own):
     (own.root / "plugins" / "_halves.py").write_text("def half(x):\n    return x / 2\n")
     run = own("from _halves import half\n" + LOSS, result="half(losses.sum())")
     run.step(0)
-    run.scheme.end_epoch()
+    run.scheme.close_epoch()
     assert run.scheme.record()["weight_depth"] == 0.5
 
 
@@ -187,3 +188,72 @@ def test_an_unknown_scheme_suggests_the_nearest(own):
 def test_planning_reads_names_without_importing(own, tmp_path):
     (tmp_path / "plugins" / "loud.py").write_text("raise RuntimeError\n" + LOSS.format(name="loud", result="0"))
     assert plugins.find("scheme", tmp_path)["loud"].name == "loud.py"
+
+
+# -- traps ------------------------------------------------------------------------------------------------------------
+
+HOOK = """\
+import torch
+from mtcp.api import LossScheme, scheme
+
+@scheme("{name}")
+class Mine(LossScheme):
+    '''Mine.'''
+    def __init__(self, context, parameters):
+        {super}
+        {state}
+    def total(self, losses, present):
+        return (self.w * losses).sum()
+    def end_epoch(self):
+        self.w = self.w * 2
+"""
+SUPER = "super().__init__(context, parameters)"
+
+
+def hooked(super_=SUPER, state="self.register_buffer('w', torch.ones(()))"):
+    return HOOK.replace("{super}", super_).replace("{state}", state)
+
+
+def test_an_override_of_end_epoch_need_not_call_its_parent(own):
+    run = own(hooked())
+    for wanted in (1.0, 2.0):
+        run.step(0)
+        run.scheme.close_epoch()
+        assert run.scheme.record()["weight_depth"] == wanted
+    assert run.scheme.epochs == 2
+
+
+@pytest.mark.parametrize("call", ["pass", "torch.nn.Module.__init__(self)"])
+def test_a_constructor_that_forgets_its_parent_is_named(own, call):
+    with pytest.raises(UserError, match=r"scheme 'mine'.*mine\.py"):
+        own(hooked(call))
+
+
+def probe(own, text, name="mine"):
+    own(text, name)
+    config = Project(plugins.PACKAGE_ROOT).resolve("rooms", "mtcp_equal", 0)
+    probe_scheme(config.model_copy(update={"scheme": PluginConfig(name=name)}), own.root)
+
+
+def test_state_in_a_plain_attribute_is_found_before_training(own):
+    probe(own, hooked())
+    with pytest.raises(UserError, match=r"scheme 'plain': after a restart it goes on otherwise .*register_buffer"):
+        probe(own, hooked(state="self.w = 1.0"), "plain")
+
+
+def test_an_interface_that_is_broken_is_found_before_training(own):
+    with pytest.raises(UserError, match="scheme 'mine', step 0: `total` must return a scalar"):
+        probe(own, LOSS.format(name="mine", result="losses"))
+
+
+@pytest.mark.parametrize("name", sorted(set(plugins.find("scheme")) - {"fixed"}))
+def test_every_scheme_of_ours_passes_the_probe(name):
+    config = Project(plugins.PACKAGE_ROOT).resolve("rooms", "mtcp_equal", 0)
+    probe_scheme(config.model_copy(update={"scheme": PluginConfig(name=name)}))
+
+
+def test_a_dictionary_as_representation_is_one_sentence(bench):
+    run = bench("mgda", shared_parameters="representation")
+    losses, representation = run.losses(0)
+    with pytest.raises(UserError, match=r"must return a tensor or a list of tensors .*, got dict"):
+        run.scheme.backward(losses, None, {"r": representation}, 1.0)

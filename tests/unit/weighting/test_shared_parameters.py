@@ -5,12 +5,13 @@ import torch
 
 from mtcp.core import plugins
 from mtcp.core.errors import UserError
-from mtcp.weighting.gradients import cosines, reachability, shared_parameters_of
+from mtcp.weighting.diagnostics import cosines
+from mtcp.weighting.shared import reachability, shared_parameters_of
 
 
 def names(run, shared):
     own = {id(parameter): name for name, parameter in run.network.named_parameters()}
-    return {own[id(parameter)] for parameter in shared_parameters_of(run.context, shared)}
+    return {own[id(parameter)] for parameter in shared_parameters_of(run.network, run.context.size, shared)}
 
 
 ENCODER = {"stem.0.weight", "stem.0.bias", "stem.1.weight", "stem.1.bias"}
@@ -125,7 +126,7 @@ def test_cosines_and_conflict_are_recorded_for_every_pair(bench):
     run = bench("pcgrad")
     for step in range(3):
         run.step(step)
-    run.scheme.end_epoch()
+    run.scheme.close_epoch()
     record = run.scheme.record()
     pairs = [name for name in record if name.startswith("cosine_")]
     assert pairs == ["cosine_semseg_depth", "cosine_semseg_normals", "cosine_depth_normals"]

@@ -1,0 +1,122 @@
+"""A trial of a run's scheme on a network of a few dozen parameters: what a plug-in gets wrong shows before training."""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from mtcp.core.config import RunConfig
+from mtcp.core.errors import UserError
+from mtcp.core.randomness import seeded, stream
+from mtcp.weighting.base import Diverged, Scheme, SchemeContext, build_scheme, own_faults_named
+
+_SIZE: Final = (4, 4)
+#: Steps of the trial, with an epoch's end after every second one; the restart comes inside an epoch.
+_STEPS, _RESTART = 5, 3
+
+
+class _Network(nn.Module):
+    """A shared convolution and a head a task."""
+
+    def __init__(self, tasks: tuple[str, ...]) -> None:
+        super().__init__()
+        self.encoder = nn.Conv2d(3, 4, 1)
+        self.heads = nn.ModuleDict({task: nn.Conv2d(4, 1, 1) for task in tasks})
+
+    def forward(self, image: Tensor) -> dict[str, dict[str, Tensor]]:
+        representation = torch.tanh(self.encoder(image))
+        return {task: {"final": head(representation)} for task, head in self.heads.items()}
+
+
+class _Trial:
+    """A few steps of training with the scheme."""
+
+    def __init__(self, config: RunConfig, root: Path | None) -> None:
+        self.tasks = tuple(task.name for task in config.task_list)
+        with seeded("probe"):
+            self.network = _Network(self.tasks)
+        context = SchemeContext(self.tasks, stream("probe"), 3, 2, _SIZE, self.network)
+        self.scheme: Scheme = build_scheme(config, context, root)
+        self.optimiser = torch.optim.SGD(self.network.parameters(), lr=0.01)
+
+    def step(self, number: int) -> None:
+        with seeded("probe", number):
+            image, targets = torch.randn(2, 3, *_SIZE), torch.randn(len(self.tasks), 2, 1, *_SIZE)
+
+        def losses() -> tuple[dict[str, Tensor], Tensor]:
+            representation = torch.tanh(self.network.encoder(image))
+            return {
+                task: (head(representation) - target).square().mean() + 0.1
+                for (task, head), target in zip(self.network.heads.items(), targets, strict=True)
+            }, representation
+
+        with own_faults_named(self.scheme.at()):
+            self.scheme.backward(*_with_nothing_outside(losses()), 1.0)
+            self.optimiser.step()
+            self.optimiser.zero_grad()
+            with torch.no_grad():
+                self.scheme.close_step(lambda: losses()[0])
+            if number % 2:
+                self.scheme.close_epoch()
+
+    def state(self) -> bytes:
+        saved = io.BytesIO()
+        torch.save([self.network.state_dict(), self.scheme.state_dict()], saved)
+        return saved.getvalue()
+
+    def load(self, state: bytes) -> None:
+        network, scheme = torch.load(io.BytesIO(state), weights_only=True)
+        self.network.load_state_dict(network)
+        self.scheme.load_state_dict(scheme)
+
+    def found(self) -> list[Any]:
+        return [parameter.tolist() for parameter in self.network.parameters()]
+
+
+def probe_scheme(config: RunConfig, root: Path | None = None) -> None:
+    """Train a tiny network with the scheme of `config` for a few steps, once through and once with a restart.
+
+    Raises `UserError` where the scheme breaks the interface, cannot be built, saved or restored, or goes on otherwise
+    after the restart: state that is no parameter, buffer or extra state is lost then. `root` as in `build_scheme`.
+    A scheme that diverges on these made-up losses is no fault of a plug-in.
+    """
+    name = config.scheme.name
+    straight, broken = _Trial(config, root), _Trial(config, root)
+    try:
+        for number in range(_STEPS):
+            straight.step(number)
+            if number == _RESTART:
+                with _state_faults(name):
+                    state = broken.state()
+                    broken = _Trial(config, root)
+                    broken.load(state)
+            broken.step(number)
+    except Diverged:
+        return
+    if straight.found() != broken.found():
+        raise UserError(
+            f"scheme '{name}': after a restart it goes on otherwise than without one: state is lost; keep it in "
+            "buffers (`register_buffer`) or parameters, and random draws on `step_seed()`"
+        )
+
+
+def _with_nothing_outside(made: tuple[dict[str, Tensor], Tensor]) -> tuple[dict[str, Tensor], None, Tensor]:
+    losses, representation = made
+    return losses, None, representation
+
+
+@contextmanager
+def _state_faults(name: str) -> Iterator[None]:
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(
+            f"scheme '{name}': its state cannot be saved and restored: {type(error).__name__}: {error}; keep it in "
+            "buffers (`register_buffer`) or parameters"
+        ) from error

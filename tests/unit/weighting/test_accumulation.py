@@ -1,0 +1,77 @@
+"""Gradients of a step's micro-batches: combined once a step, or each by itself."""
+
+import pytest
+import torch
+
+from mtcp.core import plugins
+
+GRADIENT = [name for name in sorted(plugins.find("scheme")) if plugins.load("scheme", name).cost == "gradients"]
+SHARED = ("stem.0.weight", "stem.0.bias", "stem.1.weight", "stem.1.bias")
+
+
+def accumulated(run, steps, absent=()):
+    """Gradients after the micro-batches `steps`, which make one optimiser step."""
+    for number, step in enumerate(steps):
+        losses, representation = run.losses(step, absent[number] if absent else ())
+        run.scheme.backward(losses, None, representation, 1 / len(steps), number + 1 == len(steps))
+    return {n: p.grad.clone() for n, p in run.network.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("name", GRADIENT)
+def test_a_batch_in_two_halves_is_combined_as_one_of_their_mean_gradient(name, bench):
+    """Twice the same micro-batch: the step is the one of that batch, as nothing else differs."""
+    run = bench(name)
+    run.scheme.steps = 1  # random draws belong to the micro-batch in which gradients are combined
+    whole, halves = accumulated(run, [0]), accumulated(bench(name), [0, 0])
+    for key in SHARED:
+        torch.testing.assert_close(halves[key], whole[key], rtol=1e-4, atol=1e-6, msg=key)
+
+
+def test_one_combination_a_step_is_not_the_sum_of_combinations(bench):
+    step, each = bench("mgda"), bench("mgda", accumulation="micro_batch")
+    one, other = accumulated(step, [0, 1]), accumulated(each, [0, 1])
+    assert not torch.allclose(one["stem.0.weight"], other["stem.0.weight"], rtol=1e-3)
+    # By hand: the Jacobian's mean over the micro-batches, combined once.
+    rows = []
+    for number in (0, 1):
+        plain = bench("equal")
+        losses, _ = plain.losses(number)
+        shared = [dict(plain.network.named_parameters())[key] for key in SHARED]
+        rows.append(torch.stack([torch.cat([g.flatten() for g in torch.autograd.grad(loss, shared, retain_graph=True)])
+                                 for loss in losses.values()]))  # fmt: skip
+    mean = sum(rows) / 2
+    wanted, _ = bench("mgda").scheme.combined(mean, (mean @ mean.T).double(), torch.ones(3), torch.arange(3))
+    torch.testing.assert_close(torch.cat([one[key].flatten() for key in SHARED]), wanted, rtol=1e-4, atol=1e-6)
+    # The heads get the gradient of the plain sum either way.
+    torch.testing.assert_close(one["heads.depth.weight"], other["heads.depth.weight"])
+
+
+def test_a_task_absent_from_one_micro_batch_counts_in_the_step(bench):
+    run = bench("pcgrad")
+    accumulated(run, [0, 1], absent=[("depth",), ()])
+    run.scheme.close_step(dict)
+    run.scheme.close_epoch()
+    assert run.scheme.record()["weight_depth"] > 0
+
+
+def test_a_step_whose_last_micro_batch_has_no_task_is_combined_all_the_same(bench):
+    run, plain = bench("mgda"), bench("mgda")
+    losses, representation = run.losses(0)
+    run.scheme.backward(losses, None, representation, 0.5, boundary=False)
+    run.scheme.backward({}, None, None, 0.5, boundary=True)
+    wanted = plain.gradients(0, scale=0.5)
+    torch.testing.assert_close(run.network.stem[0].weight.grad, wanted["stem.0.weight"])
+
+
+@pytest.mark.parametrize("name", ["gradnorm", "famo"])
+def test_weights_that_move_by_steps_move_once_a_step(name, bench):
+    run = bench(name)
+    state = "task_weights" if name == "gradnorm" else "logits"
+    before = getattr(run.scheme, state).detach().clone()
+    for number in (0, 1):
+        losses, representation = run.losses(number)
+        run.scheme.backward(losses, None, representation, 0.5, boundary=number == 1)
+        assert torch.equal(getattr(run.scheme, state), before)
+    with torch.no_grad():
+        run.scheme.close_step(lambda: {task: 0.9 * loss**1.1 for task, loss in run.losses(1)[0].items()})
+    assert not torch.equal(getattr(run.scheme, state), before)
