@@ -78,7 +78,7 @@ def test_learned_weights_reach_their_optimum_within_an_epoch_at_their_own_rate(n
     for _ in range(300):
         weights = effective(scheme, VALUES)
         scheme.close_step(dict)
-    torch.testing.assert_close(weights, balance / torch.tensor(VALUES), rtol=0.02, atol=0)
+    torch.testing.assert_close(weights, balance / torch.tensor(VALUES), rtol=0.05, atol=0)
     scheme.close_epoch()
     assert scheme.flags() == []
 
