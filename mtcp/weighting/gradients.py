@@ -98,7 +98,7 @@ class GradientScheme(Scheme):
         super().__init__(context, parameters)
         self.shared = self._shared(parameters.shared_parameters)  # pyright: ignore[reportAttributeAccessIssue]
         # At the representation the coefficients are needed before the graph of the micro-batch is gone.
-        self.pooled = bool(self.shared) and parameters.accumulation == "step"  # pyright: ignore[reportAttributeAccessIssue]
+        self.pooled = bool(self.shared) and getattr(parameters, "accumulation", "step") == "step"
         self._pool: _Pool | None = None
 
     @abstractmethod
