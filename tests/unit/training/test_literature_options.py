@@ -6,7 +6,7 @@ import torch
 from mtcp.core.config import Project, TrainingConfig
 from mtcp.models.architecture import build_network
 from mtcp.training.loop import is_snapshot
-from mtcp.weighting.gradients import head_parameters
+from mtcp.weighting.shared import head_parameters
 
 
 def kept(**settings: int) -> list[int]:
