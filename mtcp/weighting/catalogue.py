@@ -36,7 +36,8 @@ LPS rows keep that form, but for `mtcp_auxiliary_own_task`. Measured on four tra
 untrained `mtcp` network (means): the cosine of the shared encoder's step to the auxiliary gradient is, unweighted and
 with `own_task`, 0.992 and 0.163 under MGDA, 0.998 and 0.708 under Aligned-MTL, 0.989 and 0.703 under Nash-MTL, 0.983
 and 0.696 under IMTL-G, 0.964 and 0.537 under DB-MTL; unweighted, the scheme's share of the update's norm is 0.111,
-0.065, 0.133, 0.156 and 0.216. history.csv has that share for every epoch as `scheme_share`; 1 with `own_task`.
+0.065, 0.133, 0.156 and 0.216 on the last of these batches. history.csv has that share for every epoch as
+`scheme_share`; 1 with `own_task`.
 
 **Absent tasks.** A task without a valid pixel in a batch is absent from that step; its state stays as it is.
 
