@@ -220,6 +220,7 @@ def assert_equal(first: EvaluationResult, second: EvaluationResult) -> None:
 
 def test_validation_and_snapshots_are_evaluated_where_they_were_kept(tiny_project: Project, tmp_path: Path):
     config, data, network = prior(tiny_project)
+    config = config.model_copy(update={"training": config.training.model_copy(update={"snapshots": 1})})
     save_network(network, config, tmp_path / "model.safetensors")
     network.depth += 1
     save_network(network, config, tmp_path / "model-validation.safetensors")
