@@ -39,7 +39,13 @@ def members(benchmark: Benchmark, methods: Mapping[str, Method]) -> dict[str, li
     if reference is not None:
         same_network = [name for name, each in methods.items() if each.architecture == reference.architecture]
         plain = [name for name in same_network if methods[name].losses == reference.losses]
-        found["weighting"] = [name for name in plain if not set(methods[name].scheme.given) - {"distribution"}]
+        found["weighting"] = [
+            name
+            for name in same_network
+            if _same_losses(methods[name], reference)
+            and not set(methods[name].scheme.given) - {"distribution"}
+            and (name == benchmark.reference or methods[name].scheme != reference.scheme)
+        ]
         found["ablation"] = [
             name for name, each in methods.items() if name == benchmark.reference or each.family == "ablation"
         ]
@@ -49,6 +55,12 @@ def members(benchmark: Benchmark, methods: Mapping[str, Method]) -> dict[str, li
             if methods[name].scheme.name == reference.scheme.name and set(methods[name].scheme.given) <= {"kappa"}
         ]
     return {table: names for table, names in found.items() if len(names) > 1}
+
+
+def _same_losses(method: Method, reference: Method) -> bool:
+    """Whether both train on the same losses; whether a scheme also weighs the auxiliary ones belongs to the scheme."""
+    other = reference.losses.model_copy(update={"auxiliary_weighting": method.losses.auxiliary_weighting})
+    return method.losses == other
 
 
 def paper_tables(

@@ -91,7 +91,7 @@ def test_the_tables_fit_a_two_column_paper(tabled, tmp_path):
     setup = re.search(r"\\sisetup\{.*?\}", latex.read_text().replace("\n% ", ""), re.DOTALL).group()
     (tmp_path / "paper.tex").write_text(
         r"\documentclass[10pt,twocolumn,letterpaper]{article}"
-        r"\usepackage[utf8]{inputenc}\usepackage[T1]{fontenc}\usepackage{amsmath,amssymb,booktabs,siunitx}"
+        r"\usepackage[utf8]{inputenc}\usepackage[T1]{fontenc}\usepackage{amsmath,amssymb,booktabs,graphicx,siunitx}"
         r"\usepackage[letterpaper,textwidth=6.875in,columnsep=0.3125in,textheight=8.875in]{geometry}"
         rf"{setup}\begin{{document}}\input{{tables.tex}}\end{{document}}"
     )
