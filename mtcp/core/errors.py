@@ -1,4 +1,10 @@
-"""The one exception that users see as a sentence instead of a traceback."""
+"""The one exception that users see as a sentence instead of a traceback, and what it says of unknown names."""
+
+from collections.abc import Collection
+from typing import Final
+
+#: Names that a sentence still lists where one of them is close to what was asked for.
+_FEW: Final = 12
 
 
 class UserError(Exception):
@@ -7,3 +13,12 @@ class UserError(Exception):
     The message says in one sentence what is wrong, where (file, key, image id), what was expected and what to
     do. The command line prints it and exits with status 2.
     """
+
+
+def alternatives(name: str, known: Collection[str]) -> str:
+    """Return the end of a sentence on an unknown name: the nearest known one, and all of them unless they are many."""
+    from difflib import get_close_matches  # only where something is wrong: planning is to be quick
+
+    close = get_close_matches(name, known, n=1)
+    nearest = f"; did you mean '{close[0]}'?" if close else ""
+    return nearest if close and len(known) > _FEW else f"{nearest} (known: {', '.join(sorted(known)) or 'none'})"

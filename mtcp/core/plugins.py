@@ -21,7 +21,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final, TypeVar
 
-from mtcp.core.errors import UserError
+from mtcp.core.errors import UserError, alternatives
 from mtcp.core.validation import Model, validated
 
 PACKAGE_ROOT: Final = Path(__file__).resolve().parents[2]
@@ -124,11 +124,7 @@ def path_of(kind: str, name: str, root: Path | None = None) -> Path:
     if len(defining) == 1:
         return defining[0]
     known = find(kind, root)  # names two files of one name, and a file at fault, which may be the one looked for
-    from difflib import get_close_matches
-
-    close = get_close_matches(name, known, n=1)
-    hint = f"; did you mean '{close[0]}'?" if close else ""
-    raise UserError(f"unknown {kind} '{name}'{hint} (known: {', '.join(sorted(known))})")
+    raise UserError(f"unknown {kind} '{name}'{alternatives(name, known)}")
 
 
 def _names_or_none(kind: str, path: Path) -> list[str]:

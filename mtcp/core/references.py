@@ -1,11 +1,11 @@
 """Names that one configuration file uses of another: each must be known, before any work is done with them."""
 
 from collections.abc import Collection
-from difflib import get_close_matches
 from pathlib import Path
 
 from mtcp.core.claims import Claim, load_claims
 from mtcp.core.config import Project
+from mtcp.core.errors import alternatives
 from mtcp.core.plugins import find
 from mtcp.core.published import read_published
 from mtcp.core.tasks import METRICS
@@ -63,6 +63,4 @@ def _require_number(claim: Claim, published: list[dict[str, str]], path: Path, p
 
 def _require(name: str, known: Collection[str], kind: str, path: Path, *keys: str | int) -> None:
     if name not in known:
-        close = get_close_matches(name, known, n=1)
-        hint = f"; did you mean '{close[0]}'?" if close else ""
-        raise fault(path, keys, f"unknown {kind} '{name}'{hint} (known: {', '.join(sorted(known))})")
+        raise fault(path, keys, f"unknown {kind} '{name}'{alternatives(name, known)}")

@@ -25,10 +25,10 @@ def refused(done, *fragments: str) -> None:
 @pytest.mark.parametrize(
     ("change", "fragments"),
     [
-        (lambda p: p.edit("params.yaml", methods=["mtcq"]), ("unknown method 'mtcq'", "config/methods.yaml")),
+        (lambda p: p.edit("params.yaml", methods=["mtcq"]), ("unknown method 'mtcq'", "did you mean 'mtcp'?")),
         (lambda p: p.edit("params.yaml", benchmarks=["roms"]), ("unknown benchmark 'roms'", "rooms")),
-        (lambda p: p.edit("params.yaml", seeds=["zero"]), ("params.yaml, key 'seeds.0'",)),
-        (lambda p: p.edit("params.yaml", sedes=[0]), ("params.yaml, key 'sedes'", "known here: benchmarks")),
+        (lambda p: p.edit("params.yaml", seeds=["zero"]), ("key 'seeds.0'", "params.yaml, line 6")),
+        (lambda p: p.edit("params.yaml", sedes=[0]), ("key 'sedes'", "params.yaml", "known here: benchmarks")),
         (
             lambda p: p.edit("config/methods.yaml", mtcp__scheme={"name": "lsp"}),
             ("unknown scheme 'lsp'", "did you mean 'lps'"),
