@@ -224,8 +224,10 @@ def evaluate_elsewhere(
     config = RunConfig(**{**other.model_dump(), **shape})
     with _image_map(threads) as map_images:
         meters = {task.name: meter(task, config.evaluation, map_images) for task in config.task_list}
-        batches = evaluation_batches(open_split(config, data, "test"), config)
-        result = evaluate(load_network(trained, checkpoint), meters, batches, device, on_images=on_images)
+        split = open_split(config, data, "test")
+        together = coherence_meter(config, split.layout.packaging, map_images)
+        network, batches = load_network(trained, checkpoint), evaluation_batches(split, config)
+        result = evaluate(network, meters, batches, device, coherence=together, on_images=on_images)
     return result, result.metrics(meters)
 
 
