@@ -10,7 +10,7 @@ from mtcp.core.plugins import load as load_plugin
 from mtcp.core.plugins import parameters as plugin_parameters
 from mtcp.core.tasks import VOID, Task
 from mtcp.data.loading.batches import Batch
-from mtcp.models.architecture import Architecture, BuildContext, Outputs, build_network
+from mtcp.models.architecture import Architecture, Backbone, BuildContext, Outputs, build_network
 from mtcp.models.attention import unscaled_attention
 from mtcp.models.blocks import Basic, Bottle, ConvNorm, ConvPair, MultiScaleHead, gathered, prediction
 from mtcp.models.decoder import FPN, HFP
@@ -31,6 +31,7 @@ __all__ = [
     "SCALES",
     "VOID",
     "Architecture",
+    "Backbone",
     "Basic",
     "Batch",
     "BatchNorm2d",

@@ -10,10 +10,19 @@ from torch.nn import functional as F
 from torchvision.models.segmentation.deeplabv3 import DeepLabHead
 
 from baselines.architectures.segnet import as_output
-from mtcp.api import Architecture, BuildContext, Normalise, Outputs, PluginParameters, architecture, timm_backbone
+from mtcp.api import (
+    Architecture,
+    Backbone,
+    BuildContext,
+    Normalise,
+    Outputs,
+    PluginParameters,
+    architecture,
+    timm_backbone,
+)
 
 
-class DilatedBackbone(nn.Module):
+class DilatedBackbone(Backbone):
     """The benchmark's timm encoder; the last of its maps."""
 
     def __init__(self, context: BuildContext) -> None:
@@ -22,6 +31,9 @@ class DilatedBackbone(nn.Module):
         with context.part("backbone"):
             self.backbone = timm_backbone(context.encoder)
         self.channels: int = self.backbone.feature_info.channels()[-1]
+
+    def pretrained(self) -> nn.Module:
+        return self.backbone
 
     def forward(self, image: Tensor) -> Tensor:
         return self.backbone(self.as_is(image))[-1]

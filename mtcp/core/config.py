@@ -88,6 +88,9 @@ class TrainingConfig(Model):
     keep_last_batch: bool = Field(False, description="train on an epoch's last batch, too, where it is smaller")
     accumulate: int = Field(1, ge=1, description="forward passes per optimiser step")
     learning_rate: float = Field(5e-5, gt=0)
+    backbone_multiplier: float = Field(
+        1.0, gt=0, description="the learning rate of the encoder's pre-trained part, as a multiple of `learning_rate`"
+    )
     weight_decay: float = Field(1e-4, ge=0)
     optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
     momentum: float = Field(0.9, ge=0, lt=1, description="of sgd")

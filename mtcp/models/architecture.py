@@ -2,7 +2,7 @@
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -43,6 +43,21 @@ class BuildContext:
         Parts of one name and shape start from equal values in every architecture.
         """
         return seeded(*self.seeds, "initialisation", name)
+
+
+class Backbone(nn.Module, ABC):
+    """A module around a network of a library, such as timm's, which may start from pre-trained weights."""
+
+    @abstractmethod
+    def pretrained(self) -> nn.Module:
+        """Return the part that has pre-trained weights where the benchmark's encoder has them."""
+
+
+def backbone_parameters(network: nn.Module) -> Iterator[nn.Parameter]:
+    """Yield the parameters of every backbone in `network`: those that `training.backbone_multiplier` is about."""
+    for module in network.modules():
+        if isinstance(module, Backbone):
+            yield from module.pretrained().parameters()
 
 
 class Architecture(nn.Module, ABC):

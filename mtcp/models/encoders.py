@@ -10,7 +10,7 @@ from mtcp.core.config import EncoderConfig
 from mtcp.core.errors import UserError
 from mtcp.core.images import IMAGENET_MEAN, IMAGENET_STD
 from mtcp.core.startup import uncollected
-from mtcp.models.architecture import BuildContext
+from mtcp.models.architecture import Backbone, BuildContext
 from mtcp.models.decoder import FPN
 from mtcp.models.layers import resize, to_nchw, to_nhwc, use_projections
 from mtcp.models.weights import first_sentence, no_hub_access, timm_weights
@@ -49,7 +49,7 @@ class Normalise(nn.Module):
         return image if self.same else image * self.scale + self.shift
 
 
-class TimmMaps(nn.Module):
+class TimmMaps(Backbone):
     """The maps of a timm `features_only` backbone at 1/4 and coarser; `widths` and `reductions` describe them."""
 
     def __init__(self, context: BuildContext) -> None:
@@ -70,6 +70,9 @@ class TimmMaps(nn.Module):
             # Convolutions are a fifth faster so, and what follows reads channels last.
             self.backbone.to(memory_format=torch.channels_last)
         _check_size(context)
+
+    def pretrained(self) -> nn.Module:
+        return self.backbone
 
     def prepared(self, image: Tensor) -> Tensor:
         """Return the image as the backbone takes it."""

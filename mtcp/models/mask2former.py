@@ -16,7 +16,7 @@ from transformers.utils import logging
 
 from mtcp.core.config import EncoderConfig
 from mtcp.core.errors import UserError
-from mtcp.models.architecture import BuildContext
+from mtcp.models.architecture import Backbone, BuildContext
 from mtcp.models.checkpointing import recomputed
 from mtcp.models.deformable import DeformableLayer
 from mtcp.models.layers import to_nhwc, use_projections
@@ -49,7 +49,7 @@ class MaskEmbeddings(Mask2FormerMaskPredictor):
         return embeddings, outside.repeat_interleave(self.num_heads, 0)
 
 
-class Mask2FormerEncoder(nn.Module):
+class Mask2FormerEncoder(Backbone):
     """R = P * sum over queries of M: pixel embedding times the last decoder layer's mask logits.
 
     M = E P with the queries' mask embeddings E, hence sum M = (sum E) P: no map per query is made. Class logits do
@@ -73,6 +73,9 @@ class Mask2FormerEncoder(nn.Module):
         self.checkpointing = context.checkpointing
         self._layers = _switchable_layers(self.model.pixel_level_module.encoder)
 
+    def pretrained(self) -> nn.Module:
+        return self.model
+
     def forward(self, image: Tensor) -> Tensor:
         encoder, decoder = self.model.pixel_level_module.encoder, self.model.pixel_level_module.decoder
         lean = self.training and (self.checkpointing or image.is_cpu)
@@ -87,7 +90,7 @@ class Mask2FormerEncoder(nn.Module):
         return shared_representation(pixels, torch.einsum("bc,bchw->bhw", embedding, pixels)[:, None])
 
 
-class SwinMaps(nn.Module):
+class SwinMaps(Backbone):
     """The maps of a Mask2Former's Swin encoder at 1/4 to 1/32; pixel decoder and queries are not kept."""
 
     def __init__(self, context: BuildContext) -> None:
@@ -96,6 +99,9 @@ class SwinMaps(nn.Module):
         self.encoder.swin.layernorm = nn.Identity()
         use_projections(self.encoder)
         self.widths = list(self.encoder.channels)
+
+    def pretrained(self) -> nn.Module:
+        return self.encoder
 
     def maps(self, image: Tensor) -> list[Tensor]:
         """Return the maps of `image` from fine to coarse, each (B, h, w, width)."""

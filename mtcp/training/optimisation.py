@@ -7,17 +7,25 @@ import torch
 from torch import nn
 
 from mtcp.core.config import TrainingConfig
+from mtcp.models.architecture import backbone_parameters
 
 
 def build_optimiser(network: nn.Module, settings: TrainingConfig, device: torch.device) -> torch.optim.Optimizer:
     """Return the optimiser over the network; a scheme's own parameters learn by themselves (`mtcp.weighting.learning`).
 
+    A backbone's parameters learn at `backbone_multiplier` times the rate (each group's `multiplier`).
+
     adamw decays weights apart from the gradient (Loshchilov and Hutter, ICLR 2019), adam (Kingma and Ba, ICLR 2015) and
     sgd add it to the gradient.
     """
-    groups = [p for p in network.parameters() if p.requires_grad]
+    backbone = set(backbone_parameters(network))
+    learned = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in learned if p not in backbone], "multiplier": 1.0},
+        {"params": [p for p in learned if p in backbone], "multiplier": settings.backbone_multiplier},
+    ]
+    groups = [{**group, "lr": settings.learning_rate * group["multiplier"]} for group in groups if group["params"]]
     common: dict[str, Any] = {
-        "lr": settings.learning_rate,
         "weight_decay": settings.weight_decay,
         "fused": device.type in ("cuda", "cpu"),
     }

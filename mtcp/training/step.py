@@ -36,13 +36,14 @@ class Stepper:
 
     @property
     def rate(self) -> float:
-        """The learning rate of the network's parameters."""
-        return self.optimiser.param_groups[0]["lr"]
+        """The learning rate of the network's parameters, before a backbone's multiplier."""
+        group = self.optimiser.param_groups[0]
+        return group["lr"] / group["multiplier"]
 
     def set_rate(self, rate: float) -> None:
         """Set the learning rate of all parameters."""
         for group in self.optimiser.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["multiplier"]
 
     def micro_step(self, batch: Batch, number: int, boundary: bool) -> dict[str, float]:
         """Train on the `number`-th batch of the run, with an optimiser step at a `boundary`; return the task losses.

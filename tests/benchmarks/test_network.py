@@ -158,7 +158,7 @@ def table(settings):
             rate = counter.get_total_flops() / setting["batch"] / seconds / 1e12
             print(
                 f"| {setting['precision']} | {setting['batch']} | {setting['compile']} | {kind} | {seconds:.4f} "
-                f"| {1 / seconds:.1f} | {peak_gigabytes():.2f} | {rate:.2f} |",
+                f"| {1 / seconds:.1f} | {peak_gigabytes():.2f} | {rate:.3g} |",
                 flush=True,
             )
             del step
@@ -193,7 +193,7 @@ def parts(setting):
     print(f"\nforward, {setting['precision']}, batch {batch}\n| part | s/image | share | TFLOP/s |\n|---|---|---|---|")
     for kind, spent in sorted(seconds.items(), key=lambda item: -item[1]):
         share, rate = spent / sum(seconds.values()), counted[kind] / spent / 1e12
-        print(f"| {kind} | {spent / batch:.4f} | {share:.0%} | {rate:.2f} |", flush=True)
+        print(f"| {kind} | {spent / batch:.4f} | {share:.0%} | {rate:.3g} |", flush=True)
 
 
 def main():

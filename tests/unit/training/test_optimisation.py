@@ -9,6 +9,7 @@ from torch import nn
 from mtcp.core.config import TrainingConfig
 from mtcp.core.errors import UserError
 from mtcp.core.validation import validated
+from mtcp.models.architecture import Backbone, backbone_parameters
 from mtcp.training.optimisation import build_optimiser, learning_rate
 
 
@@ -88,3 +89,25 @@ def test_each_optimiser_does_its_update() -> None:
     assert one_update(optimiser="adam") == pytest.approx(0.9, abs=1e-6)
     # SGD: the decay is added to the gradient, 2 + 0.5 * 1; momentum starts at the gradient.
     assert one_update(optimiser="sgd") == pytest.approx(1 - 0.1 * 2.5)
+
+
+class Pretrained(Backbone):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Linear(1, 1, bias=False)
+
+    def pretrained(self) -> nn.Module:
+        return self.body
+
+
+def test_a_backbone_learns_at_its_own_rate() -> None:
+    network = nn.Sequential(Pretrained(), nn.Linear(1, 1, bias=False))
+    chosen = settings(learning_rate=0.1, backbone_multiplier=0.25, weight_decay=0.0, optimiser="adam")
+    optimiser = build_optimiser(network, chosen, torch.device("cpu"))
+    before = [parameter.item() for parameter in network.parameters()]
+    for parameter in network.parameters():
+        parameter.grad = torch.ones(1, 1)
+    optimiser.step()
+    moved = [old - new.item() for old, new in zip(before, network.parameters(), strict=True)]
+    assert moved == pytest.approx([0.025, 0.1], abs=1e-6)
+    assert list(backbone_parameters(network)) == [network[0].body.weight]
