@@ -10,7 +10,7 @@ LOCK := $(if $(filter cpu,$(TORCH)),build/requirements-cpu.lock,requirements.loc
 READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup shell reproduce test test-fast lint docs lock reference benchmark clean
+.PHONY: help setup shell reproduce reproduce-nyud test test-fast lint docs lock reference benchmark clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
@@ -35,6 +35,16 @@ build/requirements-cpu.lock: requirements.lock
 	sed -E '/^(nvidia-|cuda-|triton)/d; s/^(torch|torchvision)==([^ ;]+)/\1==\2+cpu/' $< > $@
 
 reproduce: setup ## run the whole pipeline and leave a report in reports/
+	snakemake --cores $(CORES)
+
+# Its grid takes the place of params.yaml, never of changes there.
+NYUD_GRID := examples/photographs/params.yaml
+
+reproduce-nyud: setup ## the comparison on photographs of NYUv2: NYUD=PATH says where they are, once (hours)
+	@cmp -s $(NYUD_GRID) params.yaml || git diff --quiet HEAD -- params.yaml || \
+	  { echo "params.yaml has changes of your own: commit them, or run 'snakemake' with benchmark nyud_lite in it" >&2; exit 2; }
+	$(if $(NYUD),mtcp data import nyud '$(NYUD)')
+	cp $(NYUD_GRID) params.yaml
 	snakemake --cores $(CORES)
 
 test: setup ## run all tests, the fast ones first
