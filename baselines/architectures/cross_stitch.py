@@ -28,12 +28,12 @@ class StitchedEncoders(nn.Module):
 
     def __init__(self, context: BuildContext, unit: Callable[[int], nn.Module]) -> None:
         super().__init__()
-        with context.part("trunk"):
+        with context.part("encoder"):
             first = StageEncoder(context)
         self.widths = first.widths
         self.encoder = nn.ModuleDict()
         for index, task in enumerate(context.tasks):
-            with context.part("trunk"):
+            with context.part("encoder"):
                 self.encoder[task.name] = first if index == 0 else StageEncoder(context)
         for scale, width in zip(SCALES[:-1], self.widths[:-1], strict=True):
             with context.part(f"unit{scale}"):

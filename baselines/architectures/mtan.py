@@ -47,7 +47,7 @@ class MTAN(Architecture):
 
     def __init__(self, context: BuildContext, parameters: PluginParameters) -> None:
         super().__init__()
-        with context.part("trunk"):
+        with context.part("encoder"):
             encoder = BottomsAndTops(context)
         self.encoder, widths = encoder, encoder.widths
         for before, scale, width in zip((0, *SCALES), SCALES, widths, strict=False):

@@ -18,7 +18,7 @@ from mtcp.models.weights import first_sentence, no_hub_access, timm_weights
 
 def build_encoder(context: BuildContext) -> nn.Module:
     """Return the benchmark's encoder; raises `UserError` where it is not available or does not take the image size."""
-    with context.part("trunk"):
+    with context.part("encoder"):
         if context.encoder.kind == "timm":
             return TimmEncoder(context)
         with uncollected():

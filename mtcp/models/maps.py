@@ -37,7 +37,7 @@ class MapEncoder(nn.Module):
 
     def __init__(self, context: BuildContext, widths: tuple[int, ...] | None = None) -> None:
         super().__init__()
-        with context.part("trunk"):
+        with context.part("encoder"):
             self.source = _source(context)
         found = list(self.source.widths)
         self.widths = list(widths or found)

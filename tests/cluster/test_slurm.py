@@ -17,7 +17,7 @@ PROFILE = (
 
 @pytest.fixture
 def cluster_project(project, slurm):
-    """Two trained methods without a floor, long enough that one job can be cancelled while it trains."""
+    """Two trained methods without a trivial baseline, long enough that one job can be cancelled while it trains."""
     project.edit("params.yaml", methods=["single_task", "mtcp"], seeds=[0])
     return project
 

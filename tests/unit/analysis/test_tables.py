@@ -132,7 +132,7 @@ def test_comparisons_are_paired_and_oriented(done):
     )  # fmt: skip
     assert row.improvement == pytest.approx((other - own).mean())  # lower is better: the sign turns
     assert (row.n, row.seeds, row.environments) == (4, "0;1;2;3", "same")
-    assert row.family_size == 5  # every method but the reference and the floor
+    assert row.family_size == 5  # every method but the reference and the trivial baseline
     assert row.p == 2 / 2**4
 
 

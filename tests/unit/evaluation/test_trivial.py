@@ -1,4 +1,4 @@
-"""Trivial predictors: counts by hand, and the floor they are."""
+"""Trivial predictors: counts by hand, and that they are the least a network must beat."""
 
 import pytest
 import torch
