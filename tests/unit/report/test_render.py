@@ -102,7 +102,7 @@ def test_report_is_self_contained(tabled):
     ]
     assert len(specs) == 4 + 4 + 4 + 5  # claims, forest, trade-off, outputs; seeds, losses and weights
     forest = specs[1]["layer"]
-    assert [len(layer["data"]["values"]) for layer in forest] == [1, 1, 6, 6 * 4 - 1, 6]  # methods without the trivial baseline
+    assert [len(layer["data"]["values"]) for layer in forest] == [1, 1, 6, 6 * 4 - 1, 6]  # not the trivial baseline
     assert all("$schema" not in spec and "url" not in json.dumps(spec) for spec in specs)
 
 
