@@ -24,6 +24,8 @@ from mtcp.weighting import solvers
 from mtcp.weighting.base import Diverged, EpochMeans, LossScheme, SchemeContext
 from mtcp.weighting.gradients import GradientScheme, GramianScheme, JacobianScheme, solving
 from mtcp.weighting.learned import LearnedWeights
+from mtcp.weighting.samples import PreviousGradients
+from mtcp.weighting.simplex import SimplexWeights
 
 __all__ = [
     "FPN",
@@ -53,9 +55,11 @@ __all__ = [
     "Normalise",
     "Outputs",
     "PluginParameters",
+    "PreviousGradients",
     "Project",
     "Projection",
     "SchemeContext",
+    "SimplexWeights",
     "StageEncoder",
     "Task",
     "TrainedRun",

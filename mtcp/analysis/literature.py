@@ -58,7 +58,7 @@ _ALIASES: Final = {
     "one_task": "single_task",
     "uw": "uncertainty",
     "si": "scale_invariant",
-    "imtl": "imtl_hybrid",
+    "igbv2": "igb_v2",
 }
 COLUMNS: Final = [
     "scheme",

@@ -85,7 +85,12 @@ def _train_step(config: RunConfig, network: Architecture, batch: Batch) -> Itera
     """One optimiser step, the end of an epoch, and the scheme's state through a file and back."""
     tasks = tuple(task.name for task in config.task_list)
     seed, size = stream(config.benchmark, 0, "scheme"), (config.height, config.width)
-    context = SchemeContext(tasks, seed, config.training.epochs, 1, size, network)
+
+    def look(number: int) -> dict[str, Tensor]:
+        return stepper.losses_on(batch)
+
+    validation = look if config.validation_share else None
+    context = SchemeContext(tasks, seed, config.training.epochs, 1, size, network, validation=validation)
     scheme = build_scheme(config, context)
     stepper = Stepper(config, network.train(), scheme, torch.device("cpu"))
     try:

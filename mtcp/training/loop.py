@@ -12,13 +12,21 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from mtcp.core.config import RunConfig, TrainingConfig
 from mtcp.core.errors import UserError
 from mtcp.core.project_files import BEST_ON_VALIDATION, HISTORY, MODEL, STATE, snapshot_file
 from mtcp.core.randomness import stream
 from mtcp.core.tasks import UNTRAINED
-from mtcp.data.loading.batches import Split, evaluation_batches, open_split, steps_per_epoch, training_batches
+from mtcp.data.loading.batches import (
+    Split,
+    drawn_batch,
+    evaluation_batches,
+    open_split,
+    steps_per_epoch,
+    training_batches,
+)
 from mtcp.models.architecture import Architecture, build_network
 from mtcp.models.checkpoints import save_network
 from mtcp.training.history import LOSS, VALIDATION_LOSS, untrained_tasks, write_history
@@ -104,7 +112,8 @@ class _Loop:
         self.network = network
         self.steps = _steps(config, split)
         self.total = self.settings.epochs * self.steps
-        self.scheme = build_scheme(config, _context(config, network, self.steps)).to(device)
+        look = self._validation_losses if validation is not None else None
+        self.scheme = build_scheme(config, _context(config, network, self.steps, look)).to(device)
         self.stepper = Stepper(config, network, self.scheme, device)
         self.parts: dict[str, Stateful] = {
             "network": network,
@@ -157,6 +166,10 @@ class _Loop:
         if self.progress.step < self.total and self.listeners.stop():
             raise Interrupted
 
+    def _validation_losses(self, number: int) -> dict[str, Tensor]:
+        assert self.validation is not None
+        return self.stepper.losses_on(drawn_batch(self.validation, self.config, number))
+
     def _is_boundary(self, index: int) -> bool:
         """Whether an optimiser step follows micro-batch `index`; the rest of an epoch makes a last, smaller one."""
         return (index + 1) % self.settings.accumulate == 0 or index + 1 == self.steps
@@ -207,7 +220,9 @@ def _steps(config: RunConfig, split: Split) -> int:
     return steps
 
 
-def _context(config: RunConfig, network: Architecture, steps: int) -> SchemeContext:
+def _context(
+    config: RunConfig, network: Architecture, steps: int, validation: Callable[[int], dict[str, Tensor]] | None
+) -> SchemeContext:
     return SchemeContext(
         tasks=tuple(task.name for task in config.task_list),
         seed=stream(config.benchmark, config.seed, "scheme"),
@@ -217,6 +232,7 @@ def _context(config: RunConfig, network: Architecture, steps: int) -> SchemeCont
         network=network,
         # A compiled graph goes backward once.
         diagnostics_every=0 if config.training.compile else config.training.diagnostics_every,
+        validation=validation,
     )
 
 

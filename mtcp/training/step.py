@@ -83,6 +83,13 @@ class Stepper:
         final, auxiliary = batch_losses(outputs, batch.targets, self.config.task_list, self.config.losses)
         return weighed_losses(final, auxiliary, self.config.losses)[0]
 
+    def losses_on(self, batch: Batch) -> dict[str, Tensor]:
+        """The tasks' own losses, with their graph, on a batch that is not trained on."""
+        batch = batch.to(self.device)
+        with self.autocast():
+            outputs = self.network(batch.image)
+        return batch_losses(outputs, batch.targets, self.config.task_list, self.config.losses)[0]
+
     def autocast(self) -> AbstractContextManager[Any]:
         """The precision that forward passes run in."""
         if self.settings.precision == "bf16":

@@ -49,7 +49,8 @@ class SchemeContext:
 
     `tasks`: names in the field's order. `seed`: of the scheme's own random stream. `size`: (height, width) of the
     network's input. `network`: the architecture, not compiled. `diagnostics_every`: micro-batches between two looks at
-    the tasks' gradients, for schemes that do not see them anyway; 0: never.
+    the tasks' gradients, for schemes that do not see them anyway; 0: never. `validation(n)`: the losses, with a graph,
+    of every present task on the n-th random batch of validation images; None where the run has no validation split.
     """
 
     tasks: tuple[str, ...]
@@ -59,6 +60,7 @@ class SchemeContext:
     size: tuple[int, int]
     network: nn.Module
     diagnostics_every: int = 0
+    validation: Callable[[int], dict[str, Tensor]] | None = None
 
 
 class Scheme(nn.Module, ABC):

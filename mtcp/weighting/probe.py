@@ -39,27 +39,31 @@ class _Trial:
         self.tasks = tuple(task.name for task in config.task_list)
         with seeded("probe"):
             self.network = _Network(self.tasks)
-        context = SchemeContext(self.tasks, stream("probe"), 3, 2, _SIZE, self.network)
+        context = SchemeContext(self.tasks, stream("probe"), 3, 2, _SIZE, self.network, validation=self.losses)
         self.scheme: Scheme = build_scheme(config, context, root)
         self.optimiser = torch.optim.SGD(self.network.parameters(), lr=0.01)
 
-    def step(self, number: int) -> None:
+    def forward(self, number: int) -> tuple[dict[str, Tensor], Tensor]:
+        """Losses and representation of the `number`-th batch."""
         with seeded("probe", number):
             image, targets = torch.randn(2, 3, *_SIZE), torch.randn(len(self.tasks), 2, 1, *_SIZE)
+        representation = torch.tanh(self.network.encoder(image))
+        return {
+            task: (head(representation) - target).square().mean() + 0.1
+            for (task, head), target in zip(self.network.heads.items(), targets, strict=True)
+        }, representation
 
-        def losses() -> tuple[dict[str, Tensor], Tensor]:
-            representation = torch.tanh(self.network.encoder(image))
-            return {
-                task: (head(representation) - target).square().mean() + 0.1
-                for (task, head), target in zip(self.network.heads.items(), targets, strict=True)
-            }, representation
+    def losses(self, number: int) -> dict[str, Tensor]:
+        return self.forward(number)[0]
 
+    def step(self, number: int) -> None:
+        losses, representation = self.forward(number)
         with own_faults_named(self.scheme.at()):
-            self.scheme.backward(*_with_nothing_outside(losses()), 1.0)
+            self.scheme.backward(losses, None, representation, 1.0)
             self.optimiser.step()
             self.optimiser.zero_grad()
             with torch.no_grad():
-                self.scheme.close_step(lambda: losses()[0])
+                self.scheme.close_step(lambda: self.losses(number))
             if number % 2:
                 self.scheme.close_epoch()
 
@@ -102,11 +106,6 @@ def probe_scheme(config: RunConfig, root: Path | None = None) -> None:
             f"scheme '{name}': after a restart it goes on otherwise than without one: state is lost; keep it in "
             "buffers (`register_buffer`) or parameters, and random draws on `step_seed()`"
         )
-
-
-def _with_nothing_outside(made: tuple[dict[str, Tensor], Tensor]) -> tuple[dict[str, Tensor], None, Tensor]:
-    losses, representation = made
-    return losses, None, representation
 
 
 @contextmanager

@@ -64,6 +64,31 @@ def dual_cone_projections(gramian: Array, vectors: Array) -> Array:
     return projected
 
 
+def priority_constrained(gramian: Array, floors: Array) -> Array | None:
+    """Return the coefficients of the vector d nearest to g_0 with <g_j, d> >= floors_j for j = 1 ... k - 1.
+
+    `floors` (k - 1,). None where no d meets all of them.
+    """
+    lengths, cosines = unit_gramian(gramian)
+    bounded = np.flatnonzero(lengths[1:]) + 1
+    coefficients = np.eye(len(lengths))[0]
+    if not len(bounded):
+        return coefficients
+    lacking = floors[bounded - 1] / lengths[bounded] - lengths[0] * cosines[bounded, 0]
+    found = _least_distance(_factor(cosines[np.ix_(bounded, bounded)]), lacking)
+    if found is None:
+        return None
+    coefficients[bounded] = found / lengths[bounded]
+    return coefficients
+
+
+def onto_simplex(vector: Array) -> Array:
+    """Return the point of the simplex {w >= 0, sum w = 1} nearest to `vector` (k,) (Held, Wolfe and Crowder, 1974)."""
+    falling = np.sort(vector)[::-1]
+    levels = (falling.cumsum() - 1) / np.arange(1, len(vector) + 1)
+    return np.maximum(vector - levels[falling > levels][-1], 0.0)
+
+
 def conflict_averse(gramian: Array, radius: float) -> Array:
     """Return the coefficients of d that maximises min_t <g_t, d> within ||d - g|| <= radius ||g||, g the mean gradient.
 
@@ -87,20 +112,21 @@ def conflict_averse(gramian: Array, radius: float) -> Array:
     return coefficients
 
 
-def fair_shares(gramian: Array, alpha: float = 1.0, iterations: int = 200) -> Array:
-    """Return c > 0 with G c = c^(-1/alpha), entry by entry: alpha-fair gains; Nash bargaining for alpha = 1.
+def fair_shares(gramian: Array, alpha: float = 1.0, claims: Array | float = 1.0, iterations: int = 200) -> Array:
+    """Return c > 0 with G c = (w / c)^(1/alpha), entry by entry: alpha-fair gains; Nash bargaining for alpha = 1.
 
-    It is the minimiser of a strictly convex function, c^T G c / 2 less the integral of c^(-1/alpha). Newton's method
-    for unit gradients, in steps relative to the unknowns, halved while they overshoot. Raises `ValueError` where there
-    is no solution: a gradient of length 0, or gradients that cancel each other out.
+    `claims`: w (k,), positive. It is the minimiser of a strictly convex function, c^T G c / 2 less the integral of
+    (w / c)^(1/alpha). Newton's method for unit gradients, in steps relative to the unknowns, halved while they
+    overshoot. Raises `ValueError` where there is no solution: a gradient of length 0, or gradients that cancel each
+    other out.
     """
     lengths, cosines = unit_gramian(gramian)
     if lengths.min() == 0:
         raise ValueError("the gradient of a task is zero, and no share is fair to it")
     power = 1 / alpha
-    # With c = u / n: C u = n^(p - 1) u^(-p). The unit of the lengths cancels; `scale` brings it back.
+    # With c = u / n: C u = n^(p - 1) w^p u^(-p). The unit of the lengths cancels; `scale` brings it back.
     scale = lengths.max()
-    pull = (lengths / scale) ** (power - 1)
+    pull = (lengths / scale) ** (power - 1) * claims**power
     shares = pull ** (1 / (1 + power))
     balance, need = _fairness(cosines, pull, power, shares)
     residual = np.inf

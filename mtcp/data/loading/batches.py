@@ -203,6 +203,15 @@ def _augmented(raw: _Raw, config: RunConfig, epoch: int, device: torch.device | 
     return _batch(raw.ids, *augment(image, planes, transforms))
 
 
+def drawn_batch(split: Split, config: RunConfig, number: int) -> Batch:
+    """Return the `number`-th random batch of a split, as it is and at network size: for schemes that learn from it."""
+    generator = np.random.Generator(np.random.PCG64(stream(config.benchmark, config.seed, split.name, number)))
+    size = min(config.training.batch_size, len(split))
+    chosen = np.sort(generator.choice(len(split), size, replace=False))
+    planes = _stored(split.records, chosen)
+    return _batch(tuple(split.ids[k] for k in chosen), planes.pop("image"), planes)
+
+
 def evaluation_batches(split: Split, config: RunConfig) -> Iterator[Batch]:
     """Yield every image once, in order, as it is: the image at network size, targets at the original size.
 

@@ -46,7 +46,10 @@ class Bench:
     def __init__(self, name: str, fused: bool = False, tasks: tuple[str, ...] = TASKS, **given: Any) -> None:
         with seeded("toy"):
             self.network = Toy(tasks, fused)
-        self.context = SchemeContext(tasks, 7, epochs=4, steps_per_epoch=3, size=(8, 8), network=self.network)
+        self.context = SchemeContext(
+            tasks, 7, epochs=4, steps_per_epoch=3, size=(8, 8), network=self.network,
+            validation=lambda number: self.losses(1000 + number)[0],
+        )  # fmt: skip
         if name == "fixed" and not given:
             given = {"weights": {task: 1.0 + index for index, task in enumerate(tasks)}}
         options = plugins.parameters("scheme", name, given)

@@ -1,0 +1,57 @@
+"""Achievement-based training progress balancing."""
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from mtcp.api import EpochMeans, LossScheme, PluginParameters, SchemeContext, scheme
+
+
+@scheme("amtl")
+class AMTL(LossScheme):
+    """Achievement-based multi-task loss (Yun and Cho, ICCV 2023): tasks far from what they can reach weigh most.
+
+    With a_t the running mean over epochs of an accuracy, A_t that of a single-task network: w = softmax of
+    max(0, 1 - a_t / ((1 + margin) A_t))^focus, equal in the first epoch. total = k prod_t l_t^(w_t), a geometric mean
+    with weights; the factor k makes the weights of equal losses k w_t.
+
+    Caveat: a scheme sees losses alone: exp(-L_t), L_t the epoch's mean loss, stands in for the accuracy, as in `dtp`,
+    and A_t has to be given in that unit, in `potential`; otherwise it is 1, which a perfect network would reach. Needs
+    positive losses.
+    """
+
+    equal_epochs = 1
+
+    class Parameters(PluginParameters):
+        potential: dict[str, float] | None = Field(
+            None, description="exp(-loss) of every single-task network on training images; null: 1"
+        )
+        focus: float = Field(2.0, gt=0, description="how strongly tasks far from their potential are preferred")
+        margin: float = Field(0.05, ge=0, description="by how much a potential may be exceeded")
+        newest: float = Field(0.1, gt=0, le=1, description="share of the newest epoch in the running mean")
+
+    potential: Tensor
+    achieved: Tensor
+
+    def __init__(self, context: SchemeContext, parameters: "AMTL.Parameters") -> None:
+        super().__init__(context, parameters)
+        tasks = len(context.tasks)
+        self.means = EpochMeans(tasks)
+        given = [(parameters.potential or {}).get(task, 1.0) for task in context.tasks]
+        self.register_buffer("potential", torch.tensor(given, dtype=torch.float64))
+        self.register_buffer("achieved", torch.full((tasks,), torch.nan, dtype=torch.float64))
+
+    def total(self, losses: Tensor, present: Tensor) -> Tensor:
+        self.positive(losses, present)
+        self.means.add(losses, present)
+        reached = self.achieved[present] / ((1 + self.options.margin) * self.potential[present])
+        missing = (1 - reached).clamp(min=0).nan_to_num(nan=0.0) ** self.options.focus
+        weights = torch.softmax(missing, 0).to(losses)
+        return len(losses) * (weights * losses.log()).sum().exp()
+
+    def end_epoch(self) -> None:
+        """Move the running means; a task that was absent keeps its own."""
+        newest = torch.exp(-self.means.close())
+        moved = self.options.newest * newest + (1 - self.options.newest) * self.achieved
+        first = torch.where(self.achieved.isnan(), newest, moved)
+        self.achieved = torch.where(newest.isnan(), self.achieved, first)

@@ -1,0 +1,75 @@
+"""Weights learned on validation images."""
+
+from collections.abc import Callable
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from mtcp.api import LossScheme, PluginParameters, SchemeContext, UserError, scheme
+
+
+@scheme("auto_lambda")
+class AutoLambda(LossScheme):
+    """Auto-Lambda (Liu et al., TMLR 2022, equations 3 and 5): weights that let validation losses fall.
+
+    total = sum_t (w_t / initial) l_t. After a step to theta, with V the plain sum of the losses on a random batch of
+    validation images, w descends V as seen through that step: dV / dw_t is proportional to -<grad l_t, grad V>, of all
+    parameters, by central differences (l_t(theta + e grad V) - l_t(theta - e grad V)) / 2 e, e = 0.01 / ||grad V||. w
+    learns by Adam, which takes no notice of the factor, the network's learning rate.
+
+    Caveat: needs a validation split, and reuses the images that epochs are chosen by. The authors' code draws its
+    validation batches from the training images, and looks through a step of plain gradient descent before the
+    optimiser's own. Three more forward passes and one backward pass a step; running statistics are put back.
+    """
+
+    cost = "forward"
+
+    class Parameters(PluginParameters):
+        initial: float = Field(0.1, gt=0, description="weights to start from; a weight of this size counts as 1")
+        rate: float = Field(1e-4, gt=0, description="learning rate of the weights, by Adam")
+
+    def __init__(self, context: SchemeContext, parameters: "AutoLambda.Parameters") -> None:
+        super().__init__(context, parameters)
+        if context.validation is None:
+            raise UserError(
+                "scheme 'auto_lambda' learns from validation images, and the benchmark keeps none: set "
+                "`validation_share` in its file, or choose another scheme"
+            )
+        self.task_weights = nn.Parameter(torch.full((len(context.tasks),), parameters.initial))
+
+    def total(self, losses: Tensor, present: Tensor) -> Tensor:
+        return (self.task_weights.detach()[present] / self.options.initial * losses).sum()
+
+    @torch.no_grad()
+    def after_step(self, recompute: Callable[[], dict[str, Tensor]]) -> None:
+        """Give the weights their gradient; parameters and running statistics end as they were."""
+        network, look = self.context.network, self.context.validation
+        assert look is not None
+        kept = {name: value.clone() for name, value in network.state_dict().items()}
+        moved = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        with torch.enable_grad():
+            wanted = torch.stack(list(look(self.steps).values())).sum()
+            direction = torch.autograd.grad(wanted, moved, materialize_grads=True)
+        length = torch.stack([piece.norm() for piece in direction]).norm()
+        if length > 0:
+            step = 0.01 / float(length)
+            ahead = self._after_moving(moved, direction, step, recompute)
+            behind = self._after_moving(moved, direction, -2 * step, recompute)
+            gradient = torch.zeros_like(self.task_weights)
+            for task, loss in ahead.items():
+                gradient[self.tasks.index(task)] = -(loss - behind[task]) / (2 * step)
+            self.task_weights.grad = gradient
+        network.load_state_dict(kept)
+
+    def _after_moving(
+        self,
+        parameters: list[nn.Parameter],
+        direction: tuple[Tensor, ...],
+        step: float,
+        recompute: Callable[[], dict[str, Tensor]],
+    ) -> dict[str, Tensor]:
+        for parameter, piece in zip(parameters, direction, strict=True):
+            parameter.add_(piece, alpha=step)
+        torch.manual_seed(self.step_seed())  # the same noise (drop path) on both sides
+        return recompute()

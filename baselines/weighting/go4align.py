@@ -1,0 +1,56 @@
+"""Group optimisation for multi-task alignment."""
+
+from itertools import combinations, pairwise
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from mtcp.api import LossScheme, PluginParameters, SchemeContext, scheme
+
+
+@scheme("go4align")
+class GO4Align(LossScheme):
+    """Group optimisation for multi-task alignment (Shen et al., NeurIPS 2024): alike tasks share a weight.
+
+    p <- p exp(-step l), on the simplex from 1/T, and v_t = p_t sum_j l_j / l_t: 1 for equal losses. The v_t are put
+    into `groups` groups by k-means, and w_t is the mean of the group of t. total = sum_t w_t l_t. On a line k-means has
+    an exact solution, the best of all cuts of the sorted numbers, where the authors' code starts from random centres.
+
+    Caveat: needs positive losses. With one group, the default of the authors' command line, all weights are equal; with
+    as many groups as tasks, w_t is p_t sum_j l_j / l_t.
+    """
+
+    class Parameters(PluginParameters):
+        groups: int = Field(2, ge=1, description="number of groups")
+        step: float = Field(1e-4, gt=0, description="step size of p")
+
+    simplex: Tensor
+
+    def __init__(self, context: SchemeContext, parameters: "GO4Align.Parameters") -> None:
+        super().__init__(context, parameters)
+        tasks = len(context.tasks)
+        self.register_buffer("simplex", torch.full((tasks,), 1 / tasks, dtype=torch.float64))
+
+    def total(self, losses: Tensor, present: Tensor) -> Tensor:
+        self.positive(losses, present)
+        values, before = losses.detach().double(), self.simplex[present]
+        risks = torch.softmax(before.log() - self.options.step * values, 0)
+        self.simplex[present] = before.sum() * risks
+        weights = grouped((risks * values.sum() / values).cpu().numpy(), self.options.groups)
+        return (torch.from_numpy(weights).to(losses) * losses).sum()
+
+
+def grouped(values: np.ndarray, groups: int) -> np.ndarray:
+    """Return every value (k,) replaced by the mean of its group, groups being those with the least sum of squares."""
+    order, count = np.argsort(values), len(values)
+    best, least = values, np.inf
+    for cuts in combinations(range(1, count), min(groups, count) - 1):
+        means = np.empty(count)
+        for first, last in pairwise((0, *cuts, count)):
+            means[order[first:last]] = values[order[first:last]].mean()
+        spread = float(np.square(values - means).sum())
+        if spread < least:
+            best, least = means, spread
+    return best

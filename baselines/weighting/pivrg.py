@@ -1,0 +1,56 @@
+"""Performance-informed fair gradients."""
+
+import math
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from mtcp.api import EpochMeans, GramianScheme, SchemeContext, scheme, solvers, solving
+
+
+@scheme("pivrg")
+class PIVRG(GramianScheme):
+    """Performance-informed variance reduction (Qin et al., CVPR 2025): fair gains, weighed by how far tasks lag behind.
+
+    With r_t the percentage by which task t is worse than alone, 0 before it is known, w = k softmax(r / temperature),
+    temperature = max((max r - min r) / log(bound), least_temperature), so that no two weights differ by more than the
+    factor `bound`. update = sum_t c_t g_t with c > 0 and G c = (w / c)^(1/2), entry by entry: `fairgrad` with claims.
+
+    Caveat: the authors' code takes r from metrics on the training images, against single-task networks. A scheme sees
+    losses alone: r_t is 100 (L_t / a_t - 1) with L_t the last epoch's mean loss and a_t that of the single-task network
+    as given in `alone`, or of the first epoch. Where there is no solution the run ends as diverged.
+    """
+
+    moved_by = "always"
+
+    class Parameters(GramianScheme.Parameters):
+        alone: dict[str, float] | None = Field(None, description="mean training loss of every single-task network")
+        bound: float = Field(2.0, gt=1, description="most that two weights may differ by, as a factor")
+        least_temperature: float = Field(10.0, gt=0, description="of the softmax, in percentage points")
+
+    alone: Tensor
+    lag: Tensor
+
+    def __init__(self, context: SchemeContext, parameters: "PIVRG.Parameters") -> None:
+        super().__init__(context, parameters)
+        tasks = len(context.tasks)
+        self.means = EpochMeans(tasks)
+        given = [(parameters.alone or {}).get(task, math.nan) for task in context.tasks]
+        self.register_buffer("alone", torch.tensor(given, dtype=torch.float64))
+        self.register_buffer("lag", torch.zeros(tasks, dtype=torch.float64))
+
+    def weights(self, gramian: Tensor, losses: Tensor, present: Tensor) -> Tensor:
+        self.means.add(losses, present)
+        lag = self.lag[present].cpu()
+        temperature = max(float(lag.max() - lag.min()) / math.log(self.options.bound), self.options.least_temperature)
+        claims = len(lag) * torch.softmax(lag / temperature, 0)
+        with solving(self):
+            return torch.from_numpy(solvers.fair_shares(gramian.numpy(), 2.0, claims.numpy()))
+
+    def end_epoch(self) -> None:
+        """Take down how far every task lags behind; one that was absent keeps its number."""
+        means = self.means.close()
+        self.alone = torch.where(self.alone.isnan(), means, self.alone)
+        lag = 100 * (means / self.alone - 1)
+        self.lag = torch.where(lag.isfinite(), lag, self.lag)
