@@ -16,7 +16,7 @@ from mtcp.models.blocks import Basic, Bottle, ConvNorm, ConvPair, MultiScaleHead
 from mtcp.models.decoder import FPN, HFP
 from mtcp.models.encoders import Normalise, build_encoder, timm_backbone
 from mtcp.models.heads import task_head
-from mtcp.models.layers import Projection, at_size, to_nchw, to_nhwc
+from mtcp.models.layers import MLP, Projection, at_size, to_nchw, to_nhwc
 from mtcp.models.maps import SCALES, MapArchitecture, MapEncoder, MapParameters, StageEncoder, per_task, separate
 from mtcp.models.normalisation import BatchNorm2d
 from mtcp.store.trained import TrainedRun, load_run
@@ -30,6 +30,7 @@ from mtcp.weighting.simplex import SimplexWeights
 __all__ = [
     "FPN",
     "HFP",
+    "MLP",
     "SCALES",
     "VOID",
     "Architecture",

@@ -5,7 +5,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from baselines.architectures.invpt_attention import CrossTaskAttention
+from baselines.architectures.invpt_stage import Stage
 from mtcp.api import (
     Architecture,
     BuildContext,
@@ -50,49 +50,6 @@ class Initial(ConvPair):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         features = F.relu_(super().forward(x))
         return features, self.predict(features)
-
-
-class MLP(nn.Module):
-    """fc2(GELU(fc1 x)), four times as wide inside."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.fc1 = Projection(width, 4 * width)
-        self.fc2 = Projection(4 * width, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(F.gelu(self.fc1(x)))
-
-
-class Stage(nn.Module):
-    """One transformer block over the positions of all tasks; x is (B, T, h, w, D).
-
-    From the second stage on, maps come up from the coarser stage first, and results are widened to the first's width.
-    """
-
-    def __init__(self, tasks: list[str], width: int, before: int | None, out: int, stage: int) -> None:
-        super().__init__()
-        if before is not None:
-            self.up = nn.ModuleDict({task: ConvPair(before, width, width, dilation=2) for task in tasks})
-            self.expand = nn.ModuleDict({task: nn.ModuleDict({"conv": nn.Conv2d(width, out, 1)}) for task in tasks})
-        self.norm1 = nn.LayerNorm(width)
-        self.attention = CrossTaskAttention(tasks, width, stage)
-        self.norm2 = nn.LayerNorm(width)
-        self.mlp = MLP(width)
-        self.out_norm = nn.LayerNorm(width * len(tasks))
-
-    def forward(
-        self, x: Tensor, scores: CrossTaskAttention.Scores | None
-    ) -> tuple[Tensor, list[Tensor], CrossTaskAttention.Scores]:
-        """Return X (B, T, h, w, D), the maps for the sum over stages (task by task, (B, out, h, w)), and the scores."""
-        attended, scores = self.attention(self.norm1(x), scores)
-        x = x + attended
-        x = x + self.mlp(self.norm2(x))
-        normed = self.out_norm(x.permute(0, 2, 3, 1, 4).flatten(3)).unflatten(3, x.shape[1::3])
-        maps = [level.permute(0, 3, 1, 2) for level in normed.unbind(3)]
-        if hasattr(self, "expand"):
-            maps = [expand["conv"](level) for expand, level in zip(self.expand.values(), maps, strict=True)]
-        return x, maps, scores
 
 
 @architecture("invpt")

@@ -44,6 +44,18 @@ class Projection(nn.Linear):
         return project(x, self.weight, self.bias)
 
 
+class MLP(nn.Module):
+    """fc2(GELU(fc1 x)) on tokens (..., C), 4 C wide inside; GELU by the error function."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.fc1 = Projection(width, 4 * width)
+        self.fc2 = Projection(4 * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(F.gelu(self.fc1(x)))
+
+
 def use_projections(model: nn.Module) -> None:
     """Let the linear layers of a library's model compute as `Projection` does; parameters and names stay."""
     for module in model.modules():

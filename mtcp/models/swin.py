@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from mtcp.models.layers import Projection, project
+from mtcp.models.layers import MLP, Projection, project
 
 WINDOW = 7
 #: Values of a map from which on a block keeps its input alone and is computed anew in the backward pass. Not on a GPU,
@@ -102,18 +102,6 @@ class WindowAttention(nn.Module):
         if self.shift:
             mixed = mixed.roll((self.shift, self.shift), (1, 2))
         return self.proj(mixed[:, :height, :width])
-
-
-class MLP(nn.Module):
-    """Linear, GELU, Linear with a hidden width of four times the outer one."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.fc1 = Projection(width, 4 * width)
-        self.fc2 = Projection(4 * width, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(F.gelu(self.fc1(x)))
 
 
 class Block(nn.Module):
