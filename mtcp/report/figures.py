@@ -189,6 +189,39 @@ def trade_off_chart(summary: pd.DataFrame, methods: pd.DataFrame, cost: str) -> 
     return _finish(alt.layer(line.encode(x=x, y=y), interval, points), height=260)
 
 
+def sweep_charts(rows: pd.DataFrame, tasks: tuple[Task, ...]) -> list[dict[str, Any]]:
+    """One scatter per pair of tasks: schemes as dots, fixed weights as diamonds, a dashed line along their front.
+
+    `rows` are those of `mtcp.analysis.fixed_weights.sweep`.
+    """
+    known, charts = {task.name: task for task in tasks}, []
+    for (architecture, *pair), group in rows.groupby(["architecture", "first", "second"], sort=False):
+        axes, shown = {}, group
+        for axis, task in zip(("x", "y"), (known[name] for name in pair), strict=True):
+            metric = display(task.name, task.metric)
+            shown = shown.assign(**{axis: shown[axis] * metric.scale})
+            better = (
+                ("right" if axis == "x" else "up") if task.higher_is_better else ("left" if axis == "x" else "down")
+            )
+            title = f"{metric.label}{f', {metric.unit}' if metric.unit else ''} ({better} is better)"
+            axes[axis] = (alt.X if axis == "x" else alt.Y)(f"{axis}:Q", title=title, scale=alt.Scale(zero=False))
+        base = alt.Chart(_plain(shown, "method", "label", "fixed", "x", "y"))
+        tooltip = ["label:N", *(_value(axis, known[name].label) for axis, name in zip(axes, pair, strict=True))]
+        points = base.mark_point(filled=True, size=70, opacity=0.9).encode(
+            **axes,
+            color=_chosen(),
+            shape=alt.when("datum.fixed").then(alt.value("diamond")).otherwise(alt.value("circle")),
+            tooltip=tooltip,
+        )
+        front = alt.Chart(_plain(shown[shown.front].sort_values("x"), "x", "y"))
+        line = front.mark_line(color=_QUIET, strokeDash=[4, 3]).encode(**axes)
+        title = " and ".join(known[name].label for name in pair)
+        several = rows.architecture.nunique() > 1
+        spec = _finish(alt.layer(line, points), height=240)
+        charts.append({"title": f"{title}, {architecture}" if several else title, "spec": spec})
+    return charts
+
+
 def outputs_chart(multi_task: pd.DataFrame, methods: pd.DataFrame, outputs: dict[str, str]) -> dict[str, Any] | None:
     """Delta_m of final, auxiliary and initial outputs, a point per seed; methods with one output are left out."""
     rows = multi_task[(multi_task.selection == "last") & (multi_task.metric == "delta_m")]

@@ -11,6 +11,7 @@ import pandas as pd
 from PIL import Image
 
 from mtcp.analysis.comparisons import COST, MULTI_TASK, TRUTH, benchmark_tasks, measures
+from mtcp.analysis.fixed_weights import sweep
 from mtcp.analysis.stopping import rule
 from mtcp.analysis.tables import read_table
 from mtcp.core.config import Benchmark, Project
@@ -91,6 +92,7 @@ def build_view(root: Path, name: str, with_images: bool) -> dict[str, Any]:
         "forest": None,
         "by_claim": _chart(figures.claims_chart(tables["claims"])),
         "trade_off": _chart(figures.trade_off_chart(tables["summary"], methods, "seconds_per_image")),
+        "sweep": figures.sweep_charts(sweep(tables["summary"], methods, tasks), tasks),
         "by_output": _chart(figures.outputs_chart(tables["multi_task"], methods, OUTPUTS)),
         "winners": _winners(methods),
         "strips": figures.seed_charts(tables["runs"], methods, tasks),

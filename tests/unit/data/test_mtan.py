@@ -1,5 +1,6 @@
 """The .npy packages of the loss-weighting literature in their exact form on disk: read, imported, refused."""
 
+import subprocess
 import tarfile
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from mtcp.data.preparation import sets
 from mtcp.data.preparation.checking import check_set
 from mtcp.data.preparation.contents import content_digest
 from mtcp.data.preparation.importing import import_set
+from mtcp.data.preparation.sets import dvc
 
 HEIGHT, WIDTH, TRAIN, VAL = 24, 32, 11, 3
 
@@ -114,6 +116,20 @@ def test_a_package_is_imported_checked_and_recorded(mtan_project, nyuv2):
     assert any("has 11 images, the field's has 795" in warning for warning in done.findings.warnings)
     assert not [warning for warning in done.findings.warnings if "8 bits" in warning]
     assert sets.prepare(mtan_project, "mtan_nyuv2").exists()
+
+
+@pytest.mark.slow
+def test_an_imported_package_is_tracked_by_dvc(mtan_project, nyuv2):
+    root = mtan_project.root
+    subprocess.run(["git", "init", "-q"], cwd=root, check=True)
+    assert dvc(root, "init", "-q").returncode == 0
+    assert import_set(mtan_project, "mtan_nyuv2", nyuv2, track=True).tracked
+    (tracked,) = yaml.safe_load((root / "data/mtan_nyuv2.dvc").read_text())["outs"]
+    assert tracked["nfiles"] == 4 * (TRAIN + VAL) + 1  # the arrays and packaging.json
+    assert "/mtan_nyuv2" in (root / "data/.gitignore").read_text().splitlines()
+    assert "up to date" in dvc(root, "status").stdout
+    np.save(root / "data/mtan_nyuv2/train/depth/0.npy", np.ones((HEIGHT, WIDTH, 1)))
+    assert "modified" in dvc(root, "status").stdout
 
 
 def test_an_archive_with_a_folder_around_it_holds_the_same_set(mtan_project, nyuv2, tmp_path):

@@ -1,0 +1,51 @@
+"""Schemes beside a sweep of fixed weights: what plain weighting reaches, the first thing to be beaten.
+
+Xin et al. (NeurIPS 2022) find no scheme beyond the front of fixed weights; one number such as Delta_m hides that.
+"""
+
+from itertools import combinations
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from mtcp.core.tasks import Task
+
+#: Schemes whose weights do not move: the plain sum is one point of the sweep.
+FIXED: Final = ("fixed", "equal")
+#: Methods of one architecture with such schemes that make a sweep.
+FEWEST: Final = 3
+COLUMNS: Final = ["architecture", "first", "second", "method", "label", "fixed", "x", "y", "front"]
+
+
+def undominated(gains: np.ndarray) -> np.ndarray:
+    """Which rows of `gains` (N, M), larger is better, no other row reaches in all columns and exceeds in one: (N,)."""
+    reached = (gains[None] >= gains[:, None]).all(-1)
+    exceeded = (gains[None] > gains[:, None]).any(-1)
+    return ~(reached & exceeded).any(1)
+
+
+def sweep(summary: pd.DataFrame, methods: pd.DataFrame, tasks: tuple[Task, ...]) -> pd.DataFrame:
+    """Return the methods of every architecture with a sweep, for each pair of tasks: `COLUMNS`.
+
+    `x`, `y` are the means over seeds of both tasks' primary metrics (final output, last epoch); `front` marks the
+    fixed weights that no others dominate in these two.
+    """
+    own = summary[(summary.selection == "last") & (summary.output == "final")]
+    metrics = {task.name: own[(own.task == task.name) & (own.metric == task.metric)] for task in tasks}
+    means = pd.DataFrame({name: rows.set_index("method")["mean"] for name, rows in metrics.items()})
+    rows = methods[methods.family != "trivial"].merge(means, left_on="method", right_index=True)
+    rows["fixed"] = rows.scheme.isin(FIXED)
+    found = [pd.DataFrame(columns=COLUMNS)]
+    for _, group in rows.groupby("architecture", sort=False):
+        for pair in combinations(tasks, 2):
+            names = [task.name for task in pair]
+            both = group.dropna(subset=names)
+            if both.fixed.sum() < FEWEST:
+                continue
+            gains = both[names].to_numpy() * [1 if task.higher_is_better else -1 for task in pair]
+            front = np.zeros(len(both), dtype=bool)
+            front[both.fixed] = undominated(gains[both.fixed])
+            points = dict(zip(("first", "second"), names, strict=True)) | {"x": both[names[0]], "y": both[names[1]]}
+            found.append(both.assign(**points, front=front)[COLUMNS])
+    return pd.concat(found[1:] or found, ignore_index=True)
