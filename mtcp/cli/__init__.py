@@ -8,9 +8,8 @@ from typing import NoReturn
 
 import typer
 
-from mtcp import __version__
 from mtcp.core.errors import UserError
-from mtcp.core.startup import quiet_libraries
+from mtcp.core.startup import quiet_libraries, uncollected
 
 app = typer.Typer(
     rich_markup_mode="markdown",
@@ -26,6 +25,8 @@ app = typer.Typer(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
+        from mtcp import __version__
+
         typer.echo(f"mtcp {__version__}")
         raise typer.Exit
 
@@ -52,7 +53,8 @@ def _register() -> None:
 def main() -> None:
     """Run the command line; a `UserError` becomes one sentence on standard error and exit status 2."""
     quiet_libraries()
-    _register()
+    with uncollected():
+        _register()
     try:
         app()
     except UserError as error:

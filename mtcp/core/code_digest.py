@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from mtcp.core.errors import UserError
 from mtcp.core.hashing import digest
@@ -62,25 +62,33 @@ def _parsed(path: Path, _modified_ns: int) -> tuple[str, tuple[Path, ...]]:
     return content, tuple(file for name in _imported_names(importing, path) if (file := _module_file(name, path)))
 
 
-def _canonical(node: Any, importing: list[ast.AST]) -> str:
+def _canonical(node: ast.AST, importing: list[ast.AST]) -> str:
     """Dump a syntax tree without docstrings, positions, contexts and empty fields: equal for Python 3.11 and later.
 
     Import statements are appended to `importing` on the way.
     """
-    if isinstance(node, list):
-        return "[" + ",".join([_canonical(each, importing) for each in node]) + "]"
-    if not isinstance(node, ast.AST):
-        return repr(node)
     if isinstance(node, ast.Import | ast.ImportFrom):
         importing.append(node)
     inner = []
-    for name in node._fields:
+    for name in _fields(type(node)):
         value = getattr(node, name, None)
         if name == "body" and _has_docstring(node):
             value = value[1:]
-        if value not in (None, []) and name not in ("ctx", "kind", "type_comment"):
-            inner.append(f"{name}={_canonical(value, importing)}")
+        if isinstance(value, list):
+            each = [_canonical(one, importing) if isinstance(one, ast.AST) else repr(one) for one in value]
+            value = f"[{','.join(each)}]" if each else None
+        elif isinstance(value, ast.AST):
+            value = _canonical(value, importing)
+        elif value is not None:
+            value = repr(value)
+        if value is not None:
+            inner.append(f"{name}={value}")
     return f"{type(node).__name__}({','.join(inner)})"
+
+
+@cache
+def _fields(kind: type[ast.AST]) -> tuple[str, ...]:
+    return tuple(name for name in kind._fields if name not in ("ctx", "kind", "type_comment"))
 
 
 def _has_docstring(node: ast.AST) -> bool:

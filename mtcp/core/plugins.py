@@ -6,7 +6,7 @@ A weighting scheme or an architecture is a class under a decorator::
     class MyScheme(LossScheme): ...
 
 in a file of `mtcp/weighting/`, `mtcp/models/`, `baselines/` or the user's `plugins/`. Planning must know names
-without importing torch, so names are read from the syntax tree.
+without importing torch, so names are read from the text.
 """
 
 import ast
@@ -32,6 +32,10 @@ _FOLDERS: Final = {
     "scheme": ("mtcp/weighting", "baselines/weighting"),
     "architecture": ("mtcp/models", "baselines/architectures"),
 }
+#: The decorator of a class at a file's top level. Trees of all files would take a tenth of the time of `mtcp plan`.
+_DECLARATION: Final = re.compile(
+    r"""^@(scheme|architecture)\(\s*["']([^"'\n]*)["']\s*,?\s*\)[^\n]*\n+(?=@|#|class )""", re.MULTILINE
+)
 _registry: dict[tuple[str, str], type] = {}
 Class = TypeVar("Class", bound=type)
 
@@ -61,23 +65,14 @@ def architecture(name: str) -> Callable[[Class], Class]:
 
 @cache
 def _declared(path: Path, modified_ns: int) -> tuple[tuple[str, str], ...]:
-    """Return the (kind, name) pairs that the file declares, from its syntax tree alone."""
+    """Return the (kind, name) pairs that the file declares, from its text alone; a user's file must be Python."""
     try:
-        tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+        text = path.read_text(encoding="utf-8")
+        if path.parent.name == USER_FOLDER:
+            ast.parse(text, str(path))
     except (SyntaxError, UnicodeDecodeError) as error:
         raise UserError(f"plug-in {path} cannot be read as Python: {error}; mend it or move it away") from error
-    return tuple(
-        (call.func.id, call.args[0].value)
-        for node in tree.body
-        if isinstance(node, ast.ClassDef)
-        for call in node.decorator_list
-        if isinstance(call, ast.Call)
-        and isinstance(call.func, ast.Name)
-        and call.func.id in _FOLDERS
-        and call.args
-        and isinstance(call.args[0], ast.Constant)
-        and isinstance(call.args[0].value, str)
-    )
+    return tuple(_DECLARATION.findall(text))
 
 
 def find(kind: str, root: Path | None = None) -> dict[str, Path]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from mtcp.core.claims import Claim, load_claims
 from mtcp.core.config import Project
 from mtcp.core.errors import alternatives
+from mtcp.core.ledger import load_ledger
 from mtcp.core.plugins import find
 from mtcp.core.published import read_published
 from mtcp.core.tasks import METRICS
@@ -15,8 +16,8 @@ from mtcp.core.validation import fault
 def require_known_names(project: Project) -> None:
     """Raise `UserError` with file, line and key for the first name that is defined nowhere.
 
-    Read are `params.yaml`, its benchmarks, all methods, the claims and the published numbers; files of other
-    benchmarks are not.
+    Read are `params.yaml`, its benchmarks, all methods, the claims, the ledger and the published numbers; files of
+    other benchmarks are not.
     """
     known = {kind: find(kind, project.root) for kind in ("scheme", "architecture")}
     path = project.methods_path
@@ -33,6 +34,11 @@ def require_known_names(project: Project) -> None:
     for place, name in enumerate(project.params.methods):
         _require(name, project.methods, "method", params, "methods", place)
     _require_known_claims(project)
+    ledger = project.root / "config/ledger.yaml"
+    for place, row in enumerate(load_ledger(ledger) if ledger.exists() else []):
+        for number, cover in enumerate(row.covered_by):
+            if cover.startswith("method "):
+                _require(cover.removeprefix("method "), project.methods, "method", ledger, place, "covered_by", number)
 
 
 def _require_known_claims(project: Project) -> None:

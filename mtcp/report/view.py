@@ -16,7 +16,7 @@ from mtcp.analysis.stopping import rule
 from mtcp.analysis.tables import read_table
 from mtcp.core.config import Benchmark, Project
 from mtcp.core.errors import UserError
-from mtcp.core.files import read_yaml
+from mtcp.core.ledger import load_ledger
 from mtcp.core.project_files import LITERATURE, SAMPLES, TABLE_NAMES, TABLES, run_folder
 from mtcp.core.roles import with_roles
 from mtcp.core.tasks import UNTRAINED, Task
@@ -139,17 +139,6 @@ def _winners(methods: pd.DataFrame) -> str:
     won = methods[methods.wins > 0].sort_values("wins", ascending=False, kind="stable")
     total = int(won.wins.sum())
     return ", ".join(f"{row.label} on {row.wins} of {total}" for row in won.itertuples())
-
-
-def load_ledger(path: Path) -> list[dict[str, Any]]:
-    """Read `config/ledger.yaml`; raises `UserError` naming the row and the key that is missing."""
-    rows = read_yaml(path, list)
-    wanted = ("id", "severity", "evidence", "released", "where", "here", "covered_by")
-    for number, row in enumerate(rows, 1):
-        for key in wanted:
-            if not isinstance(row, dict) or key not in row:
-                raise UserError(f"{path}, row {number}: `{key}` is missing (a row has {', '.join(wanted)})")
-    return rows
 
 
 # --- Head --------------------------------------------------------------------------------------------------------

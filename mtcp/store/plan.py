@@ -19,6 +19,7 @@ from mtcp.core.plugins import PACKAGE_ROOT
 from mtcp.core.project_files import FAILURE, LOCK, RECORD, RUNS, STATE, TABLES, images_file, metrics_file, run_folder
 from mtcp.core.references import require_known_names
 from mtcp.core.roles import role_notes, with_roles
+from mtcp.core.startup import uncollected
 from mtcp.data.locks import data_digest, manifest_path, require_validation_images
 from mtcp.store.keys import evaluation_parts, key_parts
 from mtcp.store.records import ChoiceRecord, MetricsRecord, RunRecord
@@ -188,14 +189,15 @@ class Plan:
         `only` (benchmark, method): the work of one run does not need the keys of all, nor the plug-ins of others.
         """
         project = Project(root)
-        if only is None:
-            require_known_names(project)
-        params = project.params
-        pairs = [(benchmark, method) for benchmark in params.benchmarks for method in params.methods]
-        return cls(
-            project,
-            tuple(run for pair in pairs if only in (None, pair) for run in runs_of(project, *pair, params.seeds)),
-        )
+        with uncollected():  # syntax trees are many objects
+            if only is None:
+                require_known_names(project)
+            params = project.params
+            pairs = [(benchmark, method) for benchmark in params.benchmarks for method in params.methods]
+            return cls(
+                project,
+                tuple(run for pair in pairs if only in (None, pair) for run in runs_of(project, *pair, params.seeds)),
+            )
 
     @property
     def root(self) -> Path:

@@ -11,7 +11,6 @@ from mtcp.analysis.claims import judge
 from mtcp.core.claims import Claim, load_claims
 from mtcp.core.config import Project
 from mtcp.core.errors import UserError
-from mtcp.report.view import load_ledger
 
 ROOT = Path(__file__).resolve().parents[3]
 PUBLISHED = pd.DataFrame(
@@ -154,23 +153,3 @@ def test_claims_must_be_a_list_of_unique_ids(tmp_path):
     path.write_text("- [unclosed\n")
     with pytest.raises(UserError, match="no valid YAML"):
         load_claims(path)
-
-
-def test_the_ledger_has_all_rows_with_facts():
-    rows = load_ledger(ROOT / "config/ledger.yaml")
-    assert len(rows) == 27
-    assert {row["severity"] for row in rows} == {"A", "B", "C"}
-    assert all(row["covered_by"] for row in rows)
-    assert all(isinstance(row["id"], str) and row["released"].endswith(".") for row in rows)
-    methods = Project(ROOT).methods
-    for row in rows:
-        for cover in row["covered_by"]:
-            if cover.startswith("method "):
-                assert cover.removeprefix("method ") in methods
-
-
-def test_a_ledger_row_without_a_key_is_named(tmp_path):
-    path = tmp_path / "ledger.yaml"
-    path.write_text("- {id: '1', severity: A}\n")
-    with pytest.raises(UserError, match="row 1: `evidence` is missing"):
-        load_ledger(path)

@@ -7,6 +7,7 @@ import pytest
 
 from mtcp.core.config import Project
 from mtcp.core.errors import UserError
+from mtcp.core.ledger import load_ledger
 from mtcp.core.published import read_published
 from mtcp.core.references import require_known_names
 
@@ -81,6 +82,37 @@ def test_a_wrong_claim_is_named_when_the_plan_is_made(project: Path, claim: str,
         require_known_names(Project(project))
     assert "claims.yaml, line 1, " in str(caught.value)
     assert said in str(caught.value)
+
+
+ROW = "- {id: '1', severity: A, evidence: code, released: R., where: [a.py:1], here: H., covered_by: [method mtcp]}"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("here: H., ", "", "entry 1, key 'here': required, and missing"),
+        ("here:", "her:", "entry 1, key 'her': unknown key (known here: covered_by"),
+        ("severity: A", "severity: D", "entry 1, key 'severity': Input should be 'A', 'B' or 'C', got 'D'"),
+        ("[a.py:1]", "a.py:1", "entry 1, key 'where': Input should be a valid list"),
+        ("method mtcp", "method mtcq", "entry 1, key 'covered_by.0': unknown method 'mtcq'; did you mean 'mtcp'?"),
+    ],
+)
+def test_a_wrong_row_of_the_ledger_is_named_when_the_plan_is_made(project: Path, old: str, new: str, said: str) -> None:
+    (project / "config/ledger.yaml").write_text(ROW.replace(old, new))
+    with pytest.raises(UserError) as caught:
+        require_known_names(Project(project))
+    assert "ledger.yaml, line 1, " in str(caught.value)
+    assert said in str(caught.value)
+
+
+def test_the_ledger_has_its_rows_with_facts(root: Path, tmp_path: Path) -> None:
+    path = root / "config/ledger.yaml"
+    rows = load_ledger(path)
+    assert {row.severity for row in rows} == {"A", "B", "C"}
+    assert all(row.covered_by and row.released.endswith(".") for row in rows)
+    (twice := tmp_path / "ledger.yaml").write_text(f"{ROW}\n{ROW}")
+    with pytest.raises(UserError, match=r"ledger.yaml, line 2, entry 2, key 'id': '1' is used twice"):
+        load_ledger(twice)
 
 
 HEAD = "dataset,task,metric,method,backbone,value,source\n"
