@@ -4,17 +4,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mtcp.core.tasks import Task
-from mtcp.models.layers import Projection, at_size, to_nchw
+from mtcp.models.layers import Projection, at_size, resampled, to_nchw
 from mtcp.models.normalisation import BatchNorm
 
 
-def upsampled(x: Tensor, factor: int) -> Tensor:
-    """Bilinear with align_corners true, as heads do (the step to the input size has it false); (B, C, H, W)."""
-    return x if factor == 1 else F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=True)
-
-
 class ConvHead(nn.Module):
-    """conv1x1 (no bias), BN, ReLU, conv1x1, up-sampling by `upsample`."""
+    """conv1x1 (no bias), BN, ReLU, conv1x1, up-sampling by `upsample` (align_corners true), then to the input size."""
 
     def __init__(self, channels: int, out: int, upsample: int) -> None:
         super().__init__()
@@ -25,7 +20,8 @@ class ConvHead(nn.Module):
 
     def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
         logits = to_nchw(self.conv2(F.relu(self.norm(self.conv1(x))))).contiguous()
-        return at_size(upsampled(logits, self.upsample), size)
+        larger = tuple(self.upsample * side for side in logits.shape[-2:])
+        return resampled(logits, (larger, True), (size, False))
 
 
 class DepthHead(nn.Module):
@@ -42,7 +38,8 @@ class DepthHead(nn.Module):
         self.conv3 = nn.Conv2d(32, 1, 1)
 
     def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
-        hidden = upsampled(to_nchw(self.conv2(self.conv1(x))), 2)
+        hidden = to_nchw(self.conv2(self.conv1(x)))
+        hidden = resampled(hidden, ((2 * hidden.shape[-2], 2 * hidden.shape[-1]), True))
         return at_size(self.conv3(F.relu(hidden)), size)
 
 

@@ -14,7 +14,7 @@ from mtcp.models.checkpointing import recomputed
 from mtcp.models.decoder import FPN, HFP
 from mtcp.models.deformable import DeformableLayer
 from mtcp.models.heads import DepthHead, auxiliary_head, task_head
-from mtcp.models.layers import Projection, project, resize
+from mtcp.models.layers import Projection, project, resampled, resize
 from mtcp.models.refinement import SRM, joint_projection
 from mtcp.models.swin import WINDOW, PatchMerging, from_windows, shift_mask, to_windows
 
@@ -41,6 +41,21 @@ def test_projection_is_a_linear_map_forward_and_backward(shape, bias):
         strict=True,
     ):
         torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "steps", [[((18, 24), False)], [((12, 16), True), ((25, 31), False)], [((6, 8), True), ((18, 24), False)]]
+)
+def test_small_maps_are_enlarged_as_the_library_does_forward_and_backward(steps):
+    x = torch.randn(2, 5, 6, 8, requires_grad=True)
+    own, expected = resampled(x, *steps), x
+    for size, corners in steps:
+        expected = F.interpolate(expected, size=size, mode="bilinear", align_corners=corners)
+    assert "Upsample" not in type(own.grad_fn).__name__
+    torch.testing.assert_close(own, expected, atol=2e-6, rtol=2e-6)
+    upstream = torch.randn_like(own)
+    for a, b in zip(torch.autograd.grad(own, x, upstream), torch.autograd.grad(expected, x, upstream), strict=True):
+        torch.testing.assert_close(a, b, atol=2e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("pred_size", [(12, 16), (6, 8), (3, 4)])
