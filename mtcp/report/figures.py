@@ -82,20 +82,48 @@ def loss_charts(curves: pd.DataFrame, methods: pd.DataFrame, tasks: tuple[Task, 
         if rows.empty:
             continue
         where = "validation" if column.startswith("validation") else "training"
-        data = _plain(rows, "method", "label", "epoch", "mean", "least", "greatest")
-        base = alt.Chart(data).encode(
-            x=_epochs(rows),
-            detail="method:N",
-        )
-        y = alt.Y("mean:Q", title=f"{where} loss", scale=alt.Scale(zero=False))
-        quiet = base.mark_line(strokeWidth=1.2, opacity=0.75, color=_QUIET).encode(
-            y=y, tooltip=["label:N", "epoch:Q", _value("mean", "loss")]
-        )
-        chosen = base.transform_filter("datum.method == first || datum.method == second")
-        band = chosen.mark_area(opacity=0.14).encode(y="least:Q", y2="greatest:Q", color=_chosen())
-        line = chosen.mark_line(strokeWidth=2.6).encode(y=y, color=_chosen())
-        charts.append({"title": task.label, "spec": _finish(alt.layer(quiet, band, line), height=190)})
+        charts.append({"title": task.label, "spec": _by_epoch(rows, f"{where} loss", alt.Scale(zero=False))})
     return charts
+
+
+#: What `mtcp.weighting.monitor` records of the tasks' gradients, by the start of its columns: title and scale.
+_GRADIENTS: Final = {
+    "cosine_": ("cosine, mean over pairs", alt.Scale(domain=[-1, 1])),
+    "magnitude_similarity": ("magnitude similarity", alt.Scale(domain=[0, 1])),
+    "condition_number": ("condition number", alt.Scale(type="log")),
+    "scheme_share": ("share of the update from the scheme", alt.Scale(domain=[0, 1])),
+}
+
+
+def gradient_charts(curves: pd.DataFrame, methods: pd.DataFrame) -> list[dict[str, Any]]:
+    """How the tasks' gradients on the shared parameters lie, by epoch: one chart per measure, mean over seeds.
+
+    The share of the scheme is left out where it is 1 everywhere: no loss passes a scheme by.
+    """
+    charts = []
+    for start, (title, scale) in _GRADIENTS.items():
+        rows = curves[curves.column.str.startswith(start)].dropna(subset=["mean"])
+        rows = rows.groupby(["method", "epoch"], as_index=False)[["mean", "least", "greatest"]].mean()
+        rows = _labelled(rows, methods)
+        if rows.empty or (start == "scheme_share" and rows["mean"].min() == 1):
+            continue
+        charts.append({"title": title.capitalize(), "spec": _by_epoch(rows, title, scale)})
+    return charts
+
+
+def _by_epoch(rows: pd.DataFrame, title: str, scale: alt.Scale) -> dict[str, Any]:
+    """Lines of all methods by epoch; the chosen ones in colour, with their range over seeds."""
+    base = alt.Chart(_plain(rows, "method", "label", "epoch", "mean", "least", "greatest")).encode(
+        x=_epochs(rows), detail="method:N"
+    )
+    y = alt.Y("mean:Q", title=title, scale=scale)
+    quiet = base.mark_line(strokeWidth=1.2, opacity=0.75, color=_QUIET).encode(
+        y=y, tooltip=["label:N", "epoch:Q", _value("mean", title)]
+    )
+    chosen = base.transform_filter("datum.method == first || datum.method == second")
+    band = chosen.mark_area(opacity=0.14).encode(y="least:Q", y2="greatest:Q", color=_chosen())
+    line = chosen.mark_line(strokeWidth=2.6).encode(y=y, color=_chosen())
+    return _finish(alt.layer(quiet, band, line), height=190)
 
 
 def weight_charts(curves: pd.DataFrame, methods: pd.DataFrame, tasks: tuple[Task, ...]) -> list[dict[str, Any]]:

@@ -98,6 +98,7 @@ def build_view(root: Path, name: str, with_images: bool) -> dict[str, Any]:
         "strips": figures.seed_charts(tables["runs"], methods, tasks),
         "losses": figures.loss_charts(tables["curves"], methods, tasks),
         "weights": figures.weight_charts(tables["curves"], methods, tasks),
+        "gradients": figures.gradient_charts(tables["curves"], methods),
         "samples": _samples(root, tables["provenance"], labels, benchmark.reference)
         if benchmark.rendered or with_images
         else [],
@@ -118,7 +119,7 @@ def build_view(root: Path, name: str, with_images: bool) -> dict[str, Any]:
             ("ablation", "Ablation", len(view["ablation"]["rows"]) > 1),
             ("coherence", "Coherence", view["coherence"]),
             ("statistics", "Statistics", True),
-            ("training", "Training", view["losses"] or view["weights"]),
+            ("training", "Training", view["losses"] or view["weights"] or view["gradients"]),
             ("predictions", "Predictions", True),
             ("literature", "Literature", view["literature"]),
             ("paper", "For a paper", view["paper"]),

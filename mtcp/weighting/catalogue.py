@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mtcp.core import plugins
+from mtcp.weighting.defaults import OF_GRADIENT_SCHEMES, Source, source_of
 
 _INTRODUCTION: Final = """\
 # Weighting schemes
@@ -32,12 +33,12 @@ equal weights are 1 in every scheme.
 
 **Auxiliary losses.** By default (`losses: {auxiliary_weighting: own_task}`) a task's auxiliary losses are part of its
 loss, and the scheme weighs the sum. `unweighted` adds them past the scheme, as the released code does; `mtcp` and the
-LPS rows keep that form, but for `mtcp_auxiliary_own_task`. Measured on four training batches of `rooms` with the
-untrained `mtcp` network (means): the cosine of the shared encoder's step to the auxiliary gradient is, unweighted and
-with `own_task`, 0.992 and 0.163 under MGDA, 0.998 and 0.708 under Aligned-MTL, 0.989 and 0.703 under Nash-MTL, 0.983
-and 0.696 under IMTL-G, 0.964 and 0.537 under DB-MTL; unweighted, the scheme's share of the update's norm is 0.111,
-0.065, 0.133, 0.156 and 0.216 on the last of these batches. history.csv has that share for every epoch as
-`scheme_share`; 1 with `own_task`.
+LPS rows keep that form, but for `mtcp_auxiliary_own_task`. On four training batches of rooms with the untrained `mtcp`
+network (`pytest tests/benchmarks/test_auxiliary.py -s`), means: the cosine of the shared encoder's step to the
+auxiliary gradient is, unweighted and with `own_task`, 0.989 and 0.119 under MGDA, 0.997 and 0.679 under Aligned-MTL,
+0.985 and 0.675 under Nash-MTL, 0.979 and 0.680 under IMTL-G, 0.942 and 0.533 under DB-MTL; 0.758 under equal weights,
+where both are one. Unweighted, the scheme's share of the update's norm is 0.124, 0.070, 0.149, 0.170, 0.259 and 0.470.
+history.csv has that share for every epoch as `scheme_share`; it is 1 with `own_task`.
 
 **Absent tasks.** A task without a valid pixel in a batch is absent from that step; its state stays as it is.
 
@@ -61,10 +62,21 @@ the gradient of the plain sum, as in the papers' algorithms, unless the scheme's
 the coefficients into one weighted loss (that of Nash-MTL and FairGrad, and MGDA there) weighs every parameter's
 gradient.
 
+**Left out.** ConicGrad (Hassanpour et al., 2025): no more than its abstract and its constraint could be read, not how
+long the update is. IGBv1, MOML, FORUM, IMGrad, MOON, NTKMTL and Rep-MTL: not asked for yet.
+
 Notation: k tasks are present in a step, T in all; l_t is the loss of task t, w_t its weight, g_t its gradient on the
 shared parameters, G the matrix of the products <g_i, g_j>.
 
 This page is written by `mtcp schemes docs` from the docstrings.
+"""
+
+_DEFAULTS: Final = """\
+# Defaults and their sources
+
+"not seen": the paper, or the code, was not read for this table. Libraries stand in where the authors' own code was not
+read, and are named.
+
 """
 
 
@@ -103,7 +115,23 @@ def markdown(entries: list[Entry]) -> str:
     for one in entries:
         names = ", ".join(f"`{parameter['name']}`" for parameter in one.parameters) or "none"
         contents.append(f"| [`{one.name}`](#{one.name}) | {one.cost} | {names} |")
-    return "\n".join([_INTRODUCTION, *contents, "", *(_section(one) for one in entries)])
+    return "\n".join([_INTRODUCTION, *contents, "", *(_section(one) for one in entries), *_defaults(entries)])
+
+
+def _defaults(entries: list[Entry]) -> list[str]:
+    """The table scheme x parameter: paper, authors' code, ours, why. What all gradient schemes share stands first."""
+    rows = ["| scheme | parameter | paper | authors' code | ours | why |", "|---|---|---|---|---|---|"]
+    shared = {p["name"]: p["default"] for one in entries for p in one.parameters if p["name"] in OF_GRADIENT_SCHEMES}
+    rows += [_sourced("cost `gradients`", name, default, source_of("", name)) for name, default in shared.items()]
+    for one in entries:
+        own = [parameter for parameter in one.parameters if parameter["name"] not in OF_GRADIENT_SCHEMES]
+        rows += [_sourced(f"`{one.name}`", p["name"], p["default"], source_of(one.name, p["name"])) for p in own]
+    return [_DEFAULTS, *rows, ""]
+
+
+def _sourced(scheme: str, parameter: str, default: str, source: Source | None) -> str:
+    paper, code, why = source or ("", "", "")
+    return f"| {scheme} | `{parameter}` | {paper} | {code} | {default} | {why} |"
 
 
 def _section(one: Entry) -> str:
