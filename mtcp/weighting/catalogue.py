@@ -62,8 +62,7 @@ the gradient of the plain sum, as in the papers' algorithms, unless the scheme's
 the coefficients into one weighted loss (that of Nash-MTL and FairGrad, and MGDA there) weighs every parameter's
 gradient.
 
-**Left out.** ConicGrad (Hassanpour et al., 2025): no more than its abstract and its constraint could be read, not how
-long the update is. IGBv1, MOML, FORUM, IMGrad, MOON, NTKMTL and Rep-MTL: not asked for yet.
+**Left out.** ConicGrad (Hassanpour et al., 2025): its constraint could be read, but not how long the update is.
 
 Notation: k tasks are present in a step, T in all; l_t is the loss of task t, w_t its weight, g_t its gradient on the
 shared parameters, G the matrix of the products <g_i, g_j>.
