@@ -7,52 +7,25 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from little_architectures import LITTLE, TASKS, build, context
 from torch import nn
 
 from baselines.architectures.selective_scan import selective_scan
-from mtcp.core import plugins
-from mtcp.core.config import EncoderConfig, Project
+from mtcp.core.config import Project
 from mtcp.core.errors import UserError
 from mtcp.core.tasks import make_task
-from mtcp.models.architecture import BuildContext
 from mtcp.models.cost import cost
 from mtcp.models.maps import MapEncoder, StageEncoder, separate
 from mtcp.models.packaged import packaged_file
 from mtcp.models.weights import read_weights
 
 ROOT = Path(__file__).resolve().parents[3]
-SMALL = {"kind": "timm", "model": "resnet18", "args": {"channels": [8, 16, 16, 24]}}
-#: Parameters with which every architecture is built and run in a moment.
-LITTLE = {
-    "cross_stitch": {},
-    "nddr": {},
-    "mtan": {},
-    "pad_net": {"width": 16},
-    "mti_net": {},
-    "atrc": {},
-    "invpt": {"embedding": 16, "extra": 8},
-    "mtmamba": {"states": 2, "expansion": 1},
-    "mtl_baseline_light": {},
-    "single_task_light": {},
-}
 #: What is shared, by the modules' names.
 SHARED = {
     "cross_stitch": {"encoder"},
     "pad_net": {"maps", "fuse"},
     "invpt": {"maps", "skip16", "skip8"},
 }
-TASKS = (make_task("semseg", classes=5), make_task("depth", bias_initialisation=2.5), make_task("normals"))
-
-
-def context(tasks=TASKS, size=(70, 100), encoder=SMALL) -> BuildContext:
-    return BuildContext(
-        tasks=tasks, layout="nyud", size=size, encoder=EncoderConfig(**encoder), channels=16, upsample=2, seeds=("t", 0)
-    )
-
-
-def build(name, ctx=None, **parameters):
-    ctx = ctx or context()
-    return plugins.load("architecture", name)(ctx, plugins.parameters("architecture", name, parameters))
 
 
 def count(module: nn.Module) -> int:

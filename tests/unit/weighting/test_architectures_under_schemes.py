@@ -2,27 +2,13 @@
 
 import pytest
 import torch
+from little_architectures import LITTLE, build, context
 
-from mtcp.core import plugins
-from mtcp.core.config import EncoderConfig
 from mtcp.core.errors import UserError
-from mtcp.core.tasks import make_task
-from mtcp.models.architecture import BuildContext
 from mtcp.weighting.base import SchemeContext
 from mtcp.weighting.gradients import GramianScheme
 
-SHARING = {
-    "mtl_baseline_light": {},
-    "cross_stitch": {},
-    "nddr": {},
-    "mtan": {},
-    "pad_net": {"width": 16},
-    "mti_net": {},
-    "atrc": {},
-    "invpt": {"embedding": 16, "extra": 8},
-    "mtmamba": {"states": 2, "expansion": 1},
-}
-TASKS = (make_task("semseg", classes=5), make_task("depth"), make_task("normals"))
+SIZE = (64, 64)
 
 
 class PlainSum(GramianScheme):
@@ -32,14 +18,9 @@ class PlainSum(GramianScheme):
         return torch.ones(len(gramian), dtype=gramian.dtype)
 
 
-def build(name, **parameters):
-    context = BuildContext(
-        tasks=TASKS, layout="nyud", size=(64, 64), channels=16, upsample=2, seeds=("test", 0),
-        encoder=EncoderConfig(kind="timm", model="resnet18", args={"channels": [8, 8, 16, 16]}),
-    )  # fmt: skip
-    network = plugins.load("architecture", name)(context, plugins.parameters("architecture", name, parameters))
+def built(name):
     # Running statistics, so that both passes see the same network.
-    return network.eval()
+    return build(name, context(size=SIZE), **LITTLE[name]).eval()
 
 
 def scheme(network, shared_parameters):
@@ -57,10 +38,10 @@ def losses_of(network, image):
     return final, sum(others) if others else None, representation
 
 
-@pytest.mark.parametrize("name", SHARING)
+@pytest.mark.parametrize("name", [name for name in LITTLE if name != "single_task_light"])
 @pytest.mark.parametrize("shared_parameters", ["encoder", "representation", "all_shared"])
 def test_equal_coefficients_give_the_plain_gradient(name, shared_parameters):
-    network = build(name, **SHARING[name])
+    network = built(name)
     image = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     final, auxiliary, _ = losses_of(network, image)
     (sum(final.values()) + (auxiliary if auxiliary is not None else 0)).backward()
@@ -78,11 +59,11 @@ def test_equal_coefficients_give_the_plain_gradient(name, shared_parameters):
 
 def test_an_architecture_that_shares_nothing_is_refused_by_name():
     with pytest.raises(UserError, match=r"'plain_sum'.*'encoder' has none in this architecture"):
-        scheme(build("single_task_light"), "encoder")
+        scheme(built("single_task_light"), "encoder")
 
 
 def test_a_representation_that_is_no_list_of_tensors_is_refused():
-    network = build("mtl_baseline_light")
+    network = built("mtl_baseline_light")
     final, auxiliary, representation = losses_of(network, torch.randn(2, 3, 64, 64))
     with pytest.raises(UserError, match=r"a tensor or a list of tensors.*got dict.*choose `encoder`"):
         scheme(network, "representation").backward(final, auxiliary, {"maps": representation}, 1.0)
