@@ -181,6 +181,9 @@ def _reason(result: Comparison, measure: Measure) -> str:
     if result.n < result.least_n:
         seeds = "1 paired seed" if result.n == 1 else f"{result.n} paired seeds"
         return f"{seeds}, and {result.least_n} are the least that could conclude"
+    beyond = result.holm_low > result.rope or result.holm_high < -result.rope
+    if beyond and result.conclusion == "inconclusive":
+        return f"the interval lies beyond the ROPE, but the exact test does not agree (Holm p {result.p_holm:.3f})"
     where = {
         "better": "the interval lies beyond the ROPE on the claimed side",
         "worse": "the interval lies beyond the ROPE on the other side",

@@ -52,11 +52,16 @@ def test_sign_flip_p_agrees_with_scipy_for_many_seeds():
     assert sign_flip_p(x) == pytest.approx(exact)
 
 
-def test_sign_flip_p_refuses_no_seed_and_too_many():
+def test_sign_flip_p_refuses_no_seed():
     with pytest.raises(ValueError, match="got 0"):
         sign_flip_p([])
-    with pytest.raises(ValueError, match="got 41"):
-        sign_flip_p(np.ones(41))
+
+
+def test_sign_flip_p_draws_patterns_where_there_are_too_many_to_count():
+    x = np.random.default_rng(3).normal(0.25, 1, 60)
+    normal = 2 * stats.norm.sf(abs(x.sum()) / np.sqrt((x**2).sum()))  # the sums' limit
+    assert sign_flip_p(x) == sign_flip_p(x) == pytest.approx(normal, rel=0.05)
+    assert 0 < sign_flip_p(np.ones(41)) < 1e-5
 
 
 def test_probability_of_improvement_counts_ties_half():
@@ -113,14 +118,23 @@ def test_image_bootstrap_covers_and_pairs():
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "n", "said"),
+    ("low", "high", "enough", "apart", "said"),
     [
-        (1.1, 3, 9, "better"), (-3, -1.1, 9, "worse"), (-0.9, 1, 9, "equivalent"), (0.5, 2, 9, "inconclusive"),
-        (1.1, 3, 8, "inconclusive"), (float("nan"), float("nan"), 9, "inconclusive"),
+        (1.1, 3, True, True, "better"), (-3, -1.1, True, True, "worse"), (-0.9, 1, True, False, "equivalent"),
+        (0.5, 2, True, True, "inconclusive"), (1.1, 3, False, True, "inconclusive"),
+        (1.1, 3, True, False, "inconclusive"), (-3, -1.1, True, False, "inconclusive"),
+        (float("nan"), float("nan"), True, True, "inconclusive"),
     ],
 )  # fmt: skip
-def test_conclude(low, high, n, said):
-    assert conclude(low, high, rope=1.0, n=n, least=9) == said
+def test_conclude(low, high, enough, apart, said):
+    assert conclude(low, high, rope=1.0, enough=enough, apart=apart) == said
+
+
+def test_a_difference_needs_the_exact_test_beside_the_interval():
+    x = np.array([3.0, 3.1, 2.9, 3.0, 3.0, 3.1, 2.9, -0.1])  # one seed disagrees: p = 4 / 256, m = 5 asks for 0.01
+    row = compare_family([x, *[[]] * 4], [0.0] * 5)[0]
+    assert row.holm_low > 0
+    assert (row.p_holm, row.conclusion) == (pytest.approx(5 * 4 / 256), "inconclusive")
 
 
 def test_family_never_concludes_below_the_least_n():
