@@ -54,7 +54,7 @@ class Measure:
     @property
     def deterministic(self) -> bool:
         """Whether it is the same for every seed by construction."""
-        return self.metric == "parameters"
+        return self.metric in ("parameters", "gflops")
 
 
 def benchmark_tasks(benchmark: Benchmark) -> tuple[Task, ...]:

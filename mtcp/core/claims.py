@@ -12,7 +12,7 @@ from mtcp.core.validation import Model, fault, validated
 
 Evidence = Literal["code", "figure", "abstract", "secondary", "paper"]
 #: What a network costs; compared in per cent of the reference's.
-COSTS: Final = ("parameters", "seconds_per_step", "seconds_per_image", "peak_memory_mb", "train_seconds")
+COSTS: Final = ("parameters", "gflops", "seconds_per_step", "seconds_per_image", "peak_memory_mb", "train_seconds")
 Measured = Literal["delta_m", "delta_coherence", *TASK_NAMES, *COSTS]  # type: ignore[valid-type]
 
 

@@ -42,6 +42,14 @@ def cost(config: RunConfig) -> Cost:
     )
 
 
+def gflops(config: RunConfig) -> float | None:
+    """Return `Cost.gflops` alone; None of a network whose steps depend on values, which "meta" tensors do not have."""
+    try:
+        return cost(config).gflops
+    except RuntimeError:
+        return None
+
+
 def _count(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 

@@ -117,7 +117,7 @@ class RunRecord(Record):
 class MetricsRecord(Record):
     """`metrics-<eval_key>.json`: the metrics of one run by selection, output and task; none of a diverged run.
 
-    `non_finite`: pixels with a non-finite final prediction, by task. `files`: {name: SHA-256}.
+    `gflops` of one image. `non_finite`: pixels with a non-finite final prediction, by task. `files`: {name: SHA-256}.
     """
 
     benchmark: str
@@ -127,6 +127,7 @@ class MetricsRecord(Record):
     eval_key: str
     images: int = 0
     seconds_per_image: float | None = None
+    gflops: float | None = None
     non_finite: dict[str, int] = Field(default_factory=dict)
     metrics: dict[str, Metrics] = Field(default_factory=dict)
     files: dict[str, str] = Field(default_factory=dict)
