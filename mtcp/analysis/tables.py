@@ -12,6 +12,10 @@ pairs.csv             the seeds behind every verdict: one row per claim x seed
 paper.csv             the tables that papers print: one row per table x method x measure, the tied best marked
 methods.csv           one row per method: seeds finished, flags, configurations tried and their cost, environment
 curves.csv            history averaged over seeds
+changes.csv           relative change of each task's primary metric, and Delta_m: mean and interval over seeds
+classes.csv           IoU of each class and its difference to the baseline's: mean and interval over seeds
+images.csv            Delta_m of each test image alone, reference against baseline; best, median and worst are named
+ranks.csv             rank of each method by Delta_m on each seed alone
 provenance.csv        one row per run: keys, commit, data digest, environment
 literature.csv        published numbers of the same data set, with their sources (real data sets only)
 ====================  =============================================================================================
@@ -27,6 +31,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from mtcp.analysis.breakdown import class_differences, image_changes, ranks, task_changes
 from mtcp.analysis.claims import judge
 from mtcp.analysis.comparisons import (
     COST,
@@ -47,6 +52,7 @@ from mtcp.core.files import write_json, write_text
 from mtcp.core.project_files import DELTA_M, HISTORY, LITERATURE, METRICS, TABLES
 from mtcp.core.published import COLUMNS, read_published
 from mtcp.core.roles import with_roles
+from mtcp.data.formats import packaging
 from mtcp.store.integrity import require_unchanged
 from mtcp.store.plan import Plan, Run
 from mtcp.store.tuning_choice import cost, described
@@ -64,7 +70,7 @@ PROVENANCE_COLUMNS: Final = [
 ]  # fmt: skip
 #: Columns that stay text whatever they hold: a key such as 12345678e0123456 is no number.
 _TEXT: Final = (
-    "benchmark", "method", "reference", "reference_output", "family", "label", "parts",
+    "benchmark", "method", "reference", "reference_output", "family", "label", "parts", "image", "name", "place",
     "train_key", "eval_key", "commit", "diff_sha256", "data_digest",
     "weights_sha256", "weights_revision",
     "status", "reason", "reasons", "flags", "chosen", "environment", "environments", "torch", "python", "backbone",
@@ -137,6 +143,8 @@ def build_tables(plan: Plan, benchmark: str, partial: bool = False) -> dict[str,
     with_change = pd.concat([tidy, change], ignore_index=True)
     history = pd.DataFrame([row for run in runs for row in _history(run)], columns=HISTORY_COLUMNS)
     published = published_numbers(plan.root)
+    finished = [run for run in runs if _status(run) == "finished"]
+    by_seed_alone = ranks(change, methods)
     claims = load_claims(plan.root / "config/claims.yaml")
     judgement = judge(claims, with_change, benchmark, config, published, alpha)
     summary = summarise(with_change, config, methods)
@@ -147,16 +155,22 @@ def build_tables(plan: Plan, benchmark: str, partial: bool = False) -> dict[str,
         "summary": summary,
         "comparisons": add_image_intervals(
             compare(with_change, config, methods, alpha),
-            draw_metrics([run for run in runs if _status(run) == "finished"], config),
+            draw_metrics(finished, config),
             config,
         ),
         "claims": judgement.claims,
         "pairs": judgement.pairs,
         "paper": paper_tables(with_change, summary, config, methods),
         "methods": describe_methods(tidy, runs, methods).assign(
-            wins=lambda rows: rows.method.map(wins(change, methods))
+            wins=lambda rows: [
+                int((by_seed_alone[by_seed_alone["rank"] == 1].method == name).sum()) for name in rows.method
+            ]
         ),
         "curves": average_curves(history),
+        "changes": task_changes(with_change, config, methods),
+        "classes": class_differences(finished, config, methods, packaging.read(plan.data_folder(benchmark))),
+        "images": image_changes(finished, config),
+        "ranks": by_seed_alone,
         "provenance": pd.DataFrame([_provenance(run) for run in runs], columns=PROVENANCE_COLUMNS),
     }
     if (data_set := plan.project.data_name(benchmark)) in _LITERATURE:
@@ -206,6 +220,7 @@ def _run_rows(run: Run) -> list[dict[str, Any]]:
     head["flags"] = ";".join(flags)
     costs = {
         "parameters": record.parameters,
+        "gflops": evaluation.gflops,
         "seconds_per_step": record.seconds_per_step,
         "seconds_per_image": evaluation.seconds_per_image,
         "peak_memory_mb": record.peak_memory_mb,
@@ -388,27 +403,6 @@ def describe_methods(table: pd.DataFrame, runs: Sequence[Run], methods: dict[str
             }
         )
     return pd.DataFrame(rows)
-
-
-def wins(change: pd.DataFrame, methods: dict[str, Method]) -> dict[str, int]:
-    """Return on how many seeds each method has the largest Delta_m: how often one seed alone would have picked it.
-
-    Of the last epoch's final outputs, trivial baselines left out, on seeds where every method has a number; the
-    earlier method of the grid wins a tie.
-    """
-    rows = change[
-        (change.metric == "delta_m")
-        & (change.selection == PRIMARY["selection"])
-        & (change.output == PRIMARY["output"])
-        & change.method.isin([name for name, method in methods.items() if method.family != "trivial"])
-    ]
-    table = (
-        rows.pivot(index="seed", columns="method", values="value")
-        .reindex(columns=list(methods))
-        .dropna(axis=1, how="all")
-    )
-    best = table.dropna().idxmax(axis=1) if len(table.columns) else pd.Series(dtype=str)
-    return {name: int((best == name).sum()) for name in methods}
 
 
 def _tuning(run: Run) -> dict[str, Any]:

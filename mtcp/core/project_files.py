@@ -14,6 +14,7 @@ STATE: Final = "state.pt"
 MODEL: Final = "model.safetensors"
 BEST_ON_VALIDATION: Final = "model-validation.safetensors"
 SAMPLES: Final = "samples"
+EXTREMES: Final = "extremes"
 FAILURE: Final = "failure.txt"
 LOCK: Final = ".lock"
 _SNAPSHOTS: Final = "snapshots"
@@ -21,7 +22,7 @@ _SNAPSHOTS: Final = "snapshots"
 #: The tables of one benchmark: `results/tables/<benchmark>/<name>.csv`. Real data sets also get LITERATURE.
 TABLE_NAMES: Final = (
     "runs", "history", "multi_task", "summary", "comparisons", "claims", "pairs", "paper", "methods", "curves",
-    "provenance",
+    "changes", "classes", "images", "ranks", "provenance",
 )  # fmt: skip
 LITERATURE: Final = "literature"
 #: Over all benchmarks, in the folder of tables.

@@ -1,6 +1,6 @@
 """Metrics from stored per-image statistics, for all images or any subset, without torch and without a network."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -13,9 +13,12 @@ from mtcp.metrics.meter import Statistics, select
 from mtcp.metrics.meters import meter
 
 
-def read_statistics(path: Path, output: str = "final") -> tuple[tuple[str, ...], dict[str, Statistics]]:
+def read_statistics(
+    path: Path, output: str = "final", tasks: Collection[str] | None = None
+) -> tuple[tuple[str, ...], dict[str, Statistics]]:
     """Return the image ids and the statistics by task of one output, from `images-<eval_key>.npz`.
 
+    Of `tasks` alone where they are given: what is not asked for is not unpacked.
     Raises `UserError` where the file is missing, damaged, or holds no such output.
     """
     try:
@@ -25,7 +28,8 @@ def read_statistics(path: Path, output: str = "final") -> tuple[tuple[str, ...],
             for key in arrays.files:
                 if key.startswith(f"{output}/"):
                     _, task, name = key.split("/")
-                    found.setdefault(task, {})[name] = arrays[key]
+                    if tasks is None or task in tasks:
+                        found.setdefault(task, {})[name] = arrays[key]
     except FileNotFoundError as error:
         raise UserError(f"{path} is missing: evaluate the run again") from error
     except (BadZipFile, ValueError, KeyError, OSError, EOFError) as error:

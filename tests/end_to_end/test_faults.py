@@ -121,7 +121,7 @@ RUN_FILES = (
 READ_BY_TABLES = ("run.json", "metrics-*.json", "images-*.npz", "history.csv")
 TABLES = (
     "runs", "history", "multi_task", "summary", "comparisons", "claims", "pairs", "paper", "methods", "curves",
-    "provenance",
+    "changes", "classes", "images", "ranks", "provenance",
 )  # fmt: skip
 
 

@@ -1,0 +1,162 @@
+"""Where a difference comes from: by task, by class, by test image, and by seed. All against the baseline, seed by seed.
+
+Intervals are 95 % Student intervals over seeds, each for itself: these tables describe, and no verdict rests on them.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mtcp.analysis.comparisons import MULTI_TASK, PRIMARY, Measure, benchmark_tasks, by_seed, paired
+from mtcp.analysis.statistics import spread, t_interval
+from mtcp.core.config import Benchmark, Method
+from mtcp.core.tasks import Task
+from mtcp.data.formats.class_names import PARTS, class_names
+from mtcp.metrics.meter import Statistics
+from mtcp.metrics.multi_task import delta_m, relative_change
+from mtcp.metrics.recompute import metrics_from_statistics, read_statistics
+from mtcp.store.plan import Run
+
+CHANGE_COLUMNS: Final = ["benchmark", "method", "task", "n", "mean", "sd", "low", "high"]
+CLASS_COLUMNS: Final = ["benchmark", "method", "task", "number", "name", "n", "iou", "improvement", "sd", "low", "high"]
+IMAGE_COLUMNS: Final = ["benchmark", "method", "image", "n", "delta_m", "least", "greatest", "place"]
+RANK_COLUMNS: Final = ["benchmark", "method", "seed", "delta_m", "rank"]
+
+
+def task_changes(table: pd.DataFrame, benchmark: Benchmark, methods: Mapping[str, Method]) -> pd.DataFrame:
+    """Return the relative change in per cent of every task's primary metric, and Delta_m under task "multi_task".
+
+    `table` is runs.csv with its Delta_m rows. Methods without a seed that the baseline has, too, have no row.
+    """
+    rows = []
+    for method in _trained(methods):
+        for task in benchmark_tasks(benchmark):
+            measure = Measure(task.name, task.metric, task.higher_is_better, 0.0)
+            both = paired(table, method, benchmark.baseline, measure)
+            rows.append((method, task.name, relative_change(both.own, both.other, task.higher_is_better)))
+        whole = by_seed(table, method, Measure(MULTI_TASK, "delta_m", True, 0.0)).value.to_numpy(float)
+        rows.append((method, MULTI_TASK, whole))
+    name = table.benchmark.iloc[0]
+    found = [(name, method, task, *_over_seeds(change)) for method, task, change in rows if len(change)]
+    return pd.DataFrame(found, columns=CHANGE_COLUMNS)
+
+
+def class_differences(
+    runs: Sequence[Run], benchmark: Benchmark, methods: Mapping[str, Method], packaging: Mapping[str, Any]
+) -> pd.DataFrame:
+    """Return the IoU of every class, pooled over the test images, and its difference to the baseline's.
+
+    One row per method, task with classes, and class that occurs in truth or prediction of all paired runs; fractions.
+    `packaging` is the data set's record, which names its classes.
+    """
+    tasks = [task for task in benchmark_tasks(benchmark) if task.classifies]
+    found: dict[tuple[str, str], dict[int, NDArray[np.float64]]] = {}
+    for run in runs:
+        if tasks and run.method in _trained(methods) and run.images_path.exists():
+            _, statistics = read_statistics(run.images_path, tasks=[task.name for task in tasks])
+            for task in tasks:
+                found.setdefault((run.method, task.name), {})[run.seed] = _iou(statistics[task.name])
+    rows = []
+    for (method, task_name), ours in found.items():
+        base = found.get((benchmark.baseline, task_name), {})
+        seeds = sorted(set(ours) & set(base))
+        if not seeds:
+            continue
+        own, other = (np.stack([side[seed] for seed in seeds]) for side in (ours, base))
+        labels = PARTS if task_name == "human_parts" else class_names(benchmark.layout, own.shape[1], packaging)
+        for label in np.flatnonzero(np.isfinite(own - other).all(axis=0)):
+            name = labels[label] if len(labels) else f"class {label}"
+            n, *rest = _over_seeds(own[:, label] - other[:, label])
+            rows.append((runs[0].benchmark, method, task_name, label, name, n, own[:, label].mean(), *rest))
+    return pd.DataFrame(rows, columns=CLASS_COLUMNS)
+
+
+def _iou(statistics: Statistics) -> NDArray[np.float64]:
+    """IoU (K,) of the pooled counts; NaN of a class that occurs neither in truth nor in prediction."""
+    tp, fp, fn = (statistics[name].sum(0, dtype=np.int64) for name in ("tp", "fp", "fn"))
+    whole = tp + fp + fn
+    return np.where(whole > 0, tp / np.maximum(whole, 1), np.nan)
+
+
+def image_changes(runs: Sequence[Run], benchmark: Benchmark) -> pd.DataFrame:
+    """Return Delta_m of every test image alone, reference against baseline: mean, least and greatest over seeds.
+
+    The primary metrics are those of the one image. `place` names the best, the median and the worst image; an image on
+    which a baseline's metric is zero or a metric does not exist has no Delta_m on that seed, and without one on every
+    paired seed no place.
+    """
+    tasks = benchmark_tasks(benchmark)
+    sides = {
+        (run.method, run.seed): run
+        for run in runs
+        if run.method in (benchmark.reference, benchmark.baseline) and run.images_path.exists()
+    }
+    seeds = sorted(
+        seed
+        for method, seed in sides
+        if method == benchmark.reference != benchmark.baseline and (benchmark.baseline, seed) in sides
+    )
+    if not seeds:
+        return pd.DataFrame(columns=IMAGE_COLUMNS)
+    changes = {}
+    for seed in seeds:
+        ids, own = _by_image(sides[benchmark.reference, seed], tasks)
+        changes[seed] = pd.Series(delta_m(own, _by_image(sides[benchmark.baseline, seed], tasks)[1], tasks), index=ids)
+    table = pd.DataFrame(changes)
+    found = pd.DataFrame(
+        {
+            "n": table.notna().sum(axis=1),
+            "delta_m": table.mean(axis=1),
+            "least": table.min(axis=1),
+            "greatest": table.max(axis=1),
+        }
+    )
+    order = found[found.n == len(seeds)].sort_values("delta_m", ascending=False, kind="stable").index
+    places = {"best": 0, "median": len(order) // 2, "worst": len(order) - 1} if len(order) > 2 else {}
+    found["place"] = pd.Series({order[position]: place for place, position in places.items()}, dtype=str)
+    head = {"benchmark": runs[0].benchmark, "method": benchmark.reference}
+    return found.rename_axis("image").reset_index().assign(**head)[IMAGE_COLUMNS]
+
+
+def _by_image(run: Run, tasks: Sequence[Task]) -> tuple[tuple[str, ...], dict[str, NDArray[np.float64]]]:
+    """Image ids, and the primary metric of every task on every image alone, (images,)."""
+    ids, statistics = read_statistics(run.images_path)
+    # One image is no batch; primary metrics are pooled.
+    evaluation = run.config.evaluation.model_copy(update={"published_batch": None})
+    rows = [metrics_from_statistics(statistics, tasks, evaluation, np.array([place])) for place in range(len(ids))]
+    return ids, {task.name: np.array([row[task.name][task.metric] for row in rows]) for task in tasks}
+
+
+def ranks(change: pd.DataFrame, methods: Mapping[str, Method]) -> pd.DataFrame:
+    """Return each method's rank by Delta_m on every seed: what one seed alone would have said.
+
+    Of the last epoch's final outputs, trivial baselines left out, on seeds where every method has a number; the
+    earlier method of the grid ranks first in a tie.
+    """
+    rows = change[
+        (change.metric == "delta_m")
+        & (change.selection == PRIMARY["selection"])
+        & (change.output == PRIMARY["output"])
+        & change.method.isin(list(_trained(methods)))
+    ]
+    table = rows.pivot(index="seed", columns="method", values="value").reindex(columns=list(methods))
+    table = table.dropna(axis=1, how="all").dropna()
+    places = table.rank(axis=1, method="first", ascending=False).astype(int)
+    found = [
+        (change.benchmark.iloc[0], method, seed, table.loc[seed, method], places.loc[seed, method])
+        for method in table.columns
+        for seed in table.index
+    ]
+    return pd.DataFrame(found, columns=RANK_COLUMNS)
+
+
+def _trained(methods: Mapping[str, Method]) -> Iterable[str]:
+    return [name for name, method in methods.items() if method.family != "trivial"]
+
+
+def _over_seeds(values: NDArray[np.float64]) -> tuple[int, float, float, float, float]:
+    """n, mean, standard deviation, and the ends of the 95 % interval."""
+    return len(values), float(values.mean()), spread(values), *t_interval(values)
