@@ -60,6 +60,9 @@ def report(
         bool, typer.Option("--with-images", help="Embed predictions on real photographs: for your own eyes only.")
     ] = False,
     pdf: Annotated[bool, typer.Option("--pdf", help="Also compile the LaTeX report (needs pdflatex).")] = False,
+    figures: Annotated[
+        bool, typer.Option("--figures", help="Also write every chart as vector PDF: reports/BENCHMARK-figures/.")
+    ] = False,
     compare: Annotated[
         tuple[str, str] | None,
         typer.Option(
@@ -87,7 +90,7 @@ def report(
         stamps = plan.stamps(name)
         require_key(f"the report of {name}", key, key_of(stamps.report))
         with stamping(stamps.report, complete=stamps.tables.exists() and not with_images) as paths:
-            paths += write_report(plan.root, name, with_images, pdf)
+            paths += write_report(plan.root, name, with_images, pdf, figures)
         _tell(plan.root, paths)
     _tell(plan.root, [write_index(plan.root)])
 

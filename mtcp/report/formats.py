@@ -76,6 +76,7 @@ _DISPLAYS: Final = {
     ("coherence", "person_without_parts"): Display("people without parts", digits=1, unit="%"),
     ("coherence", "person_not_salient"): Display("people not salient", digits=1, unit="%"),
     ("cost", "parameters"): Display("parameters", 1e-6, 3, "M"),
+    ("cost", "gflops"): Display("operations", 1.0, 3, "GFLOP"),
     ("cost", "seconds_per_step"): Display("training", 1e3, 0, "ms/step"),
     ("cost", "seconds_per_image"): Display("inference", 1e3, 1, "ms/image"),
     ("cost", "peak_memory_mb"): Display("memory", 1.0, 0, "MB"),

@@ -9,30 +9,48 @@ import subprocess
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Final
 
 import vl_convert
 from markupsafe import Markup
 
 from mtcp.core.errors import UserError
 from mtcp.core.files import replacing, write_text
+from mtcp.report.chart_files import write_charts
+from mtcp.report.extremes import draw_extremes
 from mtcp.report.templating import html_environment, tex_environment
 from mtcp.report.view import build_view
 
+#: The charts of a view, as files are named after them.
+_CHARTS: Final = {
+    "claims": "by_claim", "delta-m": "forest", "tasks": "changes", "classes": "classes", "ranks": "ranks",
+    "trade-off": "trade_off", "sweep": "sweep", "outputs": "by_output", "seeds": "strips", "loss": "losses",
+    "weights": "weights", "gradients": "gradients",
+}  # fmt: skip
 
-def write_report(root: Path, benchmark: str, with_images: bool = False, pdf: bool = False) -> list[Path]:
+
+def write_report(
+    root: Path, benchmark: str, with_images: bool = False, pdf: bool = False, figures: bool = False
+) -> list[Path]:
     """Write `reports/<benchmark>.html`, `.tex` and `-tables.tex` from `results/tables/<benchmark>/`; return the paths.
 
     `with_images` embeds predictions on real photographs, for a local look only; those of rendered scenes are always
-    shown. `pdf` also compiles the LaTeX file. Raises `UserError` where tables are missing, or pdflatex is.
+    shown. `pdf` also compiles the LaTeX file, `figures` writes every chart to `reports/<benchmark>-figures/` as PDF.
+    Raises `UserError` where tables are missing, or pdflatex is.
     """
     root = Path(root)
+    draw_extremes(root, benchmark)
     view = build_view(root, benchmark, with_images)
     html, tex = (root / "reports" / f"{benchmark}.{ending}" for ending in ("html", "tex"))
     write_text(html, html_environment().get_template("report.html.j2").render(view, bundle=Markup(_bundle())))
     write_text(tex, tex_environment().get_template("report.tex.j2").render(view))
     paper = root / "reports" / f"{benchmark}-tables.tex"
     write_text(paper, tex_environment().get_template("paper.tex.j2").render(view))
-    return [html, tex, paper, *([compile_pdf(tex)] if pdf else [])]
+    written = [html, tex, paper, *([compile_pdf(tex)] if pdf else [])]
+    if figures:
+        charts = {name: view[key] for name, key in _CHARTS.items()}
+        written += write_charts(root / f"reports/{benchmark}-figures", charts, view["reference"], view["baseline"])
+    return written
 
 
 def compile_pdf(tex: Path) -> Path:

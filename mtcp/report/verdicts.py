@@ -25,8 +25,9 @@ FAMILIES: Final = {
     "ablations": "Further parts and schemes",
     "published": "Published numbers",
 }
-#: Width and height of a drawing of seeds, and its margins (px).
+#: Width and height of the drawings of seeds, and their margins (px).
 _WIDE, _HIGH, _EDGE = 320, 66, 12
+_PAIRS_WIDE, _PAIRS_HIGH = 320, 130
 
 
 def tally(claims: pd.DataFrame) -> str:
@@ -82,6 +83,7 @@ def claim_view(row: Any, pairs: pd.DataFrame, labels: dict[str, str], benchmark:
         "command": f"mtcp grid add-seeds {missing} && snakemake --cores all" if missing > 0 else "",
         "seeds": [_seed(pair, row, shown) for pair in pairs.itertuples()],
         "picture": _picture(pairs, row, shown) if has else None,
+        "lines": _lines(pairs, row) if has else None,
         **posterior(row),
     }
 
@@ -101,6 +103,33 @@ def _seed(pair: Any, row: Any, shown: Display) -> dict[str, str]:
         "method": values.number(pair.method_value, signed=change),
         "reference": values.number(pair.reference_value, signed=change),
         "improvement": shown.number(pair.improvement, signed=True),
+    }
+
+
+def _lines(pairs: pd.DataFrame, row: Any) -> dict[str, Any]:
+    """Return the places (px) of paired lines, the reference's value left and the method's right; and them in words."""
+    values = display(str(row.task), str(row.metric))
+    ends = [*pairs.reference_value, *pairs.method_value]
+    low, high = min(ends), max(ends)
+    change = row.task == MULTI_TASK
+
+    def at(value: float) -> str:
+        return f"{_PAIRS_HIGH - _EDGE - (value - low) * (_PAIRS_HIGH - 2 * _EDGE) / (high - low or 1):.1f}"
+
+    def text(value: float) -> str:
+        return f"{values.number(value, signed=change)} {values.unit}".strip()
+
+    return {
+        "width": _PAIRS_WIDE,
+        "height": _PAIRS_HIGH,
+        "low": text(low),
+        "high": text(high),
+        "lines": [
+            (at(pair.reference_value), at(pair.method_value), pair.seed, pair.improvement > 0)
+            for pair in pairs.itertuples()
+        ],
+        "words": "The same seeds as lines from the value compared with to the claimed one: "
+        + ", ".join(f"{text(pair.reference_value)} to {text(pair.method_value)}" for pair in pairs.itertuples()),
     }
 
 

@@ -21,8 +21,9 @@ from mtcp.core.project_files import LITERATURE, SAMPLES, TABLE_NAMES, TABLES, ru
 from mtcp.core.roles import with_roles
 from mtcp.core.tasks import UNTRAINED, Task
 from mtcp.metrics.coherence import COHERENCE, COHERENCE_METRICS
-from mtcp.report import figures
+from mtcp.report import breakdown_figures, figures
 from mtcp.report.data_facts import data_facts
+from mtcp.report.extremes import PLACES, extremes
 from mtcp.report.formats import difference, display, probability
 from mtcp.report.paper_tables import paper_view
 from mtcp.report.verdicts import OUTPUTS, claim_view, posterior, tally, verdict_groups
@@ -94,12 +95,15 @@ def build_view(root: Path, name: str, with_images: bool) -> dict[str, Any]:
         "trade_off": _chart(figures.trade_off_chart(tables["summary"], methods, "seconds_per_image")),
         "sweep": figures.sweep_charts(sweep(tables["summary"], methods, tasks), tasks),
         "by_output": _chart(figures.outputs_chart(tables["multi_task"], methods, OUTPUTS)),
-        "winners": _winners(methods),
+        "winners": _winners(methods, tables["ranks"], tables["summary"]),
+        "changes": _chart(breakdown_figures.changes_chart(tables["changes"], methods, tasks, benchmark.baseline)),
+        "classes": breakdown_figures.class_charts(tables["classes"], methods, tasks, benchmark.baseline),
+        "ranks": _chart(breakdown_figures.ranks_chart(tables["ranks"], methods)),
         "strips": figures.seed_charts(tables["runs"], methods, tasks),
         "losses": figures.loss_charts(tables["curves"], methods, tasks),
         "weights": figures.weight_charts(tables["curves"], methods, tasks),
         "gradients": figures.gradient_charts(tables["curves"], methods),
-        "samples": _samples(root, tables["provenance"], labels, benchmark.reference)
+        "samples": _samples(root, name, tables, labels, benchmark.reference)
         if benchmark.rendered or with_images
         else [],
         "samples_note": _samples_note(benchmark, with_images),
@@ -135,11 +139,22 @@ def _chart(spec: dict[str, Any] | None) -> dict[str, Any] | None:
     return None if spec is None else {"title": "", "spec": spec}
 
 
-def _winners(methods: pd.DataFrame) -> str:
-    """Say which methods a single seed would have called the best, and how often; empty where nothing was ranked."""
+def _winners(methods: pd.DataFrame, ranks: pd.DataFrame, summary: pd.DataFrame) -> str:
+    """Say which methods a single seed would have called the best, and how often it is not the one of all seeds.
+
+    Empty where nothing was ranked.
+    """
     won = methods[methods.wins > 0].sort_values("wins", ascending=False, kind="stable")
     total = int(won.wins.sum())
-    return ", ".join(f"{row.label} on {row.wins} of {total}" for row in won.itertuples())
+    if not total:
+        return ""
+    primary = summary[(summary.metric == "delta_m") & (summary.selection == "last") & (summary.output == "final")]
+    means = primary[primary.method.isin(ranks.method)].set_index("method")["mean"]
+    best = methods.set_index("method").loc[means.idxmax()]
+    parts = ", ".join(f"{row.label} on {row.wins} of {total}" for row in won.itertuples())
+    return (
+        f"{parts}. By the mean of all seeds it is {best.label}: {total - best.wins} of {total} seeds pick another one."
+    )
 
 
 # --- Head --------------------------------------------------------------------------------------------------------
@@ -477,31 +492,36 @@ def _statistics_note(tables: dict[str, pd.DataFrame]) -> str:
 # --- Pictures, literature, provenance ----------------------------------------------------------------------------
 
 
-def _samples(root: Path, provenance: pd.DataFrame, labels: dict[str, str], first: str) -> list[dict[str, Any]]:
-    """Return the prediction sheets of each method's first finished seed, method `first` before all others.
+def _samples(
+    root: Path, name: str, tables: dict[str, pd.DataFrame], labels: dict[str, str], first: str
+) -> list[dict[str, Any]]:
+    """Return the prediction sheets: best, median and worst image, then those of each method, `first` before all others.
 
     They are embedded as WebP, a quarter of the stored PNG's size, as far as the page's budget goes.
     """
-    groups, spent = [], 0
+    provenance = tables["provenance"]
     finished = provenance[provenance.status == "finished"].sort_values("seed", kind="stable")
-    for method in sorted(labels, key=lambda name: name != first):
-        own = finished[finished.method == method]
-        if own.empty:
-            continue
-        run = own.iloc[0]
-        folder = run_folder(root, run.benchmark, method, run.seed, run.train_key) / SAMPLES
-        images = []
-        for path in sorted(folder.glob("*.png")):
-            content = _webp(path)
-            spent += len(content)
-            if spent > _SAMPLE_BUDGET:
-                return groups
-            source = "data:image/webp;base64," + base64.b64encode(content).decode()
-            alt = f"Image, truth, prediction and error by task: {labels[method]}, {path.stem}"
-            images.append({"source": source, "alt": alt})
-        if images:
-            groups.append({"title": f"{labels[method]}, seed {run.seed}", "images": images})
-    return groups
+    sheets: list[tuple[str, str, Path]] = [
+        (f"By Δm of the image alone, {each.words}", f"{labels[each.method]}, {each.place} image", each.path)
+        for each in extremes(root, name, tables["images"], provenance)
+        if each.path.exists()
+    ]
+    for method in sorted(labels, key=lambda each: each != first):
+        for run in finished[finished.method == method].head(1).itertuples():
+            folder = run_folder(root, name, method, run.seed, run.train_key) / SAMPLES
+            title = f"{labels[method]}, seed {run.seed}"
+            sheets += [(title, f"{labels[method]}, {path.stem}", path) for path in sorted(folder.glob("*.png"))]
+    groups: dict[str, list[dict[str, str]]] = {}
+    spent = 0
+    for title, what, path in sheets:
+        content = _webp(path)
+        spent += len(content)
+        if spent > _SAMPLE_BUDGET:
+            break
+        source = "data:image/webp;base64," + base64.b64encode(content).decode()
+        alt = f"Image, truth, prediction and error by task: {what}"
+        groups.setdefault(title, []).append({"source": source, "alt": alt, "caption": what})
+    return [{"title": title, "images": images} for title, images in groups.items()]
 
 
 def _webp(path: Path) -> bytes:
@@ -517,7 +537,10 @@ def _webp(path: Path) -> bytes:
 def _samples_note(benchmark: Benchmark, with_images: bool) -> str:
     if benchmark.rendered is None and not with_images:
         return "Real photographs are not embedded; `mtcp report --with-images` makes a local report that has them."
-    return "The first images of the test list, whatever they show; each method's first finished seed."
+    return (
+        f"The {', '.join(PLACES[:-1])} and {PLACES[-1]} image by Δm of the image alone (images.csv), reference beside "
+        "baseline, then the first images of the test list, whatever they show; each network at its first finished seed."
+    )
 
 
 def _literature(published: pd.DataFrame) -> dict[str, Any] | None:

@@ -15,7 +15,7 @@ for BENCHMARK, BENCHMARK_STAMPS in STAMPS.items():
         benchmark:
             f"logs/benchmarks/report/{BENCHMARK}.tsv"
         resources:
-            mem_mb=2000,
+            mem_mb=max(2000, RESOURCES[BENCHMARK].mem_mb),  # it predicts on three images
             runtime=30,
         params:
             benchmark=BENCHMARK,

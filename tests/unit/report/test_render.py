@@ -100,7 +100,8 @@ def test_report_is_self_contained(tabled):
     specs = [
         json.loads(block) for block in re.findall(r'<script type="application/json">(.*?)</script>', page.read_text())
     ]
-    assert len(specs) == 4 + 4 + 4 + 5  # claims, forest, trade-off, outputs; seeds, losses and weights
+    # Claims, forest, tasks, ranks, trade-off, outputs; seeds, losses, weights, and the losses under LPS.
+    assert len(specs) == 6 + 4 + 4 + 5 + 2
     forest = specs[1]["layer"]
     assert [len(layer["data"]["values"]) for layer in forest] == [1, 1, 6, 6 * 4 - 1, 6]  # not the trivial baseline
     assert all("$schema" not in spec and "url" not in json.dumps(spec) for spec in specs)
@@ -171,7 +172,7 @@ def test_literature_stands_apart(tabled):
 
 
 def test_missing_tables_are_named(store):
-    with pytest.raises(UserError, match=r"runs.csv is missing: make the tables first with `mtcp tables rooms`"):
+    with pytest.raises(UserError, match=r"\w+.csv is missing: make the tables first with `mtcp tables rooms`"):
         write_report(store.root, "rooms")
 
 

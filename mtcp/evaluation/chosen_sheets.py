@@ -1,0 +1,23 @@
+"""Prediction sheets of chosen test images, drawn after the fact: evaluation does not know which images will matter."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from mtcp.core.config import RunConfig
+from mtcp.data.formats.class_names import class_names
+from mtcp.data.loading.batches import evaluation_batches, open_split
+from mtcp.evaluation.evaluate import evaluate
+from mtcp.evaluation.prediction_sheets import write_sheets
+from mtcp.models.checkpoints import load_network
+
+
+def write_chosen_sheets(
+    folder: Path, config: RunConfig, data: Path, checkpoint: Path, ids: Sequence[str], device: str
+) -> None:
+    """Write `<position>-<id>.png` of the test images `ids`, in their order, with what `checkpoint` predicts."""
+    split = replace(open_split(config, data, "test"), ids=tuple(ids))
+    network = load_network(config, checkpoint)
+    samples = evaluate(network, {}, evaluation_batches(split, config), device, samples=len(ids)).samples
+    classes = config.tasks["semseg"].classes if "semseg" in config.tasks else 0
+    write_sheets(folder, samples, config.task_list, class_names(config.layout, classes or 0, split.layout.packaging))

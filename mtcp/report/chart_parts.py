@@ -1,0 +1,64 @@
+"""What the charts of a report share: inline data, the page's colours, the reader's choice, one style."""
+
+from typing import Any, Final
+
+import altair as alt
+import pandas as pd
+
+ACCENT, SECOND, QUIET, INK = "var(--accent)", "var(--second)", "var(--quiet)", "var(--ink)"
+TASK_COLOURS: Final = tuple(f"var(--task-{number})" for number in range(1, 7))
+ROW: Final = 24
+#: Of the rows of a chart, those of the two methods that the reader brings out.
+BROUGHT_OUT: Final = "datum.method == first || datum.method == second"
+#: By name, as the page has it: labels are measured before they are drawn.
+_FONT: Final = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', sans-serif"
+
+
+def epochs(rows: pd.DataFrame) -> alt.X:
+    """The epoch axis, at most ten ticks at whole epochs."""
+    last = int(rows.epoch.max())
+    return alt.X("epoch:Q", title="epoch", axis=alt.Axis(values=list(range(0, last + 1, 1 + last // 10)), format="d"))
+
+
+def labelled(rows: pd.DataFrame, methods: pd.DataFrame) -> pd.DataFrame:
+    """Add the methods' labels and drop trivial baselines."""
+    known = methods[methods.family != "trivial"][["method", "label"]]
+    return rows.merge(known, on="method", how="inner")
+
+
+def inline(rows: pd.DataFrame, *columns: str) -> alt.Data:
+    """The named columns as inline data with five significant digits: charts need no more, and pages stay small."""
+    return alt.Data(
+        values=[
+            {name: float(f"{value:.5g}") if isinstance(value, float) else value for name, value in row.items()}
+            for row in rows[list(columns)].astype(object).where(rows[list(columns)].notna(), None).to_dict("records")
+        ]
+    )
+
+
+def number(column: str, title: str) -> alt.Tooltip:
+    return alt.Tooltip(f"{column}:Q", title=title, format=".4~g")
+
+
+def chosen() -> Any:
+    """Colour by the reader's choice of two methods."""
+    first = alt.when("datum.method == first").then(alt.value(ACCENT))
+    return first.when("datum.method == second").then(alt.value(SECOND)).otherwise(alt.value(QUIET))
+
+
+def finish(chart: Any, height: int, choice: bool = True) -> dict[str, Any]:
+    """Return the specification: as wide as its place, transparent, the page's colours and font."""
+    if choice:
+        chart = chart.add_params(alt.param(name="first", value=""), alt.param(name="second", value=""))
+    chart = chart.properties(width="container", height=height, background="transparent").configure(
+        font=_FONT,
+        view=alt.ViewConfig(stroke=None),
+        axis=alt.AxisConfig(
+            labelColor="var(--muted)", titleColor="var(--muted)", gridColor="var(--line)", domainColor="var(--line)",
+            tickColor="var(--line)", labelFontSize=12, titleFontSize=12, titleFontWeight="normal",
+            labelOverlap=True, labelSeparation=8, tickCount=6,
+        ),
+    )  # fmt: skip
+    specification = chart.to_dict(validate=False)  # checking the schema takes a second a page; the tests draw it
+    specification.pop("$schema", None)
+    return specification

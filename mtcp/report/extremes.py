@@ -1,0 +1,70 @@
+"""Prediction sheets of the test images on which the reference gains most and least, by Delta_m of the image alone."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+
+from mtcp.analysis.tables import read_table
+from mtcp.core.config import Project
+from mtcp.core.project_files import EXTREMES, MODEL, RECORD, TABLES, run_folder
+from mtcp.core.roles import with_roles
+from mtcp.report.formats import display
+from mtcp.store.integrity import require_unchanged
+from mtcp.store.records import RunRecord
+
+PLACES: Final = ("best", "median", "worst")
+
+
+@dataclass(frozen=True)
+class Extreme:
+    """One image of one network: its `place` among the test images, what to say of it, and where its sheet lies."""
+
+    place: str
+    method: str
+    words: str
+    path: Path
+
+
+def draw_extremes(root: Path, benchmark: str) -> None:
+    """Draw the sheets that are not there, of the reference and of the baseline, each at its first finished seed.
+
+    Does nothing where a network or the data are missing, as in a clone that has the tables alone.
+    """
+    folder = root / TABLES / benchmark
+    wanted = list(extremes(root, benchmark, *(read_table(folder / f"{name}.csv") for name in ("images", "provenance"))))
+    data = root / "data" / Project(root).data_name(benchmark)
+    for method in dict.fromkeys(each.method for each in wanted):
+        paths = [each.path for each in wanted if each.method == method]
+        run = paths[0].parents[1]
+        if all(path.exists() for path in paths) or not (run / MODEL).exists() or not data.exists():
+            continue
+        from mtcp.evaluation.chosen_sheets import write_chosen_sheets
+
+        record = RunRecord.read(run / RECORD)
+        require_unchanged(run, {MODEL: record.files[MODEL]}, f"remove {run} and train the run again")
+        ids = [each.path.stem.split("-", 1)[1] for each in wanted if each.method == method]
+        write_chosen_sheets(paths[0].parent, record.run_config(), data, run / MODEL, ids, "cpu")
+
+
+def extremes(root: Path, benchmark: str, images: pd.DataFrame, provenance: pd.DataFrame) -> Iterator[Extreme]:
+    """Yield the best, the median and the worst image, each as the reference and as the baseline see it."""
+    config = with_roles(Project(root), benchmark)
+    placed = images.dropna(subset=["place"]).set_index("place")
+    finished = provenance[provenance.status == "finished"].sort_values("seed", kind="stable")
+    for place in PLACES:
+        for method in (config.reference, config.baseline):
+            own: Any = next(finished[finished.method == method].itertuples(), None)
+            if own is None or place not in placed.index:
+                continue
+            row, position = placed.loc[place], PLACES.index(place)
+            folder = run_folder(root, benchmark, method, own.seed, own.train_key) / EXTREMES
+            change = display("multi_task", "delta_m").number(row.delta_m, signed=True)
+            yield Extreme(
+                place=place,
+                method=method,
+                words=f"{place}: image {row.image}, Δm {change} % over {row.n} seeds",
+                path=folder / f"{position:02d}-{str(row.image).replace('/', '_')}.png",
+            )
