@@ -39,17 +39,22 @@ class _Actor(nn.Module):
 
 
 class _Critics(nn.Module):
-    """Losses and weights (N, T) -> two estimates (N, 1) of what is to come."""
+    """Losses and weights (N, T) -> two estimates (2, N, 1) of what is to come, by two networks computed as one."""
 
     def __init__(self, tasks: int) -> None:
         super().__init__()
-        self.bodies = nn.ModuleList(_layers(2 * tasks, _WIDTH, _WIDTH) for _ in range(2))
-        self.ends = nn.ModuleList(nn.Linear(_WIDTH, 1) for _ in range(2))
+        sizes = (2 * tasks, _WIDTH, _WIDTH, 1)
+        self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
+        for inputs, outputs in pairwise(sizes):
+            bound = inputs**-0.5  # as nn.Linear starts
+            self.weights.append(nn.Parameter(torch.empty(2, inputs, outputs).uniform_(-bound, bound)))
+            self.biases.append(nn.Parameter(torch.empty(2, 1, outputs).uniform_(-bound, bound)))
 
-    def forward(self, losses: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-        both = torch.cat([losses, weights], -1)
-        one, other = (end(body(both)) for body, end in zip(self.bodies, self.ends, strict=True))
-        return one, other
+    def forward(self, losses: Tensor, weights: Tensor) -> Tensor:
+        values = torch.cat([losses, weights], -1).expand(2, -1, -1)
+        for depth, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            values = torch.baddbmm(bias, values if depth == 0 else functional.relu(values), weight)
+        return values
 
 
 @scheme("igb_v2")
@@ -91,9 +96,10 @@ class IGBv2(LossScheme):
         self.log_temperature = nn.Parameter(torch.tensor(math.log(_TEMPERATURE)))
         groups = {"actor": self.actor, "critics": self.critics}
         self.optimisers = {
-            name: torch.optim.Adam(part.parameters(), parameters.agent_rate) for name, part in groups.items()
+            name: torch.optim.Adam(part.parameters(), parameters.agent_rate, fused=True)
+            for name, part in groups.items()
         }
-        self.optimisers["temperature"] = torch.optim.Adam([self.log_temperature], parameters.agent_rate)
+        self.optimisers["temperature"] = torch.optim.Adam([self.log_temperature], parameters.agent_rate, fused=True)
         self.means = EpochMeans(tasks)
         self.register_buffer("base", torch.full((tasks,), torch.nan))
         self.register_buffer("losses", torch.full((tasks,), torch.nan))
@@ -149,12 +155,11 @@ class IGBv2(LossScheme):
         temperature = self.log_temperature.detach().exp()
         with torch.no_grad():
             next_action, density = self.actor(after, draws)
-            value = torch.min(*self.followers(after, next_action)) - temperature * density
-            wanted = reward + _DISCOUNT * value
-        one, other = self.critics(state, action)
-        self._descend("critics", functional.mse_loss(one, wanted) + functional.mse_loss(other, wanted))
+            value = self.followers(after, next_action).amin(0) - temperature * density
+        off = self.critics(state, action) - (reward + _DISCOUNT * value)
+        self._descend("critics", off.square().mean((1, 2)).sum())
         chosen, density = self.actor(state, draws)
-        self._descend("actor", (temperature * density - torch.min(*self.critics(state, chosen))).mean())
+        self._descend("actor", (temperature * density - self.critics(state, chosen).amin(0)).mean())
         self._descend("temperature", -(self.log_temperature * (density.detach() - len(self.tasks))).mean())
         with torch.no_grad():
             for follower, leader in zip(self.followers.parameters(), self.critics.parameters(), strict=True):

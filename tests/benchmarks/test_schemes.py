@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -18,6 +19,7 @@ from mtcp.core import plugins
 from mtcp.core.config import PluginConfig, Project, RunConfig
 from mtcp.models.architecture import build_network
 from mtcp.training.losses import batch_losses, weighed_losses
+from mtcp.weighting import solvers
 from mtcp.weighting.base import SchemeContext, build_scheme
 
 ROOT = Path(__file__).parents[2]
@@ -35,6 +37,8 @@ def configuration(scheme: str, architecture: str = "mtcp", tasks: int = 4, **giv
     kept = dict(list(config.tasks.items())[:tasks])
     if scheme == "fixed":
         given = {"weights": dict.fromkeys(kept, 1.0)}
+    if scheme == "igb_v2":  # its agent learns and acts from the second epoch on
+        given = {"base_epoch": 0, "learning_from": 1, "random_epochs": 1}
     return config.model_copy(
         update={
             "tasks": kept,
@@ -44,15 +48,17 @@ def configuration(scheme: str, architecture: str = "mtcp", tasks: int = 4, **giv
     )
 
 
-def stepper(config: RunConfig) -> Callable[[], None]:
+def stepper(config: RunConfig, diagnostics_every: int = 0) -> Callable[[], None]:
     """Return a function that does one whole training step: forward, backward through the scheme, optimiser."""
     torch.manual_seed(0)
     network = build_network(config).to(DEVICE).train()
     tasks = tuple(task.name for task in config.task_list)
-    context = SchemeContext(tasks, 0, 2, 1, (config.height, config.width), network)
+    context = SchemeContext(
+        tasks, 0, 2, 1, (config.height, config.width), network, diagnostics_every, lambda number: losses()[0]
+    )
     scheme = build_scheme(config, context, ROOT).to(DEVICE)
     scheme.close_epoch()
-    optimiser = torch.optim.AdamW([*network.parameters(), *scheme.parameters()], lr=1e-4, fused=True)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=1e-4, fused=True)
     batch, size = 8, (config.height, config.width)
     image = torch.randn(batch, 3, *size, device=DEVICE)
     targets = {
@@ -81,7 +87,11 @@ def stepper(config: RunConfig) -> Callable[[], None]:
 
 def ratio(config: RunConfig, plain: RunConfig, rounds: int = ROUNDS) -> float:
     """Median over rounds of time(config) / time(plain); the two alternate, so that a busy machine slows both."""
-    one, other = stepper(config), stepper(plain)
+    return alternating(stepper(config), stepper(plain), rounds)
+
+
+def alternating(one: Callable[[], None], other: Callable[[], None], rounds: int = ROUNDS) -> float:
+    """Median over rounds of time(one) / time(other), the first round left out."""
     ratios = []
     for turn in range(rounds + 1):
         times = [_timed(step) for step in (one, other)]
@@ -91,22 +101,17 @@ def ratio(config: RunConfig, plain: RunConfig, rounds: int = ROUNDS) -> float:
 
 
 def overhead(name: str, rounds: int = 300) -> float:
-    """Seconds that a scheme of cost `losses` adds to a step.
+    """Seconds that a scheme of cost `losses` adds to a step, on average.
 
-    Its backward pass on bare scalars and the optimiser's step over its own parameters, less a plain backward pass: the
-    network's part is the same in both, and being thousands of times as long would hide the difference in its noise.
+    Its backward pass on bare scalars and what it learns, less a plain backward pass: the network's part is the same in
+    both, and being thousands of times as long would hide the difference in its noise.
     """
     scheme = build_scheme(configuration(name), bare_context(), ROOT).to(DEVICE)
-    scheme.close_epoch()
-    own = list(scheme.parameters())
-    optimiser = torch.optim.AdamW(own, lr=1e-4, fused=True) if own else None
     leaves = {task: torch.tensor(0.5, requires_grad=True, device=DEVICE) for task in scheme.tasks}
 
     def weighed(losses: dict[str, torch.Tensor]) -> None:
         scheme.backward(losses, None, None, 1.0)
-        if optimiser is not None:
-            optimiser.step()
-            optimiser.zero_grad()
+        scheme.close_step(dict)
 
     def plain(losses: dict[str, torch.Tensor]) -> None:
         sum(losses.values()).backward()
@@ -117,7 +122,8 @@ def overhead(name: str, rounds: int = 300) -> float:
 
     for step in (weighed, plain) * 20:
         seconds(step)
-    return statistics.median(seconds(weighed) - seconds(plain) for _ in range(rounds))
+    scheme.close_epoch()
+    return statistics.mean(seconds(weighed) - seconds(plain) for _ in range(rounds))
 
 
 def bare_context() -> SchemeContext:
@@ -188,6 +194,43 @@ def test_memory() -> None:
     for name in SCHEMES:
         if cost(name) != "losses":
             print(f"{name:16s} {peak_memory(name) / plain:.2f} x memory")
+
+
+@pytest.mark.slow
+def test_diagnostics() -> None:
+    """A step of equal weights that looks at the tasks' gradients, over one that does not."""
+    plain = configuration("equal", tasks=3)
+    print(f"\na step with diagnostics: {alternating(stepper(plain, 1), stepper(plain)):.2f} x time")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tasks", [3, 8])
+def test_solvers(tasks: int) -> None:
+    """Microseconds of the k x k problems, for gradients whose lengths differ up to thirtyfold."""
+    draws = np.random.default_rng(0)
+    jacobians = [np.geomspace(1, 30, tasks)[:, None] * draws.normal(size=(tasks, 3 * tasks)) for _ in range(200)]
+    gramians = [jacobian @ jacobian.T for jacobian in jacobians]
+    problems: dict[str, Callable[[np.ndarray], object]] = {
+        "shortest_in_hull": solvers.shortest_in_hull,
+        "dual_cone_projections": lambda gramian: solvers.dual_cone_projections(gramian, np.eye(tasks)),
+        "conflict_averse": lambda gramian: solvers.conflict_averse(gramian, 0.4),
+        "fair_shares": lambda gramian: solvers.fair_shares(gramian, 2.0),
+        "priority_constrained": lambda gramian: solvers.priority_constrained(gramian, 0.02 * gramian.diagonal()[1:]),
+        "onto_simplex": lambda gramian: solvers.onto_simplex(gramian[0]),
+    }
+    for name, solve in problems.items():
+        # The best of five: what other work on the machine adds is not the solver's.
+        times = [min(_timed(lambda s=solve, g=gramian: s(g)) for _ in range(5)) for gramian in gramians]
+        print(
+            f"\nk = {tasks}: {name:22s} {1e6 * statistics.mean(times):4.0f} µs, at most {1e6 * max(times):4.0f}", end=""
+        )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in SCHEMES if cost(name) == "gradients"])
+def test_gradient_schemes_at_three_tasks(name: str) -> None:
+    found = ratio(configuration(name, tasks=3), configuration("equal", tasks=3))
+    print(f"\n{name:16s} {found:.2f} x time")
 
 
 @pytest.mark.slow
