@@ -1,4 +1,4 @@
-"""The tables that papers print, as one tidy table: main comparison, loss weighting, ablation, kappa.
+"""The tables that papers print, as one tidy table: main comparison, loss weighting, ablation, kappa, equal cost.
 
 `best` marks the best mean and every method that the declared test cannot tell from it: exact sign-flip p of the best
 against it, paired by seed, Holm over the table's other methods, above 0.05. With few seeds nothing can be told apart,
@@ -57,6 +57,38 @@ def members(benchmark: Benchmark, methods: Mapping[str, Method]) -> dict[str, li
     return {table: names for table, names in found.items() if len(names) > 1}
 
 
+#: Costs are equal within this share of the reference's.
+EQUAL_COST: Final = 0.05
+
+
+def equal_cost_members(
+    summary: pd.DataFrame, benchmark: Benchmark, methods: Mapping[str, Method]
+) -> dict[str, list[str]]:
+    """Return {"encoder": one row per architecture, "gflops": those that cost what the reference costs}, or nothing.
+
+    Every method of a benchmark reads the same encoder; of an architecture in several sizes the grid's first stands for
+    it. A row of equal cost is within 5 % of the reference's GFLOPs. Below three of those there is nothing to compare.
+    """
+    counted = summary[(summary.task == COST) & (summary.metric == "gflops")].set_index("method")["mean"]
+    rivals = [
+        name for name, each in methods.items() if each.family in ("baseline", "reference", "method") and name in counted
+    ]
+    if benchmark.reference not in rivals:
+        return {}
+    goal = counted[benchmark.reference]
+    own = methods[benchmark.reference].architecture.name
+    equal = [
+        name
+        for name in rivals
+        if abs(counted[name] - goal) <= EQUAL_COST * goal
+        and (name == benchmark.reference or methods[name].architecture.name != own)
+    ]
+    first: dict[str, str] = {own: benchmark.reference}
+    for name in rivals:
+        first.setdefault(methods[name].architecture.name, name)
+    return {"encoder": [name for name in rivals if name in first.values()], "gflops": equal} if len(equal) > 2 else {}
+
+
 def _same_losses(method: Method, reference: Method) -> bool:
     """Whether both train on the same losses; whether a scheme also weighs the auxiliary ones belongs to the scheme."""
     other = reference.losses.model_copy(update={"auxiliary_weighting": method.losses.auxiliary_weighting})
@@ -68,15 +100,20 @@ def paper_tables(
 ) -> pd.DataFrame:
     """Return a row per table x method x measure: tasks' primary metrics, Delta_m, Delta_c and parameters.
 
+    Tables at equal cost have GFLOPs and seconds per image beside them.
+
     `table` is runs.csv with its Delta_m rows, `summary` what was made of it.
     """
-    shown = {name: each for name, each in measures(benchmark).items() if each.task != COST or name == "parameters"}
+    known = measures(benchmark)
+    shown = {name: each for name, each in known.items() if each.task != COST or name == "parameters"}
+    with_costs = shown | {name: known[name] for name in ("gflops", "seconds_per_image")}
+    at_equal_cost = equal_cost_members(summary, benchmark, methods)
     chosen = summary[
         ((summary.selection == PRIMARY["selection"]) & (summary.output == PRIMARY["output"])) | (summary.task == COST)
     ].set_index(["method", "task", "metric"])
     rows = []
-    for name, group in members(benchmark, methods).items():
-        for measure in shown.values():
+    for name, group in (members(benchmark, methods) | at_equal_cost).items():
+        for measure in (with_costs if name in at_equal_cost else shown).values():
             numbers = {
                 method: chosen.loc[key]
                 for method in group

@@ -22,6 +22,7 @@ PLACES: Final = ("best", "median", "worst")
 class Extreme:
     """One image of one network: its `place` among the test images, what to say of it, and where its sheet lies."""
 
+    image: str
     place: str
     method: str
     words: str
@@ -45,7 +46,7 @@ def draw_extremes(root: Path, benchmark: str) -> None:
 
         record = RunRecord.read(run / RECORD)
         require_unchanged(run, {MODEL: record.files[MODEL]}, f"remove {run} and train the run again")
-        ids = [each.path.stem.split("-", 1)[1] for each in wanted if each.method == method]
+        ids = [each.image for each in wanted if each.method == method]
         write_chosen_sheets(paths[0].parent, record.run_config(), data, run / MODEL, ids, "cpu")
 
 
@@ -63,6 +64,7 @@ def extremes(root: Path, benchmark: str, images: pd.DataFrame, provenance: pd.Da
             folder = run_folder(root, benchmark, method, own.seed, own.train_key) / EXTREMES
             change = display("multi_task", "delta_m").number(row.delta_m, signed=True)
             yield Extreme(
+                image=row.image,
                 place=place,
                 method=method,
                 words=f"{place}: image {row.image}, Δm {change} % over {row.n} seeds",

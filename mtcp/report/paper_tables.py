@@ -16,6 +16,8 @@ CAPTIONS: Final = {
     "weighting": "Loss weighting in the same network",
     "ablation": "Ablation",
     "kappa": "Spread of the weights of LPS",
+    "encoder": "Architectures at equal encoder",
+    "gflops": "Architectures at equal GFLOPs, within 5 % of the reference's,",
 }
 
 

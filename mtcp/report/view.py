@@ -29,7 +29,7 @@ from mtcp.report.paper_tables import paper_view
 from mtcp.report.verdicts import OUTPUTS, claim_view, posterior, tally, verdict_groups
 from mtcp.store.integrity import require_stamped
 
-_COSTS: Final = ("parameters", "seconds_per_image", "seconds_per_step", "peak_memory_mb")
+_COSTS: Final = ("parameters", "gflops", "seconds_per_image", "seconds_per_step", "peak_memory_mb")
 _SELECTIONS: Final = {
     "last": "Last epoch",
     "validation": "Best epoch on the validation split",

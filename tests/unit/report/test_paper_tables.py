@@ -7,7 +7,7 @@ import subprocess
 import pandas as pd
 import pytest
 
-from mtcp.analysis.paper_tables import members
+from mtcp.analysis.paper_tables import equal_cost_members, members
 from mtcp.core.config import Project
 from mtcp.report.formats import display
 from mtcp.report.render import write_report
@@ -71,6 +71,27 @@ def test_a_table_holds_the_methods_it_is_about(root):
     assert {"uncertainty", "dwa", "mtcp_equal", "mtcp"} <= set(found["weighting"])
     assert found["kappa"] == ["mtcp", "mtcp_kappa_7_5"]
     assert found["ablation"][0] == "mtcp"
+
+
+def test_rows_at_equal_cost_are_those_within_five_per_cent_of_the_references_gflops(root):
+    project = Project(root)
+    methods = {name: project.method(name) for name in project.grids["architectures"].methods}
+    benchmark = project.benchmark("architectures")
+    gflops = dict.fromkeys(methods, 3.0) | {
+        name: 1.0 + 0.009 * place
+        for place, name in enumerate(name for name in methods if name.endswith("_equal") or name == "mti_net_small")
+    }
+    gflops |= {"mtcp": 1.0, "mtcp_equal": 1.0, "pad_net_equal": 1.2}
+    summary = pd.DataFrame(
+        [{"method": name, "task": "cost", "metric": "gflops", "mean": value} for name, value in gflops.items()]
+    )
+    found = equal_cost_members(summary, benchmark, methods)
+    assert found["gflops"] == [
+        "mtcp", "mti_net_small", "mtl_baseline_light_equal", "atrc_equal", "invpt_equal", "mtmamba_equal"
+    ]  # fmt: skip
+    assert {"mtcp", "single_task_light", "pad_net_small", "mti_net_small", "invpt_small"} <= set(found["encoder"])
+    assert not {"mtcp_equal", "pad_net_equal", "invpt_equal"} & set(found["encoder"])
+    assert equal_cost_members(summary[summary.method == "mtcp"], benchmark, methods) == {}
 
 
 def test_ticks_say_which_parts_a_row_has(tabled):

@@ -93,7 +93,7 @@ def result_cells(csv, selection, output, label, columns):
             yield f"{text} ± {shown(task, metric, row.sd)}" if task != "cost" and not isnan(row.sd) else text
 
 
-COSTS = [("cost", name) for name in ("parameters", "seconds_per_image", "seconds_per_step", "peak_memory_mb")]
+COSTS = [("cost", name) for name in ("parameters", "gflops", "seconds_per_image", "seconds_per_step", "peak_memory_mb")]
 OUTPUTS = {"final output": "final", "first auxiliary output": "aux1"}
 SELECTIONS = {"Last epoch": "last", "Best epoch on the validation split": "validation"}
 
