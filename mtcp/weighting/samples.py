@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from mtcp.weighting.shared import gramian_of
+from mtcp.weighting.shared import products_of
 
 
 class PreviousGradients(nn.Module):
@@ -26,10 +26,8 @@ class PreviousGradients(nn.Module):
 
         A task that was never present before stands for itself. The gradients of `jacobian` are kept for the next time.
         """
-        known = self.known[present][:, None]
-        before = torch.where(known, self.rows[present], jacobian)
-        tasks = len(present)
-        both = gramian_of(torch.cat([jacobian, before]))
+        before, new = self.rows[present], ~self.known[present]
+        before[new] = jacobian[new]
         self.rows[present] = jacobian
         self.known[present] = True
-        return both[:tasks, tasks:]
+        return products_of(jacobian, before)

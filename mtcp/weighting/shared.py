@@ -91,6 +91,14 @@ def gramian_of(jacobian: Tensor) -> Tensor:
     return total.cpu()
 
 
+def products_of(one: Tensor, other: Tensor) -> Tensor:
+    """Return the products <a_i, b_j> (k, k) of the rows of two Jacobians (k, P), summed in float64, on the CPU."""
+    total = torch.zeros(len(one), len(other), dtype=torch.float64, device=one.device)
+    for piece, beside in zip(one.split(2**20, dim=1), other.split(2**20, dim=1), strict=True):
+        total += piece.double() @ beside.double().T
+    return total.cpu()
+
+
 def flat(gradients: Iterable[Tensor | None], tensors: Iterable[Tensor]) -> Tensor:
     """Return the gradients of `tensors` as one float32 vector (P,), zeros where there is none."""
     pairs = zip(gradients, tensors, strict=True)
