@@ -196,6 +196,50 @@ def test_fair_shares_solve_their_equation(seed, tasks, ratio, magnitude, shift, 
     np.testing.assert_allclose(gains, wanted, rtol=1e-6)
 
 
+@settings(max_examples=40, deadline=None)
+@given(SEEDS, SIZES, RATIOS, st.floats(0, 2))
+def test_fair_shares_meet_claims(seed, tasks, ratio, spread):
+    jacobian = gradients(seed, tasks, ratio)
+    claims = 10.0 ** np.random.default_rng(seed).uniform(-spread, spread, tasks)
+    shares = solvers.fair_shares(jacobian @ jacobian.T, 2.0, claims)
+    gains, wanted = jacobian @ (shares @ jacobian), np.sqrt(claims / shares)
+    np.testing.assert_allclose(gains, wanted, rtol=1e-6)
+
+
+@settings(max_examples=80, deadline=None)
+@given(SEEDS, SIZES, RATIOS, SHIFTS, st.sampled_from([0.0, 0.02, 0.5]))
+def test_priority_is_nearest_to_the_first_gradient_with_the_least_gains(seed, tasks, ratio, shift, share):
+    jacobian = gradients(seed, tasks, ratio, shift=shift)
+    lengths = np.linalg.norm(jacobian, axis=1)
+    floors = share * lengths[1:] ** 2
+    found = solvers.priority_constrained(jacobian @ jacobian.T, floors)
+    assert found is not None  # independent gradients: any gains can be had
+    slack = (jacobian[1:] @ (found @ jacobian) - floors) / lengths[1:]
+    multipliers = found[1:] * lengths[1:]
+    size = max(np.linalg.norm(found @ jacobian), lengths.max())
+    assert found[0] == 1
+    assert multipliers.min() >= 0
+    assert slack.min() >= -1e-9 * size
+    assert np.abs(multipliers * slack).max() <= 1e-9 * size**2
+
+
+def test_priority_without_a_solution_is_none():
+    jacobian = np.array([[1.0, 1.0], [0.0, 1.0], [0.0, -1.0]])
+    assert solvers.priority_constrained(jacobian @ jacobian.T, np.full(2, 0.1)) is None
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=8))
+def test_the_nearest_point_of_the_simplex(values):
+    vector = np.array(values)
+    found = solvers.onto_simplex(vector)
+    assert found.min() >= 0
+    assert found.sum() == pytest.approx(1)
+    # Optimality: what is left of v - w is the same for all that are positive, and no larger for the others.
+    left = vector - found
+    np.testing.assert_allclose(left[found > 0], left.max(), atol=1e-9)
+
+
 def test_fair_shares_by_hand():
     # Orthogonal gradients: n^2 c = c^(-1/alpha), c = n^(-2 alpha / (1 + alpha)).
     lengths = np.array([1.0, 1e-3, 10.0])
