@@ -53,9 +53,10 @@ test: setup ## run all tests, the fast ones first
 test-fast: setup ## run the tests that take under two minutes together
 	$(PYTEST) -m "not slow"
 
-lint: setup ## check format, style and workflow
+lint: setup ## check format, style, types and workflow
 	ruff format --check .
 	ruff check .
+	pyright --threads 2
 	snakefmt --check Snakefile workflow
 	python workflow/lint.py
 

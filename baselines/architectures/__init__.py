@@ -1,1 +1,1 @@
-"""Architectures that MT-CP is compared with, one a file."""
+"""Architectures that MT-CP is compared with, one per file."""

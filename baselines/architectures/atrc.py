@@ -3,6 +3,8 @@
 The part of ATRC that needs neither its architecture search nor CUDA kernels; local and label contexts are left out.
 """
 
+from collections import OrderedDict
+
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -70,8 +72,9 @@ class ATRC(MapArchitecture):
         def head(task: Task) -> nn.Module:
             predict = prediction(width, task)
             nn.init.normal_(predict.weight, std=0.01)
-            nn.init.constant_(predict.bias, task.bias_initialisation or 0.0)
-            return nn.ModuleDict({"predict": predict})
+            if predict.bias is not None:
+                nn.init.constant_(predict.bias, task.bias_initialisation or 0.0)
+            return nn.Sequential(OrderedDict(predict=predict))
 
         self.reduce = per_task(context, "reduce", lambda task: ConvNorm(total, width, 3))
         self.context = per_task(context, "context", contexts)
@@ -79,6 +82,7 @@ class ATRC(MapArchitecture):
         self.fuse = per_task(context, "fuse", lambda task: ConvNorm(2 * width, width))
         self.head = per_task(context, "head", head)
         for out in self.out.values():
+            assert isinstance(out, ConvNorm)
             nn.init.zeros_(out.norm.weight)
             nn.init.zeros_(out.norm.bias)
 
@@ -88,7 +92,9 @@ class ATRC(MapArchitecture):
         return {task: {"final": at_size(self._final(task, features), size)} for task in features}
 
     def _final(self, task: str, features: dict[str, Tensor]) -> Tensor:
-        gathered_by = [context(features[task], features[source]) for source, context in self.context[task].items()]
+        contexts = self.context[task]
+        assert isinstance(contexts, nn.ModuleDict)
+        gathered_by = [context(features[task], features[source]) for source, context in contexts.items()]
         own = torch.cat((features[task], self.out[task](torch.cat(gathered_by, 1))), 1)
         fused = F.dropout2d(F.relu_(self.fuse[task](own)), self.dropout, self.training)
-        return self.head[task]["predict"](fused)
+        return self.head[task](fused)

@@ -1,6 +1,7 @@
 """Cross-stitch networks (Misra et al., CVPR 2016): one encoder per task, whose maps are mixed after every stage."""
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from pydantic import Field
@@ -44,38 +45,49 @@ class StitchedEncoders(nn.Module):
         mixed: list[Maps] = []
         maps = dict.fromkeys(self.encoder, image)
         for index, scale in enumerate(SCALES):
-            maps = {task: encoder.stage(index, maps[task])[1] for task, encoder in self.encoder.items()}
+            maps = {task: self._stage(task, index, x) for task, x in maps.items()}
             if scale < SCALES[-1]:
                 maps = getattr(self, f"unit{scale}")(maps)
             mixed.append(maps)
         return mixed
 
+    def _stage(self, task: str, index: int, x: Tensor) -> Tensor:
+        return cast(StageEncoder, self.encoder[task]).stage(index, x)[1]
+
+
+class StitchedParameters(PluginParameters):
+    """What both kinds of units start from."""
+
+    own: float | None = Field(
+        None, gt=0, le=1, description="initial weight a of a task's own map; null: 0.9 for two tasks, else 0.8"
+    )
+
+    def weights(self, tasks: int) -> tuple[float, float]:
+        """Return the initial weights of a task's own map, a, and of every other, (1 - a) / (T - 1)."""
+        own = self.own or (0.9 if tasks == 2 else 0.8)
+        return own, (1 - own) / max(tasks - 1, 1)
+
 
 class Stitched(Architecture):
     """x_{t,s} = stage_{t,s}(y_t of the stage before), y_{.,s} = unit_s(x_{.,s}); Head_t reads y_{t,4..32}.
 
-    A subclass gives `unit(width)`, a module from the maps {task: x} to {task: y}. Shared: all encoders and the units
-    but the last, so that R holds y_{t,4}, y_{t,8}, y_{t,16} and x_{t,32} of every task.
+    `unit` returns, for a width, a module from the maps {task: x} to {task: y}. Shared: all encoders and the units but
+    the last, so that R holds y_{t,4}, y_{t,8}, y_{t,16} and x_{t,32} of every task.
     """
 
     coarsest = 32
 
-    def __init__(self, context: BuildContext, parameters: PluginParameters) -> None:
+    def __init__(self, context: BuildContext, unit: Callable[[int], nn.Module]) -> None:
         super().__init__()
         self.names = [task.name for task in context.tasks]
-        self.options = parameters
-        encoder = StitchedEncoders(context, self.unit)
+        encoder = StitchedEncoders(context, unit)
         self.encoder, widths = encoder, encoder.widths
         with context.part("unit32"):
-            self.unit32 = self.unit(widths[-1])
+            self.unit32 = unit(widths[-1])
         self.head = per_task(context, "multi_scale_head", lambda task: MultiScaleHead(widths, task))
 
-    def unit(self, width: int) -> nn.Module:
-        raise NotImplementedError
-
     def encode(self, image: Tensor) -> list[Tensor]:
-        self.check_batch(image)
-        return separate([maps[task] for maps in self.encoder(image) for task in self.names])
+        return separate([maps[task] for maps in self.encoded(image) for task in self.names])
 
     def decode(self, representation: list[Tensor], size: tuple[int, int]) -> Outputs:
         count = len(self.names)
@@ -116,12 +128,9 @@ class CrossStitch(Stitched):
     all parameters train together, with the run's optimiser.
     """
 
-    class Parameters(PluginParameters):
-        own: float | None = Field(
-            None, gt=0, le=1, description="initial weight a of a task's own map; null: 0.9 for two tasks, else 0.8"
-        )
+    Parameters = StitchedParameters
 
-    def unit(self, width: int) -> nn.Module:
-        tasks = len(self.names)
-        own = self.options.own or (0.9 if tasks == 2 else 0.8)
-        return CrossStitchUnit(tasks, width, own if tasks > 1 else 1.0, (1 - own) / max(tasks - 1, 1))
+    def __init__(self, context: BuildContext, parameters: StitchedParameters) -> None:
+        tasks = len(context.tasks)
+        own, other = parameters.weights(tasks)
+        super().__init__(context, lambda width: CrossStitchUnit(tasks, width, own if tasks > 1 else 1.0, other))

@@ -1,11 +1,13 @@
 """InvPT (Ye and Xu, ECCV 2022): a decoder of three stages, in which every task attends to all tasks' positions."""
 
+from collections import OrderedDict
+
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from baselines.architectures.invpt_stage import Stage
+from baselines.architectures.invpt_stage import Stage, named_conv
 from mtcp.api import (
     Architecture,
     BuildContext,
@@ -47,8 +49,9 @@ class Initial(ConvPair):
         super().__init__(before, before, width)
         self.predict = prediction(width, task)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        features = F.relu_(super().forward(x))
+    def features_and_prediction(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return E and the prediction from it."""
+        features = F.relu_(self(x))
         return features, self.predict(features)
 
 
@@ -80,22 +83,17 @@ class InvPT(Architecture):
         encoder, embedding = CoarseAndSkips(context, parameters.widths, dims[1], dims[2]), parameters.embedding
         self.encoder = encoder
         self.initial = per_task(context, "initial", lambda task: Initial(encoder.width, embedding, task))
-        self.mix = per_task(
-            context,
-            "mix",
-            lambda task: nn.ModuleDict({"conv": nn.Conv2d(embedding + task.channels, width, 1)}),
-        )
+        self.mix = per_task(context, "mix", lambda task: named_conv(embedding + task.channels, width))
         for index, (dim, before) in enumerate(zip(dims, (None, *dims), strict=False)):
             with context.part(f"stage{index}"):
                 setattr(self, f"stage{index}", Stage(names, dim, before, width, index))
         self.project = per_task(context, "project", lambda task: ConvNorm(width, width, 3, bias=True))
-        self.head = per_task(context, "head", lambda task: nn.ModuleDict({"predict": prediction(width, task)}))
+        self.head = per_task(context, "head", lambda task: nn.Sequential(OrderedDict(predict=prediction(width, task))))
         with context.part("linear layers"):
             _truncated_normal(self)
 
     def encode(self, image: Tensor) -> list[Tensor]:
-        self.check_batch(image)
-        return self.encoder(image)
+        return self.encoded(image)
 
     def decode(self, representation: list[Tensor], size: tuple[int, int]) -> Outputs:
         coarse, *skips = representation
@@ -103,9 +101,10 @@ class InvPT(Architecture):
         outputs: Outputs = {}
         maps = []
         for task, initial in self.initial.items():
-            features, predicted = initial(coarse)
+            assert isinstance(initial, Initial)
+            features, predicted = initial.features_and_prediction(coarse)
             outputs[task] = {"initial": at_size(predicted, size)}
-            maps.append(self.mix[task]["conv"](torch.cat((features, predicted), 1)))
+            maps.append(self.mix[task](torch.cat((features, predicted), 1)))
         sums, scores = [], None
         for index, skip in enumerate([None, *skips]):
             stage = getattr(self, f"stage{index}")
@@ -117,7 +116,7 @@ class InvPT(Architecture):
             results = [at_size(level, finest) for level in results]
             sums = [a + b for a, b in zip(sums, results, strict=True)] if sums else results
         for task, total in zip(outputs, sums, strict=True):
-            final = self.head[task]["predict"](F.relu_(self.project[task](total)))
+            final = self.head[task](F.relu_(self.project[task](total)))
             outputs[task]["final"] = at_size(final, size)
         return outputs
 
@@ -133,4 +132,5 @@ def _truncated_normal(network: InvPT) -> None:
             nn.init.trunc_normal_(module.weight, std=0.02)
             nn.init.zeros_(module.bias)
     for project in network.project.values():
+        assert isinstance(project, ConvNorm)
         nn.init.trunc_normal_(project.conv.weight, std=0.02)

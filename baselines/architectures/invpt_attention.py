@@ -67,6 +67,7 @@ class CrossTaskAttention(nn.Module):
         one_key = before.keys[0] is before.keys[1]
         keys = [*own.keys, *(before.keys[:1] if one_key else before.keys), torch.ones_like(own.keys[0][..., :1])]
         queries = []
+        assert self.fuse.bias is not None
         for weights, bias in zip(self.fuse.weight[:, :, 0, 0], self.fuse.bias, strict=True):
             factors = [w * q for w, q in zip(weights, (*own.queries, *earlier), strict=True)]
             if one_key:
@@ -76,7 +77,7 @@ class CrossTaskAttention(nn.Module):
         return self.Scores((queries[0], queries[1]), (joined, joined))
 
 
-def _resized(x: Tensor, size: tuple[int, int]) -> Tensor:
+def _resized(x: Tensor, size: torch.Size) -> Tensor:
     """Resize maps (B, T, h, w, C) to `size`."""
     return at_size(x.flatten(0, 1).permute(0, 3, 1, 2), size).permute(0, 2, 3, 1).unflatten(0, x.shape[:2])
 

@@ -1,9 +1,16 @@
 """A stage of InvPT's decoder: one transformer block over the positions of all tasks."""
 
+from collections import OrderedDict
+
 from torch import Tensor, nn
 
 from baselines.architectures.invpt_attention import CrossTaskAttention
 from mtcp.api import MLP, ConvPair
+
+
+def named_conv(before: int, after: int) -> nn.Sequential:
+    """Return a 1x1 convolution whose parameters are named `conv.*`."""
+    return nn.Sequential(OrderedDict(conv=nn.Conv2d(before, after, 1)))
 
 
 class Stage(nn.Module):
@@ -16,7 +23,7 @@ class Stage(nn.Module):
         super().__init__()
         if before is not None:
             self.up = nn.ModuleDict({task: ConvPair(before, width, width, dilation=2) for task in tasks})
-            self.expand = nn.ModuleDict({task: nn.ModuleDict({"conv": nn.Conv2d(width, out, 1)}) for task in tasks})
+            self.expand = nn.ModuleDict({task: named_conv(width, out) for task in tasks})
         self.norm1 = nn.LayerNorm(width)
         self.attention = CrossTaskAttention(tasks, width, stage)
         self.norm2 = nn.LayerNorm(width)
@@ -27,11 +34,11 @@ class Stage(nn.Module):
         self, x: Tensor, scores: CrossTaskAttention.Scores | None
     ) -> tuple[Tensor, list[Tensor], CrossTaskAttention.Scores]:
         """Return X (B, T, h, w, D), the maps for the sum over stages (task by task, (B, out, h, w)), and the scores."""
-        attended, scores = self.attention(self.norm1(x), scores)
+        attended, own_scores = self.attention(self.norm1(x), scores)
         x = x + attended
         x = x + self.mlp(self.norm2(x))
         normed = self.out_norm(x.permute(0, 2, 3, 1, 4).flatten(3)).unflatten(3, x.shape[1::3])
         maps = [level.permute(0, 3, 1, 2) for level in normed.unbind(3)]
         if hasattr(self, "expand"):
-            maps = [expand["conv"](level) for expand, level in zip(self.expand.values(), maps, strict=True)]
-        return x, maps, scores
+            maps = [expand(level) for expand, level in zip(self.expand.values(), maps, strict=True)]
+        return x, maps, own_scores

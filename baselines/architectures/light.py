@@ -41,10 +41,9 @@ class SingleTaskLight(Architecture):
 
     def __init__(self, context: BuildContext, parameters: MapParameters) -> None:
         super().__init__()
-        self.encoders = nn.ModuleDict({task.name: MapEncoder(context, parameters.widths) for task in context.tasks})
-        self.head = per_task(
-            context, "multi_scale_head", lambda task: MultiScaleHead(self.encoders[task.name].widths, task)
-        )
+        encoders = {task.name: MapEncoder(context, parameters.widths) for task in context.tasks}
+        self.encoders = nn.ModuleDict(encoders)
+        self.head = per_task(context, "multi_scale_head", lambda task: MultiScaleHead(encoders[task.name].widths, task))
 
     def encode(self, image: Tensor) -> dict[str, list[Tensor]]:
         self.check_batch(image)

@@ -62,8 +62,7 @@ class MTAN(Architecture):
         self.head = per_task(context, "multi_scale_head", lambda task: MultiScaleHead(widths, task))
 
     def encode(self, image: Tensor) -> list[Tensor]:
-        self.check_batch(image)
-        return separate(self.encoder(image))
+        return separate(self.encoded(image))
 
     def decode(self, representation: list[Tensor], size: tuple[int, int]) -> Outputs:
         bottoms, tops = representation[::2], representation[1::2]
@@ -74,7 +73,7 @@ class MTAN(Architecture):
                 seen = torch.cat((bottom, travelling[task]), 1) if travelling else bottom
                 maps.append(getattr(self, f"attention{scale}")[task](seen).sigmoid_() * top)
             if scale < SCALES[-1]:
-                coarser = bottoms[len(maps)].shape[-2:]
+                coarser = bottoms[SCALES.index(scale) + 1].shape[-2:]
                 # Task by task: batch statistics of the shared refinement are each task's own.
                 travelling = {
                     task: _pooled(getattr(self, f"refine{scale}")(maps[-1]), coarser) for task, maps in attended.items()
@@ -82,6 +81,6 @@ class MTAN(Architecture):
         return {task: {"final": at_size(self.head[task](maps), size)} for task, maps in attended.items()}
 
 
-def _pooled(x: Tensor, size: tuple[int, int]) -> Tensor:
+def _pooled(x: Tensor, size: torch.Size) -> Tensor:
     """2x2 maximum, where the next stage halves the size."""
     return x if x.shape[-2:] == size else F.max_pool2d(x, 2, 2, ceil_mode=True)

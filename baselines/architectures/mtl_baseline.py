@@ -44,8 +44,7 @@ class MTLBaseline(Architecture):
         self.decoders = nn.ModuleDict({task.name: TaskDecoder(context, task) for task in context.tasks})
 
     def encode(self, image: Tensor) -> Tensor:
-        self.check_batch(image)
-        return self.encoder(image)
+        return self.encoded(image)
 
     def decode(self, representation: Tensor, size: tuple[int, int]) -> Outputs:
         return {task: decoder(representation, size) for task, decoder in self.decoders.items()}

@@ -1,5 +1,7 @@
 """MTMamba (Lin et al., ECCV 2024): a decoder of state space blocks, within a task (STM) and across tasks (CTM)."""
 
+from collections import OrderedDict
+
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -66,12 +68,12 @@ class CTM(nn.ModuleDict):
     def __init__(self, tasks: list[str], width: int, inner: int, states: int, drop: float) -> None:
         super().__init__({task: TaskOfCTM(width, inner, states, drop) for task in tasks})
         joint = width * len(tasks)
-        self["shared"] = nn.ModuleDict(
-            {"norm": nn.LayerNorm(joint), "scan": Core(joint, inner, states, rank=-(-width // 16))}
+        self["shared"] = nn.Sequential(
+            OrderedDict(norm=nn.LayerNorm(joint), scan=Core(joint, inner, states, rank=-(-width // 16)))
         )
 
     def forward(self, maps: dict[str, Tensor]) -> dict[str, Tensor]:
-        shared = self["shared"]["scan"](self["shared"]["norm"](torch.cat(list(maps.values()), -1)))
+        shared = self["shared"](torch.cat(list(maps.values()), -1))
         return {task: self[task](x, shared) for task, x in maps.items()}
 
 

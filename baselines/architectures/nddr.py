@@ -5,8 +5,8 @@ from pydantic import Field
 from torch import nn
 from torch.nn import functional as F
 
-from baselines.architectures.cross_stitch import Maps, Stitched
-from mtcp.api import ConvNorm, PluginParameters, architecture
+from baselines.architectures.cross_stitch import Maps, Stitched, StitchedParameters
+from mtcp.api import BuildContext, ConvNorm, architecture
 
 
 class NDDRUnit(nn.ModuleDict):
@@ -19,10 +19,10 @@ class NDDRUnit(nn.ModuleDict):
     def __init__(self, tasks: list[str], width: int, own: float, other: float, momentum: float) -> None:
         super().__init__()
         for task in tasks:
-            self[task] = ConvNorm(len(tasks) * width, width, momentum=momentum)
+            self[task] = mix = ConvNorm(len(tasks) * width, width, momentum=momentum)
             blocks = [(own if source == task else other) * torch.eye(width) for source in tasks]
             with torch.no_grad():
-                self[task].conv.weight.copy_(torch.cat(blocks, 1)[..., None, None])
+                mix.conv.weight.copy_(torch.cat(blocks, 1)[..., None, None])
 
     def forward(self, maps: Maps) -> Maps:
         joined = torch.cat(list(maps.values()), 1)
@@ -33,13 +33,10 @@ class NDDRUnit(nn.ModuleDict):
 class NDDR(Stitched):
     """A unit after each of the four stages; the public code has a fifth, after the stem's pooling."""
 
-    class Parameters(PluginParameters):
-        own: float | None = Field(
-            None, gt=0, le=1, description="initial weight a of a task's own map; null: 0.9 for two tasks, else 0.8"
-        )
+    class Parameters(StitchedParameters):
         momentum: float = Field(0.05, gt=0, lt=1, description="momentum of the units' BatchNorm")
 
-    def unit(self, width: int) -> nn.Module:
-        tasks = len(self.names)
-        own = self.options.own or (0.9 if tasks == 2 else 0.8)
-        return NDDRUnit(self.names, width, own, (1 - own) / max(tasks - 1, 1), self.options.momentum)
+    def __init__(self, context: BuildContext, parameters: "NDDR.Parameters") -> None:
+        names = [task.name for task in context.tasks]
+        own, other = parameters.weights(len(names))
+        super().__init__(context, lambda width: NDDRUnit(names, width, own, other, parameters.momentum))

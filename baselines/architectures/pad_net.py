@@ -22,8 +22,20 @@ from mtcp.api import (
 )
 
 
+class Message(nn.Module):
+    """sigmoid(gate x) * (value x), 3x3 convolutions without bias."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.gate = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.value = nn.Conv2d(width, width, 3, padding=1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.sigmoid(self.gate(x)) * self.value(x)
+
+
 class Distillation(nn.ModuleDict):
-    """G_t = E_t + sum over u != t of sigmoid(gate_{t,u} E_u) * (value_{t,u} E_u), 3x3 convolutions without bias.
+    """G_t = E_t + sum over u != t of sigmoid(gate_{t,u} E_u) * (value_{t,u} E_u).
 
     Gate and value both read the source u, as in the public code; as the paper is remembered, the gate reads the target.
     """
@@ -31,20 +43,16 @@ class Distillation(nn.ModuleDict):
     def __init__(self, tasks: list[str], width: int) -> None:
         super().__init__()
         for target in tasks:
-            self[target] = nn.ModuleDict()
-            for source in tasks:
-                if source != target:
-                    self[target][source] = nn.ModuleDict(
-                        {name: nn.Conv2d(width, width, 3, padding=1, bias=False) for name in ("gate", "value")}
-                    )
+            self[target] = nn.ModuleDict({source: Message(width) for source in tasks if source != target})
 
     def forward(self, maps: dict[str, Tensor]) -> dict[str, Tensor]:
         distilled = {}
         for target, own in maps.items():
             distilled[target] = own
-            for source, pair in self[target].items():
-                message = torch.sigmoid(pair["gate"](maps[source])) * pair["value"](maps[source])
-                distilled[target] = distilled[target] + message
+            messages = self[target]
+            assert isinstance(messages, nn.ModuleDict)
+            for source, message in messages.items():
+                distilled[target] = distilled[target] + message(maps[source])
         return distilled
 
 
@@ -99,8 +107,7 @@ class PADNet(Architecture):
         self.head = per_task(context, "branch_head", lambda task: Branch(width, width, task))
 
     def encode(self, image: Tensor) -> Tensor:
-        self.check_batch(image)
-        return self.encoder(image)
+        return self.encoded(image)
 
     def decode(self, representation: Tensor, size: tuple[int, int]) -> Outputs:
         initial = {task: branch(representation) for task, branch in self.initial.items()}

@@ -69,8 +69,7 @@ class ResNetASPP(_ResNetASPP):
         self.encoder = encoder
 
     def encode(self, image: Tensor) -> Tensor:
-        self.check_batch(image)
-        return self.encoder(image)
+        return self.encoded(image)
 
     def decode(self, representation: Tensor, size: tuple[int, int]) -> Outputs:
         return self.outputs(dict.fromkeys(self.heads, representation), size)

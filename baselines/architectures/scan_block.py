@@ -49,11 +49,13 @@ class Core(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.project(x)
-        if self.out is not None:
-            x, gate = x.chunk(2, -1)
-        x = F.silu(self.conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1))
-        y = self.norm(self._scanned(x))
-        return y if self.out is None else self.out(y * F.silu(gate))
+        if self.out is None:
+            return self._mixed(x)
+        x, gate = x.chunk(2, -1)
+        return self.out(self._mixed(x) * F.silu(gate))
+
+    def _mixed(self, x: Tensor) -> Tensor:
+        return self.norm(self._scanned(F.silu(self.conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1))))
 
     def _scanned(self, x: Tensor) -> Tensor:
         batch, height, width, inner = x.shape
@@ -67,8 +69,8 @@ class Core(nn.Module):
         )
         dt = F.softplus(torch.einsum("lbkr,kir->lbki", steps, self.dt.weight) + self.dt.bias)
         decay = -self.a_log.exp().view(1, DIRECTIONS, inner, -1).expand(batch, -1, -1, -1)
-        flat = (value.flatten(1, 2).contiguous() for value in (sequences, dt))
-        y = selective_scan(*flat, decay.flatten(0, 1), b.flatten(1, 2), c.flatten(1, 2))
+        flat_x, flat_dt = (value.flatten(1, 2).contiguous() for value in (sequences, dt))
+        y = selective_scan(flat_x, flat_dt, decay.flatten(0, 1), b.flatten(1, 2), c.flatten(1, 2))
         y = y.view(sequences.shape) + self.d.view(DIRECTIONS, inner) * sequences
         by_row = (y[:, :, 0] + y[:, :, 2].flip(0)).transpose(0, 1).reshape(batch, height, width, inner)
         by_column = (y[:, :, 1] + y[:, :, 3].flip(0)).transpose(0, 1).reshape(batch, width, height, inner)

@@ -69,16 +69,18 @@ class SegNetBody(nn.Module):
         leaves the stage: before pooling, respectively before the next unpooling.
         """
         down, places, x = [], [], self.as_is(image)
-        for enter, go_on in self.encoder:
-            first = enter(x)
-            last = go_on(first)
+        for stage in self.encoder:
+            assert isinstance(stage, nn.ModuleList)
+            first = stage[0](x)
+            last = stage[1](first)
             down.append(Stage(first, last))
             x, place = F.max_pool2d(last, 2, return_indices=True)
             places.append(place)
         up = []
-        for (enter, go_on), place, stage in zip(reversed(self.decoder), reversed(places), reversed(down), strict=True):
-            unpooled = F.max_unpool2d(x, place, 2, output_size=stage.last.shape[-2:])
-            x = go_on(enter(unpooled))
+        for stage, place, same in zip(reversed(self.decoder), reversed(places), reversed(down), strict=True):
+            assert isinstance(stage, nn.ModuleList)
+            unpooled = F.max_unpool2d(x, place, [2, 2], output_size=same.last.shape[-2:])
+            x = stage[1](stage[0](unpooled))
             up.append(Stage(unpooled, x))
         return down, up
 
@@ -133,8 +135,7 @@ class SegNetSplit(_SegNet):
         self.encoder = self.body(context)
 
     def encode(self, image: Tensor) -> Tensor:
-        self.check_batch(image)
-        return self.encoder(image)[1][-1].last
+        return self.encoded(image)[1][-1].last
 
     def decode(self, representation: Tensor, size: tuple[int, int]) -> Outputs:
         return self.outputs(dict.fromkeys(self.heads, representation), size)

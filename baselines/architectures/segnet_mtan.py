@@ -59,15 +59,16 @@ class SegNetMTAN(_SegNet):
                 self.attention[task.name] = Attention(context.channels)
 
     def encode(self, image: Tensor) -> tuple[list[Stage], list[Stage]]:
-        self.check_batch(image)
-        return self.encoder(image)
+        return self.encoded(image)
 
     def decode(self, representation: tuple[list[Stage], list[Stage]], size: tuple[int, int]) -> Outputs:
-        attended = {task: self._attended(attention, *representation) for task, attention in self.attention.items()}
+        attended = {task: self._attended(task, *representation) for task in self.attention}
         return self.outputs(attended, size)
 
-    def _attended(self, attention: Attention, down: list[Stage], up: list[Stage]) -> Tensor:
+    def _attended(self, task: str, down: list[Stage], up: list[Stage]) -> Tensor:
         """Return one task's last attended map."""
+        attention = self.attention[task]
+        assert isinstance(attention, Attention)
         before: list[Tensor] = []
         for stage, masking, carry in zip(down, attention.down, self.between.down, strict=True):
             attended = masking(_joined(stage.first, before)) * stage.last

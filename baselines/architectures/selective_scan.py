@@ -2,10 +2,11 @@
 
 import math
 from contextlib import nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 #: Values of one state tensor that are computed at once; sequences are worked off in groups of this size.
@@ -36,13 +37,14 @@ def _scanned(x: Tensor, dt: Tensor, decay: Tensor, b: Tensor, c: Tensor) -> Tens
 
 class _SelectiveScan(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, dt: Tensor, decay: Tensor, b: Tensor, c: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, dt: Tensor, decay: Tensor, b: Tensor, c: Tensor) -> Tensor:
         ctx.save_for_backward(x, dt, decay, b, c)
         return _scanned(x, dt, decay, b, c)
 
+    # torch types what `once_differentiable` returns with a positional-only ctx.
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, ...]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """With factors a_l = exp(dt_l A): e_l = grad_l c_l^T + a_{l+1} e_{l+1} is the gradient of g_l.
 
         d(dt x)_l = e_l b_l, db_l = e_l^T (dt x)_l, dc_l = g_l^T grad_l, d(dt A)_l = e_l * g_{l-1} * a_l.

@@ -1,1 +1,1 @@
-"""Weighting schemes of the field, one a file, written against `mtcp.weighting.base` alone."""
+"""Weighting schemes of the field, one per file, written against `mtcp.weighting.base` alone."""

@@ -20,6 +20,9 @@ class DBMTL(GradientScheme):
 
     moved_by = "always"
 
+    running: Tensor
+    updates: Tensor
+
     class Parameters(GradientScheme.Parameters):
         beta: float = Field(0.9, ge=0, lt=1, description="share of the past in the running mean of gradients")
         beta_sigma: float = Field(0.0, ge=0, description="the share falls with the step s as beta / s^beta_sigma")

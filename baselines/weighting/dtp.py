@@ -18,6 +18,8 @@ class DTP(LossScheme):
     which for a cross-entropy is the geometric mean of the probability given to the true class.
     """
 
+    indicator: Tensor
+
     class Parameters(PluginParameters):
         alpha: float = Field(0.1, gt=0, le=1, description="share of the newest indicator in the running mean")
         gamma: float = Field(1.0, ge=0, description="how strongly easy tasks are played down")

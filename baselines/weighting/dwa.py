@@ -19,6 +19,9 @@ class DWA(LossScheme):
 
     equal_epochs = 2
 
+    previous: Tensor
+    weights: Tensor
+
     class Parameters(PluginParameters):
         temperature: float = Field(2.0, gt=0, description="tau; larger is more equal")
 

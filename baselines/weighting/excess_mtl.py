@@ -20,6 +20,10 @@ class ExcessMTL(JacobianScheme):
 
     moved_by = "always"
 
+    squares: Tensor
+    first: Tensor
+    simplex: Tensor
+
     class Parameters(JacobianScheme.Parameters):
         step: float = Field(0.01, gt=0, description="step size of the weights")
 

@@ -23,6 +23,8 @@ class FAMO(LossScheme):
 
     cost = "forward"
 
+    before: Tensor
+
     class Parameters(PluginParameters):
         rate: float = Field(0.025, gt=0, description="learning rate of the logits xi")
         decay: float = Field(1e-3, ge=0, description="weight decay of the logits, the paper's gamma")

@@ -18,6 +18,8 @@ class Fixed(LossScheme):
 
     moved_by = "nothing"
 
+    weights: Tensor
+
     class Parameters(PluginParameters):
         weights: dict[str, float] = Field(description="weight of every task, by name")
 

@@ -14,7 +14,7 @@ class GradDrop(JacobianScheme):
     sign; with probability P only the positive g_tp are summed, otherwise only the negative ones.
 
     Caveat: the paper drops entries at the representation; here, as in the libraries, at the shared parameters. The
-    update is no combination of gradients; the logged coefficients are the nearest one. An entry without any gradient
+    update is not a combination of gradients; the logged coefficients are the nearest one. An entry without any gradient
     gives 0/0 in the purity, and stays 0.
     """
 

@@ -23,6 +23,10 @@ class GradNorm(GramianScheme):
 
     moved_by = "always"
 
+    moved: Tensor
+    task_weights: Tensor
+    first: Tensor
+
     class Parameters(GramianScheme.Parameters):
         alpha: float = Field(1.5, ge=0, description="strength of the restoring force; larger for dissimilar tasks")
         rate: float = Field(0.025, gt=0, description="step size of the weights")

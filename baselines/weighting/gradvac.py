@@ -19,6 +19,8 @@ class GradVac(GramianScheme):
     Caveat: phi' starts at 0, so that the first steps act on conflict alone, as PCGrad does.
     """
 
+    usual: Tensor
+
     class Parameters(GramianScheme.Parameters):
         beta: float = Field(0.5, ge=0, le=1, description="share of the newest cosine in the running mean")
 

@@ -21,6 +21,8 @@ class STCH(LossScheme):
     Caveat: tasks are compared by how far each has come from its warm-up; with a small mu only the worst learns.
     """
 
+    unit: Tensor
+
     class Parameters(PluginParameters):
         compared: Literal["log_ratio", "ratio"] = Field("log_ratio", description="what the maximum is taken of")
         mu: float = Field(1.0, gt=0, description="smoothness; 0 would be the maximum itself")

@@ -67,7 +67,7 @@ def class_differences(
             continue
         own, other = (np.stack([side[seed] for seed in seeds]) for side in (ours, base))
         labels = PARTS if task_name == "human_parts" else class_names(benchmark.layout, own.shape[1], packaging)
-        for label in np.flatnonzero(np.isfinite(own - other).all(axis=0)):
+        for label in np.flatnonzero(np.isfinite(own - other).all(axis=0)).tolist():
             name = labels[label] if len(labels) else f"class {label}"
             n, *rest = _over_seeds(own[:, label] - other[:, label])
             rows.append((runs[0].benchmark, method, task_name, label, name, n, own[:, label].mean(), *rest))
@@ -124,7 +124,7 @@ def image_changes(runs: Sequence[Run], benchmark: Benchmark) -> pd.DataFrame:
 def _by_image(run: Run, tasks: Sequence[Task]) -> tuple[tuple[str, ...], dict[str, NDArray[np.float64]]]:
     """Image ids, and the primary metric of every task on every image alone, (images,)."""
     ids, statistics = read_statistics(run.images_path)
-    # One image is no batch; primary metrics are pooled.
+    # One image is not a batch; primary metrics are pooled.
     evaluation = run.config.evaluation.model_copy(update={"published_batch": None})
     rows = [metrics_from_statistics(statistics, tasks, evaluation, np.array([place])) for place in range(len(ids))]
     return ids, {task.name: np.array([row[task.name][task.metric] for row in rows]) for task in tasks}

@@ -45,21 +45,21 @@ def judge(
     pairs: dict[str, Pairs] = {}
     obstacles: dict[str, str] = {}
     chosen = {claim.id: _measure(claim, known) for claim in claims}
-    for claim in claims:
-        found = _pairs(claim, chosen[claim.id], table, benchmark_name, benchmark, published)
-        if isinstance(found, str):
-            obstacles[claim.id] = found
-        else:
-            pairs[claim.id] = found
     families: dict[tuple[str, bool], list[str]] = {}
+    ropes: dict[str, float] = {}
     for claim in claims:
-        if claim.id in pairs:
-            families.setdefault((claim.family, chosen[claim.id].deterministic), []).append(claim.id)
+        measure = chosen[claim.id]
+        found = _pairs(claim, measure, table, benchmark_name, benchmark, published)
+        if measure is None or isinstance(found, str):
+            obstacles[claim.id] = str(found)
+        else:
+            pairs[claim.id], ropes[claim.id] = found, measure.rope
+            families.setdefault((claim.family, measure.deterministic), []).append(claim.id)
     results: dict[str, Comparison] = {}
     for (_, deterministic), members in families.items():
         compared = compare_family(
             [pairs[name].improvements for name in members],
-            [chosen[name].rope for name in members],
+            [ropes[name] for name in members],
             deterministic=deterministic,
             alpha=alpha,
         )
@@ -104,6 +104,7 @@ def _pairs(
         if benchmark.rendered is not None:
             return "an absolute number, which a rendered benchmark cannot judge"
         return _against_published(claim, claim.published, measure, table, published)
+    assert claim.reference is not None, "a claim without a published number has a reference"
     needed = [claim.method, claim.reference, *([benchmark.baseline] if measure.task == MULTI_TASK else [])]
     lacking = [name for name in dict.fromkeys(needed) if name not in set(table.method)]
     if lacking:
@@ -158,13 +159,13 @@ def _row(claim: Claim, measure: Measure | None, result: Comparison | None, obsta
         "evidence": claim.evidence,
         "source": claim.source,
         "method": claim.method,
-        "reference": claim.reference or f"{claim.published.method} (published)",
+        "reference": claim.reference or (f"{claim.published.method} (published)" if claim.published else ""),
         "reference_output": claim.reference_output or "",
         "task": measure.task if measure else claim.measure,
         "metric": measure.metric if measure else "",
         "unit": measure.unit if measure else "",
         "verdict": verdict,
-        "reason": _reason(result, measure) if result and result.n else obstacle,
+        "reason": _reason(result, measure) if result and result.n and measure else obstacle,
         **{
             key: getattr(result, key, np.nan)
             for key in (

@@ -22,7 +22,7 @@ def undominated(gains: np.ndarray) -> np.ndarray:
     """Which rows of `gains` (N, M), larger is better, no other row reaches in all columns and exceeds in one: (N,)."""
     reached = (gains[None] >= gains[:, None]).all(-1)
     exceeded = (gains[None] > gains[:, None]).any(-1)
-    return ~(reached & exceeded).any(1)
+    return np.asarray(~np.any(reached & exceeded, axis=1))
 
 
 def sweep(summary: pd.DataFrame, methods: pd.DataFrame, tasks: tuple[Task, ...]) -> pd.DataFrame:

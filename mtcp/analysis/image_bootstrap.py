@@ -5,13 +5,14 @@ per image that evaluation stored, every comparison from those metrics.
 """
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from mtcp.analysis.comparisons import MULTI_TASK, benchmark_tasks
+from mtcp.analysis.rows import rows_of
 from mtcp.analysis.statistics import image_bootstrap
 from mtcp.core.config import Benchmark
 from mtcp.core.errors import UserError
@@ -93,16 +94,17 @@ def add_image_intervals(compared: pd.DataFrame, draws: Draws, benchmark: Benchma
         _interval(row, with_change, higher[row.task, row.metric])
         if (row.task, row.metric) in higher
         else (float("nan"), float("nan"))
-        for row in compared.itertuples()
+        for row in rows_of(compared)
     ]
     return compared.assign(image_low=[low for low, _ in ends], image_high=[high for _, high in ends])
 
 
-def _interval(row, draws: Draws, higher_is_better: bool) -> tuple[float, float]:
+def _interval(row: Any, draws: Draws, higher_is_better: bool) -> tuple[float, float]:
     seeds = [int(seed) for seed in row.seeds.split(";") if seed]
-    sides = [[draws.get((name, seed), {}).get(row.task) for seed in seeds] for name in (row.method, row.reference)]
-    if not seeds or any(values is None for side in sides for values in side):
+    runs = [[draws.get((name, seed), {}) for seed in seeds] for name in (row.method, row.reference)]
+    if not seeds or any(row.task not in run for side in runs for run in side):
         return float("nan"), float("nan")
+    sides = [[run[row.task] for run in side] for side in runs]
     own, other = (np.mean(side, axis=0) for side in sides)
     low, high = np.percentile((own - other) * (1 if higher_is_better else -1), [2.5, 97.5])
     return float(low), float(high)

@@ -213,11 +213,12 @@ def _ours(project: Project, benchmark: str, config: Benchmark, runs: pd.DataFram
     seconds = runs[runs.metric == "seconds_per_step"].groupby("method").value.mean()
     rows = []
     for (method, selection), group in final.groupby(["method", "selection"], sort=False):
+        method, selection = str(method), str(selection)
         chosen = project.resolve(benchmark, method, int(group.seed.iloc[0]))
-        means = group.groupby(["task", "metric"]).value.mean()
+        means: dict[Any, float] = group.groupby(["task", "metric"]).value.mean().to_dict()
         for averaging, ending in (("batches", BATCHES), ("pooled", "")):
             values = _values(means, ending)
-            if averaging == "batches" and not any(f"abs_error{BATCHES}" == metric for _, metric in means.index):
+            if averaging == "batches" and not any(f"abs_error{BATCHES}" == metric for _, metric in means):
                 continue
             step = seconds.get(method, float("nan"))
             rows.append(
@@ -246,11 +247,14 @@ def _ours(project: Project, benchmark: str, config: Benchmark, runs: pd.DataFram
     return rows
 
 
-def _values(means: Mapping[tuple[str, str], float], ending: str) -> dict[str, float]:
-    """Our metrics in the papers' units; those that the literature averages over batches with `ending`, where given."""
+def _values(means: Mapping[Any, float], ending: str) -> dict[str, float]:
+    """Our metrics in the papers' units, from `means` by (task, metric).
+
+    `ending`: of the metrics that the literature averages over batches, where they are there.
+    """
     found = {}
     for metric, (task, name, scale) in OURS.items():
-        key = next((key for key in ((task, name + ending), (task, name)) if key in means.index), None)
+        key = next((key for key in ((task, name + ending), (task, name)) if key in means), None)
         if key is not None:
             found[metric] = scale * float(means[key])
     return found
@@ -289,7 +293,7 @@ def dominates(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 def _ranked(table: pd.DataFrame) -> pd.DataFrame:
     """Rank Delta_m within each protocol that has two rows with one; a protocol with a gap in it ranks nothing."""
-    known = table[["batch_size", "augmentation"]].fillna("").ne("").all(axis=1)
+    known = (table[["batch_size", "augmentation"]].fillna("") != "").all(axis=1)
     ranks = table[known].groupby(list(PROTOCOL), dropna=False).delta_m_fixed_base
     ranks = ranks.rank(method="min").where(ranks.transform("count") > 1)
     return table.assign(rank=ranks.reindex(table.index))

@@ -110,14 +110,13 @@ def paper_tables(
     at_equal_cost = equal_cost_members(summary, benchmark, methods)
     chosen = summary[
         ((summary.selection == PRIMARY["selection"]) & (summary.output == PRIMARY["output"])) | (summary.task == COST)
-    ].set_index(["method", "task", "metric"])
+    ]
+    by_key = {(row["method"], row["task"], row["metric"]): row for row in chosen.to_dict("records")}
     rows = []
     for name, group in (members(benchmark, methods) | at_equal_cost).items():
         for measure in (with_costs if name in at_equal_cost else shown).values():
             numbers = {
-                method: chosen.loc[key]
-                for method in group
-                if (key := (method, measure.task, measure.metric)) in chosen.index
+                method: by_key[key] for method in group if (key := (method, measure.task, measure.metric)) in by_key
             }
             best = _best(table, measure, {method: float(row["mean"]) for method, row in numbers.items()})
             rows += [

@@ -101,7 +101,7 @@ def read_published(path: Path) -> list[Printed]:
     except FileNotFoundError as error:
         raise UserError(f"{path} is missing: it belongs to the project; restore it") from error
     except (csv.Error, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is no valid CSV: {error}") from error
+        raise UserError(f"{path} is not valid CSV: {error}") from error
     found: dict[tuple[str, ...], Printed] = {}
     for line, entry in entries:
         printed = _printed(entry, line, f"{path}, line {line}")
@@ -125,7 +125,7 @@ def _printed(entry: dict[str, str | None], line: int, where: str) -> Printed:
     except ValueError:
         finite = False
     if not finite:
-        raise UserError(f"{where}: value '{text}' is no decimal number; write it as it is printed")
+        raise UserError(f"{where}: value '{text}' is not a decimal number; write it as it is printed")
     if fields["metric"] not in METRICS.get(fields["task"], ()):
         known = "; ".join(f"{task}: {', '.join(names)}" for task, names in METRICS.items())
         raise UserError(

@@ -15,7 +15,7 @@ def recount(tables: Mapping[str, pd.DataFrame], finished: Mapping[str, frozenset
     """
     for name in COUNTED:
         for place, row in enumerate(tables[name].to_dict("records"), 2):
-            sides = [finished[each] for each in (row["method"], row.get("reference")) if each in finished]
+            sides = [finished[each] for each in (str(row["method"]), str(row.get("reference"))) if each in finished]
             most = len(frozenset.intersection(*sides)) if sides else 0
             if row["n"] > most:
                 yield f"{name}.csv row {place}, n", f"is {row['n']}, and {most} distinct runs stand behind it"

@@ -44,6 +44,7 @@ from mtcp.analysis.comparisons import (
 )
 from mtcp.analysis.image_bootstrap import add_image_intervals, draw_metrics
 from mtcp.analysis.paper_tables import paper_tables
+from mtcp.analysis.rows import rows_of
 from mtcp.analysis.statistics import ALPHA, alpha_of_look, compare_family, spread, t_interval
 from mtcp.core.claims import COSTS, load_claims
 from mtcp.core.config import Benchmark, Method
@@ -68,7 +69,7 @@ PROVENANCE_COLUMNS: Final = [
     "diff_sha256", "data_digest", "data_note", "weights_sha256", "weights_revision", "environment", "python", "torch",
     "device", "processor", "epochs", "train_seconds", "started", "finished",
 ]  # fmt: skip
-#: Columns that stay text whatever they hold: a key such as 12345678e0123456 is no number.
+#: Columns that stay text whatever they hold: a key such as 12345678e0123456 is not a number.
 _TEXT: Final = (
     "benchmark", "method", "reference", "reference_output", "family", "label", "parts", "image", "name", "place",
     "train_key", "eval_key", "commit", "diff_sha256", "data_digest",
@@ -306,7 +307,7 @@ def summarise(table: pd.DataFrame, benchmark: Benchmark, methods: dict[str, Meth
 
     Ranks (1 best) are given to primary metrics of the last epoch's final output: `rank` among all methods but
     ablations and trivial baselines, `rank_ablation` among the reference and its ablations. A method that lacks a seed
-    has none: a mean over the seeds that survived is no fair rival.
+    has none: a mean over the seeds that survived is not a fair rival.
     """
     keys = ["method", "selection", "output", "task", "metric"]
     rows = []
@@ -427,7 +428,7 @@ def metrics_tree(summary: pd.DataFrame, benchmark: Benchmark) -> dict[str, dict[
     names = {(task.name, task.metric): f"{task.name}_{task.metric}" for task in benchmark_tasks(benchmark)}
     names[MULTI_TASK, "delta_m"] = "delta_m"
     tree: dict[str, dict[str, float]] = {}
-    for row in summary[(summary.selection == "last") & (summary.output == "final")].itertuples():
+    for row in rows_of(summary[(summary.selection == "last") & (summary.output == "final")]):
         if (row.task, row.metric) in names and np.isfinite(row.mean):
             tree.setdefault(row.method, {})[names[row.task, row.metric]] = float(f"{row.mean:.6g}")
     return tree

@@ -128,7 +128,7 @@ def _foreign(plan: Plan) -> Iterator[tuple[Path, str]]:
             if directory.is_dir() and len(directory.relative_to(plan.root / RUNS).parts) < 3:
                 continue
             if not (directory / ".lock").exists():
-                yield directory, "is no run: nothing of the pipeline's is in it; move it away"
+                yield directory, "is not a run: nothing of the pipeline's is in it; move it away"
             continue
         try:
             record = RunRecord.read(record_path)

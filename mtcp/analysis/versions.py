@@ -76,21 +76,21 @@ def compare_states(before: State, after: State, project: Project) -> pd.DataFram
     """
     rows = []
     for benchmark in sorted({*before.benchmarks, *after.benchmarks}):
-        sides = [state.benchmarks.get(benchmark) for state in (before, after)]
-        tables = [_with_change(side) for side in sides]
-        methods = dict.fromkeys(name for table in tables if table is not None for name in table.method)
+        old, new = (state.benchmarks.get(benchmark) for state in (before, after))
+        tables = [_with_change(side) for side in (old, new) if side is not None]
+        methods = dict.fromkeys(name for table in tables for name in table.method)
         known = measures(project.benchmark(benchmark))
         for method in methods:
             lacking = [
                 state.name
-                for state, side in zip((before, after), sides, strict=True)
+                for state, side in zip((before, after), (old, new), strict=True)
                 if side is None or method not in set(side["runs"].method)
             ]
             head = {"benchmark": benchmark, "method": method}
-            if lacking:
+            if lacking or old is None or new is None:
                 rows.append({**head, "changed": f"not in {lacking[0]}"})
                 continue
-            changed = _changes(sides[0], sides[1], method)
+            changed = _changes(old, new, method)
             for measure in known.values():
                 if row := _row(tables[0], tables[1], method, measure):
                     rows.append({**head, **row, "same": not changed, "changed": ", ".join(changed)})
@@ -101,8 +101,8 @@ def compare_states(before: State, after: State, project: Project) -> pd.DataFram
     return pd.DataFrame(rows, columns=columns)
 
 
-def _with_change(tables: dict[str, pd.DataFrame] | None) -> pd.DataFrame | None:
-    return None if tables is None else pd.concat([tables["runs"], tables["multi_task"].assign(task=MULTI_TASK)])
+def _with_change(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    return pd.concat([tables["runs"], tables["multi_task"].assign(task=MULTI_TASK)])
 
 
 def _row(before: pd.DataFrame, after: pd.DataFrame, method: str, measure: Measure) -> dict[str, object]:

@@ -39,9 +39,24 @@ def _root(
 
 
 def _register() -> None:
-    from mtcp.cli import data, grid, init, literature, models, report, runs, schemes, show, store, use, watch
+    from mtcp.cli import (
+        data,
+        evaluate,
+        grid,
+        init,
+        literature,
+        models,
+        plan,
+        report,
+        schemes,
+        show,
+        store,
+        train,
+        use,
+        watch,
+    )
 
-    for module in (runs, store, report, use, watch, literature, init):
+    for module in (plan, train, evaluate, store, report, use, watch, literature, init):
         module.register(app)
     app.add_typer(grid.app, name="grid")
     app.add_typer(data.app, name="data")

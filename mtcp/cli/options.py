@@ -54,7 +54,7 @@ def existing_device(name: str) -> str:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise UserError(f"--device {name} is no device: use auto, cpu, cuda or cuda:N") from error
+        raise UserError(f"--device {name} is not a device: use auto, cpu, cuda or cuda:N") from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UserError(f"--device {name}: torch sees {torch.cuda.device_count()} GPUs here; use --device cpu")
     return name

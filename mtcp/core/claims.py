@@ -1,7 +1,7 @@
 """The paper's claims as data (`config/claims.yaml`): statements that runs can judge."""
 
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from pydantic import Field, model_validator
 
@@ -13,7 +13,10 @@ from mtcp.core.validation import Model, fault, validated
 Evidence = Literal["code", "figure", "abstract", "secondary", "paper"]
 #: What a network costs; compared in per cent of the reference's.
 COSTS: Final = ("parameters", "gflops", "seconds_per_step", "seconds_per_image", "peak_memory_mb", "train_seconds")
-Measured = Literal["delta_m", "delta_coherence", *TASK_NAMES, *COSTS]  # type: ignore[valid-type]
+if TYPE_CHECKING:  # a checker cannot read names that are computed
+    Measured = str
+else:
+    Measured = Literal["delta_m", "delta_coherence", *TASK_NAMES, *COSTS]
 
 
 class Published(Model):

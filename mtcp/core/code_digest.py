@@ -55,7 +55,7 @@ def _parsed(path: Path, _modified_ns: int) -> tuple[str, tuple[Path, ...]]:
         tree = ast.parse(path.read_bytes(), str(path))
     except SyntaxError as error:
         raise UserError(
-            f"{path} is no valid Python (line {error.lineno}: {error.msg}); mend it or move it away"
+            f"{path} is not valid Python (line {error.lineno}: {error.msg}); correct it or move it away"
         ) from error
     importing: list[ast.AST] = []
     content = hashlib.sha256(_canonical(tree, importing).encode()).hexdigest()
@@ -72,7 +72,7 @@ def _canonical(node: ast.AST, importing: list[ast.AST]) -> str:
     inner = []
     for name in _fields(type(node)):
         value = getattr(node, name, None)
-        if name == "body" and _has_docstring(node):
+        if name == "body" and isinstance(value, list) and _has_docstring(node):
             value = value[1:]
         if isinstance(value, list):
             each = [_canonical(one, importing) if isinstance(one, ast.AST) else repr(one) for one in value]

@@ -137,14 +137,16 @@ class TrainingConfig(Model):
 class LossConfig(Model):
     """Which reading of the losses; the defaults are `as intended`, the others the released code's slips."""
 
-    depth_cap: float | None = Field(None, gt=0, description="depth from here on is left out of the loss (ledger 7)")
+    depth_cap: float | None = Field(
+        default=None, gt=0, description="depth from here on is left out of the loss (ledger 7)"
+    )
     auxiliary: Literal["own", "as_released"] = Field(
-        "own",
+        default="own",
         description="as_released: normals with the capped depth L1 (ledger 4), human parts only the last (5)",
     )
-    auxiliary_weight: float = Field(0.5, ge=0)
+    auxiliary_weight: float = Field(default=0.5, ge=0)
     auxiliary_weighting: Literal["own_task", "unweighted"] = Field(
-        "own_task",
+        default="own_task",
         description="own_task: a task's auxiliary losses are part of its loss, and the scheme weighs their sum; "
         "unweighted: they are added past the scheme, as in the released code",
     )
@@ -166,12 +168,14 @@ class AugmentationConfig(Model):
 class EvaluationConfig(Model):
     """How a trained network is judged; enters `eval_key`, not `train_key`."""
 
-    batch_size: int = Field(16, ge=1)
-    depth_cap: float = Field(6.5535, gt=0, description="the `capped` depth metrics count pixels nearer than this (m)")
-    edge_tolerance: float = Field(0.0075, gt=0, description="matching distance, share of the image diagonal")
-    samples: int = Field(4, ge=0, description="test images whose predictions are kept as pictures")
+    batch_size: int = Field(default=16, ge=1)
+    depth_cap: float = Field(
+        default=6.5535, gt=0, description="the `capped` depth metrics count pixels nearer than this (m)"
+    )
+    edge_tolerance: float = Field(default=0.0075, gt=0, description="matching distance, share of the image diagonal")
+    samples: int = Field(default=4, ge=0, description="test images whose predictions are kept as pictures")
     published_batch: int | None = Field(
-        None, ge=1,
+        default=None, ge=1,
         description="also report errors as means over test batches of so many images (metrics `*_batches`), as the "
         "loss-weighting literature does",
     )  # fmt: skip
@@ -180,11 +184,11 @@ class EvaluationConfig(Model):
 class ResourceConfig(Model):
     """What one training job asks of the scheduler."""
 
-    gpu: int = Field(0, ge=0, le=1, description="1: runs want a GPU, and `--device auto` takes one")
-    runs_per_gpu: int = Field(1, ge=1, description="small runs that share one GPU of a workstation")
-    threads: int = Field(1, ge=1)
-    mem_mb: int = Field(2000, ge=100)
-    runtime: int = Field(60, ge=1, description="minutes")
+    gpu: int = Field(default=0, ge=0, le=1, description="1: runs want a GPU, and `--device auto` takes one")
+    runs_per_gpu: int = Field(default=1, ge=1, description="small runs that share one GPU of a workstation")
+    threads: int = Field(default=1, ge=1)
+    mem_mb: int = Field(default=2000, ge=100)
+    runtime: int = Field(default=60, ge=1, description="minutes")
 
 
 class PluginConfig(Model):
@@ -507,7 +511,7 @@ class Project:
 
 
 def _mapping(content: Any) -> dict[str, Any]:
-    """The entry, or one without keys where it is no mapping: validation then says what is missing."""
+    """The entry, or one without keys where it is not a mapping: validation then says what is missing."""
     return content if isinstance(content, dict) else {}
 
 

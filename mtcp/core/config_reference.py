@@ -99,4 +99,5 @@ def _kind(value: dict[str, Any]) -> str:
     words = {"string": "text", "boolean": "true or false", "integer": "whole number"}
     signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
     bounds = [f"{sign} {value[key]:g}" for key, sign in signs.items() if key in value]
-    return " ".join([words.get(value["type"], value["type"]), *bounds])
+    kind = str(value["type"])
+    return " ".join([words.get(kind, kind), *bounds])

@@ -25,7 +25,9 @@ def replacing(path: Path) -> Iterator[Path]:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
         os.close(handle)
     except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}; free space or mend the folder's rights") from error
+        raise UserError(
+            f"cannot write {path}: {error.strerror}; free space or change the folder's permissions"
+        ) from error
     temporary = Path(name)
     try:
         yield temporary
@@ -35,7 +37,7 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     except OSError as error:
         raise UserError(
-            f"cannot write {path}: {error.strerror or error}; free space or mend the folder's rights"
+            f"cannot write {path}: {error.strerror or error}; free space or change the folder's permissions"
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
@@ -62,7 +64,10 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path} is damaged ({error}): remove it and run the pipeline again") from error
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+_Safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(_Safe):
     """The safe loader, which takes the last of two equal keys without a word, but for that."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -92,7 +97,7 @@ def read_yaml(path: Path, kind: type[dict] | type[list]) -> Any:
         what = "" if isinstance(error, yaml.constructor.ConstructorError) else "no valid YAML: "
         raise UserError(f"{path}{line}: {what}{error.problem}") from error
     except yaml.YAMLError as error:
-        raise UserError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from error
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, kind):
         wanted = {dict: "a mapping of keys to values", list: "a list"}[kind]
         raise UserError(f"{path} must hold {wanted}, not {type(content).__name__}")

@@ -71,7 +71,7 @@ def _declared(path: Path, modified_ns: int) -> tuple[tuple[str, str], ...]:
         if path.parent.name == USER_FOLDER:
             ast.parse(text, str(path))
     except (SyntaxError, UnicodeDecodeError) as error:
-        raise UserError(f"plug-in {path} cannot be read as Python: {error}; mend it or move it away") from error
+        raise UserError(f"plug-in {path} cannot be read as Python: {error}; correct it or move it away") from error
     return tuple(_DECLARATION.findall(text))
 
 
@@ -106,14 +106,14 @@ def _names(kind: str, path: Path) -> list[str]:
     names = [name for declared_kind, name in declared if declared_kind == kind]
     for name in names:
         if not re.fullmatch(r"[a-z0-9_]+", name):
-            raise UserError(f"plug-in {path}: '{name}' is no name for a {kind}: use [a-z0-9_]+")
+            raise UserError(f"plug-in {path}: '{name}' is not a name for a {kind}: use [a-z0-9_]+")
     return names
 
 
 def path_of(kind: str, name: str, root: Path | None = None) -> Path:
     """Return the file that defines plug-in `name`; raises `UserError` with the known names otherwise.
 
-    A fault in another file of `plugins/` is no hindrance: one that is being written stops no other method's runs.
+    A fault in another file of `plugins/` is not a hindrance: one that is being written stops no other method's runs.
     """
     defining = [path for path in _files(kind, root) if name in _names_or_none(kind, path)]
     if len(defining) == 1:

@@ -15,7 +15,7 @@ COLUMNS: Final = ("dataset", "task", "metric", "method", "backbone", "value", "s
 def read_published(path: Path) -> list[dict[str, str]]:
     """Return the rows of a table of published numbers, `value` as printed; none where there is no such file.
 
-    Raises `UserError` naming the line where a column, the value or the source is missing, or the value is no number.
+    Raises `UserError` naming the line where a column, the value or the source is missing, or the value is not a number.
     """
     if not path.exists():
         return []
@@ -38,7 +38,7 @@ def _row(values: list[str], where: str) -> dict[str, str]:
             f"{where}: {len(values)} values where the {len(COLUMNS)} columns {', '.join(COLUMNS)} are expected; "
             "a number has a decimal point, and text with a comma stands in quotes"
         )
-    row = dict(zip(COLUMNS, values, strict=True))
+    row: dict[str, str] = dict(zip(COLUMNS, values, strict=True))
     if not row["value"].strip() or not row["source"].strip():
         raise UserError(f"{where}: every number needs a value and a source; complete it")
     try:

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from pathlib import Path
 
-from mtcp.core.claims import Claim, load_claims
+from mtcp.core.claims import Published, load_claims
 from mtcp.core.config import Project
 from mtcp.core.errors import alternatives
 from mtcp.core.ledger import load_ledger
@@ -54,11 +54,11 @@ def _require_known_claims(project: Project) -> None:
         if claim.metric is not None and claim.measure in METRICS:
             _require(claim.metric, METRICS[claim.measure], f"metric of {claim.measure}", path, place, "metric")
         if claim.published is not None and published:
-            _require_number(claim, published, path, place)
+            _require_number(claim.published, published, path, place)
 
 
-def _require_number(claim: Claim, published: list[dict[str, str]], path: Path, place: int) -> None:
-    wanted = claim.published.model_dump(exclude={"scale"})
+def _require_number(claimed: Published, published: list[dict[str, str]], path: Path, place: int) -> None:
+    wanted = claimed.model_dump(exclude={"scale"})
     found = sum(all(row[column] == value for column, value in wanted.items()) for row in published)
     if found != 1:
         raise fault(

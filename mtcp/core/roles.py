@@ -6,7 +6,7 @@ from mtcp.core.config import Benchmark, Project
 def with_roles(project: Project, benchmark: str) -> Benchmark:
     """Return the benchmark with a `reference` and a `baseline` that the grid of params.yaml has.
 
-    Where the named reference is not in the grid, the first method that is no trivial baseline takes its place; where
+    Where the named reference is not in the grid, the first method that is not a trivial baseline takes its place; where
     the named baseline is not, the first method of family "baseline", else the reference. A grid of trivial baselines
     alone has nothing to compare: the names stay.
     """
@@ -29,7 +29,7 @@ def role_notes(project: Project, benchmark: str) -> list[str]:
         f"{benchmark}: {role} '{getattr(named, role)}' is not among the methods of params.yaml; "
         f"'{getattr(taken, role)}' takes its place ({rule})"
         for role, rule in (
-            ("reference", "the first that is no trivial baseline"),
+            ("reference", "the first that is not a trivial baseline"),
             ("baseline", "the first of family 'baseline', else the reference"),
         )
         if getattr(named, role) != getattr(taken, role)

@@ -109,10 +109,10 @@ def misfits(name: str, options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "classes", f"{name} has no classes: leave it out"
     metric = options.get("metric")
     if metric is not None and metric not in METRICS[name]:
-        yield "metric", f"'{metric}' is no metric of {name} (known here: {', '.join(METRICS[name])})"
+        yield "metric", f"'{metric}' is not a metric of {name} (known here: {', '.join(METRICS[name])})"
     known = [other for other, tasks in LOSSES.items() if name in tasks]
     if loss is not None and loss not in known:
-        yield "loss", f"'{loss}' is no loss of {name} (known here: {', '.join(known)})"
+        yield "loss", f"'{loss}' is not a loss of {name} (known here: {', '.join(known)})"
     if options.get("positive_weight") is not None and name not in LOSSES["balanced_bce"]:
         yield "positive_weight", f"belongs to {' and '.join(LOSSES['balanced_bce'])}: {name} has no positive pixels"
 

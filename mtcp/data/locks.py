@@ -69,7 +69,7 @@ def require_validation_images(project: Project, name: str) -> None:
     if benchmark.validation_share and isinstance(count, int) and not round(benchmark.validation_share * count):
         raise fault(
             project.benchmark_path(name), ("validation_share",),
-            f"{benchmark.validation_share} of {count} training images is no image to choose a network by: "
+            f"{benchmark.validation_share} of {count} training images leaves no image to choose a network by: "
             f"give {math.ceil(100 / count) / 100} or more, or 0 for no validation split",
         )  # fmt: skip
 

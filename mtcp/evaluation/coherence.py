@@ -61,7 +61,7 @@ class CoherenceMeter:
             of_depth[of_depth[..., 0] == VOID] = 0  # no plane fits: no direction
             boundary = edges_from_labels(truth["semseg"]) == 1
             reach = self.tolerance * float(np.hypot(*boundary.shape))
-            near = distance_transform_edt(~boundary) <= reach if boundary.any() else boundary
+            near = np.asarray(distance_transform_edt(~boundary)) <= reach if boundary.any() else boundary
             found |= coherence.geometry(maps["normals"], of_depth, valid, near)
         if "semseg" in maps:
             labels = np.where(known["semseg"], maps["semseg"], VOID)

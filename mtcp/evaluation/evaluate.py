@@ -269,7 +269,7 @@ def write_statistics(path: Path, result: EvaluationResult) -> None:
         for name, values in statistics.items()
     }
     with replacing(path) as temporary:
-        np.savez_compressed(temporary, ids=np.array(result.ids), **arrays)
+        np.savez_compressed(temporary, allow_pickle=False, ids=np.array(result.ids), **arrays)
 
 
 def _timed(network: Architecture, image: Tensor) -> tuple[dict[str, dict[str, Tensor]], float]:

@@ -39,9 +39,9 @@ def require_distinct(paths: Sequence[Path]) -> None:
 
 
 def read_photograph(path: Path) -> NDArray[np.uint8]:
-    """Read an image file as RGB (H, W, 3), turned as its camera says; raises `UserError` where it is no image."""
+    """Read an image file as RGB (H, W, 3), turned as its camera says; raises `UserError` where it is not an image."""
     if not path.is_file():
-        raise UserError(f"{path} is no file: name a photograph, such as a .jpg or .png")
+        raise UserError(f"{path} is not a file: name a photograph, such as a .jpg or .png")
     upright = ImageOps.exif_transpose(read_picture(path, path.stem))
     return np.asarray(upright.convert("RGB"))
 

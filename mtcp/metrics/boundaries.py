@@ -45,7 +45,7 @@ def boundary_counts(strength: np.ndarray, truths: Sequence[np.ndarray], toleranc
     ridges = suppress(strength, THRESHOLDS[0])
     # Rounded as float32, so that a probability written as 0.3 reaches the threshold 0.3.
     words = thin(stack_levels(np.searchsorted(THRESHOLDS.astype(np.float32), ridges, side="right"), levels))
-    somewhere = words.any(axis=2)
+    somewhere = np.asarray(words.any(axis=2))
     cuts = unstack(words[somewhere], levels)
     distance = tolerance * float(np.hypot(*strength.shape))
     found = np.zeros_like(cuts)
@@ -60,7 +60,7 @@ def boundary_counts(strength: np.ndarray, truths: Sequence[np.ndarray], toleranc
         "predicted": cuts.sum(axis=0, dtype=np.int32),
         "matched_predicted": found.sum(axis=0, dtype=np.int32),
         "matched_true": matched_true,
-        "true": np.int32(true),
+        "true": np.array(true, np.int32),
     }
 
 

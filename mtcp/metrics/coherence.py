@@ -58,18 +58,23 @@ def geometry(
     degrees; a vector without a direction is 90 degrees off, a non-finite one 180.
     """
     a, b = normals.astype(np.float64), of_depth.astype(np.float64)
-    broken = ~(np.isfinite(a).all(-1) & np.isfinite(b).all(-1))
+    broken = np.asarray(~(np.isfinite(a).all(-1) & np.isfinite(b).all(-1)))
     a, b = np.where(broken[..., None], 0, a), np.where(broken[..., None], 0, b)
     # atan2(0, 0) is 0; the tiny number makes it 90 degrees.
     across = np.linalg.norm(np.cross(a, b), axis=-1) + np.finfo(float).tiny
     angle = np.where(broken, 180.0, np.degrees(np.arctan2(across, (a * b).sum(-1))))
     close = valid & near
     return {
-        "angle": np.float64(angle[valid].sum()),
-        "pixels": np.int64(valid.sum()),
-        "angle_near": np.float64(angle[close].sum()),
-        "pixels_near": np.int64(close.sum()),
+        "angle": np.array(angle[valid].sum()),
+        "pixels": count(valid),
+        "angle_near": np.array(angle[close].sum()),
+        "pixels_near": count(close),
     }
+
+
+def count(where: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return the number () of true pixels."""
+    return np.array(np.count_nonzero(where), np.int64)
 
 
 def depth_contrast(depth: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -122,16 +127,16 @@ def people(
     of them. Without a map its counts are left out.
     """
     person = person & valid
-    found: Statistics = {"person": np.int64(person.sum())}
+    found: Statistics = {"person": count(person)}
     if parts is not None:
         parts = parts & valid
         found |= {
-            "parts": np.int64(parts.sum()),
-            "parts_outside": np.int64((parts & ~person).sum()),
-            "person_bare": np.int64((person & ~parts).sum()),
+            "parts": count(parts),
+            "parts_outside": count(parts & ~person),
+            "person_bare": count(person & ~parts),
         }
     if salient is not None:
-        found["person_faint"] = np.int64((person & ~salient).sum())
+        found["person_faint"] = count(person & ~salient)
     return found
 
 

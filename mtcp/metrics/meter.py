@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
+from functools import reduce
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -138,7 +139,7 @@ def over_strips(
     rows = height if prediction.is_cuda else max(1, _STRIP // (len(prediction) * width))
     strips = [slice(top, top + rows) for top in range(0, height, rows)]
     parts = [count(prediction[..., strip, :], target[..., strip, :]) for strip in strips]
-    return {name: sum(part[name] for part in parts) for name in parts[0]}
+    return {name: reduce(np.add, (part[name] for part in parts)) for name in parts[0]}
 
 
 def _fill(place: np.ndarray, values: np.ndarray) -> None:

@@ -67,7 +67,7 @@ def check_binary(task: str, target: "Tensor") -> None:
     if wrong.any():
         raise ImageError(
             f"task '{task}': {float(target[wrong][0]):g} in the truth, where 0, 1 and {VOID} (void) are expected; "
-            f"mend the label",
+            f"correct the label",
             int(wrong.flatten(1).any(1).int().argmax()),
         )
 

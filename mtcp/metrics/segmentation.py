@@ -109,6 +109,6 @@ class SegmentationMeter(Meter):
     def _wrong_label(self, wrong: "Tensor", target: "Tensor") -> ImageError:
         return ImageError(
             f"task '{self.task.name}': label {int(target[wrong][0])} in the truth, where 0 to "
-            f"{self.task.channels - 1} and {VOID} (void) are expected; mend the label or the task's `classes`",
+            f"{self.task.channels - 1} and {VOID} (void) are expected; correct the label or the task's `classes`",
             int(wrong.flatten(1).any(1).int().argmax()),
         )

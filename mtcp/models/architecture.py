@@ -2,10 +2,10 @@
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from torch import Tensor, nn
 
@@ -91,7 +91,14 @@ class Architecture(nn.Module, ABC):
         """Return every output of every task at `size` (H, W)."""
 
     def forward(self, image: Tensor) -> Outputs:
-        return self.decode(self.encode(image), tuple(image.shape[-2:]))
+        height, width = image.shape[-2:]
+        return self.decode(self.encode(image), (height, width))
+
+    def encoded(self, image: Tensor) -> Any:
+        """Return `encoder(image)`; a training batch that is too small is refused (`check_batch`)."""
+        assert self.encoder is not None, f"architecture '{self.name}' has no shared encoder"
+        self.check_batch(image)
+        return self.encoder(image)
 
     def fit(self, batches: Iterable[Any]) -> None:
         """Fill the buffers of a predictor that is not trained, in one pass over `batches`."""
@@ -128,4 +135,4 @@ def build_network(config: RunConfig) -> Architecture:
         checkpointing=config.training.checkpointing,
     )
     with plugins.faults_named(f"architecture '{name}'"):
-        return chosen(context, parameters)
+        return cast(Callable[[BuildContext, PluginParameters], Architecture], chosen)(context, parameters)

@@ -3,7 +3,7 @@
 With N positions the map has N^2 entries: 1.4 GiB per image and task at 480x640. Two forms give the same numbers:
 
 - up to `WHOLE_MAP` positions the map is made and kept, three operations for the whole batch;
-- above, on every device, blocks of query rows are computed one after the other, and anew in the backward pass:
+- above, on every device, blocks of query rows are computed one after the other, and again in the backward pass:
   memory grows linearly with N.
 
 Stock fused kernels do not serve here: Q and K are two to four times as wide as V (512 and 256 at three tasks), beyond
@@ -11,9 +11,11 @@ the head sizes (256) that flash kernels take. Large plain matrix products keep a
 products are accumulated, and exponentiated, in fp32: logits are not scaled, and bf16 would round those near 100 by 1/4.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 from torch.nn.grad import conv2d_weight
 
@@ -45,18 +47,19 @@ def unscaled_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 class AttentionInRows(torch.autograd.Function):
     """The attention over blocks of query rows, which keeps Q, K and V alone.
 
-    Backward, with P = softmax(Q K^T) made anew and the gradient G of O = P V: dV = P^T G,
+    Backward, with P = softmax(Q K^T) recomputed and the gradient G of O = P V: dV = P^T G,
     dS = P * (G V^T - rowsum(P * G V^T)), dQ = dS K, dK = dS^T Q.
     """
 
     @staticmethod
-    def forward(ctx: FunctionCtx, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         ctx.save_for_backward(query, key, value)
         return in_rows(query, key, value)
 
+    # torch types what `once_differentiable` returns with a positional-only ctx.
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride]
         query, key, value = ctx.saved_tensors
         d_query = torch.empty_like(query)
         d_key, d_value = torch.zeros_like(key, dtype=torch.float32), torch.zeros_like(value, dtype=torch.float32)

@@ -115,6 +115,6 @@ class MultiScaleHead(nn.Module):
 def prediction(before: int, task: Task) -> nn.Conv2d:
     """Return a 1x1 convolution to the task's channels, whose bias starts at the task's `bias_initialisation`."""
     conv = nn.Conv2d(before, task.channels, 1)
-    if task.bias_initialisation is not None:
+    if task.bias_initialisation is not None and conv.bias is not None:
         nn.init.constant_(conv.bias, task.bias_initialisation)
     return conv

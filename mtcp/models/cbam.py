@@ -1,8 +1,9 @@
 """Convolutional block attention (Woo et al., ECCV 2018, equations 1 to 3): a channel gate, then a spatial gate."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx
 from torch.nn import functional as F
 
 
@@ -56,11 +57,12 @@ class Gated(torch.autograd.Function):
         return x * channel * spatial
 
     @staticmethod
-    def setup_context(ctx: FunctionCtx, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
         ctx.save_for_backward(*inputs)
 
     @staticmethod
-    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        (gradient,) = gradients
         x, channel, spatial = ctx.saved_tensors
         product = (gradient * x).flatten(1, 2)
         d_channel = spatial.flatten(1, 2).transpose(1, 2).to(product) @ product

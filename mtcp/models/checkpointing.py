@@ -1,8 +1,8 @@
 """Activation checkpointing: recompute a part in the backward pass instead of keeping what is inside it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -24,10 +24,13 @@ def statistics_kept(module: nn.Module) -> Iterator[None]:
             norm.momentum, norm.num_batches_tracked = momentum, tracked
 
 
-@torch.compiler.disable
-def recomputed(module: nn.Module, *args: Any) -> Any:
-    """Return `module(*args)`; its inner activations are computed anew when the backward pass needs them.
+def _recomputed(module: nn.Module, *args: Any) -> Any:
+    """Return `module(*args)`; its inner activations are recomputed when the backward pass needs them.
 
     Not compiled: `torch.compile` does not take the context in which statistics are kept.
     """
     return checkpoint(module, *args, use_reentrant=False, context_fn=lambda: (nullcontext(), statistics_kept(module)))
+
+
+#: `recomputed(module, *args)`. Left out of compilation, for which the library has no type.
+recomputed: Callable[..., Any] = cast(Callable[..., Any], torch.compiler.disable(_recomputed))

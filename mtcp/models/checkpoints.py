@@ -41,7 +41,7 @@ def load_network(config: RunConfig, path: Path) -> Architecture:
         if header.get(key) != expected[key]:
             raise UserError(
                 f"{path} holds a network for {what} {_text(header.get(key))}, but '{config.method}' on "
-                f"'{config.benchmark}' has {_text(expected[key])}: give the file of that run, or train it anew"
+                f"'{config.benchmark}' has {_text(expected[key])}: give the file of that run, or train it again"
             )
     encoder = config.encoder.model_copy(update={"pretrained": False, "weights": None})
     network = build_network(config.model_copy(update={"encoder": encoder}))
@@ -51,7 +51,7 @@ def load_network(config: RunConfig, path: Path) -> Architecture:
         first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
         raise UserError(
             f"{path} does not fit the network of '{config.method}' on '{config.benchmark}' ({first[:200]}): "
-            "train it anew with the present configuration"
+            "train it again with the present configuration"
         ) from error
     return network
 
@@ -89,7 +89,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, json.JSONDecodeError, OSError) as error:
         raise UserError(
-            f"{path} is no complete safetensors file ({error}): remove it and train the run anew"
+            f"{path} is not a complete safetensors file ({error}): remove it and train the run again"
         ) from error
 
 

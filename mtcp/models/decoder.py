@@ -24,6 +24,7 @@ class HFP(nn.Module):
     def forward(self, x: Tensor) -> list[Tensor]:
         maps = []
         for stage, norm in zip(self.stages, self.out_norms, strict=True):
+            assert isinstance(stage, Stage)
             x = stage.blocks(x)
             maps.append(norm(x))
             if stage.downsample is not None:

@@ -3,6 +3,7 @@
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 from transformers.models.mask2former.modeling_mask2former import Mask2FormerPixelDecoderEncoderLayer
@@ -46,7 +47,7 @@ class DeformableLayer(Mask2FormerPixelDecoderEncoderLayer):
         sizes = reference_points.new_tensor([(width, height) for height, width in shapes])
         grids = 2 * (reference_points[:, :, None, :, None] + offsets / sizes[:, None]) - 1
         value = layer.value_proj(hidden).unflatten(-1, (layer.n_heads, -1)).permute(0, 2, 3, 1).flatten(0, 1)
-        total = 0
+        total = torch.zeros((), dtype=value.dtype, device=value.device)
         for (height, width), level, grid, weight in zip(
             shapes,
             value.split([height * width for height, width in shapes], -1),

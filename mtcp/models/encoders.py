@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from difflib import get_close_matches
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -97,8 +98,11 @@ class TimmEncoder(TimmMaps):
         return to_nchw(resize(self.pyramid(self.maps(image)), height, width))
 
 
-def timm_backbone(config: EncoderConfig) -> nn.Module:
-    """Create the backbone, with weights of a package or a local file, from the hub, or random."""
+def timm_backbone(config: EncoderConfig) -> Any:
+    """Create the backbone, with weights of a package or a local file, from the hub, or random.
+
+    It is a module with `feature_info` and `pretrained_cfg`, for which the library has no type.
+    """
     with uncollected():
         import timm
 
@@ -126,7 +130,7 @@ def timm_backbone(config: EncoderConfig) -> nn.Module:
         raise UserError(
             f"encoder.model: timm cannot build '{config.model}' as a features_only backbone with "
             f"{config.args or 'no arguments'} and weights {config.weights or 'of its own'}: "
-            f"{first_sentence(error)}; choose another model, or mend encoder.args or encoder.weights"
+            f"{first_sentence(error)}; choose another model, or correct encoder.args or encoder.weights"
         ) from error
 
 

@@ -74,6 +74,8 @@ def auxiliary_head(task: Task, channels: int, layout: str) -> nn.Module:
 
 def _started(head: nn.Module, task: Task) -> nn.Module:
     """Set the bias of the head's last convolution to the task's `bias_initialisation`, where it has one."""
-    if task.bias_initialisation is not None:
-        nn.init.constant_([*head.children()][-1].bias, task.bias_initialisation)
+    last = [*head.children()][-1]
+    assert isinstance(last, nn.Conv2d | nn.Linear)
+    if task.bias_initialisation is not None and last.bias is not None:
+        nn.init.constant_(last.bias, task.bias_initialisation)
     return head

@@ -45,8 +45,8 @@ def project(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 class Projection(nn.Linear):
     """A linear layer of tokens (..., N, C), such as a 1x1 convolution of (B, H, W, C); see `project`."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return project(x, self.weight, self.bias)
+    def forward(self, input: Tensor) -> Tensor:
+        return project(input, self.weight, self.bias)
 
 
 class MLP(nn.Module):

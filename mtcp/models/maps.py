@@ -1,7 +1,7 @@
 """Encoders of architectures that read several maps, F4 to F32 at 1/4 to 1/32 of the image, or that cut an encoder."""
 
 from collections.abc import Callable
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -15,6 +15,9 @@ from mtcp.models.architecture import Architecture, BuildContext
 from mtcp.models.blocks import ConvNorm
 from mtcp.models.encoders import TimmMaps
 from mtcp.models.layers import to_nchw, to_nhwc
+
+if TYPE_CHECKING:
+    from mtcp.models.mask2former import SwinMaps
 
 SCALES = (4, 8, 16, 32)
 Width = Annotated[int, Field(ge=1, le=4096)]
@@ -62,7 +65,7 @@ def separate(tensors: list[Tensor]) -> list[Tensor]:
     return [tensor.view_as(tensor) for tensor in tensors]
 
 
-def _source(context: BuildContext) -> nn.Module:
+def _source(context: BuildContext) -> "TimmMaps | SwinMaps":
     if context.encoder.kind == "mask2former":
         with uncollected():
             from mtcp.models.mask2former import SwinMaps
@@ -117,7 +120,7 @@ class StageEncoder(TimmMaps):
 
 def _no_stages(context: BuildContext) -> UserError:
     return UserError(
-        f"encoder.model: '{context.encoder.model}' is no chain of stages with maps at 1/4, 1/8, 1/16 and 1/32, which "
+        f"encoder.model: '{context.encoder.model}' is not a chain of stages with maps at 1/4, 1/8, 1/16, 1/32, which "
         "this architecture cuts apart: choose a ResNet, ConvNeXt, Swin, RegNet or RepViT of timm"
     )
 
@@ -135,8 +138,7 @@ class MapArchitecture(Architecture):
 
     def encode(self, image: Tensor) -> list[Tensor]:
         """Return [F4, F8, F16, F32]."""
-        self.check_batch(image)
-        return self.encoder(image)
+        return self.encoded(image)
 
 
 def per_task(context: BuildContext, name: str, build: Callable[[Task], nn.Module]) -> nn.ModuleDict:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -108,12 +109,12 @@ class SwinMaps(Backbone):
         return [to_nhwc(level) for level in self.encoder(image).feature_maps]
 
 
-def _switchable_layers(encoder: nn.Module) -> list[nn.Module]:
-    """Return the Swin layers, which can each be computed anew: a third of a gigabyte at 192x256, batch 2.
+def _switchable_layers(encoder: nn.Module) -> list[Any]:
+    """Return the Swin layers, which can each be recomputed: a third of a gigabyte at 192x256, batch 2.
 
     The library's own switch does so for stages and for the layers in them, that is, twice.
     """
-    layers = [module for module in encoder.modules() if isinstance(module, SwinLayer)]
+    layers: list[Any] = [module for module in encoder.modules() if isinstance(module, SwinLayer)]
     for layer in layers:
         layer._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)
     return layers

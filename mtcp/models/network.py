@@ -1,11 +1,13 @@
 """MT-CP: shared encoder, a decoder per task, coherence fusion across tasks, trace-back, heads (WACV 2025)."""
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
 
 from mtcp.core.plugins import PluginParameters, architecture
+from mtcp.core.tasks import Task
 from mtcp.models.architecture import Architecture, BuildContext, Outputs
 from mtcp.models.checkpointing import recomputed
 from mtcp.models.coherence import CFM
@@ -35,9 +37,8 @@ class MTCP(Architecture):
         self.tasks = [task.name for task in context.tasks]
         self.checkpointing = context.checkpointing
         self.encoder = build_encoder(context)
-        self.branches = nn.ModuleDict({task.name: nn.ModuleDict() for task in context.tasks})
         channels, layout = context.channels, context.layout
-        parts = {
+        parts: dict[str, Callable[[Task], nn.Module]] = {
             "hfp": lambda task: HFP(channels),
             "fpn": lambda task: FPN([channels, 2 * channels, 4 * channels], channels),
             "head": lambda task: task_head(task, channels, context.upsample),
@@ -50,25 +51,26 @@ class MTCP(Architecture):
                 parts["aux_head1"] = parts["aux_head2"] = lambda task: auxiliary_head(task, channels, layout)
         if parameters.initial_prediction:
             parts["initial_head"] = parts["head"]
+        self.branches = nn.ModuleDict()
         for task in context.tasks:
+            self.branches[task.name] = branch = nn.ModuleDict()
             for name, build in parts.items():
                 with context.part(f"{task.name}.{name}"):
-                    self.branches[task.name][name] = build(task)
+                    branch[name] = build(task)
 
     def encode(self, image: Tensor) -> Tensor:
-        self.check_batch(image)
-        return self.encoder(image)
+        return self.encoded(image)
 
     def decode(self, representation: Tensor, size: tuple[int, int]) -> Outputs:
         shared = to_nhwc(representation).contiguous()
         maps = {task: self._run(task, "hfp", shared) for task in self.tasks}
-        own = {task: self.branches[task]["fpn"](maps[task]) for task in self.tasks}
+        own = {task: self._branch(task)["fpn"](maps[task]) for task in self.tasks}
         return {task: self._task_outputs(task, own, maps[task], size) for task in self.tasks}
 
     def _task_outputs(
         self, task: str, own: dict[str, Tensor], maps: list[Tensor], size: tuple[int, int]
     ) -> dict[str, Tensor]:
-        branch = self.branches[task]
+        branch = self._branch(task)
         fused = own[task]
         if "cfm" in branch:
             fused = self._run(task, "cfm", fused, [own[other] for other in self.tasks if other != task])
@@ -83,6 +85,11 @@ class MTCP(Architecture):
             outputs["aux2"] = branch["aux_head2"](second, size)
         return {**outputs, "final": branch["head"](last, size)}
 
+    def _branch(self, task: str) -> nn.ModuleDict:
+        branch = self.branches[task]
+        assert isinstance(branch, nn.ModuleDict)
+        return branch
+
     def _run(self, task: str, part: str, *args: Any) -> Any:
-        module = self.branches[task][part]
+        module = self._branch(task)[part]
         return recomputed(module, *args) if self.checkpointing and self.training else module(*args)

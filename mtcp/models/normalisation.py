@@ -4,9 +4,11 @@ There torch 2.15 adds up all values of a channel in one float32 accumulator, so 
 to 1e-5 of the variance and more for two images at 120x160. Contiguous tensors and GPUs are added up in a tree.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 #: Values per channel up to which the library's sums are precise to a few 1e-6.
@@ -24,7 +26,7 @@ class _PreciseBatchNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: FunctionCtx, x: Tensor, weight: Tensor, bias: Tensor, eps: float, groups: int
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float, groups: int
     ) -> tuple[Tensor, Tensor, Tensor]:
         means, variances = torch.batch_norm_update_stats(_grouped(x, groups), None, None, 0.0)
         means = means.view(groups, -1).double()
@@ -37,9 +39,10 @@ class _PreciseBatchNorm(torch.autograd.Function):
         ctx.mark_non_differentiable(mean, variance)
         return F.batch_norm(x, mean, variance, weight, bias, training=False, eps=eps), mean, variance
 
+    # torch types what `once_differentiable` returns with a positional-only ctx.
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """With z = (x - mean) r and r = 1/std: dx = w r (g - mean(g) - z mean(g z)), dw = sum g z, db = sum g."""
         x, weight, mean, inverse = ctx.saved_tensors
         grad = grad.contiguous(memory_format=torch.channels_last)
@@ -81,15 +84,17 @@ def _groups(x: Tensor) -> int:
 class BatchNorm2d(nn.BatchNorm2d):
     """The library's layer with precise statistics; (B, C, H, W)."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        groups = _groups(x) if self.training and self.momentum is not None else 1
+    def forward(self, input: Tensor) -> Tensor:
+        if not self.training or self.momentum is None or self.running_mean is None or self.running_var is None:
+            return super().forward(input)
+        groups = _groups(input)
         if groups == 1:
-            return super().forward(x)
+            return super().forward(input)
         if groups == 0:
-            return super().forward(x.contiguous())
-        out, mean, variance = _PreciseBatchNorm.apply(x, self.weight, self.bias, self.eps, groups)
+            return super().forward(input.contiguous())
+        out, mean, variance = _PreciseBatchNorm.apply(input, self.weight, self.bias, self.eps, groups)
         with torch.no_grad():
-            values = x.numel() // x.shape[1]
+            values = input.numel() // input.shape[1]
             if self.num_batches_tracked is not None:
                 self.num_batches_tracked.add_(1)
             self.running_mean.lerp_(mean, self.momentum)
@@ -100,5 +105,5 @@ class BatchNorm2d(nn.BatchNorm2d):
 class BatchNorm(BatchNorm2d):
     """Batch normalisation of (B, H, W, C)."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)

@@ -51,7 +51,7 @@ class SRM(nn.Module):
 
 
 def _branch(conv: Projection | None, norm: BatchNorm | None, pred: Tensor, feature: Tensor) -> Tensor | None:
-    return None if conv is None else F.relu(norm(joint_projection(conv, pred, feature)))
+    return None if conv is None or norm is None else F.relu(norm(joint_projection(conv, pred, feature)))
 
 
 class TraceBack(nn.Module):

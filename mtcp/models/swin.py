@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from mtcp.models.layers import MLP, Projection, project
 
 WINDOW = 7
-#: Values of a map from which on a block keeps its input alone and is computed anew in the backward pass. Not on a GPU,
+#: Values of a map from which on a block keeps its input alone and is recomputed in the backward pass. Not on a GPU,
 #: which has more memory: there `training.checkpointing` decides.
 LARGE = 1 << 19
 

@@ -1,16 +1,19 @@
 """timm's batch normalisation with precise statistics; see `mtcp.models.normalisation`."""
 
-from timm.layers import BatchNormAct2d
+from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor, nn
 
 from mtcp.models.normalisation import BatchNorm2d
 
 
-class _BatchNormAct(BatchNormAct2d, BatchNorm2d):
+class _BatchNormAct(BatchNorm2d):
     """Batch normalisation, drop-out and activation, as timm's RegNets, EfficientNets and MobileNets have them."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.act(self.drop(BatchNorm2d.forward(self, x)))
+    act: nn.Module
+    drop: nn.Module
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self.act(self.drop(super().forward(input)))
 
 
 def use_precise_norms(model: nn.Module) -> None:

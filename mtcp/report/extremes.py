@@ -62,7 +62,7 @@ def extremes(root: Path, benchmark: str, images: pd.DataFrame, provenance: pd.Da
                 continue
             row, position = placed.loc[place], PLACES.index(place)
             folder = run_folder(root, benchmark, method, own.seed, own.train_key) / EXTREMES
-            change = display("multi_task", "delta_m").number(row.delta_m, signed=True)
+            change = display("multi_task", "delta_m").number(float(row["delta_m"]), signed=True)
             yield Extreme(
                 image=row.image,
                 place=place,

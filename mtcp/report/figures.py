@@ -9,6 +9,7 @@ from typing import Any, Final
 import altair as alt
 import pandas as pd
 
+from mtcp.analysis.rows import rows_of
 from mtcp.core.tasks import Task
 from mtcp.report.chart_parts import (
     ACCENT,
@@ -162,7 +163,7 @@ def weight_charts(curves: pd.DataFrame, methods: pd.DataFrame, tasks: tuple[Task
             layers.insert(0, below.mark_rect(color="var(--bad)", opacity=0.1).encode(y="low:Q", y2="high:Q"))
         charts.append({"title": method.label, "spec": finish(alt.layer(*layers), height=170, choice=False)})
         losses = _of_tasks(curves[curves.method == method.method], "loss", tasks)
-        if method.scheme.startswith("lps") and not losses.empty:
+        if str(method.scheme).startswith("lps") and not losses.empty:
             scale = alt.Scale(type="log" if (losses.least > 0).all() else "linear", nice=False)
             spec = finish(alt.layer(*_lines(losses, tasks, "training loss", scale)), height=170, choice=False)
             charts.append({"title": f"{method.label}: the losses", "spec": spec})
@@ -233,7 +234,7 @@ def trade_off_chart(summary: pd.DataFrame, methods: pd.DataFrame, cost: str) -> 
     shown = display("cost", cost)
     rows = rows.assign(cost=rows.cost * shown.scale)
     front, best = [], float("-inf")
-    for row in rows.sort_values(["cost", "mean"], ascending=[True, False]).itertuples():
+    for row in rows_of(rows.sort_values(["cost", "mean"], ascending=[True, False])):
         if row.mean > best:
             front.append(row.method)
             best = row.mean
@@ -258,7 +259,8 @@ def sweep_charts(rows: pd.DataFrame, tasks: tuple[Task, ...]) -> list[dict[str, 
     `rows` are those of `mtcp.analysis.fixed_weights.sweep`.
     """
     known, charts = {task.name: task for task in tasks}, []
-    for (architecture, *pair), group in rows.groupby(["architecture", "first", "second"], sort=False):
+    for (architecture, *both), group in rows.groupby(["architecture", "first", "second"], sort=False):
+        pair = [str(name) for name in both]
         axes, shown = {}, group
         for axis, task in zip(("x", "y"), (known[name] for name in pair), strict=True):
             metric = display(task.name, task.metric)

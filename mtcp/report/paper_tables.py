@@ -7,6 +7,7 @@ import pandas as pd
 
 from mtcp.analysis.comparisons import COST, MULTI_TASK, benchmark_tasks
 from mtcp.analysis.paper_tables import PARTS
+from mtcp.analysis.rows import rows_of
 from mtcp.core.config import Benchmark
 from mtcp.core.tasks import METRICS
 from mtcp.report.formats import Display, display
@@ -52,7 +53,7 @@ def paper_view(paper: pd.DataFrame, benchmark: str, settings: Benchmark, baselin
                         "kappa": f"{row.kappa:g}" if name == "kappa" and isfinite(row.kappa) else "",
                         "cells": [_cell(cells.get((row.method, *key)), display(*key), narrow) for key in keys],
                     }
-                    for row in rows.drop_duplicates("method").itertuples()
+                    for row in rows_of(rows.drop_duplicates("method"))
                 ],
             }
         )

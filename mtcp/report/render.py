@@ -76,7 +76,11 @@ def compile_pdf(tex: Path) -> Path:
     return target
 
 
+def _javascript() -> str:
+    return vl_convert.javascript_bundle()  # pyright: ignore[reportCallIssue] - the stub lacks the default
+
+
 @cache
 def _bundle() -> str:
     """Vega, Vega-Lite and vega-embed as one script, safe inside an HTML script element."""
-    return re.sub(r"</(?=script)|<!--", lambda found: "\\x3c" + found.group()[1:], vl_convert.javascript_bundle())
+    return re.sub(r"</(?=script)|<!--", lambda found: "\\x3c" + found.group()[1:], _javascript())

@@ -6,6 +6,7 @@ from typing import Any, Final
 import pandas as pd
 
 from mtcp.analysis.comparisons import MULTI_TASK
+from mtcp.analysis.rows import rows_of
 from mtcp.core.config import Benchmark
 from mtcp.report.formats import Display, difference, display, probability
 
@@ -60,7 +61,7 @@ def claim_view(row: Any, pairs: pd.DataFrame, labels: dict[str, str], benchmark:
     """Return one claim as text, with the seeds behind it (`pairs`: its rows of pairs.csv)."""
     shown = difference(str(row.task), str(row.metric))
     has = row.n > 0
-    method, reference = (labels.get(name, name) for name in (row.method, row.reference))
+    method, reference = (str(labels.get(name, name)) for name in (row.method, row.reference))
     if isinstance(row.reference_output, str) and row.reference_output:
         reference = f"{'its' if row.reference == row.method else reference + ','} {OUTPUTS[row.reference_output]}"
     what = (
@@ -81,7 +82,7 @@ def claim_view(row: Any, pairs: pd.DataFrame, labels: dict[str, str], benchmark:
         "n": int(row.n) if has else 0,
         "least": int(row.least_n) if has else 0,
         "command": f"mtcp grid add-seeds {missing} && snakemake --cores all" if missing > 0 else "",
-        "seeds": [_seed(pair, row, shown) for pair in pairs.itertuples()],
+        "seeds": [_seed(pair, row, shown) for pair in rows_of(pairs)],
         "picture": _picture(pairs, row, shown) if has else None,
         "lines": _lines(pairs, row) if has else None,
         **posterior(row),
@@ -126,10 +127,10 @@ def _lines(pairs: pd.DataFrame, row: Any) -> dict[str, Any]:
         "high": text(high),
         "lines": [
             (at(pair.reference_value), at(pair.method_value), pair.seed, pair.improvement > 0)
-            for pair in pairs.itertuples()
+            for pair in rows_of(pairs)
         ],
         "words": "The same seeds as lines from the value compared with to the claimed one: "
-        + ", ".join(f"{text(pair.reference_value)} to {text(pair.method_value)}" for pair in pairs.itertuples()),
+        + ", ".join(f"{text(pair.reference_value)} to {text(pair.method_value)}" for pair in rows_of(pairs)),
     }
 
 
@@ -151,7 +152,7 @@ def _picture(pairs: pd.DataFrame, row: Any, shown: Display) -> dict[str, Any]:
         "zero": at(0),
         "interval": (at(row.holm_low), at(row.holm_high)) if has_interval else None,
         "mean": at(row.improvement),
-        "dots": [(at(pair.improvement), pair.seed) for pair in pairs.itertuples()],
+        "dots": [(at(pair.improvement), pair.seed) for pair in rows_of(pairs)],
         "words": f"Improvement on each of {int(row.n)} seeds: "
         + ", ".join(shown.number(value, signed=True) for value in pairs.improvement)
         + f"; practically equal within {shown.number(row.rope)} {shown.unit}".rstrip(),

@@ -46,7 +46,7 @@ def stamping(stamp: Path, complete: bool = True) -> Iterator[list[Path]]:
         try:
             older.unlink(missing_ok=True)
         except OSError as error:
-            raise UserError(f"cannot remove {older}: {error.strerror}; correct the folder's rights") from error
+            raise UserError(f"cannot remove {older}: {error.strerror}; change the folder's permissions") from error
     paths: list[Path] = []
     yield paths
     name = stamp.name if complete else f"{prefix}-partial{stamp.suffix}"

@@ -49,13 +49,8 @@ def train_run(
         weights = weights_record(run.config.encoder)  # before days of training: the hub may be out of reach
         started, cpu = datetime.now(UTC), time.process_time()
         with stop_on_signal() as stop, _reason_kept(run):
-            result = loop.train(
-                run.config,
-                plan.data_folder(run.benchmark),
-                run.directory,
-                device,
-                loop.Listeners(on_step, on_epoch, stop),
-            )
+            listeners = loop.Listeners(on_step, on_epoch, stop)
+            result = loop.train(run.config, plan.data_folder(run.benchmark), run.directory, device, listeners)
         record = RunRecord(
             benchmark=run.benchmark,
             method=run.method,
@@ -170,7 +165,7 @@ def _writable(directory: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(
-            f"cannot write to {directory}: {error.strerror}; free space or correct the folder's rights"
+            f"cannot write to {directory}: {error.strerror}; free space or change the folder's permissions"
         ) from error
 
 

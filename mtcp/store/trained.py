@@ -87,7 +87,7 @@ class TrainedRun:
     def images(self, output: str = "final") -> "pd.DataFrame":
         """Every metric of every test image on its own: one row per image id, columns (task, metric).
 
-        The mean over images is no metric of the test split where that pools pixels first, as the mIoU does.
+        The mean over images is not a metric of the test split where that pools pixels first, as the mIoU does.
         """
         import numpy as np
         import pandas as pd
@@ -101,7 +101,7 @@ class TrainedRun:
             {(task, name): value for task, metrics in row.items() for name, value in metrics.items()} for row in rows
         ]
         table = pd.DataFrame(flat, index=pd.Index(ids, name="image"))
-        table.columns = pd.MultiIndex.from_tuples(table.columns, names=["task", "metric"])
+        table.columns = pd.MultiIndex.from_tuples([tuple(key) for key in table.columns], names=["task", "metric"])
         return table
 
     def statistics(self, output: str = "final") -> tuple[tuple[str, ...], dict[str, dict[str, Any]]]:
@@ -150,7 +150,7 @@ def _planned(name: str, root: Path) -> Path:
     parts = name.strip("/").split("/")
     if len(parts) != 3 or not (parts[2].startswith("seed") and parts[2][4:].isdecimal()):
         raise UserError(
-            f"'{name}' is no run: give BENCHMARK/METHOD/seedK, such as rooms/mtcp/seed0, or the folder of a run "
+            f"'{name}' is not a run: give BENCHMARK/METHOD/seedK, such as rooms/mtcp/seed0, or the folder of a run "
             f"under {RUNS}"
         )
     benchmark, method, seed = parts[0], parts[1], int(parts[2][4:])

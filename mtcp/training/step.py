@@ -56,7 +56,8 @@ class Stepper:
             image = image.contiguous(memory_format=torch.channels_last)
         with self.autocast(), own_faults_named(f"architecture '{self.network.name}', step {number}"):
             representation = self.encode(image)
-            outputs = self.decode(representation, tuple(image.shape[-2:]))
+            height, width = image.shape[-2:]
+            outputs = self.decode(representation, (height, width))
         require_outputs(self.network, outputs, self.config.task_list, image)
         final, auxiliary = batch_losses(outputs, batch.targets, self.config.task_list, self.config.losses)
         values = {task: _finite(task, loss.item(), number) for task, loss in final.items()}

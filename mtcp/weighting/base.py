@@ -4,7 +4,7 @@ A scheme of one's own is one file with one class. From losses to one scalar::
 
     @scheme("my_scheme")
     class MyScheme(LossScheme):
-        class Parameters(LossScheme.Parameters):
+        class Parameters(PluginParameters):
             power: float = Field(2.0, gt=0, description="...")
 
         def total(self, losses, present):
@@ -87,9 +87,8 @@ class Scheme(nn.Module, ABC):
     equal_epochs: int = 0
     #: Whether every step reports the cosines between the tasks' gradients.
     observes_pairs: ClassVar[bool] = False
-
-    class Parameters(PluginParameters):
-        """Declared parameters; none here."""
+    #: Declared parameters; none here.
+    Parameters: ClassVar[type[PluginParameters]] = PluginParameters
 
     def __init__(self, context: SchemeContext, parameters: PluginParameters) -> None:
         super().__init__()
@@ -166,14 +165,8 @@ class Scheme(nn.Module, ABC):
         """
         due = self.epochs > self.equal_epochs and len(self.tasks) > 1
         should = {"nothing": False, "always": True, "conflict": self.monitor.conflict}[self.moved_by]
-        signs = {
-            "stayed_equal": due and should and not self.monitor.moved,
-            "negative_weights": self.monitor.negative and not self.signed,
-            "negative_by_design": self.monitor.negative and self.signed,
-            "runaway_weights": self.monitor.runaway,
-            "weights_far_from_optimum": self.far_from_optimum(),
-        }
-        return [name for name, given in signs.items() if given]
+        far = ["weights_far_from_optimum"] if self.far_from_optimum() else []
+        return self.monitor.signs(due and should, self.signed) + far
 
     def far_from_optimum(self) -> bool:
         """Whether learned weights are far from the optimum that they descend to; False where none is known."""
@@ -290,6 +283,9 @@ class LossScheme(Scheme):
 
 class EpochMeans(nn.Module):
     """Means over an epoch, one a task, over the steps in which the task was present; part of `state_dict`."""
+
+    sums: Tensor
+    counts: Tensor
 
     def __init__(self, tasks: int) -> None:
         super().__init__()

@@ -96,7 +96,7 @@ class GradientScheme(Scheme):
 
     def __init__(self, context: SchemeContext, parameters: PluginParameters) -> None:
         super().__init__(context, parameters)
-        self.shared = self._shared(parameters.shared_parameters)  # pyright: ignore[reportAttributeAccessIssue]
+        self.shared = self._shared(self.options.shared_parameters)
         # At the representation the coefficients are needed before the graph of the micro-batch is gone.
         self.pooled = bool(self.shared) and getattr(parameters, "accumulation", "step") == "step"
         self._pool: _Pool | None = None
@@ -234,7 +234,8 @@ class JacobianScheme(GradientScheme):
 class GramianScheme(GradientScheme):
     """A scheme that needs only the Gramian G = J J^T and returns one coefficient a task: update = sum_t c_t g_t."""
 
-    class Parameters(_Accumulation):
+    # One place more than where whole gradients are combined.
+    class Parameters(_Accumulation):  # pyright: ignore[reportIncompatibleVariableOverride]
         shared_parameters: Literal["encoder", "all_shared", "all_but_heads", "representation"] = Field(
             "encoder", description="where gradients are compared and combined"
         )

@@ -20,6 +20,8 @@ class LearnedWeights(LossScheme):
 
     balance: ClassVar[float] = 1.0
 
+    optimum: Tensor
+
     class Parameters(PluginParameters):
         rate: float = Field(0.025, gt=0, description="learning rate of the log weights, by Adam")
         solve: Literal["gradient", "each_epoch"] = Field(

@@ -26,7 +26,7 @@ def lps_weights(previous: Tensor | None, current: Tensor, kappa: float) -> Tenso
 
 @scheme("lps")
 class LPS(LossScheme):
-    """Loss prioritisation (Fontana, Spratling and Shi, WACV 2025), as intended: switched on, without a floor.
+    """Loss prioritisation (Fontana, Spratling and Shi, WACV 2025), as intended: switched on, and unbounded below.
 
     total = sum_t w_t log(1 + l_t), with the weights of the last finished epoch (`lps_weights`), 1 before there
     are any. The released code computes these weights and overwrites the weighted total by the plain sum.
@@ -36,6 +36,9 @@ class LPS(LossScheme):
     """
 
     equal_epochs = 1
+
+    previous: Tensor
+    weights: Tensor
 
     class Parameters(PluginParameters):
         kappa: float = Field(1.6, gt=0, description="how far weights spread about their mean")
@@ -76,7 +79,7 @@ class LPS(LossScheme):
 
 @scheme("lps_clipped")
 class ClippedLPS(LPS):
-    """LPS with a floor: weights below 0 become 0, so that no task is ascended.
+    """LPS with weights below 0 set to 0, so that no task is ascended.
 
     total = sum_t max(w_t, 0) log(1 + l_t), everything else as in `lps`.
 
@@ -98,7 +101,8 @@ class ReleasedLPS(LPS):
 
     moved_by = "nothing"
 
-    class Parameters(PluginParameters):
+    # Without the projection of LPS.
+    class Parameters(PluginParameters):  # pyright: ignore[reportIncompatibleVariableOverride]
         kappa: float = Field(1.6, gt=0, description="how far the unused weights spread about their mean")
 
     def projected(self, losses: Tensor) -> Tensor:

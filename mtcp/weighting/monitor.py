@@ -97,6 +97,16 @@ class Monitor:
             found["condition_number"] = math.exp(self._last.get("log_condition_number", float("nan")))
         return found
 
+    def signs(self, should_move: bool, signed: bool) -> list[str]:
+        """Return the flags of the weights, given whether they should have moved by now, and may be negative."""
+        raised = {
+            "stayed_equal": should_move and not self.moved,
+            "negative_weights": self.negative and not signed,
+            "negative_by_design": self.negative and signed,
+            "runaway_weights": self.runaway,
+        }
+        return [name for name, given in raised.items() if given]
+
     def state(self) -> dict[str, Any]:
         """Everything needed to continue, as plain numbers."""
         return {

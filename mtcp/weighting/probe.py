@@ -85,8 +85,8 @@ def probe_scheme(config: RunConfig, root: Path | None = None) -> None:
     """Train a tiny network with the scheme of `config` for a few steps, once through and once with a restart.
 
     Raises `UserError` where the scheme breaks the interface, cannot be built, saved or restored, or goes on otherwise
-    after the restart: state that is no parameter, buffer or extra state is lost then. `root` as in `build_scheme`.
-    A scheme that diverges on these made-up losses is no fault of a plug-in.
+    after the restart: state that is not a parameter, buffer or extra state is lost then. `root` as in `build_scheme`.
+    A scheme that diverges on these made-up losses is not a fault of a plug-in.
     """
     name = config.scheme.name
     straight, broken = _Trial(config, root), _Trial(config, root)

@@ -24,8 +24,8 @@ def reached(output: Tensor) -> set[Tensor]:
         if node is None or node in seen:
             continue
         seen.add(node)
-        if hasattr(node, "variable"):
-            leaves.add(node.variable)
+        if (leaf := getattr(node, "variable", None)) is not None:
+            leaves.add(leaf)
         stack.extend(child for child, _ in node.next_functions)
     return leaves
 

@@ -11,7 +11,7 @@ A gradient of length 0 has the cosine 0 to every other.
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg.lapack import dposv, dpotrf
+from scipy.linalg.lapack import dposv, dpotrf  # pyright: ignore[reportAttributeAccessIssue] - compiled, without stubs
 from scipy.optimize import nnls
 
 Array = NDArray[np.float64]
@@ -55,7 +55,7 @@ def dual_cone_projections(gramian: Array, vectors: Array) -> Array:
     lengths, cosines = unit_gramian(gramian)
     inverse = 1 / np.where(lengths > 0, lengths, np.inf)
     projected, targets = vectors.astype(np.float64), vectors * lengths
-    conflicts = ((targets @ cosines) < 0).any(1).nonzero()[0]
+    conflicts = np.flatnonzero(((targets @ cosines) < 0).any(1))
     factor = _factor(cosines) if len(conflicts) else cosines
     for row in conflicts:
         size = np.abs(targets[row]).max()
@@ -142,6 +142,7 @@ def fair_shares(gramian: Array, alpha: float = 1.0, claims: Array | float = 1.0,
             break
         # The function falls along the step with this slope, and to shares of 0 its wall rises without end.
         slope, shrink = -float(gradient @ step), min(1.0, 0.99 / max(-step.min(), 0.99))
+        moved = shares
         for _ in range(60):
             moved = shares * (1 + shrink * step)
             balance, need = _fairness(cosines, pull, power, moved)

@@ -19,9 +19,10 @@ import yaml
 from mtcp.analysis import image_bootstrap
 from mtcp.analysis.tables import write_tables
 from mtcp.analysis.verification import verify_all
+from mtcp.cli import evaluate as evaluate_commands
 from mtcp.cli import report as report_commands
-from mtcp.cli import runs as run_commands
 from mtcp.cli import store as store_commands
+from mtcp.cli import train as train_commands
 from mtcp.core.errors import UserError
 from mtcp.core.files import write_record
 from mtcp.core.hashing import short_key
@@ -366,7 +367,7 @@ def test_half_files_of_a_killed_process_are_swept(copy: Path) -> None:
     one(directory, "metrics-*.json").unlink()
     evaluate(copy)
     assert not half.exists()
-    make_tables(copy)  # seconds per image were measured anew
+    make_tables(copy)  # seconds per image were measured again
     assert verify_all(Plan.load(copy)) == []
 
 
@@ -460,14 +461,14 @@ def test_params_that_change_while_the_workflow_runs(copy: Path, monkeypatch, com
     assert contents(copy / "results/tables") == before
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate"])
-def test_a_run_whose_configuration_changes_while_the_workflow_runs(copy: Path, monkeypatch, command: str) -> None:
+@pytest.mark.parametrize("command", [train_commands.train, evaluate_commands.evaluate])
+def test_a_run_whose_configuration_changes_while_the_workflow_runs(copy: Path, monkeypatch, command) -> None:
     run = Plan.load(copy).run("rooms", "mtcp", 0)
-    planned = {"train": run.train_key, "evaluate": run.eval_key}[command]
+    planned = {train_commands.train: run.train_key, evaluate_commands.evaluate: run.eval_key}[command]
     edit(copy / "config/benchmarks/rooms.yaml", channels=12)
     monkeypatch.chdir(copy)
     with pytest.raises(UserError, match=f"caller planned {planned}.*changed while the workflow ran"):
-        getattr(run_commands, command)("rooms", "mtcp", seed=0, key=planned)
+        command("rooms", "mtcp", seed=0, key=planned)
     assert run.state() == "done"
 
 
@@ -531,9 +532,9 @@ def with_bytes(file: str, codec: str) -> Callable[[Path], None]:
         (with_text(ROOMS, "  lps_clipped:", "  lps_cliped:"), "unknown scheme 'lps_cliped'; did you mean"),
         (with_text(ROOMS, "", "baseline: singel_task\n"), "key 'baseline': unknown method 'singel_task'"),
         (with_text(ROOMS, "", "reference: mtpc\n"), "key 'reference': unknown method 'mtpc'"),
-        (lambda root: edit_tasks(root, depth={"loss": "l1_depth"}), "'l1_depth' is no loss of depth"),
+        (lambda root: edit_tasks(root, depth={"loss": "l1_depth"}), "'l1_depth' is not a loss of depth"),
         (lambda root: edit_tasks(root, depth={"classes": 3}), "depth has no classes"),
-        (lambda root: edit(root / ROOMS, validation_share=0.01), "0.01 of 16 training images is no image"),
+        (lambda root: edit(root / ROOMS, validation_share=0.01), "0.01 of 16 training images leaves no image"),
         (with_text(PUBLISHED, "", 'A,semseg,mIoU,B,C,"0,50",D\n'), "'0,50' is not a number"),
         (with_text(PUBLISHED, "", "A,semseg,mIoU,B,C,50 %,D\n"), "'50 %' is not a number"),
         (with_text("config/claims.yaml", "  evidence: abstract", "  evidnce: abstract"), "'evidnce': unknown key"),
@@ -593,7 +594,7 @@ def test_a_task_that_learns_nothing_is_flagged_and_its_cells_are_marked(
 
 @pytest.mark.parametrize("stage", ["evaluate", "tables"])
 def test_killed_while_it_writes(copy: Path, finished: Path, tmp_path: Path, project_at, stage: str) -> None:
-    """kill -9 as soon as the first temporary or finished file of the stage appears; the same command mends all."""
+    """kill -9 as soon as the first temporary or finished file of the stage appears; the same command goes on."""
     directory = directory_of(copy)
     if stage == "evaluate":
         for path in (one(directory, "metrics-*.json"), one(directory, "images-*.npz")):

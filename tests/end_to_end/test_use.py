@@ -109,9 +109,9 @@ def test_the_run_as_an_object(run) -> None:
     ("arguments", "sentence"),
     [
         (("rooms/mtcp/seed1", "mine.png"), "train it with `mtcp train rooms mtcp --seed 1`"),
-        (("rooms/mtcp", "mine.png"), "'rooms/mtcp' is no run: give BENCHMARK/METHOD/seedK"),
+        (("rooms/mtcp", "mine.png"), "'rooms/mtcp' is not a run: give BENCHMARK/METHOD/seedK"),
         (("rooms/mtcp/seed0", "params.yaml"), "params.yaml cannot be decoded"),
-        (("rooms/mtcp/seed0", "gone.png"), "gone.png is no file"),
+        (("rooms/mtcp/seed0", "gone.png"), "gone.png is not a file"),
         (("rooms/mtcp/seed0", "mine.png", "data/mine.png"), "two photographs are called 'mine'"),
     ],
 )

@@ -271,7 +271,7 @@ def invpt(size=(64, 128)):
     recorder = Recorder()
     for task in TASKS:
         recorder.output(network.initial[task.name].predict, f"{task.name}.initial")
-        recorder.output(network.head[task.name]["predict"], f"{task.name}.final")
+        recorder.output(network.head[task.name].predict, f"{task.name}.final")
     for index in range(3):
         stage = getattr(network, f"stage{index}")
         recorder.output(stage, f"depth.stage{index}", lambda out: out[0][:, 1].permute(0, 3, 1, 2))

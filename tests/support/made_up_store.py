@@ -98,10 +98,9 @@ class Store:
                 seconds_per_image=0.004,
                 gflops=0.05 + 0.01 * METHODS.index(run.method),
                 non_finite=dict.fromkeys(PRIMARY, 0),
-                metrics={
-                    "last": {"final": final, "aux1": earlier, "truth": truth},
-                    "validation": {"final": final},
-                },
+                metrics=dict[str, Any](
+                    last={"final": final, "aux1": earlier, "truth": truth}, validation={"final": final}
+                ),
                 files={},
             ).write(run.metrics_path)
 

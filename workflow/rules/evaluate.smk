@@ -1,4 +1,4 @@
-# Evaluates one trained run; a mended metric changes eval_key and only this rule runs again.
+# Evaluates one trained run; a corrected metric changes eval_key and only this rule runs again.
 METRICS_OF_RUN = f"{RUNS}/{{benchmark}}/{{method}}/seed{{seed}}-{{train_key}}/{metrics_file('{eval_key}')}"
 
 

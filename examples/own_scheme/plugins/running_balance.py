@@ -17,6 +17,8 @@ class RunningBalance(LossScheme):
     Caveat: needs positive losses; a task that has been solved gets ever more weight.
     """
 
+    mean: Tensor
+
     class Parameters(PluginParameters):
         momentum: float = Field(0.9, ge=0, lt=1, description="share of the past in the running mean")
 

@@ -163,7 +163,7 @@ class Layout:
             length = np.sqrt((values * values).sum(axis=-1, keepdims=True))
             valid = np.isfinite(length) & (length > 0.1)
         if self.coding("normals", "z") == "viewer":
-            values = values * np.float32([1, 1, -1])
+            values = values * np.array([1, 1, -1], np.float32)
         return np.where(valid, values / np.where(valid, length, 1), np.float32(VOID))
 
     def _edge(self, values: NDArray[Any], path: Path, image_id: str) -> NDArray[np.uint8]:
@@ -260,7 +260,7 @@ def read_ids(path: Path) -> tuple[tuple[str, ...], list[str]]:
         if image_id in {".", ".."} or {"/", "\\"} & set(image_id):
             problems.append(f"split list {path}: id '{image_id}' has a path separator; ids are plain file stems")
         elif not image_id.isprintable() or len(image_id.encode()) > _LONGEST_ID:
-            problems.append(f"split list {path}: {image_id[:20]!r}... is no file stem; the list holds one id per line")
+            problems.append(f"split list {path}: {image_id[:20]!r}... is not a file stem; expected one id per line")
         elif image_id in ids:
             problems.append(f"split list {path}: id '{image_id}' is there twice; remove one")
         else:
@@ -290,7 +290,7 @@ def read_array(path: Path, image_id: str) -> NDArray[Any]:
         values = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise UserError(
-            f"image '{image_id}': {path} is no readable .npy array ({error}){it_is(path)}: fetch it again"
+            f"image '{image_id}': {path} is not a readable .npy array ({error}){it_is(path)}: fetch it again"
         ) from error
     if values.dtype.kind not in "buif" or not values.size:
         raise UserError(f"image '{image_id}': {path} must hold numbers, it has {values.dtype} of shape {values.shape}")
@@ -312,7 +312,7 @@ def read_labels(path: Path, image_id: str) -> NDArray[np.uint8]:
     values = np.asarray(read_picture(path, image_id))
     if values.ndim != 2 or values.max() > VOID:
         raise UserError(
-            f"image '{image_id}': {path} is no label map: expected one channel of values 0..255, got shape "
+            f"image '{image_id}': {path} is not a label map: expected one channel of values 0..255, got shape "
             f"{values.shape} with values up to {values.max()}; export it as 8-bit grey or palette PNG, or, if these "
             "are the colours of VOC's palette, import with --label-coding colours"
         )

@@ -32,7 +32,7 @@ def read_mat(path: Path, image_id: str) -> dict[str, Any]:
         return loadmat(path, simplify_cells=True)
     except Exception as error:  # SciPy raises many kinds on damaged files
         raise UserError(
-            f"image '{image_id}': {path} is no readable .mat file ({error}){it_is(path)}: fetch it again"
+            f"image '{image_id}': {path} is not a readable .mat file ({error}){it_is(path)}: fetch it again"
         ) from error
 
 
@@ -51,7 +51,7 @@ def read_parts(path: Path, image_id: str) -> NDArray[np.uint8]:
                 parts[piece["mask"].astype(bool)] = _PART_OF[str(piece["part_name"])]
     except (KeyError, IndexError, TypeError, AttributeError) as error:
         raise UserError(
-            f"image '{image_id}': {path} is no PASCAL-Part annotation ({error!r}); expected anno.objects with "
+            f"image '{image_id}': {path} is not a PASCAL-Part annotation ({error!r}); expected anno.objects with "
             "class_ind, mask and parts of known names"
         ) from error
     return parts

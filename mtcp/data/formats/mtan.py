@@ -47,7 +47,7 @@ class MtanLayout(Layout):
             return (), [f"{folder} holds no image: expected 0.npy, 1.npy ..."]
         odd = sorted(name for name in names if not re.fullmatch(r"(0|[1-9]\d*)\.npy", name))
         numbers = sorted(int(name.removesuffix(".npy")) for name in names if name not in odd)
-        problems = [f"{folder / name} is no image of this layout: expected 0.npy, 1.npy ..." for name in odd]
+        problems = [f"{folder / name} is not an image of this layout: expected 0.npy, 1.npy ..." for name in odd]
         absent = sorted(set(range(numbers[-1] + 1)) - set(numbers)) if numbers else []
         if absent:
             problems.append(f"{folder}/{absent[0]}.npy is missing ({len(absent)} in all): the numbers must have no gap")

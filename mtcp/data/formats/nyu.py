@@ -42,23 +42,23 @@ def unpack_nyu(path: Path, folder: Path, progress: Callable[[int, int], None]) -
             missing = [name for name in ("images", "depths", "labels") if name not in file]
             if missing:
                 raise UserError(f"{path} has no {', '.join(missing)}: expected NYU Depth v2's labelled .mat file")
-            _check_arrays(path, file)
-            mapped, total = nyu_class_map(), len(file["images"])
+            arrays = _checked_arrays(path, file)
+            mapped, total = nyu_class_map(), len(arrays["images"])
             for name in ("images", "segmentation"):
                 (folder / name).mkdir()
             for k in range(total):  # MATLAB stores columns first: every frame is transposed
                 image_id = _IDS.format(k + 1)
-                Image.fromarray(file["images"][k].transpose(2, 1, 0)).save(folder / f"images/{image_id}.png")
-                labels = file["labels"][k].T
+                Image.fromarray(arrays["images"][k].transpose(2, 1, 0)).save(folder / f"images/{image_id}.png")
+                labels = arrays["labels"][k].T
                 if labels.max() > 894:
                     raise UserError(f"{path}, frame {k + 1}: raw class {labels.max()}, expected 0..894")
                 Image.fromarray(mapped[labels]).save(folder / f"segmentation/{image_id}.png")
-                write_array(folder / f"depth/{image_id}.npy", file["depths"][k].T.astype(np.float32))
+                write_array(folder / f"depth/{image_id}.npy", arrays["depths"][k].T.astype(np.float32))
                 progress(k + 1, total)
     except (OSError, KeyError, RuntimeError) as error:
         if getattr(error, "errno", None):  # the system's own, such as a full disk; HDF5's have no number
             raise
-        raise UserError(f"{path} is no readable HDF5 .mat file ({error}){_instead(path)}: fetch it again") from error
+        raise UserError(f"{path} is not a readable HDF5 .mat file ({error}){_instead(path)}: fetch it again") from error
     for split, name in (("train", "nyud_train_795"), ("val", "nyud_test_654")):
         ids = [image_id for image_id in bundled(name) if int(image_id) <= total]
         (folder / "gt_sets").mkdir(exist_ok=True)
@@ -69,9 +69,18 @@ def _instead(path: Path) -> str:
     return "; it is truncated" if "HDF5" in kind_of(path) else it_is(path)
 
 
-def _check_arrays(path: Path, file: h5py.File) -> None:
-    """Raise `UserError` where the arrays are not those that MATLAB wrote: frames x (channels x) columns x rows."""
-    shapes = {name: file[name].shape for name in ("images", "depths", "labels")}
+def _checked_arrays(path: Path, file: h5py.File) -> dict[str, h5py.Dataset]:
+    """Return the arrays `images`, `depths` and `labels` as MATLAB wrote them: frames x (channels x) columns x rows.
+
+    Raises `UserError` where they are others.
+    """
+    arrays: dict[str, h5py.Dataset] = {}
+    for name in ("images", "depths", "labels"):
+        found = file[name]
+        if not isinstance(found, h5py.Dataset):
+            raise UserError(f"{path}: {name} is not an array, expected one as in NYU's own file")
+        arrays[name] = found
+    shapes = {name: array.shape for name, array in arrays.items()}
     counts = {name: shape[0] for name, shape in shapes.items()}
     if len(set(counts.values())) > 1:
         found = ", ".join(f"{count} {name}" for name, count in counts.items())
@@ -81,7 +90,7 @@ def _check_arrays(path: Path, file: h5py.File) -> None:
         ("depths", "f", "floating point"),
         ("labels", "ui", "integers"),
     ):
-        kind = file[name].dtype
+        kind = arrays[name].dtype
         if kind.kind not in kinds or (name == "images" and kind.itemsize != 1):
             raise UserError(f"{path}: {name} are {kind}, expected {wanted} as in NYU's own file")
     images = shapes["images"]
@@ -97,3 +106,4 @@ def _check_arrays(path: Path, file: h5py.File) -> None:
     for name in ("depths", "labels"):
         if shapes[name][1:] != images[2:]:
             raise UserError(f"{path}: {name} are {shapes[name][1:]}, the images {images[2:]}: both must have one size")
+    return arrays

@@ -2,7 +2,7 @@
 
 nyud: horizontal flip (p 1/2); zoom about the centre by 1, 1.2 or 1.5, which divides depth by the zoom.
 pascal: flip; rotation U(-20°, 20°) and scale U(0.75, 1.25) about the centre, in the original image's aspect ratio.
-As in the released code, with two slips mended: the bicubic image is clamped (not wrapped around), and what comes from
+As in the released code, but for two slips: the bicubic image is clamped (not wrapped around), and what comes from
 outside the image is void (not class 0). Normals are mirrored and rotated with the image.
 
 Targets take the nearest pixel, by one list of indices for all of them. The image is bicubic (a = -3/4): `grid_sample`

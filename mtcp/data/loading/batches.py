@@ -265,7 +265,7 @@ def normalised(image: Tensor) -> Tensor:
 
 def _stored(records: NDArray[np.void], chosen: NDArray[np.int64] | slice) -> dict[str, Tensor]:
     """Fields of the chosen records -> tensors of their own memory."""
-    return {name: torch.from_numpy(np.array(records[name][chosen])) for name in records.dtype.names}
+    return {name: torch.from_numpy(np.array(records[name][chosen])) for name in records.dtype.names or ()}
 
 
 def _to_nchw(array: NDArray[Any]) -> NDArray[Any]:
@@ -295,7 +295,7 @@ def _check(task: Task, target: NDArray[Any], image: NDArray[np.uint8], image_id:
         if highest >= task.channels:
             raise UserError(
                 f"image '{image_id}': {task.name} has class {highest}, the benchmark declares {task.channels} classes "
-                f"(0..{task.channels - 1}, {VOID} void): mend tasks.{task.name}.classes or the label map"
+                f"(0..{task.channels - 1}, {VOID} void): correct tasks.{task.name}.classes or the label map"
             )
 
 

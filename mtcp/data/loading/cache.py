@@ -30,7 +30,7 @@ def packed(
     """Return records of type `kind`, one an id, read-only and memory-mapped; `fill` makes them where they are absent.
 
     The file lies in `.packed/` beside the data set. Its name holds a digest of the record type and of the name, size
-    and time of every source file, so that changed data are packed anew; the file that they replace is removed. So is
+    and time of every source file, so that changed data are packed again; the file that they replace is removed. So is
     one that differs from the SHA-256 beside it: it is read once, here, as training reads it anyway.
     """
     folder = layout.folder.parent / ".packed"
@@ -41,7 +41,8 @@ def packed(
             if not _intact(path):
                 with replacing(path) as temporary:
                     records = np.lib.format.open_memmap(temporary, "w+", kind, (len(ids),))
-                    with temporary.open("r+b") as file:  # a full disk is an error here; met in the map, it kills
+                    # A full disk raises an error here; in a mapped file it would kill the process.
+                    with temporary.open("r+b") as file:
                         os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
                     fill(records)
                     records.flush()

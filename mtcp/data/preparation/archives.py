@@ -1,4 +1,4 @@
-"""Archives of strangers, unpacked without trust: no path leads out, no link, no device, no flood of bytes."""
+"""Unpacks untrusted archives: no path leads out, no link, no device, and no more bytes than were announced."""
 
 import errno
 import lzma

@@ -31,7 +31,7 @@ def nyu_camera(height: int, width: int) -> Camera:
 def edges_from_labels(labels: NDArray[np.integer], void: int | None = VOID) -> NDArray[np.uint8]:
     """Return 1 where a label differs from its right or lower neighbour, else 0: boundaries one pixel wide.
 
-    `labels` (H, W). Pixels labelled `void` become 255 (not judged), and a border against void is no edge.
+    `labels` (H, W). Pixels labelled `void` become 255 (not judged), and a border against void is not an edge.
     """
     edges = np.zeros(labels.shape, np.uint8)
     known = np.ones(labels.shape, bool) if void is None else labels != void

@@ -1,6 +1,7 @@
 """Download of a data set through `dvc import-url`, which records address, tag and digest of what it fetched."""
 
 from pathlib import Path, PurePosixPath
+from typing import Any
 from urllib.parse import urlsplit
 
 from mtcp.core.config import Project
@@ -12,10 +13,10 @@ from mtcp.data.preparation.importing import Imported, import_set
 from mtcp.data.preparation.sets import dvc, last_words
 
 
-def fetch_set(project: Project, name: str, url: str, **options: object) -> Imported:
+def fetch_set(project: Project, name: str, url: str, **options: Any) -> Imported:
     """Download `url` to data/<name>-source<ending>, tracked by DVC, and import it as data/<name>.
 
-    Raises `UserError` where the download fails, where it is no data set, or where it is another file than the one
+    Raises `UserError` where the download fails, where it is not a data set, or where it is another file than the one
     that data/<name>.lock.json records.
     """
     parts = urlsplit(url)
@@ -26,7 +27,7 @@ def fetch_set(project: Project, name: str, url: str, **options: object) -> Impor
         )
     if not (project.root / ".dvc").is_dir():
         raise UserError(
-            f"{project.root} is no DVC repository: run `dvc init`, or download by hand and `mtcp data import`"
+            f"{project.root} is not a DVC repository: run `dvc init`, or download by hand and `mtcp data import`"
         )
     file = PurePosixPath(parts.path).name
     ending = next((ending for ending in (*ENDINGS, ".mat") if file.lower().endswith(ending)), None)

@@ -152,7 +152,7 @@ def require_trackable(project: Project, name: str) -> None:
             )
     done = dvc(project.root, "root")
     if done.returncode:
-        raise UserError(f"DVC cannot track data/{name} ({last_words(done)}): mend that, or import with --no-dvc")
+        raise UserError(f"DVC cannot track data/{name} ({last_words(done)}): correct that, or import with --no-dvc")
 
 
 def record_set(project: Project, name: str, lock: dict[str, Any], track: bool) -> None:
@@ -161,7 +161,7 @@ def record_set(project: Project, name: str, lock: dict[str, Any], track: bool) -
         done = dvc(project.root, "add", f"data/{name}")
         if done.returncode:
             raise UserError(
-                f"`dvc add data/{name}` failed ({last_words(done)}), and all is as before: mend that, then import again"
+                f"`dvc add data/{name}` failed ({last_words(done)}), and all is as before: correct it, and import again"
             )
     write_json(project.root / f"data/{name}.lock.json", lock)  # last: until then what lies here is not what it says
 
@@ -214,7 +214,7 @@ def _root(folder: Path, kind: str, source: Path) -> Path:
             inside = found.relative_to(folder)
             if found.is_dir() and not harmless(inside) and _holds_something(found):
                 return found.parents[len(Path(lists).parts) - 1]
-    raise UserError(f"{source} is no {kind} data set: {LAYOUTS[kind].recognised_by} are not in it")
+    raise UserError(f"{source} is not a {kind} data set: {LAYOUTS[kind].recognised_by} are not in it")
 
 
 def _holds_something(folder: Path) -> bool:
@@ -239,7 +239,7 @@ def _put(path: Path, target: Path, put: Callable[[Path, Path], Any]) -> None:
         put(path, target)
     except PermissionError as error:
         if error.filename == str(path):
-            raise UserError(f"{path} cannot be read ({error.strerror}): mend its rights") from error
+            raise UserError(f"{path} cannot be read ({error.strerror}): change its permissions") from error
         raise
 
 

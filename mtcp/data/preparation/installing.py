@@ -65,7 +65,7 @@ def place_of(project: Project, name: str) -> Path:
     data = project.root / "data"
     if data.is_symlink() and not data.is_dir():
         raise UserError(
-            f"data is a symbolic link to {data.readlink()}, which is no folder: create it, or remove the link"
+            f"data is a symbolic link to {data.readlink()}, which is not a folder: create it, or remove the link"
         )
     data.mkdir(exist_ok=True)
     place = (data / name).resolve()

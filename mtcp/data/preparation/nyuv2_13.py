@@ -121,7 +121,9 @@ class _Derive:
         millimetres = np.where(depth == VOID, 0, np.rint(1000 * depth)).astype(np.uint16)
         coded = np.rint((normals + 1) * 127.5).astype(np.uint8)
         image = part(self.layout.image(image_id))
-        self._write("images", image_id, np.asarray(Image.fromarray(image).resize((WIDTH, HEIGHT), Image.BILINEAR)))
+        self._write(
+            "images", image_id, np.asarray(Image.fromarray(image).resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR))
+        )
         self._write("segmentation", image_id, nearest(part(mapped)))
         self._write("depth", image_id, nearest(part(millimetres)))
         self._write(NyudLayout.places["normals"][-1][0], image_id, nearest(part(coded)))

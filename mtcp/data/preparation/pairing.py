@@ -52,7 +52,8 @@ def label_steps(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
 def fit_to_image(steps: NDArray[np.int16], lines: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Mean contrast under `lines` over that of the whole image, in the four poses, and 1; zeros without lines."""
     height, width = (round(_MARGIN * side) for side in lines.shape)
-    steps, lines = (plane[height : plane.shape[0] - height, width : plane.shape[1] - width] for plane in (steps, lines))
+    inside = slice(height, lines.shape[0] - height), slice(width, lines.shape[1] - width)
+    steps, lines = steps[inside], lines[inside]
     count, mean = np.count_nonzero(lines), steps.mean()
     if count == 0 or mean == 0:
         return np.zeros(5)
@@ -69,7 +70,9 @@ def fit_to_depth(lines: NDArray[np.bool_], steps: NDArray[np.bool_]) -> NDArray[
 
 def normals_products(given: NDArray[np.float32], derived: NDArray[np.float32]) -> NDArray[np.float64]:
     """Mean outer products (2, 3, 3) of given normals with those of the depth, as they stand and with depth mirrored."""
-    mirrored = np.where(derived[:, ::-1, :1] == VOID, np.float32(VOID), derived[:, ::-1] * np.float32([-1, 1, 1]))
+    mirrored = np.where(
+        derived[:, ::-1, :1] == VOID, np.float32(VOID), derived[:, ::-1] * np.array([-1, 1, 1], np.float32)
+    )
     products = np.zeros((2, 3, 3))
     for k, other in enumerate((derived, mirrored)):
         both = (given[..., 0] != VOID) & (other[..., 0] != VOID)

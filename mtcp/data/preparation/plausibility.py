@@ -40,8 +40,8 @@ class Expected:
     """What sets of a layout look like; None: nothing is expected.
 
     `depth` bounds the median over all pixels, in metres, and `usual_depth` is that of the field's set.
-    `classes` are those of the usual label maps, `highest` the class beyond which an image is no label map of this kind
-    (NYU's 41-way maps are met); `background`: class 0 is one, and bounds its share of known pixels.
+    `classes` are those of the usual label maps, `highest` the class above which an image is not such a label map
+    (41-way maps of NYU occur); `background`: class 0 is one, and bounds its share of known pixels.
     """
 
     depth: tuple[float, float] | None = None
@@ -52,7 +52,7 @@ class Expected:
 
 
 #: Depth: NYUv2's median is 2.5 m. Indoor scenes lie between a desk seen from close by and a hall; the bounds leave
-#: more than a factor of 2 either way, and the units met in the wild are a factor of 3.9 (1/256 m) or more off.
+#: more than a factor of 2 either way, and the units seen in practice are a factor of 3.9 (1/256 m) or more off.
 #: Background: 0.66 of PASCAL's known pixels, and none where labels are numbered otherwise.
 _EXPECTED: Final[Mapping[str, Expected]] = {
     "nyud": Expected(depth=(1.0, 6.0), usual_depth=2.5, classes=40, highest=40),
@@ -85,7 +85,7 @@ LIKELY: Final = 2.0
 
 #: Bins of depth in metres: 200 to a decade, 1.2 % apart, so that no unit falls outside.
 DEPTH_BINS: Final = np.logspace(-5, 6, 11 * 200 + 1)
-#: Codings of depth met in the wild, by stored steps per metre: TUM and Matterport store 5000 and 4000, KITTI 256,
+#: Codings of depth seen in practice, by stored steps per metre: TUM and Matterport store 5000 and 4000, KITTI 256,
 #: others the whole range of 16 bits over 10 m, 1 m, or the integers of a coarser unit.
 _STEPS: Final = {
     "integer": (1, 10, 100, 256, 4000, 5000, 6553.5, 10_000, 65_535),

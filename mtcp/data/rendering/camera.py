@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from mtcp.data.rendering.shapes import NEAR, Points, Vector, inner
+from mtcp.data.rendering.shapes import NEAR, Points, Vector, inner, triple
 
 #: Focal length over image width; NYU Depth v2 has 518.86 / 640.
 FOCAL: Final = 0.81
@@ -29,8 +29,8 @@ class Camera:
         forward = (sy * cp, -sp, cy * cp)
         right, down = (cy, 0.0, -sy), (sy * sp, cp, cy * sp)
         cr, sr = math.cos(self.roll), math.sin(self.roll)
-        x = tuple(cr * a + sr * b for a, b in zip(right, down, strict=True))
-        y = tuple(cr * b - sr * a for a, b in zip(right, down, strict=True))
+        x = triple(cr * a + sr * b for a, b in zip(right, down, strict=True))
+        y = triple(cr * b - sr * a for a, b in zip(right, down, strict=True))
         return x, y, forward
 
     def rays(self) -> Points:
@@ -39,14 +39,14 @@ class Camera:
         u = ((np.arange(self.width) + 0.5 - self.width / 2) / f).astype(np.float32)[None, :]
         v = ((np.arange(self.height) + 0.5 - self.height / 2) / f).astype(np.float32)[:, None]
         x, y, z = self.axes()
-        return tuple(np.float32(x[k]) * u + np.float32(y[k]) * v + np.float32(z[k]) for k in range(3))
+        return triple(np.float32(x[k]) * u + np.float32(y[k]) * v + np.float32(z[k]) for k in range(3))
 
     def window(self, centre: Vector, radius: float) -> tuple[slice, slice] | None:
         """Rows and columns that may see a sphere; None where it is out of view."""
         whole = slice(0, self.height), slice(0, self.width)
         if math.isinf(radius):
             return whole
-        rel = tuple(c - p for c, p in zip(centre, self.position, strict=True))
+        rel = triple(c - p for c, p in zip(centre, self.position, strict=True))
         x, y, z = (inner(axis, rel) for axis in self.axes())
         if z + radius <= NEAR:
             return None

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mtcp.data.rendering.scene import Scene
 from mtcp.data.rendering.shading import grain, shade
-from mtcp.data.rendering.shapes import Array, Points, inner
+from mtcp.data.rendering.shapes import Array, Points, inner, triple
 
 
 @dataclass(frozen=True)
@@ -50,13 +50,13 @@ def render(scene: Scene, noise_seed: int = 0) -> Picture:
             index[window][nearer] = k
     if (index < 0).any():
         raise ValueError("a ray left the scene: every scene must be closed")
-    point = tuple(np.float32(o) + depth * step for o, step in zip(origin, d, strict=True))
+    point = triple(np.float32(o) + depth * step for o, step in zip(origin, d, strict=True))
     normal = _normals(scene, index, point, d)
     image = shade(scene, index, point, normal)
     if scene.noise:
         image = image + np.float32(scene.noise) * grain(image.shape, noise_seed)
     axes = camera.axes()
-    seen = np.stack([inner(tuple(np.float32(a) for a in axis), normal) for axis in axes], axis=-1)
+    seen = np.stack([inner(triple(np.float32(a) for a in axis), normal) for axis in axes], axis=-1)
     table = np.array([(p.label, p.piece, p.body_part) for p in scene.parts], np.int16)[index]
     return Picture(
         image=np.clip(np.floor(image * 255 + np.float32(0.5)), 0, 255).astype(np.uint8),
@@ -69,14 +69,14 @@ def render(scene: Scene, noise_seed: int = 0) -> Picture:
 
 
 def _normals(scene: Scene, index: NDArray[np.int16], point: Points, d: Points) -> Points:
-    normal = tuple(np.empty_like(point[0]) for _ in range(3))
+    normal = triple(np.empty_like(point[0]) for _ in range(3))
     flat, order = index.ravel(), np.argsort(index.ravel(), kind="stable")
     starts = np.searchsorted(flat[order], np.arange(len(scene.parts) + 1))
     flat_points, flat_d = tuple(p.ravel() for p in point), tuple(step.ravel() for step in d)
     for k, part in enumerate(scene.parts):
         pixels = order[starts[k] : starts[k + 1]]
         if pixels.size:
-            values = part.shape.normal(tuple(p[pixels] for p in flat_points), tuple(step[pixels] for step in flat_d))
+            values = part.shape.normal(triple(p[pixels] for p in flat_points), triple(step[pixels] for step in flat_d))
             for target, value in zip(normal, values, strict=True):
                 target.reshape(-1)[pixels] = value
     return normal

@@ -1,9 +1,11 @@
 """What a scene consists of: parts with materials and annotations, lights and a camera."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from random import Random
 
 from mtcp.data.rendering.camera import Camera
-from mtcp.data.rendering.shapes import Shape, Vector
+from mtcp.data.rendering.shapes import Shape, Vector, triple
 
 PLAIN, CHECKS, STRIPES, MARBLE = range(4)
 
@@ -51,3 +53,22 @@ class Scene:
     exposure: float = 1.0
     noise: float = 0.0
     salient: frozenset[int] = frozenset()
+
+
+def drawn_material(
+    draw: Random,
+    grey: tuple[float, float],
+    spread: float,
+    patterns: Sequence[int],
+    *,
+    frequency: tuple[float, float],
+    contrast: tuple[float, float],
+    emission: float = 0.0,
+) -> Material:
+    """Draw a material: a grey between two, colours about it by at most `spread` of the way to black or white."""
+    level = draw.uniform(*grey)
+    most = draw.uniform(0.0, spread) * min(level, 1 - level)
+    colour = triple(level + draw.uniform(-most, most) for _ in range(3))
+    pattern = patterns[int(draw.random() * len(patterns))]
+    phase = triple(draw.random() for _ in range(3))
+    return Material(colour, pattern, draw.uniform(*frequency), draw.uniform(*contrast), phase, emission)

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtcp.data.rendering.scene import CHECKS, MARBLE, PLAIN, Scene
-from mtcp.data.rendering.shapes import Array, Points, inner
+from mtcp.data.rendering.shapes import Array, Points, inner, triple
 
 
 def shade(scene: Scene, index: NDArray[np.int16], point: Points, normal: Points) -> Array:
@@ -28,7 +28,7 @@ def shade(scene: Scene, index: NDArray[np.int16], point: Points, normal: Points)
     ambient = np.float32(scene.ambient) * (np.float32(0.7) - np.float32(0.3) * normal[1])
     light = [ambient.copy() for _ in range(3)]
     for lamp in scene.lights:
-        to = tuple(np.float32(a) - b for a, b in zip(lamp.position, point, strict=True))
+        to = triple(np.float32(a) - b for a, b in zip(lamp.position, point, strict=True))
         squared = inner(to, to)
         facing = np.maximum(inner(to, normal), 0) / np.sqrt(squared)
         strength = np.float32(lamp.power) * facing / (1 + squared * np.float32(0.15))
@@ -44,11 +44,11 @@ def shade(scene: Scene, index: NDArray[np.int16], point: Points, normal: Points)
 
 def _hash(*parts: NDArray[np.integer] | int) -> NDArray[np.uint32]:
     """Mix integers into 32 well-spread bits (multiply and xor-shift)."""
-    mixed = np.uint32(0x9E3779B9)
+    mixed = np.array(0x9E3779B9, np.uint32)
     for part in parts:
-        mixed = (mixed ^ np.asarray(part).astype(np.uint32)) * np.uint32(0x85EBCA6B)
-        mixed = (mixed ^ (mixed >> np.uint32(13))) * np.uint32(0xC2B2AE35)
-        mixed = mixed ^ (mixed >> np.uint32(16))
+        mixed = np.asarray((mixed ^ np.asarray(part).astype(np.uint32)) * np.uint32(0x85EBCA6B))
+        mixed = np.asarray((mixed ^ (mixed >> np.uint32(13))) * np.uint32(0xC2B2AE35))
+        mixed = np.asarray(mixed ^ (mixed >> np.uint32(16)))
     return mixed
 
 
@@ -72,5 +72,5 @@ def grain(shape: tuple[int, ...], seed: int) -> Array:
     counter = np.arange(shape[0] * shape[1] * shape[2], dtype=np.uint32).reshape(shape)
     total = np.zeros(shape, np.float32)
     for k in range(3):
-        total += _hash(counter, np.uint32(seed & 0xFFFFFFFF), k).astype(np.float32) / np.float32(2**31) - 1
+        total += _hash(counter, seed & 0xFFFFFFFF, k).astype(np.float32) / np.float32(2**31) - 1
     return total

@@ -4,15 +4,18 @@ Coordinates and exactness: `mtcp.data.rendering.raycast`.
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating]
 Vector = tuple[float, float, float]
 Points = tuple[Array, Array, Array]
+
+T = TypeVar("T")
 
 #: Hits nearer than this are not seen (m).
 NEAR: Final = 0.05
@@ -25,12 +28,21 @@ class Shape(Protocol):
 
     def bounds(self) -> tuple[Vector, float]:
         """Centre and radius of a sphere around the shape (radius infinite: everywhere)."""
+        ...
 
     def distance(self, origin: Vector, d: Points) -> Array:
         """Ray parameter of the nearest hit in front of `origin`, infinity where there is none."""
+        ...
 
     def normal(self, p: Points, d: Points) -> Points:
         """Outward unit normal at surface points `p`, seen along `d`: it faces the viewer, on the rim of a face too."""
+        ...
+
+
+def triple(parts: Iterable[T]) -> tuple[T, T, T]:
+    """Return the three `parts` as a tuple."""
+    first, second, third = parts
+    return first, second, third
 
 
 @dataclass(frozen=True)
@@ -65,7 +77,8 @@ class Box:
     def bounds(self) -> tuple[Vector, float]:
         return self.centre, math.sqrt(sum(h * h for h in self.half))
 
-    def _into(self, x: Array | float, z: Array | float) -> tuple[Array, Array]:
+    def _into(self, x: Any, z: Any) -> tuple[Any, Any]:
+        """Turn numbers or arrays x and z into the box's coordinates."""
         c, s = math.cos(self.yaw), math.sin(self.yaw)
         return c * x + s * z, c * z - s * x
 
@@ -73,13 +86,12 @@ class Box:
         ox, oy, oz = (o - c for o, c in zip(origin, self.centre, strict=True))
         ox, oz = self._into(ox, oz)
         dx, dz = self._into(d[0], d[2])
-        near, far = None, None
+        near, far = np.float32(-np.inf), np.float32(np.inf)
         for o, step, half in ((ox, dx, self.half[0]), (oy, d[1], self.half[1]), (oz, dz, self.half[2])):
             inverse = 1.0 / np.where(step == 0, np.float32(1e-20), step)  # along a side: 0 * infinity is NaN
             middle, reach = -o * inverse, np.abs(inverse) * half
             first, last = middle - reach, middle + reach
-            near = first if near is None else np.maximum(near, first)
-            far = last if far is None else np.minimum(far, last)
+            near, far = np.maximum(near, first), np.minimum(far, last)
         return np.where((near <= far) & (near > NEAR), near, np.float32(np.inf))
 
     def normal(self, p: Points, d: Points) -> Points:
@@ -107,17 +119,17 @@ class Capsule:
     radius: float
 
     def bounds(self) -> tuple[Vector, float]:
-        middle = tuple((a + b) / 2 for a, b in zip(self.start, self.end, strict=True))
+        middle = triple((a + b) / 2 for a, b in zip(self.start, self.end, strict=True))
         return middle, math.dist(self.start, self.end) / 2 + self.radius
 
     def distance(self, origin: Vector, d: Points) -> Array:
-        axis = tuple(b - a for a, b in zip(self.start, self.end, strict=True))
-        from_start = tuple(o - a for o, a in zip(origin, self.start, strict=True))
-        best = self._sphere(tuple(o - a for o, a in zip(origin, self.start, strict=True)), d)
+        axis = triple(b - a for a, b in zip(self.start, self.end, strict=True))
+        from_start = triple(o - a for o, a in zip(origin, self.start, strict=True))
+        best = self._sphere(triple(o - a for o, a in zip(origin, self.start, strict=True)), d)
         length = inner(axis, axis)
         if length < _POINT:
             return best
-        best = np.minimum(best, self._sphere(tuple(o - b for o, b in zip(origin, self.end, strict=True)), d))
+        best = np.minimum(best, self._sphere(triple(o - b for o, b in zip(origin, self.end, strict=True)), d))
         # Infinite cylinder about the axis: the parts of d and from_start across the axis satisfy a quadratic.
         along_d, along_o = inner(axis, d), inner(axis, from_start)
         a = length * inner(d, d) - along_d * along_d
@@ -131,11 +143,11 @@ class Capsule:
         return _smaller_root(inner(d, d), inner(from_centre, d), inner(from_centre, from_centre) - self.radius**2)
 
     def normal(self, p: Points, d: Points) -> Points:
-        axis = tuple(b - a for a, b in zip(self.start, self.end, strict=True))
-        rel = tuple(v - a for v, a in zip(p, self.start, strict=True))
+        axis = triple(b - a for a, b in zip(self.start, self.end, strict=True))
+        rel = triple(v - a for v, a in zip(p, self.start, strict=True))
         length = inner(axis, axis)
         share = np.clip(inner(axis, rel) / length, 0, 1) if length >= _POINT else 0.0
-        return tuple((r - share * a) / self.radius for r, a in zip(rel, axis, strict=True))
+        return triple((r - share * a) / self.radius for r, a in zip(rel, axis, strict=True))
 
 
 @dataclass(frozen=True)
@@ -166,12 +178,12 @@ class Cylinder:
         return x * scale, side * on_cap, z * scale
 
 
-def inner(a: tuple, b: tuple) -> Array | float:
+def inner(a: tuple[Any, Any, Any], b: tuple[Any, Any, Any]) -> Any:
     """Inner product of two triples of numbers or arrays."""
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
-def _smaller_root(a: Array, b: Array, c: Array | float) -> Array:
+def _smaller_root(a: Array, b: Array, c: Any) -> Array:
     """Smaller root of a t² + 2 b t + c = 0 (a > 0) where it is real and in front, else infinity."""
     discriminant = b * b - a * c
     t = (-b - np.sqrt(np.maximum(discriminant, 0))) / a

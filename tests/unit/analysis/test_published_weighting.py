@@ -60,7 +60,7 @@ def test_the_fixed_base_is_the_single_task_row_of_cagrad(published):
     ("line", "words"),
     [
         (GOOD.replace("39.29", "39,29"), "too many columns"),
-        (GOOD.replace("39.29", "n/a"), "value 'n/a' is no decimal number"),
+        (GOOD.replace("39.29", "n/a"), "value 'n/a' is not a decimal number"),
         (GOOD.replace("39.29", "nan"), "value 'nan'"),
         (GOOD.replace("39.29", "3.9e1"), "value '3.9e1'"),
         (GOOD.replace("A paper Table 1", ""), "source: every number needs"),
@@ -68,7 +68,7 @@ def test_the_fixed_base_is_the_single_task_row_of_cagrad(published):
         (GOOD.replace("semseg", "depth"), "metric 'mIoU' of task 'depth' is unknown"),
         (GOOD + GOOD, "line 3: the same number stands in line 2"),
         (GOOD.removesuffix(",A paper Table 1\n") + "\n", "source: every number needs"),
-        (GOOD.replace("EW", '"EW'), "is no valid CSV"),
+        (GOOD.replace("EW", '"EW'), "is not valid CSV"),
     ],
 )
 def test_malformed_rows_are_refused_by_line(tmp_path, line, words):

@@ -61,7 +61,7 @@ def test_an_architecture_that_does_not_take_the_encoder_says_why(tmp_path, monke
     monkeypatch.setattr("mtcp.core.plugins.find", lambda kind, root: {})
     (entry,) = catalogue(project, "rooms", lambda done, total: None)
     assert entry.cost is None
-    assert "no chain of stages" in entry.refusal
+    assert "not a chain of stages" in entry.refusal
 
 
 def test_unknown_benchmark_is_refused(monkeypatch):

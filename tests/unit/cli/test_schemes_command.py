@@ -55,7 +55,7 @@ def test_show_of_an_unknown_name():
 
 def test_the_documentation_is_current():
     committed = (plugins.PACKAGE_ROOT / "docs/schemes.md").read_text(encoding="utf-8")
-    assert run("docs") == committed, "write it anew: mtcp schemes docs > docs/schemes.md"
+    assert run("docs") == committed, "write it again: mtcp schemes docs > docs/schemes.md"
 
 
 @pytest.mark.slow

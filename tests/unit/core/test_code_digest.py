@@ -71,7 +71,7 @@ def test_training_reaches_what_it_computes_with_and_nothing_that_judges_it() -> 
         "mtcp.weighting.base",
     } <= reached
     strangers = [name for name in reached if name.split(".")[1:2] in (["metrics"], ["report"], ["cli"], ["evaluation"])]
-    assert strangers == [], "mending a metric would train every network again"
+    assert strangers == [], "correcting a metric would train every network again"
     schemes = [name for name in reached if name.startswith("baselines")]
     assert schemes == [], "adding a baseline would train every network again"
 

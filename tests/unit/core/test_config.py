@@ -115,11 +115,11 @@ def test_a_run_counts_once(project: Path, entry: str, problem: str) -> None:
         ("depth: {classes: 3}", "depth.classes", "depth has no classes"),
         ("human_parts: {classes: 6}", "human_parts.classes", "human_parts has 7 classes"),
         ("semseg: {}", "semseg.classes", "required, and missing"),
-        ("depth: {loss: depht_l1}", "depth.loss", "'depht_l1' is no loss of depth (known here: depth_l1)"),
+        ("depth: {loss: depht_l1}", "depth.loss", "'depht_l1' is not a loss of depth (known here: depth_l1)"),
         (
             "normals: {loss: depth_l1}",
             "normals.loss",
-            "is no loss of normals (known here: normals_mse, normals_l1, normals_cosine)",
+            "is not a loss of normals (known here: normals_mse, normals_l1, normals_cosine)",
         ),
         ("depth: {positive_weight: 0.5}", "depth.positive_weight", "belongs to sal and edge"),
         ("flow: {}", "flow", "unknown task 'flow': the tasks are semseg, human_parts, depth"),

@@ -60,7 +60,7 @@ def test_a_truncated_and_a_missing_file_are_named(tmp_path: Path) -> None:
         ("a: !!python/object:os.system 1\n", "line 1: could not determine a constructor"),
         ("a: 1\nb: caf\u00e9\n".encode("latin-1"), "line 2: byte 0xe9 is not UTF-8"),
         ("\ufeffa: 1\na: 2\n".encode("utf-16"), "line 1: byte 0xff is not UTF-8"),
-        (b"a: \x00\n", "is no valid YAML"),
+        (b"a: \x00\n", "is not valid YAML"),
         (b"", "must hold a mapping of keys to values, not NoneType"),
         ("- 1\n", "must hold a mapping of keys to values, not list"),
     ],

@@ -214,8 +214,8 @@ class TestProblems:
             text,
             r"gt_sets/val\.txt: id '\.\./0006' has a path separator",
             "id '0005' is there twice",
-            "'a{20}'... is no file stem",
-            r"'00\\x0006'... is no file stem",
+            "'a{20}'... is not a file stem",
+            r"'00\\x0006'... is not a file stem",
             "ids in both split lists: 1 .'0001' first",
             r"'0002': images/0002\.jpg cannot be decoded",
             r"'0003': images/0003\.jpg is missing",
@@ -235,7 +235,7 @@ class TestProblems:
             "'0002': depth/0002.npy must hold numbers, it has float32 of shape .24, 0.",
             "'0003': depth/0003.png has 8 bits",
             "'0004': edge marks 96% of the pixels",
-            "'0005': segmentation/0005.png is no label map.* up to 894",
+            "'0005': segmentation/0005.png is not a label map.* up to 894",
         )
 
     def test_a_file_that_may_not_be_read(self, project: Project, nyud: Path, monkeypatch):
@@ -288,7 +288,7 @@ class TestProblems:
         (nyud / "gt_sets/val.txt").unlink()
         self.import_fails(project, nyud, r"val\.txt cannot be read")
         shutil.rmtree(nyud / "gt_sets")
-        self.import_fails(project, nyud, r"is no nyud data set: gt_sets/train\.txt")
+        self.import_fails(project, nyud, r"is not a nyud data set: gt_sets/train\.txt")
 
     def test_nothing_there(self, project: Project, tmp_path: Path):
         self.import_fails(project, tmp_path / "absent.tgz", "does not exist")
@@ -297,7 +297,7 @@ class TestProblems:
 
     def test_a_broken_mat_file(self, project: Project, tmp_path: Path):
         (tmp_path / "nyu.mat").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
-        self.import_fails(project, tmp_path / "nyu.mat", "no readable HDF5")
+        self.import_fails(project, tmp_path / "nyu.mat", "not a readable HDF5")
         with h5py.File(tmp_path / "other.mat", "w") as file:
             file["images"] = np.zeros((1, 3, 4, 4))
         self.import_fails(project, tmp_path / "other.mat", "has no depths, labels")

@@ -126,7 +126,7 @@ def test_links_to_a_large_disk(project: Project, nyud: Path, elsewhere: Path, li
 
 def test_a_link_to_nowhere_is_said_before_any_work(project: Project, nyud: Path, tmp_path: Path):
     (project.root / "data").symlink_to(tmp_path / "gone")
-    with pytest.raises(UserError, match=r"data is a symbolic link to .*gone, which is no folder"):
+    with pytest.raises(UserError, match=r"data is a symbolic link to .*gone, which is not a folder"):
         import_set(project, "nyud", nyud, track=False)
     (project.root / "data").unlink()
     (project.root / "data").mkdir()

@@ -69,7 +69,7 @@ class TestNyud:
         Image.fromarray(np.full((24, 32), 40, np.uint16)).save(nyud / "segmentation/0001.png")
         assert (open_layout("nyud", nyud).target("semseg", "0001") == 39).all()
         Image.fromarray(np.full((24, 32), 894, np.uint16)).save(nyud / "segmentation/0001.png")
-        with pytest.raises(UserError, match=r"image '0001'.*no label map.*894"):
+        with pytest.raises(UserError, match=r"image '0001'.*not a label map.*894"):
             open_layout("nyud", nyud).target("semseg", "0001")
 
     def test_the_recorded_convention_turns_z(self, nyud: Path):
@@ -136,7 +136,7 @@ class TestPascal:
         with pytest.raises(UserError, match="no LabelMap"):
             open_layout("pascal", pascal).target("edge", "2008_000001")
         shutil.copy(pascal / "pascal-context/trainval/2008_000002.mat", pascal / "human_parts/2008_000001.mat")
-        with pytest.raises(UserError, match="no PASCAL-Part annotation"):
+        with pytest.raises(UserError, match="not a PASCAL-Part annotation"):
             open_layout("pascal", pascal).target("human_parts", "2008_000001")
 
 
@@ -173,7 +173,7 @@ class TestBadFiles:
         (nyud / "normals/0001.npy").write_bytes(pickled.getvalue())
         layout = open_layout("nyud", nyud)
         for task in ("depth", "normals"):
-            with pytest.raises(UserError, match=r"image '0001'.*no readable \.npy"):
+            with pytest.raises(UserError, match=r"image '0001'.*not a readable \.npy"):
                 layout.target(task, "0001")
 
     @pytest.mark.parametrize("task", ["depth", "normals", "edge"])
@@ -197,8 +197,8 @@ class TestSplitLists:
             ("a\n../../etc/passwd\n", "path separator"),
             ("a\n..\n", "path separator"),
             ("a\\b\n", "path separator"),
-            ("a\n" + "b" * 300, "'bbbbbbbbbbbbbbbbbbbb'... is no file stem"),
-            ("a\nb\x00\n", "is no file stem"),
+            ("a\n" + "b" * 300, "'bbbbbbbbbbbbbbbbbbbb'... is not a file stem"),
+            ("a\nb\x00\n", "is not a file stem"),
         ],
     )
     def test_bad_lists(self, tmp_path: Path, text: str, words: str):

@@ -152,7 +152,7 @@ def test_a_large_split_is_packed_once_and_gives_the_same_batches(nyud: Path, con
 
 
 @pytest.mark.parametrize("damage", ["flipped", "halved", "removed"])
-def test_a_damaged_packed_file_is_packed_anew(nyud: Path, config: Make, monkeypatch, damage: str):
+def test_a_damaged_packed_file_is_packed_again(nyud: Path, config: Make, monkeypatch, damage: str):
     def epoch() -> list[Batch]:
         return list(training_batches(open_split(config(), nyud, "train"), config(), 0))
 

@@ -133,7 +133,7 @@ class TestOneSentence:
 
     def test_matlab_s_older_format(self, project: Project, tmp_path: Path):
         savemat(tmp_path / "nyu.mat", {"images": np.zeros((4, 4, 3, 1))})
-        with pytest.raises(UserError, match=r"no readable HDF5 .*it is a MATLAB file of version 5 to 7"):
+        with pytest.raises(UserError, match=r"not a readable HDF5 .*it is a MATLAB file of version 5 to 7"):
             import_set(project, "nyud", tmp_path / "nyu.mat", track=False)
 
 

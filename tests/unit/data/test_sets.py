@@ -316,7 +316,7 @@ def test_addresses_that_cannot_work(project: Project, url: str, words: str):
 
 
 def test_fetching_needs_dvc(project: Project):
-    with pytest.raises(UserError, match="is no DVC repository"):
+    with pytest.raises(UserError, match="is not a DVC repository"):
         fetch_set(project, "nyud", "https://host/NYUD_MT.tgz", track=False)
 
 

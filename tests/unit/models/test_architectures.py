@@ -197,7 +197,7 @@ def test_widths_are_the_maps_and_belong_to_what_is_shared():
 )
 @pytest.mark.parametrize("name", [name for name in LITTLE if name not in STAGED])
 def test_readers_of_maps_start_from_imagenet(name):
-    """The other architectures refuse an EfficientNet, which is no chain of stages."""
+    """The other architectures refuse an EfficientNet, which is not a chain of stages."""
     encoder = {"kind": "timm", "model": "tf_efficientnet_lite0", "weights": "package"}
     network = build(name, context(size=(64, 64), encoder=encoder), widths=(4, 8, 8, 16), **LITTLE[name]).train()
     stems = [parameter for key, parameter in network.named_parameters() if key.endswith("conv_stem.weight")]
@@ -214,7 +214,7 @@ def test_an_encoder_without_stages_is_refused(name, model, small_mask2former):
     encoder = {"kind": "timm", "model": model}
     if model == "mask2former":
         encoder = {"kind": "mask2former", "model": "x", "args": small_mask2former}
-    with pytest.raises(UserError, match=r"no chain of stages.*ResNet, ConvNeXt") as caught:
+    with pytest.raises(UserError, match=r"not a chain of stages.*ResNet, ConvNeXt") as caught:
         build(name, context(size=(160, 160), encoder=encoder))
     assert "\n" not in str(caught.value)
 
@@ -269,7 +269,7 @@ def test_equal_parts_start_from_equal_values():
 
 def test_depth_starts_at_its_bias_and_contexts_at_zero():
     network = build("atrc")
-    assert network.head["depth"]["predict"].bias.item() == 2.5
+    assert network.head["depth"].predict.bias.item() == 2.5
     assert not network.out["depth"].norm.weight.any()
 
 

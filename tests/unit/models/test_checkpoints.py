@@ -89,7 +89,7 @@ def test_damaged_files_are_refused(saved, tmp_path, damage):
             save_file({"a": torch.zeros(1)}, path)
         case "header":
             save_file(load_file(saved[0]), path, metadata={"mtcp": "{"})
-    with pytest.raises(UserError, match=r"missing|no complete safetensors file|another program") as caught:
+    with pytest.raises(UserError, match=r"missing|not a complete safetensors file|another program") as caught:
         load_network(CONFIG, path)
     assert str(path) in str(caught.value)
 

@@ -47,7 +47,7 @@ def test_mask2former_gives_the_product_that_the_library_would(library_model, tmp
 
 
 def test_mask2former_trains_under_compile_as_without_it(small_mask2former):
-    # What a CPU computes anew is not compiled; drop path must fall on the same layers in both passes.
+    # What a CPU recomputes is not compiled; drop path must fall on the same layers in both passes.
     encoder = build_encoder(context(kind="mask2former", model="x", args=small_mask2former)).train()
     image = torch.randn(2, 3, 64, 96)
     gradients = []

@@ -78,7 +78,7 @@ def test_networks_see_rgb_between_0_and_1():
 
 
 @pytest.mark.parametrize("name", ["segnet_mtan", "segnet_split", "segnet_single_task"])
-@pytest.mark.parametrize("size", [(64, 96), (72, 100)])  # the second is no multiple of 32
+@pytest.mark.parametrize("size", [(64, 96), (72, 100)])  # the second is not a multiple of 32
 def test_outputs_keep_the_conventions(name, size):
     torch.manual_seed(0)
     outputs = build(name, width=4)(torch.randn(2, 3, *size))

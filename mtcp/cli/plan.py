@@ -1,0 +1,97 @@
+"""`mtcp plan` and `check`: the grid's runs and their states, and a rehearsal of every method."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mtcp.cli.options import AsJson, BenchmarkName, Key, print_table, progress, require_key
+from mtcp.core.errors import UserError
+from mtcp.core.startup import uncollected
+
+if TYPE_CHECKING:
+    from mtcp.store.plan import Run
+
+
+def register(app: typer.Typer) -> None:
+    """Add this file's commands to `app`."""
+    for command in (plan, check):
+        app.command()(command)
+
+
+def plan(
+    state: Annotated[str | None, typer.Option(help="Show only runs in this state: done, trained, running, ...")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List every run of the grid with its keys and its state; under a budget the trials before it.
+
+    States: done, trained (not evaluated), running, failed (crashed), interrupted (resumes where it stopped), missing,
+    waiting (for the choice of its configuration). `seconds` is what a training took; `expected`, what it will take by
+    the median epoch of the method's finished runs. Runs in the store that the grid does not name are superseded:
+    `mtcp gc` lists them.
+    """
+    from mtcp.store.plan import Plan
+    from mtcp.store.watching import seconds_per_epoch
+
+    planned = Plan.load()
+    for note in planned.notes():
+        typer.echo(f"note: {note}", err=True)
+    costs = seconds_per_epoch(planned.root, {(run.benchmark, run.method) for run in planned.runs})
+    states = {run.name: run.state() for run in (*planned.trials, *planned.runs)}
+    rows = [
+        {
+            "run": run.name,
+            "train_key": None if run.waiting else run.train_key,
+            "eval_key": None if run.waiting or run.trial is not None else run.eval_key,
+            "state": states[run.name],
+            "seconds": round(run.record().seconds, 1) if run.run_path.exists() else None,
+            "expected": None if run.run_path.exists() else _expected(run, costs),
+        }
+        for run in (*planned.trials, *planned.runs)
+        if state in (None, states[run.name])
+    ]
+    print_table(["run", "train_key", "eval_key", "state", "seconds", "expected"], rows, as_json)
+    if not as_json:
+        superseded = sum(1 for _ in planned.superseded())
+        done = sum(states[run.name] == "done" for run in planned.runs)
+        trained = sum(trial.run_path.exists() for trial in planned.trials)
+        trials = f"{len(planned.trials)} trials, {trained} trained; " if planned.trials else ""
+        typer.echo(f"{trials}{len(planned.runs)} runs, {done} done; {superseded} superseded in the store")
+
+
+def _expected(run: "Run", costs: dict[tuple[str, str], float]) -> float | None:
+    cost = costs.get((run.benchmark, run.method))
+    return None if cost is None else round(cost * run.config.training.epochs, 1)
+
+
+def check(benchmark: BenchmarkName, key: Key = None) -> None:
+    """Check BENCHMARK before any training: its data have its tasks, and every method trains and evaluates one step.
+
+    The step is made on two small made-up images, on the CPU. Under a budget the scheme of every trial makes one.
+
+    Example: mtcp check rooms
+    """
+    from mtcp.data.preparation.sets import require_tasks
+    from mtcp.store.plan import Plan, key_of
+
+    with uncollected():
+        from mtcp.store.rehearsal import rehearse
+
+    planned = Plan.load()
+    first = {run.method: run for run in planned.of(benchmark)}
+    if not first:
+        raise UserError(f"params.yaml does not run benchmark '{benchmark}': add it to `benchmarks`")
+    require_key(f"the check of {benchmark}", key, key_of(planned.stamps(benchmark).check))
+    if planned.manifest(benchmark).exists():
+        require_tasks(planned.project, benchmark)
+    with progress(f"check {benchmark}") as on_method:
+        for done, (method, run) in enumerate(first.items(), 1):
+            tried = run.choice.trials if run.choice else (run,)
+            try:
+                notes = rehearse(tried[0].config, [trial.config for trial in tried[1:]])
+            except UserError as error:
+                raise UserError(f"config/methods.yaml, method '{method}': {error}") from error
+            for note in notes:
+                print(f"mtcp: warning: method '{method}': {note}", file=sys.stderr)
+            on_method(done, len(first))
+    typer.echo(f"{benchmark}: {len(first)} methods are in order")

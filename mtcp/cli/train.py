@@ -1,0 +1,110 @@
+"""`mtcp train` and `choose`: one training, and the choice among a method's trials."""
+
+import sys
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import typer
+
+from mtcp.cli.options import BenchmarkName, Device, Key, MethodName, Seed, Threads, held_device, progress, require_key
+from mtcp.core.errors import UserError
+from mtcp.core.startup import uncollected
+
+if TYPE_CHECKING:
+    from mtcp.core.config import ResourceConfig
+    from mtcp.store.plan import Plan
+
+
+def register(app: typer.Typer) -> None:
+    """Add this file's commands to `app`."""
+    for command in (train, choose):
+        app.command()(command)
+
+
+def train(
+    benchmark: BenchmarkName,
+    method: MethodName,
+    seed: Seed,
+    device: Device = "auto",
+    threads: Threads = 1,
+    key: Key = None,
+) -> None:
+    """Train one run; resumes where an earlier call stopped, and does nothing where it is done.
+
+    With the key of one of the method's trials (`mtcp plan` lists them) it trains that trial.
+
+    Example: mtcp train rooms mtcp --seed 0
+    """
+    from mtcp.store.plan import Plan
+
+    planned = Plan.load(only=(benchmark, method))
+    run = planned.run(benchmark, method, seed, key)
+    if run.waiting and run.choice is not None:
+        raise UserError(
+            f"{run.name} waits for the choice of its configuration among {len(run.choice.trials)} trials: "
+            f"`snakemake --cores all` trains them; `mtcp plan` lists them"
+        )
+    require_key(run.name, key, run.train_key)
+    if not planned.manifest(benchmark).exists():
+        _prepare(planned, benchmark)
+    with uncollected():
+        import torch
+
+        from mtcp.store.runs import train_run
+        from mtcp.training.loop import Interrupted
+
+    torch.set_num_threads(threads)
+    try:
+        with held_device(device, planned.resources(benchmark)) as where, progress(run.name) as on_step:
+            _say_device(run.name, where, planned.resources(benchmark))
+            record = train_run(planned, run, where, on_step=on_step, on_epoch=_print_epoch)
+    except Interrupted:
+        print(f"{run.name}: stopped, state saved; the same command goes on from there", file=sys.stderr)
+        raise typer.Exit(130) from None
+    reason = f" ({record.reason})" if record.reason else ""
+    flags = f", flags: {', '.join(record.flags)}" if record.flags else ""
+    typer.echo(f"{run.name}: {record.status}{reason} after {record.epochs} epochs, {record.seconds:.1f} s{flags}")
+
+
+def _prepare(planned: "Plan", benchmark: str) -> None:
+    """Make the benchmark's data ready, as the workflow does before it trains."""
+    from mtcp.data.preparation.sets import prepare
+
+    name = planned.project.data_name(benchmark)
+    with progress(f"preparing {name}") as bar:
+        prepare(planned.project, name, bar)
+
+
+def _say_device(name: str, device: str, resources: "ResourceConfig") -> None:
+    """The first line of a run's log: where it runs, and that a GPU was meant where it is a CPU."""
+    meant = ", although the benchmark wants a GPU (`resources.gpu: 1`)" if resources.gpu and device == "cpu" else ""
+    print(f"{name}: trains on {device}{meant}", file=sys.stderr, flush=True)
+
+
+def _print_epoch(row: dict[str, float]) -> None:
+    losses = "  ".join(
+        f"{key.removeprefix('loss_')} {value:.4f}" for key, value in row.items() if key.startswith("loss_")
+    )
+    now = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
+    print(f"{now}  epoch {row['epoch']:>3}  {losses}", file=sys.stderr, flush=True)
+
+
+def choose(benchmark: BenchmarkName, method: MethodName, key: Key = None) -> None:
+    """Choose METHOD's configuration among its trained trials by the loss on validation images.
+
+    Example: mtcp choose rooms mtcp
+    """
+    from mtcp.store.plan import Plan
+    from mtcp.store.tuning_choice import choose as choose_among
+    from mtcp.store.tuning_choice import described
+
+    planned = Plan.load(only=(benchmark, method))
+    choice = planned.run(benchmark, method, planned.project.params.seeds[0]).choice
+    if choice is None:
+        raise UserError(
+            f"{benchmark}/{method} has nothing to choose: config/benchmarks/{benchmark}.yaml has no `budget`, "
+            f"or the method is a trivial baseline, which trains nothing"
+        )
+    require_key(f"the choice of {benchmark}/{method}", key, choice.key)
+    record = choose_among(choice)
+    typer.echo(f"{benchmark}/{method}: {described(record)}, {choice.path.relative_to(planned.root)}")

@@ -1,0 +1,88 @@
+"""Columns, rows and cells of the tables of results."""
+
+from math import isfinite
+from typing import Any, Final
+
+import pandas as pd
+
+from mtcp.analysis.comparisons import COST, MULTI_TASK
+from mtcp.analysis.rows import rows_of
+from mtcp.core.tasks import UNTRAINED
+from mtcp.metrics.coherence import COHERENCE_METRICS
+from mtcp.report.formats import display
+from mtcp.report.marks import FLAG_MARK, flags
+from mtcp.report.page import Page
+
+EMPTY: Final[dict[str, Any]] = {"text": "–", "value": "", "sd": "", "more": "", "mark": ""}
+Column = tuple[str, str]
+Cell = dict[str, Any]
+#: By method, task and metric.
+Cells = dict[tuple[str, str, str], Cell]
+
+
+def task_columns(page: Page) -> list[Column]:
+    """Return (task, primary metric) of every task."""
+    return [(task.name, task.metric) for task in page.tasks]
+
+
+def column_of(task: str, metric: str, page: Page) -> dict[str, str]:
+    """Return the heading of a column: title, detail, and how it sorts first."""
+    shown = display(task, metric)
+    label = shown.label_for(page.benchmark.evaluation)
+    known = {each.name: each for each in page.tasks}
+    higher = COHERENCE_METRICS.get(metric, known[task].higher_is_better if task in known else task == MULTI_TASK)
+    title = known[task].label if task in known else label.capitalize() if task == COST else label
+    parts = [label] if task in known else []
+    detail = " ".join([*parts, shown.unit, "↑" if higher else "↓"]).strip()
+    return {"title": title, "detail": detail, "first": "descending" if higher else "ascending"}
+
+
+def cells_of(summary: pd.DataFrame, rank: str) -> Cells:
+    """Return {(method, task, metric): cell} of the primary selection and output, and of the costs."""
+    primary = summary[((summary.selection == "last") & (summary.output == "final")) | (summary.task == COST)]
+    return {(row.method, row.task, row.metric): cell_of(row, getattr(row, rank)) for row in rows_of(primary)}
+
+
+def marked(cells: Cells, methods: pd.DataFrame) -> Cells:
+    """Add the mark of trouble to the cells of tasks that a method never trained, and to its change over all tasks."""
+    flagged = {row.method: flags(row) for row in methods.itertuples()}
+
+    def untrained(method: str, task: str) -> bool:
+        prefix = UNTRAINED if task == MULTI_TASK else f"{UNTRAINED}{task}"
+        return any(flag.startswith(prefix) for flag in flagged[method])
+
+    return {
+        (method, task, metric): {**cell, "text": cell["text"] + FLAG_MARK} if untrained(method, task) else cell
+        for (method, task, metric), cell in cells.items()
+    }
+
+
+def cell_of(row: Any, place: Any) -> Cell:
+    """Return the cell of a row of summary.csv, marked where its place is the first or second."""
+    shown, change = display(row.task, row.metric), row.task == MULTI_TASK
+    return {
+        "text": shown.number(row.mean, signed=change),
+        "value": plain(row.mean),
+        "sd": shown.number(row.sd) if isfinite(row.sd) and row.task != COST else "",
+        "more": shown.interval(row.low, row.high) if change and isfinite(row.low) else "",
+        "mark": {1: "best", 2: "runner-up"}.get(place, "") if pd.notna(place) else "",
+    }
+
+
+def table_row(row: Any, cells: list[Cell], page: Page) -> dict[str, Any]:
+    """Return the row of a method (`row`: its row of methods.csv) with its cells."""
+    kind = "trivial" if row.family == "trivial" else "reference" if row.method == page.benchmark.reference else ""
+    note = "" if row.finished == row.seeds else f"n = {row.finished}"
+    return {
+        "label": row.label,
+        "mark": page.marks[row.method],
+        "kind": kind,
+        "note": note,
+        "cells": cells,
+        "rule": False,
+    }
+
+
+def plain(value: float) -> str:
+    """Return a number for sorting; empty where there is none."""
+    return f"{value:.9g}" if isfinite(value) else ""

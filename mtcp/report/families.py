@@ -1,0 +1,77 @@
+"""The statistics: every comparison with its interval, test and verdict, family by family."""
+
+from math import isfinite
+from typing import Any
+
+import pandas as pd
+
+from mtcp.analysis.comparisons import measures
+from mtcp.report.cells import plain
+from mtcp.report.formats import difference, display, probability
+from mtcp.report.page import Page
+from mtcp.report.verdicts import posterior
+
+
+def families(page: Page) -> list[dict[str, Any]]:
+    """Return the comparisons of every family with its size, least n and ROPE."""
+    compared, benchmark = page.tables["comparisons"], page.benchmark
+    known = {(each.task, each.metric): name for name, each in measures(benchmark).items()}
+    names = {task.name: f"{task.label} ({display(task.name, task.metric).label})" for task in page.tasks}
+    if compared.empty:
+        return []
+    found = []
+    for _, rows in compared.groupby("family", sort=False):
+        first = rows.iloc[0]
+        shown = difference(first.task, first.metric)
+        measure = names.get(known[first.task, first.metric], display(first.task, first.metric).label)
+        found.append(
+            {
+                "title": f"{measure}, against {page.labels[first.reference]}",
+                "note": f"{first.family_size} comparisons · least n {first.least_n} · "
+                f"ROPE ±{shown.number(first.rope)} {shown.unit}",
+                "rows": [_compared(row, page) for row in rows.itertuples()],
+            }
+        )
+    return found
+
+
+def _compared(row: Any, page: Page) -> dict[str, Any]:
+    shown = difference(row.task, row.metric)
+    mixed = " (mixed environments)" if row.environments == "mixed" else ""
+    return {
+        "label": page.labels[row.method] + mixed,
+        "mark": page.marks[row.method],
+        "improvement": shown.number(row.improvement, signed=True),
+        "value": plain(row.improvement),
+        "sd": shown.number(row.sd) if isfinite(row.sd) else "",
+        "interval": shown.interval(row.low, row.high),
+        "holm_interval": shown.interval(row.holm_low, row.holm_high),
+        "image_interval": shown.interval(row.image_low, row.image_high),
+        "p": probability(row.p),
+        "p_value": plain(row.p),
+        "p_holm": probability(row.p_holm),
+        "p_holm_value": plain(row.p_holm),
+        "improves": probability(row.probability_of_improvement),
+        "improves_value": plain(row.probability_of_improvement),
+        "n": row.n,
+        "detectable": shown.number(row.detectable),
+        "detectable_value": plain(row.detectable),
+        "conclusion": row.conclusion,
+        **posterior(row),
+    }
+
+
+def statistics_note(compared: pd.DataFrame) -> str:
+    """Say how many seeds a conclusion needs, and whether there are as many."""
+    if compared.empty:
+        return "Nothing to compare: the grid holds neither the reference nor the baseline beside other methods."
+    most, least, size = int(compared.n.max()), int(compared.least_n.max()), int(compared.family_size.max())
+    verdict = (
+        f"the {most} of this grid can therefore not conclude anything, however large a difference looks."
+        if most < least
+        else f"this grid has up to {most}."
+    )
+    return (
+        f"All comparisons are paired by seed. The exact test needs at least {least} seeds before a family of {size} "
+        f"comparisons can be concluded at 5 % after Holm's correction; {verdict}"
+    )

@@ -1,0 +1,47 @@
+"""Signs after a method's name and what they say: † signs of trouble, ‡ seeds without a number."""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import pandas as pd
+
+from mtcp.core.tasks import UNTRAINED
+
+FLAG_MARK: Final = " †"
+_GAP_MARK: Final = " ‡"
+#: What a flag says to readers; those of _NOTES are no sign of trouble, and get no mark.
+_FLAGS: Final = {
+    "stayed_equal": "weights stayed equal although they should have moved",
+    "negative_weights": "negative weights, with which a task's loss is ascended",
+    "runaway_weights": "weights ran away to 1000 times their first size",
+    "non_finite_predictions": "predictions that are not finite",
+    "negative_by_design": "some weights were negative, as the scheme's solution allows",
+}
+_NOTES: Final = {"negative_by_design"}
+
+
+def mark(row: Any) -> str:
+    """Return the symbols after a method's name: † signs of trouble, ‡ seeds without a number."""
+    return (FLAG_MARK if flags(row) - _NOTES else "") + (_GAP_MARK if row.finished < row.seeds else "")
+
+
+def flags(row: Any) -> set[str]:
+    """Return the flags of a method's runs."""
+    return set(row.flags.split(";")) - {""} if isinstance(row.flags, str) else set()
+
+
+def _in_words(flag: str) -> str:
+    if flag.startswith(UNTRAINED):
+        return f"{flag.removeprefix(UNTRAINED)} was never trained (no valid pixel, or no gradient)"
+    return _FLAGS.get(flag, flag.replace("_", " "))
+
+
+def legend(methods: pd.DataFrame) -> Iterator[str]:
+    """Say what the signs of the methods stand for."""
+    for row in methods.itertuples():
+        for sign, raised in (("† ", flags(row) - _NOTES), ("", flags(row) & _NOTES)):
+            if raised:
+                words = map(_in_words, sorted(raised))
+                yield f"{sign}{row.label}: {', '.join(words)}"
+    for row in methods[methods.finished < methods.seeds].itertuples():
+        yield f"‡ {row.label}: {row.finished} of {row.seeds} seeds have numbers ({row.reasons})"

@@ -1,0 +1,150 @@
+"""The tables of results: the comparison, the ablation, coherence, and what stands beside the primary numbers."""
+
+from collections.abc import Iterator
+from math import isfinite
+from typing import Any, Final
+
+import pandas as pd
+
+from mtcp.analysis.comparisons import COST, MULTI_TASK, TRUTH
+from mtcp.analysis.rows import rows_of
+from mtcp.metrics.coherence import COHERENCE
+from mtcp.report.cells import EMPTY, cell_of, cells_of, column_of, marked, plain, table_row, task_columns
+from mtcp.report.formats import display
+from mtcp.report.marks import legend
+from mtcp.report.page import Page
+from mtcp.report.verdicts import OUTPUTS
+
+_COSTS: Final = ("parameters", "gflops", "seconds_per_image", "seconds_per_step", "peak_memory_mb")
+_SELECTIONS: Final = {
+    "last": "Last epoch",
+    "validation": "Best epoch on the validation split",
+    "last_epochs_mean": "Mean over the last epochs",
+    "best_on_test": "Best epoch on the test images (optimistic: test was looked at)",
+}
+
+
+def comparison(page: Page) -> dict[str, Any]:
+    """Return the table of all methods but ablations, trivial baselines last."""
+    benchmark, methods = page.benchmark, page.methods
+    trivial = methods.family == "trivial"
+    shown = pd.concat([methods[~trivial & (methods.family != "ablation")], methods[trivial]])
+    columns = [*task_columns(page), (MULTI_TASK, "delta_m"), *((COST, metric) for metric in _COSTS)]
+    head = [column_of(task, metric, page) for task, metric in columns]
+    tuning = [("configurations", "configs", 1)]
+    tuning += [(f"tuning_{kind}_seconds", f"{kind.upper()} min", 60) for kind in ("cpu", "gpu")]
+    tuning = [column for column in tuning if column[2] == 1 or (methods[column[0]] > 0).any()]
+    head += [{"title": "Tuning", "detail": detail, "first": "ascending"} for _, detail, _ in tuning]
+    cells = marked(cells_of(page.tables["summary"], "rank"), methods)
+    rows = []
+    for row in rows_of(shown):
+        own = [cells.get((row.method, *column), EMPTY) for column in columns]
+        if row.method == benchmark.baseline and own[len(page.tasks)]["value"]:
+            own[len(page.tasks)] |= {"text": "0", "sd": "", "more": ""}  # by definition, so without a spread
+        own += [_tuning_cell(getattr(row, name), scale) for name, _, scale in tuning]
+        rows.append(table_row(row, own, page))
+    _separate_trivial(rows)
+    return {"columns": head, "rows": rows, "legend": [*legend(shown), *_chosen(shown)]}
+
+
+def _tuning_cell(value: float, scale: int) -> dict[str, Any]:
+    digits = 0 if scale == 1 else 1
+    return {**EMPTY, "text": f"{value / scale:.{digits}f}" if isfinite(value) else "–", "value": plain(value)}
+
+
+def _chosen(methods: pd.DataFrame) -> Iterator[str]:
+    chosen = [f"{row.label}: {row.chosen}" for row in methods.itertuples() if isinstance(row.chosen, str)]
+    if chosen:
+        yield "Chosen by the loss on validation images: " + "; ".join(chosen) + "."
+
+
+def ablation(page: Page) -> dict[str, Any]:
+    """Return the table of the reference and its ablations, with the change of Delta_m."""
+    benchmark, methods, compared = page.benchmark, page.methods, page.tables["comparisons"]
+    shown = pd.concat([methods[methods.method == benchmark.reference], methods[methods.family == "ablation"]])
+    columns = [*task_columns(page), (MULTI_TASK, "delta_m")]
+    head = [column_of(task, metric, page) for task, metric in columns]
+    head.append({"title": "Change of Δm", "detail": "% against the reference", "first": "descending"})
+    cells = marked(cells_of(page.tables["summary"], "rank_ablation"), methods)
+    changes = {}
+    if len(compared):
+        family = compared[compared.family == f"{benchmark.reference}/delta_m"]
+        shown_as = display(MULTI_TASK, "delta_m")
+        changes = {
+            row.method: {
+                **EMPTY,
+                "text": shown_as.number(row.improvement, signed=True),
+                "value": plain(row.improvement),
+                "more": shown_as.interval(row.low, row.high),
+            }
+            for row in rows_of(family)
+        }
+    rows = [
+        table_row(
+            row,
+            [*(cells.get((row.method, *column), EMPTY) for column in columns), changes.get(row.method, EMPTY)],
+            page,
+        )
+        for row in rows_of(shown)
+    ]
+    return {"columns": head, "rows": rows, "legend": list(legend(shown))}
+
+
+def _separate_trivial(rows: list[dict[str, Any]]) -> None:
+    first = next((row for row in rows if row["kind"] == "trivial"), None)
+    if first:
+        first["rule"] = True
+
+
+def coherence(page: Page) -> dict[str, Any] | None:
+    """Return the table of coherence between tasks, the truths' own as its last row; None without such numbers."""
+    summary = page.tables["summary"]
+    own = summary[(summary.task == COHERENCE) & (summary.selection == "last")]
+    if own.empty:
+        return None
+    columns = [*((COHERENCE, metric) for metric in dict.fromkeys(own.metric)), (MULTI_TASK, "delta_coherence")]
+    cells = cells_of(summary, "rank")
+    rows = [
+        table_row(row, [cells.get((row.method, *column), EMPTY) for column in columns], page)
+        for row in rows_of(page.methods)
+    ]
+    truth = own[own.output == TRUTH].drop_duplicates("metric")
+    ceiling = {row.metric: {**cell_of(row, ""), "sd": ""} for row in rows_of(truth)}
+    last = {"label": "the truths themselves", "mark": "", "kind": "trivial", "note": "ceiling", "rule": True}
+    rows.append({**last, "cells": [ceiling.get(metric, EMPTY) for _, metric in columns]})
+    return {
+        "columns": [column_of(task, metric, page) for task, metric in columns],
+        "rows": rows,
+        "legend": [],
+    }
+
+
+def further(page: Page) -> list[dict[str, Any]]:
+    """Return what stands beside the primary numbers: all metrics, other selections, other outputs."""
+    summary, methods, tasks = page.tables["summary"], page.methods, page.tasks
+    numbers = summary[summary.task != COST]
+    found = []
+    for (selection, output), rows in numbers[numbers.output != TRUTH].groupby(["selection", "output"], sort=False):
+        selection, output = str(selection), str(output)
+        main = (selection, output) == ("last", "final")
+        primary = {(task.name, task.metric) for task in tasks} | {(MULTI_TASK, "delta_m")}
+        columns = list(dict.fromkeys(zip(rows.task, rows.metric, strict=True)))
+        if not main:
+            columns = [column for column in columns if column in primary]
+        cells = marked({(row.method, row.task, row.metric): cell_of(row, "") for row in rows_of(rows)}, methods)
+        shown = methods[methods.method.isin(rows.method)]
+        table = {
+            "legend": [],
+            "columns": [column_of(task, metric, page) for task, metric in columns],
+            "rows": [
+                table_row(row, [cells.get((row.method, *column), EMPTY) for column in columns], page)
+                for row in rows_of(shown)
+            ],
+        }
+        title = (
+            "All metrics, last epoch"
+            if main
+            else f"{_SELECTIONS.get(selection, selection)}, {OUTPUTS.get(output, output)}"
+        )
+        found.append({"title": title, "table": table})
+    return found

@@ -1,0 +1,68 @@
+"""Prediction sheets, embedded in the page."""
+
+import base64
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Final
+
+from PIL import Image
+
+from mtcp.analysis.rows import rows_of
+from mtcp.core.config import Benchmark
+from mtcp.core.errors import UserError
+from mtcp.core.project_files import SAMPLES, run_folder
+from mtcp.report.extremes import PLACES, extremes
+from mtcp.report.page import Page
+
+#: Sample pictures embedded in one report, all together (bytes).
+_SAMPLE_BUDGET: Final = 2_000_000
+
+
+def samples(page: Page) -> list[dict[str, Any]]:
+    """Return the prediction sheets: best, median and worst image, then the methods', the reference first.
+
+    They are embedded as WebP, a quarter of the stored PNG's size, as far as the page's budget goes.
+    """
+    labels, provenance, root = page.labels, page.tables["provenance"], page.project.root
+    finished = provenance[provenance.status == "finished"].sort_values("seed", kind="stable")
+    sheets: list[tuple[str, str, Path]] = [
+        (f"By Δm of the image alone, {each.words}", f"{labels[each.method]}, {each.place} image", each.path)
+        for each in extremes(root, page.name, page.tables["images"], provenance)
+        if each.path.exists()
+    ]
+    for method in sorted(labels, key=lambda each: each != page.benchmark.reference):
+        for run in rows_of(finished[finished.method == method].head(1)):
+            folder = run_folder(root, page.name, method, run.seed, run.train_key) / SAMPLES
+            title = f"{labels[method]}, seed {run.seed}"
+            sheets += [(title, f"{labels[method]}, {path.stem}", path) for path in sorted(folder.glob("*.png"))]
+    groups: dict[str, list[dict[str, str]]] = {}
+    spent = 0
+    for title, what, path in sheets:
+        content = _webp(path)
+        spent += len(content)
+        if spent > _SAMPLE_BUDGET:
+            break
+        source = "data:image/webp;base64," + base64.b64encode(content).decode()
+        alt = f"Image, truth, prediction and error by task: {what}"
+        groups.setdefault(title, []).append({"source": source, "alt": alt, "caption": what})
+    return [{"title": title, "images": images} for title, images in groups.items()]
+
+
+def _webp(path: Path) -> bytes:
+    buffer = BytesIO()
+    try:
+        with Image.open(path) as picture:
+            picture.save(buffer, "webp", quality=82)
+    except OSError as error:
+        raise UserError(f"{path} is damaged ({error}): remove it and evaluate the run again") from error
+    return buffer.getvalue()
+
+
+def samples_note(benchmark: Benchmark, with_images: bool) -> str:
+    """Say which images are shown, or why none is."""
+    if benchmark.rendered is None and not with_images:
+        return "Real photographs are not embedded; `mtcp report --with-images` makes a local report that has them."
+    return (
+        f"The {', '.join(PLACES[:-1])} and {PLACES[-1]} image by Δm of the image alone (images.csv), reference beside "
+        "baseline, then the first images of the test list, whatever they show; each network at its first finished seed."
+    )

@@ -1,0 +1,4 @@
+from typing import Any
+
+Mask2FormerMaskPredictor: Any
+Mask2FormerPixelDecoderEncoderLayer: Any
