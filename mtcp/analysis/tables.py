@@ -70,7 +70,7 @@ PROVENANCE_COLUMNS: Final = [
     "device", "processor", "epochs", "train_seconds", "started", "finished",
 ]  # fmt: skip
 #: Columns that stay text whatever they hold: a key such as 12345678e0123456 is not a number.
-_TEXT: Final = (
+TEXT: Final = (
     "benchmark", "method", "reference", "reference_output", "family", "label", "parts", "image", "name", "place",
     "train_key", "eval_key", "commit", "diff_sha256", "data_digest",
     "weights_sha256", "weights_revision",
@@ -117,7 +117,7 @@ def write_metrics(plan: Plan) -> list[Path]:
 def read_table(path: Path) -> pd.DataFrame:
     """Read one written table; raises `UserError` where it is missing or damaged."""
     try:
-        return pd.read_csv(path, dtype=dict.fromkeys(_TEXT, "str"))
+        return pd.read_csv(path, dtype=dict.fromkeys(TEXT, "str"))
     except FileNotFoundError as error:
         raise UserError(f"{path} is missing: make the tables first with `mtcp tables {path.parent.name}`") from error
     except ValueError as error:

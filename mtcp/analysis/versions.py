@@ -10,7 +10,7 @@ import pandas as pd
 
 from mtcp.analysis.comparisons import MULTI_TASK, Measure, by_seed, measures
 from mtcp.analysis.statistics import t_interval
-from mtcp.analysis.tables import read_table
+from mtcp.analysis.tables import TEXT, read_table
 from mtcp.core.config import Project
 from mtcp.core.errors import UserError
 from mtcp.core.project_files import TABLES
@@ -47,7 +47,10 @@ def read_state(root: Path, name: str) -> State:
         files = _git(root, name, "ls-tree", "-r", "--name-only", name, TABLES).splitlines()
         found = {
             path.split("/")[-2]: {
-                table: pd.read_csv(StringIO(_git(root, name, "show", f"{name}:{Path(path).parent}/{table}.csv")))
+                table: pd.read_csv(
+                    StringIO(_git(root, name, "show", f"{name}:{Path(path).parent}/{table}.csv")),
+                    dtype=dict.fromkeys(TEXT, "str"),
+                )
                 for table in _NEEDED
             }
             for path in files

@@ -42,8 +42,12 @@ def _named(charts: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _for_print(spec: dict[str, Any], colours: Mapping[str, str], first: str, second: str) -> dict[str, Any]:
-    """The specification with fixed width, colours for the style sheet's variables, and the methods brought out."""
+    """The specification with fixed width, colours for the style sheet's variables, and the methods brought out.
+
+    Keys that stand once on the page, above all charts of a kind, stand in each file.
+    """
     text = re.sub(r"var\(--([a-z0-9-]+)\)", lambda found: colours[found.group(1)], json.dumps(spec))
+    text = text.replace('"legend": null', '"legend": {"title": null, "orient": "top"}')
     printed = json.loads(text) | {"width": _WIDTH}
     printed["config"]["font"] = _FONT
     for parameter in printed.get("params", ()):

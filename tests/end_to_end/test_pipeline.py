@@ -28,6 +28,10 @@ def test_snakemake_leaves_a_report_and_content_decides_what_runs_again(project) 
     html, tex = project.path / "reports/rooms.html", project.path / "reports/rooms.tex"
     assert "MT-CP" in html.read_text()
     assert r"\toprule" in tex.read_text()
+    placed = (project.path / "results/tables/rooms/images.csv").read_text().count(",worst\n")
+    assert html.read_text().count("By Δm of the image alone, worst") == placed <= 1, (
+        "its sheet is drawn from the network"
+    )
     first = trained(project)
     assert len(first) == 4
     tables = {path: path.read_bytes() for path in (project.path / "results/tables/rooms").glob("*.csv")}

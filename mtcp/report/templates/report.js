@@ -44,6 +44,7 @@ const draw = async () => {
     const spec = JSON.parse(place.nextElementSibling.textContent);
     for (const param of spec.params ?? []) if (choices[param.name]) param.value = choices[param.name].value;
     spec.config.axis.labelLimit = place.clientWidth < 480 ? 150 : 240;
+    if (place.clientWidth < 480) spec.config.axisX = { titleAnchor: "end" }; // long titles have the labels' room, too
     spec.description = place.dataset.description;
     const { view } = await vegaEmbed(place, spec, { renderer: "svg", actions: false, tooltip: { theme: "custom" } });
     views.push({ view, follows: (spec.params ?? []).map((param) => param.name) });

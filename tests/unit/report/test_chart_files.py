@@ -38,4 +38,5 @@ def test_the_printed_specification_has_colours_width_and_the_methods_brought_out
     assert "var(--accent)" in json.dumps(charts["delta-m"])  # the page's own is left as it was
     assert re.fullmatch("#[0-9a-f]{6}", spec["config"]["axis"]["labelColor"])
     assert spec["width"] == 468
+    assert '"legend": null' not in json.dumps(spec)
     assert {each["name"]: each["value"] for each in spec["params"]} == {"first": "mtcp", "second": "uncertainty"}

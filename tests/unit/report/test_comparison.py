@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from html import unescape
 
 import pandas as pd
 import pytest
@@ -10,6 +11,7 @@ from mtcp.analysis.versions import compare_states, read_state
 from mtcp.core.config import Project
 from mtcp.core.errors import UserError
 from mtcp.report.comparison import write_comparison
+from mtcp.report.formats import difference, display
 from mtcp.report.index import write_index
 from mtcp.report.render import write_report
 
@@ -45,16 +47,34 @@ def test_paired_differences_and_what_changed(tabled, other):
 
 def test_the_page_and_the_markdown_say_the_same(tabled, other):
     html, markdown, csv = write_comparison(tabled.root, str(tabled.root), str(other))
-    row = next(line for line in markdown.read_text().splitlines() if line.startswith("| mtcp | depth"))
-    cells = [cell.strip() for cell in row.split("|")[1:-1]]
-    for cell in cells:
-        assert f">{cell}<" in html.read_text(), cell
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in markdown.read_text().splitlines()
+        if line.startswith("| ") and not line.startswith("| method")
+    ]
+    for cell in {cell for row in rows for cell in row}:
+        assert f">{unescape(cell)}<" in unescape(html.read_text()), cell
     table = pd.read_csv(csv)
+    listed = [each for each in table.itertuples() if not (str(each.same) == "True" and each.improvement == 0)]
+    for cells, each in zip(rows, listed, strict=True):
+        if isinstance(each.task, str):
+            assert cells[2:6] == expected(each)
+    cells = next(row for row in rows if row[:2] == ["mtcp", "depth: RMSE (m)"])
     value = table[(table.method == "mtcp") & (table.metric == "rmse")].iloc[0]
     assert cells[2:6] == [f"{value.before:.4f}", f"{value.after:.4f}", "+0.0100", "[+0.0100, +0.0100]"]
     assert cells[6:] == ["4", "changed: training key"]
     assert "single_task" not in markdown.read_text()
     assert "measures with equal keys and equal numbers are not listed" in markdown.read_text()
+
+
+def expected(row):
+    """The four numbers of a row of compare.csv, by unit and digits."""
+    shown, change = display(row.task, row.metric), difference(row.task, row.metric)
+    per_cent = " %" if row.task == "cost" else ""
+    return [
+        shown.number(row.before), shown.number(row.after), change.number(row.improvement, signed=True) + per_cent,
+        change.interval(row.low, row.high),
+    ]  # fmt: skip
 
 
 def test_a_commit_that_holds_tables_is_a_state(tabled, other):
@@ -69,6 +89,7 @@ def test_a_commit_that_holds_tables_is_a_state(tabled, other):
     assert len(state.benchmarks["rooms"]["runs"]) == len(pd.read_csv(tabled.root / "results/tables/rooms/runs.csv"))
     found = compare_states(state, read_state(tabled.root, str(tabled.root)), Project(tabled.root))
     assert (found.improvement.dropna() == 0).all()
+    assert found.same.dropna().all(), "keys are text on both sides, also one of digits alone"
     with pytest.raises(UserError, match="neither a folder nor a commit"):
         read_state(tabled.root, "no_such_thing")
 
