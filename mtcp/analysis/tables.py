@@ -50,7 +50,7 @@ from mtcp.core.claims import COSTS, load_claims
 from mtcp.core.config import Benchmark, Method
 from mtcp.core.errors import UserError
 from mtcp.core.files import write_json, write_text
-from mtcp.core.project_files import DELTA_M, HISTORY, LITERATURE, METRICS, TABLES
+from mtcp.core.project_files import DELTA_M, HISTORY, LITERATURE, METRICS, TABLES, mean_metrics_file
 from mtcp.core.published import COLUMNS, read_published
 from mtcp.core.roles import with_roles
 from mtcp.data.formats import packaging
@@ -94,24 +94,31 @@ def write_tables(plan: Plan, benchmark: str, partial: bool = False, folder: Path
 
 
 def write_metrics(plan: Plan) -> list[Path]:
-    """Write `results/tables/metrics.json`, the means of all benchmarks of the plan, from their summaries.
+    """Write the means of every benchmark and method of the plan, from the summaries: a file each, for `dvc metrics`.
 
-    Beside it `delta_m.csv`, one row per benchmark and method, for `dvc plots`. Returns both paths.
+    `dvc metrics show` prints a row per file. Beside their folder `delta_m.csv`, one row per benchmark and method, for
+    `dvc plots`. Returns all paths; files of methods that left the grid are removed.
     """
-    path, tree = plan.root / TABLES / METRICS, {}
+    tables, tree = plan.root / TABLES, {}
     for name in plan.project.params.benchmarks:
-        summary = read_table(plan.root / TABLES / name / "summary.csv")
+        summary = read_table(tables / name / "summary.csv")
         tree[name] = metrics_tree(summary, with_roles(plan.project, name))
-    write_json(path, tree)
+    written = []
+    for name in plan.project.params.benchmarks:
+        for method in plan.project.params.methods:
+            written.append(tables / mean_metrics_file(name, method))
+            write_json(written[-1], tree[name].get(method, {}))
+    for path in set((tables / METRICS).rglob("*.json")) - set(written):
+        path.unlink()
     bars = [
         {"method": f"{name} {method}", "delta_m": values["delta_m"]}
         for name, methods in tree.items()
         for method, values in methods.items()
         if "delta_m" in values
     ]
-    plot = path.with_name(DELTA_M)
+    plot = tables / DELTA_M
     write_text(plot, to_csv(pd.DataFrame(bars, columns=["method", "delta_m"])))
-    return [path, plot]
+    return [*written, plot]
 
 
 def read_table(path: Path) -> pd.DataFrame:

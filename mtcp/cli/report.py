@@ -40,7 +40,7 @@ def tables(
 
 
 def metrics(key: Key = None) -> None:
-    """Collect the means of all benchmarks from their tables: results/tables/metrics.json, for `dvc metrics`."""
+    """Collect the means of all benchmarks from their tables: results/tables/metrics/, for `dvc metrics`."""
     from mtcp.analysis.tables import write_metrics
     from mtcp.store.plan import Plan, key_of
 

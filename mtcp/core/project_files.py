@@ -25,8 +25,8 @@ TABLE_NAMES: Final = (
     "changes", "classes", "images", "ranks", "provenance",
 )  # fmt: skip
 LITERATURE: Final = "literature"
-#: Over all benchmarks, in the folder of tables.
-METRICS: Final = "metrics.json"
+#: Over all benchmarks, in the folder of tables: a folder of `mean_metrics_file`s, and a table.
+METRICS: Final = "metrics"
 DELTA_M: Final = "delta_m.csv"
 
 
@@ -43,6 +43,11 @@ def metrics_file(eval_key: str) -> str:
 def images_file(eval_key: str) -> str:
     """Name of a run's statistics per test image."""
     return f"images-{eval_key}.npz"
+
+
+def mean_metrics_file(benchmark: str, method: str) -> str:
+    """Place of one method's means in the folder of tables."""
+    return f"{METRICS}/{benchmark}/{method}.json"
 
 
 def snapshot_file(epoch: int) -> str:

@@ -13,6 +13,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 pytestmark = pytest.mark.slow
 
+METHODS = ("mtcp", "single_task")
+
 
 def git(folder: Path, *arguments: str) -> None:
     identity = ("-c", "user.name=test", "-c", "user.email=test@localhost")
@@ -44,12 +46,16 @@ def said(done) -> str:
 def test_dvc_repro_is_the_same_work_cached_and_shared(repository, tmp_path_factory) -> None:
     done = repository.run("dvc", "repro")
     assert done.returncode == 0, said(done)
+    status = subprocess.run(["git", "status", "--porcelain"], cwd=repository.path, capture_output=True, text=True)
+    assert status.stdout.split() == ["??", "dvc.lock"], "nothing else is left in the tree"
     again = repository.run("dvc", "repro")
     assert "didn't change, skipping" in said(again), "the second call does nothing"
     assert "Nothing to be done" in said(repository.snakemake()), "nor has the other front door anything to do"
 
     shown = repository.run("dvc", "metrics", "show")
-    assert "rooms.mtcp.depth_rmse" in shown.stdout, said(shown)
+    head, *rows = shown.stdout.splitlines()
+    assert {"Path", "delta_m", "depth_rmse"} <= set(head.split()), said(shown)
+    assert [row.split()[0] for row in rows] == [f"results/tables/metrics/rooms/{name}.json" for name in METHODS]
     plots = repository.run("dvc", "plots", "show")
     assert plots.returncode == 0, said(plots)
     assert "delta_m" in (repository.path / "dvc_plots/index.html").read_text()
@@ -80,7 +86,7 @@ def test_dvc_repro_is_the_same_work_cached_and_shared(repository, tmp_path_facto
     git(clone, "add", ".")
     git(clone, "commit", "-m", "two seeds")
     changed = second.run("dvc", "metrics", "diff", "HEAD~1", "HEAD")
-    assert "rooms.mtcp.depth_rmse" in changed.stdout, said(changed)
+    assert "metrics/rooms/mtcp.json" in changed.stdout and "depth_rmse" in changed.stdout, said(changed)
     plots = second.run("dvc", "plots", "diff", "HEAD~1", "HEAD", "--out", "plots")
     assert plots.returncode == 0, said(plots)
     page = (clone / "plots/index.html").read_text()

@@ -48,7 +48,9 @@ def test_data_and_results_on_another_disk(tmp_path: Path, elsewhere: Path, small
     project.edit("config/benchmarks/rooms.yaml", training__epochs=1)
     done = project.snakemake()
     assert done.returncode == 0, done.stderr
-    assert (elsewhere / "data/rooms/packaging.json").exists() and list((elsewhere / "results").rglob("metrics.json"))
+    assert (elsewhere / "data/rooms/packaging.json").exists() and list(
+        (elsewhere / "results").rglob("metrics/rooms/*.json")
+    )
     assert "Nothing to be done" in project.snakemake().stderr
     assert "are in order" in project.mtcp("verify").stdout
     assert project.mtcp("data", "render", "rooms").returncode == 0  # over the set that lies there

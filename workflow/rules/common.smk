@@ -7,7 +7,7 @@ from shlex import quote
 from snakemake.exceptions import WorkflowError
 
 from mtcp.core.errors import UserError
-from mtcp.core.project_files import DELTA_M, METRICS, RECORD, RUNS, TABLE_NAMES, TABLES, metrics_file
+from mtcp.core.project_files import DELTA_M, RECORD, RUNS, TABLE_NAMES, TABLES, mean_metrics_file, metrics_file
 from mtcp.store.integrity import require_stamped
 from mtcp.store.plan import Plan, key_of, runs_of
 
@@ -39,6 +39,16 @@ try:
             require_stamped(stamp)  # an edited table is named, not taken for what the runs gave
 except UserError as error:
     raise WorkflowError(str(error)) from None
+
+#: For `dvc metrics` and `dvc plots`, over all benchmarks.
+MEANS = [
+    *(
+        f"{TABLES}/{mean_metrics_file(benchmark, method)}"
+        for benchmark in BENCHMARKS
+        for method in PLAN.project.params.methods
+    ),
+    f"{TABLES}/{DELTA_M}",
+]
 
 # The interpreter that runs Snakemake has the packages, also where its folder is not on the PATH.
 MTCP = f"{quote(sys.executable)} -m mtcp"
@@ -114,6 +124,5 @@ def targets():
     """What a full reproduction leaves: tables, reports, the metrics of all benchmarks, and their stamps."""
     tables = [f"{TABLES}/{name}/{table}.csv" for name in STAMPS for table in TABLE_NAMES]
     reports = expand("reports/{name}.{ending}", name=STAMPS, ending=["html", "tex"])
-    metrics = [f"{TABLES}/{METRICS}", f"{TABLES}/{DELTA_M}"]
     stamps = [PLAN.metrics_stamp(), *(path for each in STAMPS.values() for path in (each.tables, each.report))]
-    return [*tables, *reports, *metrics, *map(relative, stamps)]
+    return [*tables, *reports, *MEANS, *map(relative, stamps)]

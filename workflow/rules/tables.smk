@@ -24,13 +24,12 @@ for BENCHMARK, BENCHMARK_STAMPS in STAMPS.items():
             MTCP + " tables {params.benchmark} --key {params.key} > {log} 2>&1"
 
 
-# One file over all benchmarks, for `dvc metrics`.
+# A file for every benchmark and method, for `dvc metrics`.
 rule metrics:
     input:
         unless_done(PLAN.metrics_stamp(), *(relative(stamps.tables) for stamps in STAMPS.values())),
     output:
-        f"{TABLES}/{METRICS}",
-        f"{TABLES}/{DELTA_M}",
+        MEANS,
         relative(PLAN.metrics_stamp()),
     log:
         "logs/tables/metrics.log",

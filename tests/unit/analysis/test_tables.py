@@ -11,7 +11,7 @@ from mtcp.analysis.comparisons import delta_m_rows, measures, paired
 from mtcp.analysis.tables import build_tables, read_table, to_csv, write_metrics, write_tables
 from mtcp.core.claims import COSTS
 from mtcp.core.errors import UserError
-from mtcp.core.files import read_record, write_record
+from mtcp.core.files import read_record, write_record, write_text
 
 
 def value(table, **where):
@@ -239,13 +239,18 @@ def test_written_tables_are_the_same_bytes_twice(done, tmp_path):
     assert "\r" not in paths[0].read_text()
 
 
-def test_metrics_tree_for_dvc(done):
+def test_means_for_dvc_are_a_file_for_each_method(done):
     write_tables(done.plan, "rooms")
-    tree = json.loads(write_metrics(done.plan)[0].read_text())
+    left = done.root / "results/tables/metrics/rooms/left_the_grid.json"
+    write_text(left, "{}")
+    *files, bars = write_metrics(done.plan)
+    assert not left.exists() and bars.name == "delta_m.csv"
+    assert [path.relative_to(left.parent).stem for path in files] == list(done.plan.project.params.methods)
+    means = {path.stem: json.loads(path.read_text()) for path in files}
     summary = read_table(done.root / "results/tables/rooms/summary.csv")
     expected = primary(summary, method="mtcp", task="depth", metric="rmse")["mean"]
-    assert tree["rooms"]["mtcp"]["depth_rmse"] == pytest.approx(expected, rel=1e-5)
-    assert tree["rooms"]["single_task"]["delta_m"] == 0
+    assert means["mtcp"]["depth_rmse"] == pytest.approx(expected, rel=1e-5)
+    assert means["single_task"]["delta_m"] == 0
 
 
 def test_tables_of_an_unplanned_benchmark(store):
