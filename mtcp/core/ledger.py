@@ -24,9 +24,9 @@ class Row(Model):
 
 
 def load_ledger(path: Path) -> list[Row]:
-    """Read `config/ledger.yaml`; raises `UserError` naming file, line, row and key."""
+    """Read `config/ledger.yaml`, none where there is no such file; raises `UserError` naming file, line and key."""
     rows: list[Row] = []
-    for place, entry in enumerate(read_yaml(path, list)):
+    for place, entry in enumerate(read_yaml(path, list) if path.exists() else []):
         row = validated(Row, entry, path, place)
         if row.id in {other.id for other in rows}:
             raise fault(path, (place, "id"), f"'{row.id}' is used twice: renumber one")

@@ -35,7 +35,7 @@ def require_known_names(project: Project) -> None:
         _require(name, project.methods, "method", params, "methods", place)
     _require_known_claims(project)
     ledger = project.root / "config/ledger.yaml"
-    for place, row in enumerate(load_ledger(ledger) if ledger.exists() else []):
+    for place, row in enumerate(load_ledger(ledger)):
         for number, cover in enumerate(row.covered_by):
             if cover.startswith("method "):
                 _require(cover.removeprefix("method "), project.methods, "method", ledger, place, "covered_by", number)

@@ -135,7 +135,7 @@ def _sections(view: dict[str, Any]) -> list[tuple[str, str]]:
         ("predictions", "Predictions", True),
         ("literature", "Literature", view["literature"]),
         ("paper", "For a paper", view["paper"]),
-        ("ledger", "Ledger", True),
+        ("ledger", "Ledger", view["ledger"]),
         ("provenance", "Provenance", True),
     )
     return [(anchor, title) for anchor, title, there in sections if there]

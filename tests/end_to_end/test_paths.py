@@ -59,3 +59,12 @@ def test_data_and_results_on_another_disk(tmp_path: Path, elsewhere: Path, small
     monkeypatch.setenv("DVC_STAGE", "reproduce")  # as `dvc repro` calls it
     refused = project.snakemake()
     assert refused.returncode and "results is a symbolic link, and DVC caches nothing behind one" in refused.stderr
+
+
+def test_the_workflow_s_own_test_is_complete(tmp_path: Path, root: Path, project_at) -> None:
+    """What the workflow catalogue runs: `snakemake --directory .test` plans all rules, and leaves nothing for git."""
+    folder = Path(shutil.copytree(root / ".test", tmp_path / "test", ignore=shutil.ignore_patterns(".snakemake")))
+    done = project_at(root).snakemake("-n", "--quiet", "rules", "--directory", str(folder))
+    assert done.returncode == 0, done.stderr
+    for rule in ("fetch", "check", "train", "evaluate", "tables_tiny", "metrics", "report_tiny"):
+        assert rule in done.stdout + done.stderr
