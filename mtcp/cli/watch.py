@@ -36,6 +36,7 @@ def watch(
 
     Example: mtcp watch --once
     """
+    from rich.console import Console
     from rich.live import Live
 
     from mtcp.store.plan import Plan
@@ -56,7 +57,8 @@ def watch(
         if as_json:
             typer.echo(json.dumps([dataclasses.asdict(row) for row in rows], indent=1))
             return
-        with Live(_table(rows), auto_refresh=False) as live:
+        console = Console()
+        with Live(_table(rows, None if once else console.height), console=console, auto_refresh=False) as live:
             while not once and any(row.state not in ("done", "trained") for row in rows):
                 time.sleep(every)
                 if any(choice.path.exists() for choice in planned.choices) or any(run.waiting for run in planned.runs):
@@ -64,7 +66,7 @@ def watch(
                 rows = look(planned)
                 if follower:
                     follower.follow(planned)
-                live.update(_table(rows), refresh=True)
+                live.update(_table(rows, console.height), refresh=True)
     except KeyboardInterrupt:
         raise typer.Exit from None
     finally:
@@ -72,7 +74,8 @@ def watch(
             follower.close()
 
 
-def _table(rows: "Sequence[Progress]") -> "Table":
+def _table(rows: "Sequence[Progress]", height: int | None = None) -> "Table":
+    """The grid as a table; of more runs than `height` lines hold, those that go on, then those to come."""
     from rich.table import Table
 
     from mtcp.store.watching import grid_seconds_left
@@ -80,10 +83,15 @@ def _table(rows: "Sequence[Progress]") -> "Table":
     trained = sum(row.state in ("done", "trained") for row in rows)
     table = Table(
         title=f"{trained} of {len(rows)} runs trained, {_words(grid_seconds_left(rows))} left",
-        title_justify="left", box=None, header_style="bold", pad_edge=False,
+        title_justify="left", caption_justify="left", box=None, header_style="bold", pad_edge=False,
     )  # fmt: skip
     for column in ("run", "state", "epoch", "left", "losses"):
         table.add_column(column)
+    if height is not None and len(rows) > (room := max(height - 4, 1)):
+        left = [row for row in rows if row.state not in ("done", "trained")]
+        shown = sorted(left, key=lambda row: row.state != "running")[:room]
+        table.caption = f"{len(rows) - len(shown)} more: mtcp plan"
+        rows = shown
     for row in rows:
         losses = "  ".join(f"{task} {value:.4f}" for task, value in row.losses.items())
         left = "" if row.state in ("done", "trained") else _words(row.seconds_left)
