@@ -44,7 +44,7 @@ def rehearse(config: RunConfig, schemes: Sequence[RunConfig] = ()) -> list[str]:
     """
     network = build_network(config)
     config, network = _smaller(config, network)
-    batch = _made_up(config)
+    batch = made_up(config)
     notes: list[str] = []
     if network.trainable:
         for each in (config, *schemes):
@@ -123,7 +123,7 @@ def _there_and_back(config: RunConfig, scheme: Scheme, context: SchemeContext) -
     build_scheme(config, context).load_state_dict(state)
 
 
-def _made_up(config: RunConfig) -> Batch:
+def made_up(config: RunConfig) -> Batch:
     """Noise in the form of images and targets, some of them void."""
     draws = torch.Generator().manual_seed(0)
     size = (config.height, config.width)

@@ -1,0 +1,88 @@
+"""Does every method train under `training.compile`? Two steps of each against the same steps not compiled.
+
+    python tests/benchmarks/compiled.py [--backend eager|aot_eager|inductor] [--size 48x64]... [METHOD...]
+
+Without names all methods of config/methods.yaml, and three sizes. A row says how far the parameters' changes are apart,
+as a share of the largest one of their tensor, after two steps of plain gradient descent on made-up images; gradient
+schemes must be refused in one sentence. `inductor`, the default, is what a run takes; `aot_eager` traces and
+differentiates the same graphs without compiling them to C++, `eager` traces them alone. Ends with status 1 where a
+method fails or is further off than 0.01.
+"""
+
+import argparse
+import sys
+import time
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from mtcp.core.config import EncoderConfig, Project, RunConfig
+from mtcp.core.errors import UserError
+from mtcp.models.architecture import build_network
+from mtcp.store.rehearsal import made_up
+from mtcp.training.step import Stepper
+from mtcp.weighting.base import SchemeContext, build_scheme
+
+SIZES = ("48x64", "64x96", "96x128")
+#: As narrow as architectures take it, but wide enough for the blocked layouts that compilers choose.
+ENCODER = EncoderConfig(kind="timm", model="resnet10t", args={"channels": [8, 8, 16, 16], "stem_width": 8})
+CHANNELS = 32
+
+
+def configured(project: Project, method: str, size: str) -> RunConfig:
+    """The method on the rooms' tasks at `size`, trained by gradient descent, whose steps are smooth in gradients."""
+    config = project.resolve("rooms", method, 0)
+    height, width = map(int, size.split("x"))
+    training = config.training.model_copy(update={"optimiser": "sgd", "momentum": 0.0, "learning_rate": 0.01})
+    change = {"height": height, "width": width, "channels": CHANNELS, "encoder": ENCODER, "training": training}
+    return config.model_copy(update=change)
+
+
+def changes(config: RunConfig, compiled: bool) -> list[Tensor]:
+    """What two steps change in each parameter."""
+    config = config.model_copy(update={"training": config.training.model_copy(update={"compile": compiled})})
+    network = build_network(config).train()
+    before = [parameter.detach().clone() for parameter in network.parameters()]
+    tasks, size = tuple(task.name for task in config.task_list), (config.height, config.width)
+    scheme = build_scheme(config, SchemeContext(tasks, 0, config.training.epochs, 1, size, network))
+    stepper = Stepper(config, network, scheme, torch.device("cpu"))
+    batch = made_up(config)
+    for number in range(2):
+        stepper.micro_step(batch, number, boundary=True)
+    return [new.detach() - old for new, old in zip(network.parameters(), before, strict=True)]
+
+
+def distance(config: RunConfig) -> float:
+    """Largest difference of the changes, as a share of the largest change of the tensor."""
+    pairs = zip(changes(config, compiled=True), changes(config, compiled=False), strict=True)
+    return max(float((own - expected).abs().max() / expected.abs().max().clamp_min(1e-6)) for own, expected in pairs)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--backend", default="inductor")
+    parser.add_argument("--size", action="append")
+    parser.add_argument("methods", nargs="*")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.compile = partial(torch.compile, backend=given.backend)
+    project, wrong = Project("."), 0
+    trained = [name for name, method in project.methods.items() if method.family != "trivial"]
+    for method in given.methods or trained:
+        for size in given.size or SIZES:
+            started = time.process_time()
+            try:
+                far = distance(configured(project, method, size))
+                said = f"{far:.1e}" + (" TOO FAR" if far > 0.01 else "")
+            except UserError as error:
+                said = f"refused: {error}" if "several backward passes" in str(error) else f"FAILED: {error}"
+            except Exception as error:
+                said = f"FAILED: {type(error).__name__}: {error}"
+            wrong += "FAILED" in said or "TOO FAR" in said
+            print(f"{method:28} {size:>7} {time.process_time() - started:6.1f} s  {said}", flush=True)
+    return int(bool(wrong))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
