@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,17 @@ Verdict = Literal["reproduced", "contradicted", "equivalent", "inconclusive", "n
 _VERDICTS: dict[str, Verdict] = {
     "better": "reproduced", "worse": "contradicted", "equivalent": "equivalent", "inconclusive": "inconclusive",
 }  # fmt: skip
+
+
+#: What a row has of its comparison.
+_COMPARED: Final = (
+    "n", "improvement", "sd", "holm_level", "holm_low", "holm_high", "p", "p_holm", "probability_of_improvement",
+    "better", "equal", "worse", "rope", "family_size", "least_n", "detectable", "alpha",
+)  # fmt: skip
+_COLUMNS: Final = [
+    "benchmark", "id", "family", "text", "evidence", "source", "method", "reference", "reference_output", "task",
+    "metric", "unit", "verdict", "reason", *_COMPARED,
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -74,7 +85,7 @@ def judge(
         for values in zip(found.seeds, found.own, found.other, found.improvements, strict=True)
     ]
     return Judgement(
-        pd.DataFrame(rows).assign(benchmark=benchmark_name),
+        pd.DataFrame(rows, columns=_COLUMNS).assign(benchmark=benchmark_name),
         pd.DataFrame(seeds, columns=["benchmark", "claim", "seed", "method_value", "reference_value", "improvement"]),
     )
 
@@ -166,15 +177,8 @@ def _row(claim: Claim, measure: Measure | None, result: Comparison | None, obsta
         "unit": measure.unit if measure else "",
         "verdict": verdict,
         "reason": _reason(result, measure) if result and result.n and measure else obstacle,
-        **{
-            key: getattr(result, key, np.nan)
-            for key in (
-                "n", "improvement", "sd", "holm_level", "holm_low", "holm_high", "p", "p_holm",
-                "probability_of_improvement", "better", "equal", "worse", "rope", "family_size", "least_n",
-                "detectable", "alpha",
-            )
-        },
-    }  # fmt: skip
+        **{key: getattr(result, key, np.nan) for key in _COMPARED},
+    }
 
 
 def _reason(result: Comparison, measure: Measure) -> str:

@@ -58,9 +58,9 @@ class Claim(Model):
 
 
 def load_claims(path: Path) -> list[Claim]:
-    """Read and check `config/claims.yaml`; raises `UserError` naming file, line, claim and key."""
+    """Read `config/claims.yaml`, none where there is no such file; raises `UserError` naming file, line and key."""
     claims: list[Claim] = []
-    for place, entry in enumerate(read_yaml(path, list)):
+    for place, entry in enumerate(read_yaml(path, list) if path.exists() else []):
         claim = validated(Claim, entry, path, place)
         if claim.id in {other.id for other in claims}:
             raise fault(path, (place, "id"), f"'{claim.id}' is used twice: rename one")

@@ -43,8 +43,6 @@ def require_known_names(project: Project) -> None:
 
 def _require_known_claims(project: Project) -> None:
     path, published = project.root / "config/claims.yaml", read_published(project.root / "results/published.csv")
-    if not path.exists():
-        return
     for place, claim in enumerate(load_claims(path)):
         for role in ("method", "reference"):
             if (name := getattr(claim, role)) is not None:

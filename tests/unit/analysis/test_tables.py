@@ -253,6 +253,13 @@ def test_means_for_dvc_are_a_file_for_each_method(done):
     assert means["single_task"]["delta_m"] == 0
 
 
+def test_a_project_without_claims_has_tables_without_verdicts(done):
+    (done.root / "config/claims.yaml").unlink()
+    tables = build_tables(done.plan, "rooms")
+    assert len(tables["claims"]) == len(tables["pairs"]) == 0
+    assert len(tables["comparisons"])
+
+
 def test_tables_of_an_unplanned_benchmark(store):
     with pytest.raises(UserError, match=r"params.yaml plans no run of benchmark 'people' \(planned: rooms\)"):
         build_tables(store.plan, "people")
