@@ -60,7 +60,8 @@ def extremes(root: Path, benchmark: str, images: pd.DataFrame, provenance: pd.Da
             own: Any = next(finished[finished.method == method].itertuples(), None)
             if own is None or place not in placed.index:
                 continue
-            row, position = placed.loc[place], PLACES.index(place)
+            row: Any = placed.loc[place]
+            position = PLACES.index(place)
             folder = run_folder(root, benchmark, method, own.seed, own.train_key) / EXTREMES
             change = display("multi_task", "delta_m").number(float(row["delta_m"]), signed=True)
             yield Extreme(
