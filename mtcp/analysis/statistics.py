@@ -134,32 +134,32 @@ def least_n(family: int, alpha: float = ALPHA) -> int:
     return n
 
 
-def alpha_of_look(look: int, alpha: float = ALPHA) -> float:
-    """Return the error rate that verdicts are given at their `look`-th computation: alpha / 2^(look - 1).
+def alpha_of_look(look: int) -> float:
+    """Return the error rate that verdicts are given at their `look`-th computation: ALPHA / 2^(look - 1).
 
     Seeds that are added after verdicts have been seen give further chances of a false one. With halved rates all looks
-    together conclude falsely in at most a share 2 alpha (1 - 2^-looks) of families, by the union bound: 5 % after
+    together conclude falsely in at most a share 2 ALPHA (1 - 2^-looks) of families, by the union bound: 5 % after
     one look, 7.5 % after two, never 10 %. Without it, adding seeds until something is significant always succeeds.
     """
     if look < 1:
         raise ValueError(f"looks are counted from 1, got {look}")
-    return alpha / 2 ** (look - 1)
+    return ALPHA / 2 ** (look - 1)
 
 
-def detectable_effect(sd: float, n: int, family: int = 1, alpha: float = ALPHA, power: float = POWER) -> float:
-    """Return the smallest mean improvement that a two-sided paired t test at alpha / `family` finds with `power`.
+def detectable_effect(sd: float, n: int, family: int = 1, alpha: float = ALPHA) -> float:
+    """Return the smallest mean improvement that a two-sided paired t test at alpha / `family` finds with POWER.
 
     `sd` is the standard deviation of the improvements, in the metric's unit; NaN for n < 2.
     """
-    return sd * _detectable_in_sd(n, alpha / family, power) if n > 1 else float("nan")
+    return sd * _detectable_in_sd(n, alpha / family) if n > 1 else float("nan")
 
 
 @cache
-def _detectable_in_sd(n: int, alpha: float, power: float) -> float:
+def _detectable_in_sd(n: int, alpha: float) -> float:
     critical = stats.t.ppf(1 - alpha / 2, n - 1)
 
     def lacking(shift: float) -> float:
-        return float(stats.nct.sf(critical, n - 1, shift)) - power
+        return float(stats.nct.sf(critical, n - 1, shift)) - POWER
 
     return float(optimize.brentq(lacking, 0, 10 * critical + 10, xtol=1e-6) / np.sqrt(n))
 

@@ -111,9 +111,9 @@ def _incomplete(path: Path, error: Exception) -> UserError:
     )
 
 
-def _listed(names: list[str], most: int = 3) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+def _listed(names: list[str]) -> str:
+    """The first three names, and how many more there are."""
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def no_hub_access(config: EncoderConfig, error: Exception) -> UserError:

@@ -169,13 +169,13 @@ def _writable(directory: Path) -> Iterator[None]:
         ) from error
 
 
-def _taken(handle: int, tries: int = 10, pause_seconds: float = 0.1) -> bool:
+def _taken(handle: int) -> bool:
     """Take the lock; a few tries, since `mtcp plan` holds it for a moment to see whether a run is running."""
-    for _ in range(tries):
+    for _ in range(10):
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            time.sleep(pause_seconds)
+            time.sleep(0.1)
         else:
             return True
     return False

@@ -236,24 +236,23 @@ class LossScheme(Scheme):
     def _backward(
         self, losses: dict[str, Tensor], auxiliary: Tensor | None, representation: Any, scale: float, boundary: bool
     ) -> None:
-        if losses:
-            stacked = torch.stack(list(losses.values()))
-            values = stacked.detach().requires_grad_()
-            self.finite(values.tolist(), list(losses), "loss")
-            total = self.total(values, self.index(losses))
-            self._check(total)
-            (scale * total).backward()
-            weights = torch.zeros_like(values) if values.grad is None else values.grad / scale
-            numbers, names = weights.tolist(), list(losses)
-            self.finite(numbers, names, "weight")
-            self.monitor.observe(dict(zip(names, numbers, strict=True)))
-            self._diagnose(losses, auxiliary, weights)
-            objective = scale * (weights * stacked).sum()
-            auxiliary = objective if auxiliary is None else objective + scale * auxiliary
-        elif auxiliary is not None:
-            auxiliary = scale * auxiliary
+        if not losses:
+            return
+        stacked = torch.stack(list(losses.values()))
+        values = stacked.detach().requires_grad_()
+        self.finite(values.tolist(), list(losses), "loss")
+        total = self.total(values, self.index(losses))
+        self._check(total)
+        (scale * total).backward()
+        weights = torch.zeros_like(values) if values.grad is None else values.grad / scale
+        numbers, names = weights.tolist(), list(losses)
+        self.finite(numbers, names, "weight")
+        self.monitor.observe(dict(zip(names, numbers, strict=True)))
+        self._diagnose(losses, auxiliary, weights)
+        objective = scale * (weights * stacked).sum()
         if auxiliary is not None:
-            auxiliary.backward()
+            objective = objective + scale * auxiliary
+        objective.backward()
 
     def _diagnose(self, losses: dict[str, Tensor], auxiliary: Tensor | None, weights: Tensor) -> None:
         """Every `diagnostics_every` micro-batches: how the tasks' gradients lie, and what share the scheme has."""

@@ -11,8 +11,7 @@ from mtcp.data.formats.file_kinds import it_is
 
 #: PASCAL-Part's object category of people.
 PERSON: Final = 15
-#: The six parts of Chen et al., "Detect What You Can", CVPR 2014, as the field groups them; 0 is background.
-PART_NAMES: Final = ("head", "torso", "upper arm", "lower arm", "upper leg", "lower leg")
+#: The parts of Chen et al., "Detect What You Can", CVPR 2014, in the six groups of the field; 0 is background.
 _PARTS: Final = {
     1: "head leye reye lear rear lebrow rebrow nose mouth hair",
     2: "torso neck",
