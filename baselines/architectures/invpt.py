@@ -23,6 +23,8 @@ from mtcp.api import (
     per_task,
     prediction,
     separate,
+    to_nchw,
+    to_nhwc,
 )
 
 
@@ -111,8 +113,8 @@ class InvPT(Architecture):
             if skip is not None:
                 ups = [at_size(level, skip.shape[-2:]) for level in maps]
                 maps = [F.relu_(up(level)) + skip for up, level in zip(stage.up.values(), ups, strict=True)]
-            x, results, scores = stage(torch.stack([level.permute(0, 2, 3, 1) for level in maps], 1), scores)
-            maps = [level.permute(0, 3, 1, 2) for level in x.unbind(1)]
+            x, results, scores = stage(torch.stack([to_nhwc(level) for level in maps], 1), scores)
+            maps = [to_nchw(level) for level in x.unbind(1)]
             results = [at_size(level, finest) for level in results]
             sums = [a + b for a, b in zip(sums, results, strict=True)] if sums else results
         for task, total in zip(outputs, sums, strict=True):

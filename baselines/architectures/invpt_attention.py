@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mtcp.api import BatchNorm2d, Projection, at_size, unscaled_attention
+from mtcp.api import BatchNorm2d, Projection, at_size, to_nchw, to_nhwc, unscaled_attention
 
 
 class CrossTaskAttention(nn.Module):
@@ -42,11 +42,11 @@ class CrossTaskAttention(nn.Module):
 
     def forward(self, x: Tensor, before: "CrossTaskAttention.Scores | None") -> tuple[Tensor, "Scores"]:
         """Return what every position gathers, like x (B, T, h, w, D), and the scores for the next stage."""
-        maps = [level.permute(0, 3, 1, 2) for level in x.unbind(1)]
+        maps = [to_nchw(level) for level in x.unbind(1)]
         queries = [getattr(self, task)(level) for task, level in zip(self.tasks, maps, strict=True)]
-        queries = self.query(torch.stack([level.permute(0, 2, 3, 1) for level in queries], 1))
-        pooled = F.avg_pool2d(x.flatten(0, 1).permute(0, 3, 1, 2), self.pool, ceil_mode=True)
-        tokens = pooled.permute(0, 2, 3, 1).reshape(len(x), -1, self.width)
+        queries = self.query(torch.stack([to_nhwc(level) for level in queries], 1))
+        pooled = F.avg_pool2d(to_nchw(x.flatten(0, 1)), self.pool, ceil_mode=True)
+        tokens = to_nhwc(pooled).reshape(len(x), -1, self.width)
         half = self.width // 2
         own = self.Scores(
             (queries * self.width**-0.5).split(half, -1),
@@ -79,7 +79,7 @@ class CrossTaskAttention(nn.Module):
 
 def _resized(x: Tensor, size: torch.Size) -> Tensor:
     """Resize maps (B, T, h, w, C) to `size`."""
-    return at_size(x.flatten(0, 1).permute(0, 3, 1, 2), size).permute(0, 2, 3, 1).unflatten(0, x.shape[:2])
+    return to_nhwc(at_size(to_nchw(x.flatten(0, 1)), size)).unflatten(0, x.shape[:2])
 
 
 class _QueryConv(nn.Module):

@@ -5,7 +5,7 @@ from collections import OrderedDict
 from torch import Tensor, nn
 
 from baselines.architectures.invpt_attention import CrossTaskAttention
-from mtcp.api import MLP, ConvPair
+from mtcp.api import MLP, ConvPair, to_nchw
 
 
 def named_conv(before: int, after: int) -> nn.Sequential:
@@ -38,7 +38,7 @@ class Stage(nn.Module):
         x = x + attended
         x = x + self.mlp(self.norm2(x))
         normed = self.out_norm(x.permute(0, 2, 3, 1, 4).flatten(3)).unflatten(3, x.shape[1::3])
-        maps = [level.permute(0, 3, 1, 2) for level in normed.unbind(3)]
+        maps = [to_nchw(level) for level in normed.unbind(3)]
         if hasattr(self, "expand"):
             maps = [expand(level) for expand, level in zip(self.expand.values(), maps, strict=True)]
         return x, maps, own_scores

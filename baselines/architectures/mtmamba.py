@@ -18,6 +18,8 @@ from mtcp.api import (
     at_size,
     per_task,
     prediction,
+    to_nchw,
+    to_nhwc,
 )
 
 #: Stages and the position of their map in the encoder's list.
@@ -103,7 +105,7 @@ class Head(nn.Module):
         self.predict = prediction(width, task)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.predict(self.expand_norm(shuffled(self.expand(x), 4)).permute(0, 3, 1, 2))
+        return self.predict(to_nchw(self.expand_norm(shuffled(self.expand(x), 4))))
 
 
 @architecture("mtmamba")
@@ -138,7 +140,7 @@ class MTMamba(MapArchitecture):
         self.head = per_task(context, "shuffled_head", lambda task: Head(widths[0], task))
 
     def decode(self, representation: list[Tensor], size: tuple[int, int]) -> Outputs:
-        levels = [level.permute(0, 2, 3, 1) for level in representation]
+        levels = [to_nhwc(level) for level in representation]
         maps = dict.fromkeys(self.head, levels[-1])
         for scale, index in STAGES.items():
             stage = getattr(self, f"stage{scale}")

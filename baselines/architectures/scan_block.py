@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from baselines.architectures.selective_scan import selective_scan
-from mtcp.api import Projection
+from mtcp.api import Projection, to_nchw, to_nhwc
 
 #: Row by row, column by column, and both reversed.
 DIRECTIONS = 4
@@ -55,7 +55,7 @@ class Core(nn.Module):
         return self.out(self._mixed(x) * F.silu(gate))
 
     def _mixed(self, x: Tensor) -> Tensor:
-        return self.norm(self._scanned(F.silu(self.conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1))))
+        return self.norm(self._scanned(F.silu(to_nhwc(self.conv(to_nchw(x))))))
 
     def _scanned(self, x: Tensor) -> Tensor:
         batch, height, width, inner = x.shape

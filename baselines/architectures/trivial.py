@@ -23,6 +23,7 @@ from mtcp.api import (
     UserError,
     architecture,
     at_size,
+    to_nchw,
 )
 
 _RAREST = 1e-6
@@ -83,7 +84,7 @@ def _indicators(task: Task, target: Tensor, size: tuple[int, int]) -> tuple[Tens
     valid = (target != VOID).all(dim=1, keepdim=True)
     if task.classifies:
         classes = torch.where(valid, target, 0)[:, 0].long()
-        target = F.one_hot(classes, task.channels).permute(0, 3, 1, 2)
+        target = to_nchw(F.one_hot(classes, task.channels))
     return target.double(), valid.double()
 
 

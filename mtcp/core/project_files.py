@@ -35,6 +35,16 @@ def run_folder(root: Path, benchmark: str, method: str, seed: int, train_key: st
     return root / RUNS / benchmark / method / f"seed{seed}-{train_key}"
 
 
+def lock_file(root: Path, data: str) -> Path:
+    """The file that says what data set `data` must be."""
+    return root / f"data/{data}.lock.json"
+
+
+def dvc_file(root: Path, data: str) -> Path:
+    """The file by which DVC tracks data set `data`."""
+    return root / f"data/{data}.dvc"
+
+
 def metrics_file(eval_key: str) -> str:
     """Name of a run's metrics."""
     return f"metrics-{eval_key}.json"

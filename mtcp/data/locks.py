@@ -10,6 +10,7 @@ from mtcp.core.errors import UserError
 from mtcp.core.files import read_json, read_yaml
 from mtcp.core.hashing import KEY_LENGTH, digest
 from mtcp.core.plugins import PACKAGE_ROOT
+from mtcp.core.project_files import dvc_file, lock_file
 from mtcp.core.validation import fault
 
 
@@ -21,7 +22,7 @@ def data_digest(project: Project, name: str) -> str:
     """
     benchmark, data = project.benchmark(name), project.data_name(name)
     _require_one_set(project, name)
-    tracked = project.root / f"data/{data}.dvc"
+    tracked = dvc_file(project.root, data)
     if tracked.exists():
         try:
             return str(read_yaml(tracked, dict)["outs"][0]["md5"])
@@ -89,7 +90,7 @@ def missing_sentence(data: str) -> str:
 
 def read_lock(project: Project, data: str) -> dict[str, Any] | None:
     """Return `data/<data>.lock.json`; None where it is absent or, as in a new clone, says that nothing is here yet."""
-    path = project.root / f"data/{data}.lock.json"
+    path = lock_file(project.root, data)
     lock = read_json(path) if path.exists() else {}
     return lock if lock.get("digest") else None
 

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from mtcp.models.layers import to_nchw, to_nhwc
+
 #: Values per channel up to which the library's sums are precise to a few 1e-6.
 FEW_VALUES = 2048
 #: Values that one float32 accumulator adds up beyond that, at most and at least.
@@ -63,8 +65,8 @@ class _PreciseBatchNorm(torch.autograd.Function):
 
 def _grouped(x: Tensor, groups: int) -> Tensor:
     """See (B, C, H, W) in channels-last memory as (1, groups C, B H W / groups, 1)."""
-    rows = x.permute(0, 2, 3, 1).reshape(1, -1, 1, groups * x.shape[1])
-    return rows.permute(0, 3, 1, 2)
+    rows = to_nhwc(x).reshape(1, -1, 1, groups * x.shape[1])
+    return to_nchw(rows)
 
 
 def _groups(x: Tensor) -> int:
@@ -106,4 +108,4 @@ class BatchNorm(BatchNorm2d):
     """Batch normalisation of (B, H, W, C)."""
 
     def forward(self, input: Tensor) -> Tensor:
-        return super().forward(input.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        return to_nhwc(super().forward(to_nchw(input)))

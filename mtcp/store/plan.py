@@ -16,7 +16,18 @@ from mtcp.core.config import Project, ResourceConfig, RunConfig
 from mtcp.core.errors import UserError
 from mtcp.core.hashing import short_key
 from mtcp.core.plugins import PACKAGE_ROOT
-from mtcp.core.project_files import FAILURE, LOCK, RECORD, RUNS, STATE, TABLES, images_file, metrics_file, run_folder
+from mtcp.core.project_files import (
+    FAILURE,
+    LOCK,
+    RECORD,
+    RUNS,
+    STATE,
+    TABLES,
+    images_file,
+    lock_file,
+    metrics_file,
+    run_folder,
+)
 from mtcp.core.references import require_known_names
 from mtcp.core.roles import role_notes, with_roles
 from mtcp.core.startup import uncollected
@@ -270,7 +281,7 @@ class Plan:
                 _contents(
                     *templates,
                     self.root / "config/ledger.yaml",
-                    self.root / f"data/{self.project.data_name(benchmark)}.lock.json",
+                    lock_file(self.root, self.project.data_name(benchmark)),
                 ),
             ]
         )

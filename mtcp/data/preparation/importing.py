@@ -20,6 +20,7 @@ from mtcp.core.config import Project
 from mtcp.core.errors import UserError
 from mtcp.core.files import write_json
 from mtcp.core.hashing import file_digest
+from mtcp.core.project_files import dvc_file, lock_file
 from mtcp.core.tasks import VOID
 from mtcp.data.formats import packaging
 from mtcp.data.formats.file_kinds import it_is
@@ -102,7 +103,7 @@ def import_set(
     Raises `UserError` with all problems, by image, and leaves what was there before.
     """
     kind, told = layout_of(project, name), told or Told()
-    if not track and (project.root / f"data/{name}.dvc").exists():
+    if not track and dvc_file(project.root, name).exists():
         raise UserError(
             f"data/{name}.dvc tracks the set that lies here, and its digest is in the keys of runs: import with --dvc, "
             "or remove that file first"
@@ -163,7 +164,7 @@ def record_set(project: Project, name: str, lock: dict[str, Any], track: bool) -
             raise UserError(
                 f"`dvc add data/{name}` failed ({last_words(done)}), and all is as before: correct it, and import again"
             )
-    write_json(project.root / f"data/{name}.lock.json", lock)  # last: until then what lies here is not what it says
+    write_json(lock_file(project.root, name), lock)  # last: until then what lies here is not what it says
 
 
 def classes_of_set(project: Project, name: str) -> set[int]:

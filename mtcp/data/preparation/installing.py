@@ -18,6 +18,7 @@ from typing import Final
 
 from mtcp.core.config import Project
 from mtcp.core.errors import UserError
+from mtcp.core.project_files import dvc_file, lock_file
 from mtcp.data.locks import read_lock
 from mtcp.data.preparation.contents import content_digest
 
@@ -127,7 +128,7 @@ def _recover(project: Project, name: str, place: Path) -> None:
 
 
 def _records(project: Project, name: str) -> tuple[Path, Path]:
-    return project.root / f"data/{name}.dvc", project.root / f"data/{name}.lock.json"
+    return dvc_file(project.root, name), lock_file(project.root, name)
 
 
 def _kept(tracked: Path) -> Path:

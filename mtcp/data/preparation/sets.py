@@ -13,6 +13,7 @@ from typing import Any
 from mtcp.core.config import Project
 from mtcp.core.errors import UserError
 from mtcp.core.files import read_record, write_json, write_record
+from mtcp.core.project_files import dvc_file, lock_file
 from mtcp.data.formats import packaging
 from mtcp.data.formats.layouts import Layout
 from mtcp.data.formats.opening import open_layout
@@ -71,7 +72,7 @@ def render(project: Project, name: str, progress: Progress = lambda done, total:
     folder = _render(project, name, progress)
     record = _record(project, name, folder)
     lock = {"schema": 1, "name": name, "digest": record["content"], "inputs": record["digest"]}
-    write_json(project.root / f"data/{name}.lock.json", {**lock, "counts": record["counts"]})
+    write_json(lock_file(project.root, name), {**lock, "counts": record["counts"]})
     return folder
 
 
@@ -86,7 +87,7 @@ def prepare(project: Project, name: str, progress: Progress = lambda done, total
     name = project.data_name(benchmark_of(project, name))
     folder = project.root / "data" / name
     recover(project, name)
-    if (project.root / f"data/{name}.dvc").exists():
+    if dvc_file(project.root, name).exists():
         if not folder.is_dir():
             pull(project, name)
     elif benchmark.rendered is not None:
@@ -191,7 +192,7 @@ def open_set(project: Project, name: str) -> Layout:
     folder = project.root / "data" / name
     record = packaging.read(folder)
     if "layout" not in record:
-        if (project.root / f"data/{name}.dvc").exists():
+        if dvc_file(project.root, name).exists():
             raise UserError(f"data/{name} is not here yet: `mtcp data prepare {name}` pulls it")
         if project.benchmark(benchmark_of(project, name)).rendered is not None:
             raise UserError(f"no data for '{name}': `mtcp data render {name}` makes them")
@@ -237,7 +238,7 @@ def describe(project: Project) -> list[dict[str, Any]]:
                 "train": len(layout.ids("train")) if layout else None,
                 "test": len(layout.ids("val")) if layout else None,
                 "packaging": record.get("packaging"),
-                "tracked": (project.root / f"data/{name}.dvc").exists(),
+                "tracked": dvc_file(project.root, name).exists(),
             }
         )
     return rows
