@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from baselines.architectures.pad_net import Distillation
+from baselines.architectures.pad_net import Branch, Distillation
 from mtcp.api import (
     SCALES,
     Basic,
@@ -13,26 +13,10 @@ from mtcp.api import (
     MapParameters,
     MultiScaleHead,
     Outputs,
-    Task,
     architecture,
     at_size,
     per_task,
-    prediction,
 )
-
-
-class Initial(nn.Module):
-    """E = block2(block1(x)), two basic blocks, and its prediction."""
-
-    def __init__(self, before: int, width: int, task: Task) -> None:
-        super().__init__()
-        self.block1 = Basic(before, width)
-        self.block2 = Basic(width, width)
-        self.predict = prediction(width, task)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.block2(self.block1(x))
-        return features, self.predict(features)
 
 
 class Mix(nn.Module):
@@ -83,7 +67,7 @@ class Propagation(nn.Module):
 
 @architecture("mti_net")
 class MTINet(MapArchitecture):
-    """From coarse to fine, s = 32, 16, 8, 4: E_s = Initial(cat(F_s, P of the coarser scale)), P_s = Propagation(E_s).
+    """From coarse to fine, s = 32, 16, 8, 4: E_s = Branch(cat(F_s, P of the coarser scale)), P_s = Propagation(E_s).
 
     Then distillation of E_s at every scale, and Head_t of the four distilled maps. Outputs: final and the initial
     predictions of four scales, of equal weight in the public code (`losses.auxiliary_weight: 1`). Shared: the encoder.
@@ -94,7 +78,7 @@ class MTINet(MapArchitecture):
         names, widths = [task.name for task in context.tasks], self.widths
         for index, (scale, width) in enumerate(zip(SCALES, widths, strict=True)):
             before = width + (widths[index + 1] if scale < SCALES[-1] else 0)
-            initial = per_task(context, f"initial{scale}", lambda task, i=before, c=width: Initial(i, c, task))
+            initial = per_task(context, f"initial{scale}", lambda task, i=before, c=width: Branch(Basic, i, c, task))
             setattr(self, f"initial{scale}", initial)
             if scale > SCALES[0]:
                 with context.part(f"fpm{scale}"):

@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from mtcp.api import (
     Architecture,
+    Basic,
     Bottle,
     BuildContext,
     ConvNorm,
@@ -57,12 +58,12 @@ class Distillation(nn.ModuleDict):
 
 
 class Branch(nn.Module):
-    """block2(block1(x)), two bottlenecks of width D, and `predict`, a 1x1 convolution to the task's channels."""
+    """block2(block1(x)), two residual blocks, and `predict`, a 1x1 convolution to the task's channels."""
 
-    def __init__(self, before: int, width: int, task: Task) -> None:
+    def __init__(self, block: type[Basic] | type[Bottle], before: int, width: int, task: Task) -> None:
         super().__init__()
-        self.block1 = Bottle(before, width)
-        self.block2 = Bottle(width, width)
+        self.block1 = block(before, width)
+        self.block2 = block(width, width)
         self.predict = prediction(width, task)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -101,10 +102,10 @@ class PADNet(Architecture):
         super().__init__()
         encoder, width = FusedMaps(context, parameters.widths), parameters.width
         self.encoder = encoder
-        self.initial = per_task(context, "initial", lambda task: Branch(encoder.width, width, task))
+        self.initial = per_task(context, "initial", lambda task: Branch(Bottle, encoder.width, width, task))
         with context.part("distillation"):
             self.distillation = Distillation([task.name for task in context.tasks], width)
-        self.head = per_task(context, "branch_head", lambda task: Branch(width, width, task))
+        self.head = per_task(context, "branch_head", lambda task: Branch(Bottle, width, width, task))
 
     def encode(self, image: Tensor) -> Tensor:
         return self.encoded(image)

@@ -1,6 +1,5 @@
 """Conflict-free gradients."""
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,8 +22,7 @@ class ConFIG(GramianScheme):
     def weights(self, gramian: Tensor, losses: Tensor, present: Tensor) -> Tensor:
         lengths, cosines = solvers.unit_gramian(gramian.numpy())
         with solving(self):
-            direction = np.linalg.pinv(cosines, hermitian=True).sum(1)
+            direction, shares = solvers.equal_cosines(lengths, cosines)
         along = cosines @ direction
         gains, square = lengths @ along, direction @ along
-        shares = direction / np.where(lengths > 0, lengths, np.inf)
         return torch.from_numpy(shares * (gains / square if square > 0 else 0.0))

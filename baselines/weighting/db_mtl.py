@@ -29,7 +29,7 @@ class DBMTL(GradientScheme):
 
     def __init__(self, context: SchemeContext, parameters: "DBMTL.Parameters") -> None:
         super().__init__(context, parameters)
-        tasks, size = len(context.tasks), sum(parameter.numel() for parameter in self.shared)
+        tasks, size = len(context.tasks), self.shared_size
         self.register_buffer("running", torch.zeros(tasks, size))
         self.register_buffer("updates", torch.zeros(tasks, dtype=torch.long))
 

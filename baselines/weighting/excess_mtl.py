@@ -29,7 +29,7 @@ class ExcessMTL(JacobianScheme):
 
     def __init__(self, context: SchemeContext, parameters: "ExcessMTL.Parameters") -> None:
         super().__init__(context, parameters)
-        tasks, size = len(context.tasks), sum(parameter.numel() for parameter in self.shared)
+        tasks, size = len(context.tasks), self.shared_size
         self.register_buffer("squares", torch.zeros(tasks, size))
         self.register_buffer("first", torch.full((tasks,), torch.nan))
         self.register_buffer("simplex", torch.full((tasks,), 1 / tasks))

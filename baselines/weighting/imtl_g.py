@@ -1,6 +1,5 @@
 """Impartial multi-task learning, gradient balance."""
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,8 +20,6 @@ class IMTLG(GramianScheme):
     signed = True
 
     def weights(self, gramian: Tensor, losses: Tensor, present: Tensor) -> Tensor:
-        lengths, cosines = solvers.unit_gramian(gramian.numpy())
         with solving(self):
-            direction = np.linalg.pinv(cosines, hermitian=True).sum(1)
-        shares = direction / np.where(lengths > 0, lengths, np.inf)
+            _, shares = solvers.equal_cosines(*solvers.unit_gramian(gramian.numpy()))
         return torch.from_numpy(len(shares) * shares / shares.sum())

@@ -40,7 +40,7 @@ class MoCo(GradientScheme):
 
     def __init__(self, context: SchemeContext, parameters: "MoCo.Parameters") -> None:
         super().__init__(context, parameters)
-        tasks, size = len(context.tasks), sum(parameter.numel() for parameter in self.shared)
+        tasks, size = len(context.tasks), self.shared_size
         self.register_buffer("tracked", torch.zeros(tasks, size))
         self.register_buffer("updates", torch.zeros((), dtype=torch.long))
         self.simplex = SimplexWeights(tasks)

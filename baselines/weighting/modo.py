@@ -27,9 +27,8 @@ class MoDo(GradientScheme):
 
     def __init__(self, context: SchemeContext, parameters: "MoDo.Parameters") -> None:
         super().__init__(context, parameters)
-        tasks = len(context.tasks)
-        self.previous = PreviousGradients(tasks, sum(parameter.numel() for parameter in self.shared))
-        self.simplex = SimplexWeights(tasks)
+        self.previous = PreviousGradients(len(context.tasks), self.shared_size)
+        self.simplex = SimplexWeights(len(context.tasks))
 
     def combined(self, jacobian: Tensor, gramian: Tensor, losses: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
         """Return k sum_t w_t g_t and k w."""

@@ -30,9 +30,8 @@ class SDMGrad(GradientScheme):
 
     def __init__(self, context: SchemeContext, parameters: "SDMGrad.Parameters") -> None:
         super().__init__(context, parameters)
-        tasks = len(context.tasks)
-        self.previous = PreviousGradients(tasks, sum(parameter.numel() for parameter in self.shared))
-        self.simplex = SimplexWeights(tasks)
+        self.previous = PreviousGradients(len(context.tasks), self.shared_size)
+        self.simplex = SimplexWeights(len(context.tasks))
 
     def combined(self, jacobian: Tensor, gramian: Tensor, losses: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
         """Return the update and its coefficients k (w + strength / k) / (1 + strength)."""

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Final, Literal
 from pydantic import Field, model_validator
 
 from mtcp.core.config import Name
-from mtcp.core.files import read_yaml
+from mtcp.core.entries import Entry, read_entries
 from mtcp.core.tasks import TASK_NAMES
-from mtcp.core.validation import Model, fault, validated
+from mtcp.core.validation import Model
 
 Evidence = Literal["code", "figure", "abstract", "secondary", "paper"]
 #: What a network costs; compared in per cent of the reference's.
@@ -29,7 +29,7 @@ class Published(Model):
     scale: float = Field(1.0, gt=0, description="its unit in ours: 0.01 turns per cent into a fraction")
 
 
-class Claim(Model):
+class Claim(Entry):
     """One statement that runs can judge: `method` is better than `reference` on `measure`.
 
     `measure` is `delta_m`, `delta_coherence`, a task (its primary metric) or a cost. An absolute claim has `published`
@@ -59,10 +59,4 @@ class Claim(Model):
 
 def load_claims(path: Path) -> list[Claim]:
     """Read `config/claims.yaml`, none where there is no such file; raises `UserError` naming file, line and key."""
-    claims: list[Claim] = []
-    for place, entry in enumerate(read_yaml(path, list) if path.exists() else []):
-        claim = validated(Claim, entry, path, place)
-        if claim.id in {other.id for other in claims}:
-            raise fault(path, (place, "id"), f"'{claim.id}' is used twice: rename one")
-        claims.append(claim)
-    return claims
+    return read_entries(Claim, path)

@@ -101,6 +101,11 @@ class GradientScheme(Scheme):
         self.pooled = bool(self.shared) and getattr(parameters, "accumulation", "step") == "step"
         self._pool: _Pool | None = None
 
+    @property
+    def shared_size(self) -> int:
+        """P, how many numbers the shared parameters hold."""
+        return sum(parameter.numel() for parameter in self.shared)
+
     @abstractmethod
     def combined(self, jacobian: Tensor, gramian: Tensor, losses: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
         """Return the update (P,) and its effective coefficients (k,) from J (k, P) and J J^T (k, k).

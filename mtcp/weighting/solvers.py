@@ -112,7 +112,7 @@ def conflict_averse(gramian: Array, radius: float) -> Array:
     return coefficients
 
 
-def fair_shares(gramian: Array, alpha: float = 1.0, claims: Array | float = 1.0, iterations: int = 200) -> Array:
+def fair_shares(gramian: Array, alpha: float = 1.0, claims: Array | float = 1.0) -> Array:
     """Return c > 0 with G c = (w / c)^(1/alpha), entry by entry: alpha-fair gains; Nash bargaining for alpha = 1.
 
     `claims`: w (k,), positive. It is the minimiser of a strictly convex function, c^T G c / 2 less the integral of
@@ -130,7 +130,7 @@ def fair_shares(gramian: Array, alpha: float = 1.0, claims: Array | float = 1.0,
     shares = pull ** (1 / (1 + power))
     balance, need = _fairness(cosines, pull, power, shares)
     residual = np.inf
-    for _ in range(iterations):
+    for _ in range(200):
         gradient = balance - need
         residual = np.abs(gradient / need).max()
         if residual < 1e-13:
@@ -153,6 +153,15 @@ def fair_shares(gramian: Array, alpha: float = 1.0, claims: Array | float = 1.0,
     if not residual < 1e-8:
         raise ValueError("no fair shares: the gradients cancel each other out")
     return shares / lengths * scale ** ((power - 1) / (1 + power))
+
+
+def equal_cosines(lengths: Array, cosines: Array) -> tuple[Array, Array]:
+    """Return u = C^+ 1 and c = u / n, 0 where n is: sum_t c_t g_t has the same cosine with every gradient.
+
+    `lengths` and `cosines` as `unit_gramian` returns them. Raises `LinAlgError` where there is no pseudo-inverse.
+    """
+    direction = np.linalg.pinv(cosines, hermitian=True).sum(1)
+    return direction, direction / np.where(lengths > 0, lengths, np.inf)
 
 
 def _factor(cosines: Array) -> Array:
