@@ -72,10 +72,11 @@ def test_tensorboard_gets_every_epoch_once(plan: Plan) -> None:
 
 @pytest.mark.slow
 def test_wandb_gets_an_offline_run(plan: Plan) -> None:
-    pytest.importorskip("wandb")
+    wandb = pytest.importorskip("wandb")
     epochs(plan, "mtcp", 2)
     follower = Follower(plan, "wandb")
     assert follower.follow(plan) == 2
     follower.close()
+    wandb.teardown()  # its own process writes the log; this waits for it, as the end of a command does
     (log,) = (plan.root / "results/wandb").glob("offline-run-*/run-*.wandb")
     assert b"loss_depth" in log.read_bytes()
