@@ -21,7 +21,7 @@ OF_GRADIENT_SCHEMES: Final = {
         "not seen", "no accumulation in any code read", "one combination a step: a micro-batch is an artefact of memory"
     ),
     "shared_parameters": Source(
-        "the trunk, or its output (MGDA, IMTL)",
+        "the encoder, or its output (MGDA, IMTL)",
         "all but the heads (Nash-MTL, FAMO, FairGrad); what two tasks reach (CAGrad); the encoder (LibMTL)",
         "encoder: what all architectures have; benchmarks of the literature set all_but_heads",
     ),
