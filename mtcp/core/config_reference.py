@@ -20,13 +20,13 @@ _HEAD: Final = """\
 # Configuration
 
 Every key of every file, from the models that check them: `mtcp show reference > docs/configuration.md`. Editors
-complete and check the files by `workflow/schemas/*.schema.json` (`mtcp show schema`). What a benchmark or a method
-comes to, and where each value was written: `mtcp show benchmark NAME`, `mtcp show method NAME`.
+complete and check the files with `workflow/schemas/*.schema.json` (`mtcp show schema`). `mtcp show benchmark NAME` and
+`mtcp show method NAME` print a benchmark or a method as resolved, and where each value was written.
 
-An entry with `extends: NAME` says only what it does otherwise than entry NAME: mappings are merged key by key, all
-else is replaced, and null takes an inherited key out. A plug-in or an encoder of another `name` or `model` replaces
-the inherited one whole. `label` and `description` are never inherited. A benchmark uses the data set of the one that
-it extends, unless it changes what a rendered set follows from (`rendered`, `height`, `width`).
+An entry with `extends: NAME` states only what differs from entry NAME: mappings are merged key by key, everything else
+is replaced, and null removes an inherited key. A plug-in or an encoder with another `name` or `model` replaces the
+inherited one entirely. `label` and `description` are never inherited. A benchmark uses the data set of the one that it
+extends, unless it changes what determines a rendered set (`rendered`, `height`, `width`).
 """
 
 

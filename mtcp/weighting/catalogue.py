@@ -22,9 +22,9 @@ my_method:
   scheme: {name: pcgrad, shared_parameters: representation}
 ```
 
-`mtcp schemes` lists them, `mtcp schemes show NAME` prints one, `mtcp schemes new NAME` writes a file for your own.
+`mtcp schemes` lists them, `mtcp schemes show NAME` prints one, `mtcp schemes new NAME` writes a file for yours.
 
-**Cost.** `losses`: loss values alone. `gradients`: one backward pass a task. `forward`: one more forward pass after
+**Cost.** `losses`: loss values alone. `gradients`: one backward pass per task. `forward`: one more forward pass after
 the step. `mtcp` measures seconds per step and peak memory of every run; `pytest tests/benchmarks/test_schemes.py`
 measures each scheme relative to equal weights. Under `training.compile` the class `gradients` is refused.
 
