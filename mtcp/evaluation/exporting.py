@@ -17,6 +17,7 @@ from mtcp.core.errors import UserError
 from mtcp.core.files import replacing
 from mtcp.data.loading.batches import normalised
 from mtcp.models.architecture import Architecture
+from mtcp.models.weights import first_sentence
 
 #: Largest difference to the network, relative to the largest output of the task, that rounding explains.
 TOLERANCE: Final = 1e-4
@@ -50,8 +51,7 @@ def export(network: Architecture, config: RunConfig, path: Path) -> dict[str, fl
                 warnings.simplefilter("ignore")  # of tracing: what it may get wrong is compared below
                 torch.jit.save(torch.jit.trace(module, example, check_trace=False), str(temporary))
         except RuntimeError as error:
-            first = str(error).strip().splitlines()[0]
-            raise UserError(f"the network of '{config.method}' cannot be traced: {first[:200]}") from error
+            raise UserError(f"the network of '{config.method}' cannot be traced: {first_sentence(error)}") from error
         found = _differences(module(other), torch.jit.load(str(temporary)).eval()(other), tasks)
         if (worst := max(found.values())) > TOLERANCE:
             raise UserError(

@@ -12,6 +12,7 @@ import torch
 from mtcp.core.config import RunConfig
 from mtcp.core.errors import UserError
 from mtcp.core.files import replacing
+from mtcp.models.weights import first_sentence
 
 
 class Stateful(Protocol):
@@ -59,7 +60,7 @@ def save_state(path: Path, config: RunConfig, parts: Mapping[str, Stateful], pro
         try:
             torch.save(state, temporary)
         except RuntimeError as error:  # what torch makes of a full disk
-            raise OSError(str(error).splitlines()[0]) from error
+            raise OSError(first_sentence(error)) from error
 
 
 def load_state(path: Path, config: RunConfig, parts: Mapping[str, Stateful], device: torch.device) -> Progress:
