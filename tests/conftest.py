@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -27,6 +28,12 @@ NEEDED = {
     "latex": ("pdflatex",),
     "cluster": ("munged", "slurmctld", "slurmd", "sbatch", "scancel"),
 }
+
+
+def pytest_configure() -> None:
+    """A suite in the background, or under nohup, would pass ignored signals on to the runs that it stops by them."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
