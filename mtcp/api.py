@@ -22,9 +22,11 @@ from mtcp.models.normalisation import BatchNorm2d
 from mtcp.store.trained import TrainedRun, load_run
 from mtcp.weighting import solvers
 from mtcp.weighting.base import Diverged, EpochMeans, LossScheme, SchemeContext
+from mtcp.weighting.by_task import numbers_by_task, require_task
 from mtcp.weighting.gradients import GradientScheme, GramianScheme, JacobianScheme, solving
-from mtcp.weighting.learned import LearnedWeights
+from mtcp.weighting.learned import LearnedWeights, LogWeights
 from mtcp.weighting.samples import PreviousGradients
+from mtcp.weighting.shared import gramian_of
 from mtcp.weighting.simplex import SimplexWeights
 
 __all__ = [
@@ -48,6 +50,7 @@ __all__ = [
     "GramianScheme",
     "JacobianScheme",
     "LearnedWeights",
+    "LogWeights",
     "LossScheme",
     "MapArchitecture",
     "MapEncoder",
@@ -70,11 +73,14 @@ __all__ = [
     "build_encoder",
     "build_network",
     "gathered",
+    "gramian_of",
     "load_plugin",
     "load_run",
+    "numbers_by_task",
     "per_task",
     "plugin_parameters",
     "prediction",
+    "require_task",
     "scheme",
     "separate",
     "solvers",

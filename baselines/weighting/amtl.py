@@ -4,7 +4,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from mtcp.api import EpochMeans, LossScheme, PluginParameters, SchemeContext, scheme
+from mtcp.api import EpochMeans, LossScheme, PluginParameters, SchemeContext, numbers_by_task, scheme
 
 
 @scheme("amtl")
@@ -37,7 +37,7 @@ class AMTL(LossScheme):
         super().__init__(context, parameters)
         tasks = len(context.tasks)
         self.means = EpochMeans(tasks)
-        given = [(parameters.potential or {}).get(task, 1.0) for task in context.tasks]
+        given = numbers_by_task(self, "potential", default=1.0)
         self.register_buffer("potential", torch.tensor(given, dtype=torch.float64))
         self.register_buffer("achieved", torch.full((tasks,), torch.nan, dtype=torch.float64))
 

@@ -5,9 +5,10 @@ from itertools import combinations, pairwise
 import numpy as np
 import torch
 from pydantic import Field
+from scipy.special import softmax
 from torch import Tensor
 
-from mtcp.api import LossScheme, PluginParameters, SchemeContext, scheme
+from mtcp.api import LossScheme, PluginParameters, SchemeContext, SimplexWeights, scheme
 
 
 @scheme("go4align")
@@ -26,19 +27,16 @@ class GO4Align(LossScheme):
         groups: int = Field(2, ge=1, description="number of groups")
         step: float = Field(1e-4, gt=0, description="step size of p")
 
-    simplex: Tensor
-
     def __init__(self, context: SchemeContext, parameters: "GO4Align.Parameters") -> None:
         super().__init__(context, parameters)
-        tasks = len(context.tasks)
-        self.register_buffer("simplex", torch.full((tasks,), 1 / tasks, dtype=torch.float64))
+        self.simplex = SimplexWeights(len(context.tasks))
 
     def total(self, losses: Tensor, present: Tensor) -> Tensor:
         self.positive(losses, present)
-        values, before = losses.detach().double(), self.simplex[present]
-        risks = torch.softmax(before.log() - self.options.step * values, 0)
-        self.simplex[present] = before.sum() * risks
-        weights = grouped((risks * values.sum() / values).cpu().numpy(), self.options.groups)
+        values = losses.detach().double().cpu().numpy()
+        risks = softmax(np.log(self.simplex.of(present)) - self.options.step * values)
+        self.simplex.keep(risks, present)
+        weights = grouped(risks * values.sum() / values, self.options.groups)
         return (torch.from_numpy(weights).to(losses) * losses).sum()
 
 

@@ -1,17 +1,14 @@
 """Impartial multi-task learning, losses and gradients."""
 
-import math
-
-import numpy as np
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
-from mtcp.api import EpochMeans, GramianScheme, SchemeContext, scheme, solvers, solving
+from mtcp.api import GramianScheme, LogWeights, scheme, solvers, solving
 
 
 @scheme("imtl")
-class IMTL(GramianScheme):
+class IMTL(LogWeights, GramianScheme):
     """Impartial multi-task learning, both balances at once (Liu et al., ICLR 2021, algorithm 1).
 
     With s_t learned, from 0, as in `imtl_l`: every loss is scaled to L_t = exp(s_t) l_t, and s_t descends L_t - s_t by
@@ -28,15 +25,6 @@ class IMTL(GramianScheme):
     class Parameters(GramianScheme.Parameters):
         rate: float = Field(0.025, gt=0, description="learning rate of the log weights, by Adam")
 
-    optimum: Tensor
-
-    def __init__(self, context: SchemeContext, parameters: "IMTL.Parameters") -> None:
-        super().__init__(context, parameters)
-        tasks = len(context.tasks)
-        self.means = EpochMeans(tasks)
-        self.log_weight = nn.Parameter(torch.zeros(tasks))
-        self.register_buffer("optimum", torch.full((tasks,), torch.nan))
-
     def weights(self, gramian: Tensor, losses: Tensor, present: Tensor) -> Tensor:
         scales = self.other_weights(losses, present)
         self.means.add(losses, present)
@@ -44,20 +32,10 @@ class IMTL(GramianScheme):
         gradient[present] = scales * losses - 1
         self.log_weight.grad = gradient if self.log_weight.grad is None else self.log_weight.grad + gradient
         lengths, cosines = solvers.unit_gramian(gramian.numpy())
-        with solving(self):
-            direction = np.linalg.pinv(cosines, hermitian=True).sum(1)
         scales = scales.double().cpu().numpy()
-        shares = direction / np.where(lengths > 0, scales * lengths, np.inf)
+        with solving(self):
+            _, shares = solvers.equal_cosines(scales * lengths, cosines)
         return torch.from_numpy(len(shares) * scales * shares / shares.sum())
 
     def other_weights(self, losses: Tensor, present: Tensor) -> Tensor:
         return self.log_weight.detach()[present].exp()
-
-    def end_epoch(self) -> None:
-        """Take down what would be best for the epoch's mean losses: weights of one over them."""
-        optimum = -self.means.close().log().to(self.optimum)
-        self.optimum = torch.where(optimum.isfinite(), optimum, self.optimum)
-
-    def far_from_optimum(self) -> bool:
-        distance = (self.log_weight.detach() - self.optimum).abs().nan_to_num(nan=0.0)
-        return bool((distance > math.log(2)).any())

@@ -4,7 +4,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from mtcp.api import GramianScheme, SchemeContext, UserError, scheme, solvers, solving
+from mtcp.api import GramianScheme, SchemeContext, require_task, scheme, solvers, solving
 
 
 @scheme("pcd")
@@ -33,10 +33,7 @@ class PCD(GramianScheme):
     def __init__(self, context: SchemeContext, parameters: "PCD.Parameters") -> None:
         super().__init__(context, parameters)
         self.primary = parameters.primary or context.tasks[0]
-        if self.primary not in context.tasks:
-            raise UserError(
-                f"scheme 'pcd', parameter 'primary': '{self.primary}' is none of the tasks {', '.join(context.tasks)}"
-            )
+        require_task(self, "primary", self.primary)
         tasks = len(context.tasks)
         self.register_buffer("squares", torch.zeros(tasks, dtype=torch.float64))
         self.register_buffer("updates", torch.zeros(tasks, dtype=torch.float64))

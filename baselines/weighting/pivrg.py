@@ -6,7 +6,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from mtcp.api import EpochMeans, GramianScheme, SchemeContext, scheme, solvers, solving
+from mtcp.api import EpochMeans, GramianScheme, SchemeContext, numbers_by_task, scheme, solvers, solving
 
 
 @scheme("pivrg")
@@ -36,7 +36,7 @@ class PIVRG(GramianScheme):
         super().__init__(context, parameters)
         tasks = len(context.tasks)
         self.means = EpochMeans(tasks)
-        given = [(parameters.alone or {}).get(task, math.nan) for task in context.tasks]
+        given = numbers_by_task(self, "alone", default=math.nan)
         self.register_buffer("alone", torch.tensor(given, dtype=torch.float64))
         self.register_buffer("lag", torch.zeros(tasks, dtype=torch.float64))
 

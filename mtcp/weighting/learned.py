@@ -1,4 +1,4 @@
-"""Weights that are learned as parameters: what uncertainty weighting and IMTL-L share."""
+"""Weights that are learned as parameters: what uncertainty weighting and both forms of IMTL share."""
 
 import math
 from typing import ClassVar, Literal
@@ -8,19 +8,43 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from mtcp.core.plugins import PluginParameters
-from mtcp.weighting.base import EpochMeans, LossScheme, SchemeContext
+from mtcp.weighting.base import EpochMeans, LossScheme, Scheme, SchemeContext
 
 
-class LearnedWeights(LossScheme):
-    """total = sum_t exp(a_t) l_t - b a_t with a_t = log w_t learned, from 0; at its minimum over a, w_t = b / l_t.
+class LogWeights(Scheme):
+    """Learned a_t = log w_t, from 0, that descend exp(a_t) l_t - b a_t: at the minimum, w_t = b / l_t; `balance` is b.
 
-    `balance` is b. With `solve: each_epoch` a is not learned: it is set to that minimum for the last epoch's mean
-    losses. The flag `weights_far_from_optimum` is up while a weight is a factor of 2 or more away from it.
+    A subclass adds the losses to `means`. The flag `weights_far_from_optimum` is up while a weight is a factor of 2 or
+    more away from the minimum for the last epoch's mean losses.
     """
 
     balance: ClassVar[float] = 1.0
 
     optimum: Tensor
+
+    def __init__(self, context: SchemeContext, parameters: PluginParameters) -> None:
+        super().__init__(context, parameters)
+        tasks = len(context.tasks)
+        self.means = EpochMeans(tasks)
+        self.log_weight = nn.Parameter(torch.zeros(tasks))
+        self.register_buffer("optimum", torch.full((tasks,), torch.nan))
+
+    def end_epoch(self) -> None:
+        """Take down the optimum of the tasks that were present with a positive mean loss."""
+        optimum = (self.balance / self.means.close()).log().to(self.optimum)
+        self.optimum = torch.where(optimum.isfinite(), optimum, self.optimum)
+
+    def far_from_optimum(self) -> bool:
+        distance = (self.log_weight.detach() - self.optimum).abs().nan_to_num(nan=0.0)
+        return bool((distance > math.log(2)).any())
+
+
+class LearnedWeights(LogWeights, LossScheme):
+    """total = sum_t exp(a_t) l_t - b a_t with a_t = log w_t learned, from 0; at its minimum over a, w_t = b / l_t.
+
+    `balance` is b. With `solve: each_epoch` a is not learned: it is set to that minimum for the last epoch's mean
+    losses. The flag `weights_far_from_optimum` is up while a weight is a factor of 2 or more away from it.
+    """
 
     class Parameters(PluginParameters):
         rate: float = Field(0.025, gt=0, description="learning rate of the log weights, by Adam")
@@ -30,11 +54,8 @@ class LearnedWeights(LossScheme):
 
     def __init__(self, context: SchemeContext, parameters: "LearnedWeights.Parameters") -> None:
         super().__init__(context, parameters)
-        tasks = len(context.tasks)
-        self.means = EpochMeans(tasks)
-        self.log_weight = nn.Parameter(torch.zeros(tasks), requires_grad=parameters.solve == "gradient")
-        self.register_buffer("optimum", torch.full((tasks,), torch.nan))
         if parameters.solve == "each_epoch":
+            self.log_weight.requires_grad_(False)
             self.equal_epochs = 1
 
     def total(self, losses: Tensor, present: Tensor) -> Tensor:
@@ -43,13 +64,7 @@ class LearnedWeights(LossScheme):
         return (own.exp() * losses - self.balance * own).sum()
 
     def end_epoch(self) -> None:
-        """Take down the optimum of the tasks that were present with a positive mean loss."""
-        means = self.means.close()
-        optimum = (self.balance / means).log().to(self.optimum)
-        self.optimum = torch.where(optimum.isfinite(), optimum, self.optimum)
+        """Take down the optimum, and with `solve: each_epoch` take it over."""
+        super().end_epoch()
         if self.options.solve == "each_epoch":
             self.log_weight.data = torch.where(self.optimum.isfinite(), self.optimum, self.log_weight.data)
-
-    def far_from_optimum(self) -> bool:
-        distance = (self.log_weight.detach() - self.optimum).abs().nan_to_num(nan=0.0)
-        return bool((distance > math.log(2)).any())

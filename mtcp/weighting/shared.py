@@ -84,18 +84,15 @@ def jacobian_of(losses: Sequence[Tensor], tensors: Sequence[Tensor]) -> Tensor:
 
 def gramian_of(jacobian: Tensor) -> Tensor:
     """Return J J^T (k, k) of J (k, P), summed in float64, on the CPU."""
-    total = torch.zeros(len(jacobian), len(jacobian), dtype=torch.float64, device=jacobian.device)
-    for piece in jacobian.split(2**20, dim=1):
-        exact = piece.double()
-        total += exact @ exact.T
-    return total.cpu()
+    return products_of(jacobian, jacobian)
 
 
 def products_of(one: Tensor, other: Tensor) -> Tensor:
     """Return the products <a_i, b_j> (k, k) of the rows of two Jacobians (k, P), summed in float64, on the CPU."""
     total = torch.zeros(len(one), len(other), dtype=torch.float64, device=one.device)
     for piece, beside in zip(one.split(2**20, dim=1), other.split(2**20, dim=1), strict=True):
-        total += piece.double() @ beside.double().T
+        exact = piece.double()
+        total += exact @ (exact if other is one else beside.double()).T
     return total.cpu()
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from mtcp.core import plugins
+from mtcp.core.errors import UserError
 from mtcp.weighting.base import Diverged, LossScheme
 from mtcp.weighting.gradients import GramianScheme
 
@@ -165,3 +166,12 @@ def test_no_scheme_reaches_another(bench):
         path = Path(sys.modules[plugins.load("scheme", name).__module__].__file__)
         imported = [node.module for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
         assert not [module for module in imported if module and module.startswith("baselines")], path
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value"),
+    [("amtl", "potential", {"semseg": 0.5, "depht": 0.4}), ("pivrg", "alone", {"depht": 1.0}), ("pcd", "primary", "depht")],
+)
+def test_a_parameter_that_names_no_task_is_refused(name, key, value, bench):
+    with pytest.raises(UserError, match=f"scheme '{name}', parameter '{key}': 'depht' is none of the tasks"):
+        bench(name, **{key: value})
