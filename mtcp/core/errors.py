@@ -1,4 +1,4 @@
-"""The one exception that users see as a sentence instead of a traceback, and what it says of unknown names."""
+"""The one exception that users see as a sentence instead of a traceback, and parts of such sentences."""
 
 from collections.abc import Collection
 from typing import Final
@@ -22,3 +22,8 @@ def alternatives(name: str, known: Collection[str]) -> str:
     close = get_close_matches(name, known, n=1)
     nearest = f"; did you mean '{close[0]}'?" if close else ""
     return nearest if close and len(known) > _FEW else f"{nearest} (known: {', '.join(sorted(known)) or 'none'})"
+
+
+def first_sentence(error: Exception) -> str:
+    """The first line of an error's message, without its full stop, or the error's name."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:200]

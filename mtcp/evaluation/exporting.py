@@ -13,11 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from mtcp.core.config import RunConfig
-from mtcp.core.errors import UserError
+from mtcp.core.errors import UserError, first_sentence
 from mtcp.core.files import replacing
 from mtcp.data.loading.batches import normalised
 from mtcp.models.architecture import Architecture
-from mtcp.models.weights import first_sentence
 
 #: Largest difference to the network, relative to the largest output of the task, that rounding explains.
 TOLERANCE: Final = 1e-4

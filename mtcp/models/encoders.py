@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from mtcp.core.config import EncoderConfig
-from mtcp.core.errors import UserError
+from mtcp.core.errors import UserError, first_sentence
 from mtcp.core.images import IMAGENET_MEAN, IMAGENET_STD
 from mtcp.core.startup import uncollected
 from mtcp.models.architecture import Backbone, BuildContext
 from mtcp.models.decoder import FPN
 from mtcp.models.layers import resize, to_nchw, to_nhwc, use_projections
-from mtcp.models.weights import first_sentence, no_hub_access, timm_weights
+from mtcp.models.weights import no_hub_access, timm_weights
 
 
 def build_encoder(context: BuildContext) -> nn.Module:

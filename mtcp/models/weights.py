@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from mtcp.core.config import EncoderConfig
-from mtcp.core.errors import UserError
+from mtcp.core.errors import UserError, first_sentence
 from mtcp.core.hashing import file_digest
 from mtcp.models.packaged import PACKAGE, packaged_digest, packaged_file
 
@@ -122,8 +122,3 @@ def no_hub_access(config: EncoderConfig, error: Exception) -> UserError:
         f"encoder.model: the weights of '{config.model}' cannot be fetched from the hub ({first_sentence(error)}); "
         "check name, revision and network, or download them elsewhere and set encoder.weights"
     )
-
-
-def first_sentence(error: Exception) -> str:
-    """The first line of an error's message, without its full stop, or the error's name."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:200]

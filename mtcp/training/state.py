@@ -10,9 +10,8 @@ from zipfile import BadZipFile, ZipFile
 import torch
 
 from mtcp.core.config import RunConfig
-from mtcp.core.errors import UserError
+from mtcp.core.errors import UserError, first_sentence
 from mtcp.core.files import replacing
-from mtcp.models.weights import first_sentence
 
 
 class Stateful(Protocol):
