@@ -60,6 +60,11 @@ def mean_metrics_file(benchmark: str, method: str) -> str:
     return f"{METRICS}/{benchmark}/{method}.json"
 
 
+def sheet_file(position: int, image_id: str) -> str:
+    """Name of an image's prediction sheet, in a folder of sheets."""
+    return f"{position:02d}-{image_id.replace('/', '_')}.png"
+
+
 def snapshot_file(epoch: int) -> str:
     """Name of the network kept after `epoch`, counted from 0."""
     return f"{_SNAPSHOTS}/epoch-{epoch:04d}.safetensors"

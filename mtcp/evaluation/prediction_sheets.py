@@ -16,6 +16,7 @@ from PIL import Image
 
 from mtcp.core.files import replacing
 from mtcp.core.images import IMAGENET_MEAN, IMAGENET_STD
+from mtcp.core.project_files import sheet_file
 from mtcp.core.tasks import VOID, Task
 from mtcp.data.formats.class_names import PARTS
 from mtcp.evaluation.pictures import Row, class_colours, class_legend, coloured, direction, drawn, grey, with_void
@@ -43,7 +44,7 @@ def write_sheets(
     names = {"semseg": class_names, "human_parts": PARTS}
     shutil.rmtree(folder, ignore_errors=True)
     for position, sample in enumerate(samples):
-        with replacing(folder / f"{position:02d}-{sample.image_id.replace('/', '_')}.png") as temporary:
+        with replacing(folder / sheet_file(position, sample.image_id)) as temporary:
             sheet(sample, tasks, names).save(temporary, format="PNG")
 
 

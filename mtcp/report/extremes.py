@@ -7,9 +7,10 @@ from typing import Any, Final
 
 import pandas as pd
 
+from mtcp.analysis.rows import rows_of
 from mtcp.analysis.tables import read_table
-from mtcp.core.config import Project
-from mtcp.core.project_files import EXTREMES, MODEL, RECORD, TABLES, run_folder
+from mtcp.core.config import Benchmark, Project
+from mtcp.core.project_files import EXTREMES, MODEL, RECORD, TABLES, run_folder, sheet_file
 from mtcp.core.roles import with_roles
 from mtcp.report.formats import display
 from mtcp.store.integrity import require_unchanged
@@ -34,9 +35,10 @@ def draw_extremes(root: Path, benchmark: str) -> None:
 
     Does nothing where a network or the data are missing, as in a clone that has the tables alone.
     """
-    folder = root / TABLES / benchmark
-    wanted = list(extremes(root, benchmark, *(read_table(folder / f"{name}.csv") for name in ("images", "provenance"))))
-    data = root / "data" / Project(root).data_name(benchmark)
+    folder, project = root / TABLES / benchmark, Project(root)
+    images, provenance = (read_table(folder / f"{name}.csv") for name in ("images", "provenance"))
+    wanted = list(extremes(root, benchmark, with_roles(project, benchmark), images, provenance))
+    data = root / "data" / project.data_name(benchmark)
     for method in dict.fromkeys(each.method for each in wanted):
         paths = [each.path for each in wanted if each.method == method]
         run = paths[0].parents[1]
@@ -50,24 +52,29 @@ def draw_extremes(root: Path, benchmark: str) -> None:
         write_chosen_sheets(paths[0].parent, record.run_config(), data, run / MODEL, ids, "cpu")
 
 
-def extremes(root: Path, benchmark: str, images: pd.DataFrame, provenance: pd.DataFrame) -> Iterator[Extreme]:
+def extremes(
+    root: Path, name: str, benchmark: Benchmark, images: pd.DataFrame, provenance: pd.DataFrame
+) -> Iterator[Extreme]:
     """Yield the best, the median and the worst image, each as the reference and as the baseline see it."""
-    config = with_roles(Project(root), benchmark)
-    placed = images.dropna(subset=["place"]).set_index("place")
-    finished = provenance[provenance.status == "finished"].sort_values("seed", kind="stable")
-    for place in PLACES:
-        for method in (config.reference, config.baseline):
-            own: Any = next(finished[finished.method == method].itertuples(), None)
-            if own is None or place not in placed.index:
+    placed = {row.place: row for row in rows_of(images.dropna(subset=["place"]))}
+    for position, place in enumerate(PLACES):
+        for method in (benchmark.reference, benchmark.baseline):
+            run = first_finished(provenance, method)
+            if run is None or place not in placed:
                 continue
-            row: Any = placed.loc[place]
-            position = PLACES.index(place)
-            folder = run_folder(root, benchmark, method, own.seed, own.train_key) / EXTREMES
-            change = display("multi_task", "delta_m").number(float(row["delta_m"]), signed=True)
+            row = placed[place]
+            change = display("multi_task", "delta_m").number(row.delta_m, signed=True)
+            folder = run_folder(root, name, method, run.seed, run.train_key) / EXTREMES
             yield Extreme(
                 image=row.image,
                 place=place,
                 method=method,
                 words=f"{place}: image {row.image}, Δm {change} % over {row.n} seeds",
-                path=folder / f"{position:02d}-{str(row.image).replace('/', '_')}.png",
+                path=folder / sheet_file(position, row.image),
             )
+
+
+def first_finished(provenance: pd.DataFrame, method: str) -> Any:
+    """Return the row of the method's finished run with the least seed; None where there is none."""
+    own = provenance[(provenance.method == method) & (provenance.status == "finished")]
+    return next(rows_of(own.sort_values("seed", kind="stable")), None)

@@ -7,11 +7,10 @@ from typing import Any, Final
 
 from PIL import Image
 
-from mtcp.analysis.rows import rows_of
 from mtcp.core.config import Benchmark
 from mtcp.core.errors import UserError
 from mtcp.core.project_files import SAMPLES, run_folder
-from mtcp.report.extremes import PLACES, extremes
+from mtcp.report.extremes import PLACES, extremes, first_finished
 from mtcp.report.page import Page
 
 #: Sample pictures embedded in one report, all together (bytes; base64 takes a third more). A page of 1,000 runs
@@ -25,14 +24,13 @@ def samples(page: Page) -> list[dict[str, Any]]:
     They are embedded as WebP, a quarter of the stored PNG's size, as far as the page's budget goes.
     """
     labels, provenance, root = page.labels, page.tables["provenance"], page.project.root
-    finished = provenance[provenance.status == "finished"].sort_values("seed", kind="stable")
     sheets: list[tuple[str, str, Path]] = [
         (f"By Δm of the image alone, {each.words}", f"{labels[each.method]}, {each.place} image", each.path)
-        for each in extremes(root, page.name, page.tables["images"], provenance)
+        for each in extremes(root, page.name, page.benchmark, page.tables["images"], provenance)
         if each.path.exists()
     ]
     for method in sorted(labels, key=lambda each: each != page.benchmark.reference):
-        for run in rows_of(finished[finished.method == method].head(1)):
+        if (run := first_finished(provenance, method)) is not None:
             folder = run_folder(root, page.name, method, run.seed, run.train_key) / SAMPLES
             title = f"{labels[method]}, seed {run.seed}"
             sheets += [(title, f"{labels[method]}, {path.stem}", path) for path in sorted(folder.glob("*.png"))]

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from mtcp.core.roles import with_roles
 from mtcp.report.extremes import draw_extremes, extremes
 from mtcp.report.render import write_report
 
@@ -22,7 +23,7 @@ def placed(tabled):
 def found(store):
     tables = (pd.read_csv(store.root / f"results/tables/rooms/{name}.csv", dtype={"train_key": str})
               for name in ("images", "provenance"))  # fmt: skip
-    return list(extremes(store.root, "rooms", *tables))
+    return list(extremes(store.root, "rooms", with_roles(store.plan.project, "rooms"), *tables))
 
 
 def test_each_place_is_shown_as_reference_and_baseline_see_it_at_their_first_seed(placed):
