@@ -7,7 +7,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from mtcp.core.config import RunConfig
-from mtcp.models.architecture import build_network
+from mtcp.models.architecture import Architecture, build_network
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,12 @@ def cost(config: RunConfig) -> Cost:
     The network runs on "meta" tensors, which have shapes and no values: a second at any size. Matrix products and
     convolutions are counted; everything else is small beside them, but for the scans of state space models.
     """
-    encoder = config.encoder.model_copy(update={"pretrained": False, "weights": None})
-    config = config.model_copy(update={"encoder": encoder})
-    network = build_network(config)
+    network = _network(config)
     shared = network.encoder
     size = (config.height, config.width)
     return Cost(
         parameters=_count(network),
-        gflops=_gflops(network, size) if network.trainable else 0.0,
+        gflops=_whole(network, size),
         shared_parameters=_count(shared) if shared is not None else 0,
         shared_gflops=_gflops(shared, size) if shared is not None else 0.0,
     )
@@ -45,9 +43,18 @@ def cost(config: RunConfig) -> Cost:
 def gflops(config: RunConfig) -> float | None:
     """Return `Cost.gflops` alone; None of a network whose steps depend on values, which "meta" tensors do not have."""
     try:
-        return cost(config).gflops
+        return _whole(_network(config), (config.height, config.width))
     except RuntimeError:
         return None
+
+
+def _network(config: RunConfig) -> Architecture:
+    encoder = config.encoder.model_copy(update={"pretrained": False, "weights": None})
+    return build_network(config.model_copy(update={"encoder": encoder}))
+
+
+def _whole(network: Architecture, size: tuple[int, int]) -> float:
+    return _gflops(network, size) if network.trainable else 0.0
 
 
 def _count(module: nn.Module) -> int:

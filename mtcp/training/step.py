@@ -79,17 +79,17 @@ class Stepper:
             self.scheme.close_step(lambda: self._losses_again(batch))
 
     def _losses_again(self, batch: Batch) -> dict[str, Tensor]:
-        with torch.no_grad(), self.autocast():
-            outputs = self.network(batch.image)
-        final, auxiliary = batch_losses(outputs, batch.targets, self.config.task_list, self.config.losses)
-        return weighed_losses(final, auxiliary, self.config.losses)[0]
+        with torch.no_grad():
+            return weighed_losses(*self._all_losses(batch), self.config.losses)[0]
 
     def losses_on(self, batch: Batch) -> dict[str, Tensor]:
         """The tasks' own losses, with their graph, on a batch that is not trained on."""
-        batch = batch.to(self.device)
+        return self._all_losses(batch.to(self.device))[0]
+
+    def _all_losses(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         with self.autocast():
             outputs = self.network(batch.image)
-        return batch_losses(outputs, batch.targets, self.config.task_list, self.config.losses)[0]
+        return batch_losses(outputs, batch.targets, self.config.task_list, self.config.losses)
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The precision that forward passes run in."""
