@@ -170,7 +170,11 @@ def test_no_scheme_reaches_another(bench):
 
 @pytest.mark.parametrize(
     ("name", "key", "value"),
-    [("amtl", "potential", {"semseg": 0.5, "depht": 0.4}), ("pivrg", "alone", {"depht": 1.0}), ("pcd", "primary", "depht")],
+    [
+        ("amtl", "potential", {"semseg": 0.5, "depht": 0.4}),
+        ("pivrg", "alone", {"depht": 1.0}),
+        ("pcd", "primary", "depht"),
+    ],
 )
 def test_a_parameter_that_names_no_task_is_refused(name, key, value, bench):
     with pytest.raises(UserError, match=f"scheme '{name}', parameter '{key}': 'depht' is none of the tasks"):
