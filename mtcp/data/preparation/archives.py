@@ -37,18 +37,20 @@ def unpack(path: Path, folder: Path) -> None:
                 archive.extractall(folder)
         else:
             with tarfile.open(path) as archive:
+                # Python has it from 3.11.4 on; names and kinds are checked here in any case.
+                archive.extraction_filter = getattr(tarfile, "data_filter", lambda member, _: member)
                 total = 0
                 for member in archive:  # one pass: a compressed archive has no table of contents
                     total += member.size
                     _check_size(path, total, folder, remaining=member.size)
+                    member.name = member.name.lstrip("/")  # as tar itself does
+                    _check_name(path, member.name)
                     if member.isfile() or member.isdir():
-                        archive.extract(member, folder, filter="data")
+                        archive.extract(member, folder)
                     else:
                         raise UserError(
                             f"{path}: '{member.name}' is a link or device, which no data set needs: refused"
                         )
-    except tarfile.FilterError as error:
-        raise UserError(f"{path}: '{error.tarinfo.name}' would leave the folder it is unpacked to: refused") from error
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, *_STRANGE) as error:
         raise _broken(path, error) from error
     except OSError as error:
@@ -62,10 +64,14 @@ def _broken(path: Path, error: Exception) -> UserError:
     return UserError(f"{path} is a broken or truncated archive ({reason}){it_is(path)}: fetch it again")
 
 
-def _check_zip_entry(path: Path, entry: zipfile.ZipInfo) -> None:
-    name = PurePosixPath(entry.filename.replace("\\", "/"))
+def _check_name(path: Path, filename: str) -> None:
+    name = PurePosixPath(filename.replace("\\", "/"))
     if name.is_absolute() or ".." in name.parts or ":" in (name.parts or ("",))[0]:
-        raise UserError(f"{path}: '{entry.filename}' would leave the folder it is unpacked to: refused")
+        raise UserError(f"{path}: '{filename}' would leave the folder it is unpacked to: refused")
+
+
+def _check_zip_entry(path: Path, entry: zipfile.ZipInfo) -> None:
+    _check_name(path, entry.filename)
     if stat.S_ISLNK(entry.external_attr >> 16):
         raise UserError(f"{path}: '{entry.filename}' is a link or device, which no data set needs: refused")
 
