@@ -1,12 +1,17 @@
 """Importing large libraries, and what they may say."""
 
 import gc
+import importlib
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from functools import partial, wraps
+from types import ModuleType
+from typing import Any, Final
+
+_COMPILER: Final = "torch._dynamo.utils"
 
 
 @contextmanager
@@ -28,6 +33,57 @@ def uncollected() -> Iterator[None]:
             modules.pop(name, None)
         if was_on:
             gc.enable()
+
+
+@contextmanager
+def compiler_deferred() -> Iterator[None]:
+    """Import timm inside the block without torch's compiler, which takes two seconds and which nothing there calls yet.
+
+    torchvision asks the compiler for one function, and timm lets it leave one out of compilation: both are done when
+    they are called. Where the compiler is imported already, nothing is special.
+    """
+    import torch
+
+    if _COMPILER in sys.modules:
+        yield
+        return
+    disable = torch.compiler.disable
+    sys.modules[_COMPILER] = stand_in = _Deferred(_COMPILER)
+    torch.compiler.disable = _disabled_later
+    try:
+        yield
+    finally:
+        torch.compiler.disable = disable
+        if sys.modules.get(_COMPILER) is stand_in:
+            del sys.modules[_COMPILER]
+
+
+def _disabled_later(function: Callable[..., Any] | None = None, recursive: bool = True, **more: Any) -> Any:
+    if function is None:
+        return partial(_disabled_later, recursive=recursive, **more)
+
+    @wraps(function)
+    def inner(*args: Any, **kwargs: Any) -> Any:
+        import torch
+
+        return torch.compiler.disable(function, recursive, **more)(*args, **kwargs)
+
+    return inner
+
+
+class _Deferred(ModuleType):
+    """Stands for the compiler's helpers; what else is asked for is taken from the module itself."""
+
+    @staticmethod
+    def is_compile_supported(device: Any) -> bool:
+        return importlib.import_module(_COMPILER).is_compile_supported(device)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        if sys.modules.get(_COMPILER) is self:
+            del sys.modules[_COMPILER]
+        return getattr(importlib.import_module(_COMPILER), name)
 
 
 def quiet_libraries() -> None:

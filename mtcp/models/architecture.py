@@ -36,6 +36,8 @@ class BuildContext:
     upsample: int
     seeds: tuple[str | int, ...]
     checkpointing: bool = False
+    #: Whether the network is about to be filled with trained values: what was checked before training is not again.
+    trained: bool = False
 
     def part(self, name: str) -> AbstractContextManager[None]:
         """Open the stream of initial values of the part `name`.
@@ -114,8 +116,11 @@ class Architecture(nn.Module, ABC):
             )
 
 
-def build_network(config: RunConfig) -> Architecture:
-    """Return the initialised network of a run, on the CPU; raises `UserError` where the configuration cannot work."""
+def build_network(config: RunConfig, *, trained: bool = False) -> Architecture:
+    """Return the initialised network of a run, on the CPU; raises `UserError` where the configuration cannot work.
+
+    `trained`: it is filled with trained values next.
+    """
     name, given = config.architecture.name, config.architecture.given
     chosen, path = plugins.load("architecture", name), plugins.path_of("architecture", name)
     if not issubclass(chosen, Architecture):
@@ -133,6 +138,7 @@ def build_network(config: RunConfig) -> Architecture:
         upsample=config.upsample,
         seeds=(config.benchmark, config.seed),
         checkpointing=config.training.checkpointing,
+        trained=trained,
     )
     with plugins.faults_named(f"architecture '{name}'"):
         return cast(Callable[[BuildContext, PluginParameters], Architecture], chosen)(context, parameters)

@@ -1,8 +1,8 @@
 """Activation checkpointing: recompute a part in the backward pass instead of keeping what is inside it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import nn
@@ -24,13 +24,14 @@ def statistics_kept(module: nn.Module) -> Iterator[None]:
             norm.momentum, norm.num_batches_tracked = momentum, tracked
 
 
-def _recomputed(module: nn.Module, *args: Any) -> Any:
+def recomputed(module: nn.Module, *args: Any) -> Any:
     """Return `module(*args)`; its inner activations are recomputed when the backward pass needs them.
 
-    Not compiled: `torch.compile` does not take the context in which statistics are kept.
+    Not compiled: `torch.compile` does not take the context in which statistics are kept. The library imports its
+    compiler to leave a function out, which takes longer than many a command's work: not before it is needed.
     """
+    return torch.compiler.disable(_recomputed)(module, *args)
+
+
+def _recomputed(module: nn.Module, *args: Any) -> Any:
     return checkpoint(module, *args, use_reentrant=False, context_fn=lambda: (nullcontext(), statistics_kept(module)))
-
-
-#: `recomputed(module, *args)`. Left out of compilation, for which the library has no type.
-recomputed: Callable[..., Any] = cast(Callable[..., Any], torch.compiler.disable(_recomputed))

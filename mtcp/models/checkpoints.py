@@ -44,7 +44,7 @@ def load_network(config: RunConfig, path: Path) -> Architecture:
                 f"'{config.benchmark}' has {_text(expected[key])}: give the file of that run, or train it again"
             )
     encoder = config.encoder.model_copy(update={"pretrained": False, "weights": None})
-    network = build_network(config.model_copy(update={"encoder": encoder}))
+    network = build_network(config.model_copy(update={"encoder": encoder}), trained=True)
     try:
         network.load_state_dict(state)
     except RuntimeError as error:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mtcp.core.config import EncoderConfig
 from mtcp.core.errors import UserError, first_sentence
 from mtcp.core.images import IMAGENET_MEAN, IMAGENET_STD
-from mtcp.core.startup import uncollected
+from mtcp.core.startup import compiler_deferred, uncollected
 from mtcp.models.architecture import Backbone, BuildContext
 from mtcp.models.decoder import FPN
 from mtcp.models.layers import resize, to_nchw, to_nhwc, use_projections
@@ -55,10 +55,9 @@ class TimmMaps(Backbone):
 
     def __init__(self, context: BuildContext) -> None:
         super().__init__()
-        with uncollected():
-            from mtcp.models.timm_norms import use_precise_norms
-
         self.backbone = timm_backbone(context.encoder)
+        from mtcp.models.timm_norms import use_precise_norms
+
         use_projections(self.backbone)
         use_precise_norms(self.backbone)
         self.normalise = Normalise(self.backbone.pretrained_cfg["mean"], self.backbone.pretrained_cfg["std"])
@@ -70,7 +69,8 @@ class TimmMaps(Backbone):
         if self.nchw:
             # Convolutions are a fifth faster so, and what follows reads channels last.
             self.backbone.to(memory_format=torch.channels_last)
-        _check_size(context)
+        if not context.trained:  # meta tensors bring torch's compiler along, two seconds
+            _check_size(context)
 
     def pretrained(self) -> nn.Module:
         return self.backbone
@@ -103,7 +103,7 @@ def timm_backbone(config: EncoderConfig) -> Any:
 
     It is a module with `feature_info` and `pretrained_cfg`, for which the library has no type.
     """
-    with uncollected():
+    with uncollected(), compiler_deferred():
         import timm
 
     name = config.model.split(".")[0]
