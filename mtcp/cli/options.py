@@ -25,18 +25,18 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs in
 
 
 @contextmanager
-def held_device(name: str, resources: "ResourceConfig") -> Iterator[str]:
-    """Yield the torch device to run on; `auto` holds a free GPU for the while where the benchmark wants one.
+def held_device(name: str, resources: "ResourceConfig", gpus: int = 1) -> Iterator[str]:
+    """Yield the torch device to run on; `auto` holds `gpus` free GPUs for the while where the benchmark wants any.
 
-    Raises `UserError` for a device that is not there.
+    Raises `UserError` for a device that is not there, or not as often as it is wanted.
     """
     from mtcp.store.gpu_slots import gpu_slot
 
     if name == "auto" and resources.gpu:
-        with gpu_slot(resources.runs_per_gpu) as slot:
-            yield existing_device("cuda" if slot is not None or _gpu_given() else "cpu")
+        with gpu_slot(resources.runs_per_gpu, count=gpus) as slot:
+            yield existing_device("cuda" if slot is not None or _gpu_given() else "cpu", gpus)
     else:
-        yield "cpu" if name == "auto" else existing_device(name)
+        yield "cpu" if name == "auto" else existing_device(name, gpus)
 
 
 def _gpu_given() -> bool:
@@ -45,8 +45,8 @@ def _gpu_given() -> bool:
     return torch.cuda.is_available()
 
 
-def existing_device(name: str) -> str:
-    """Return `name`; raises `UserError` where torch has no such device."""
+def existing_device(name: str, count: int = 1) -> str:
+    """Return `name`; raises `UserError` where torch has no such device, or fewer than `count` processes need."""
     import torch
 
     from mtcp.core.errors import UserError
@@ -57,6 +57,11 @@ def existing_device(name: str) -> str:
         raise UserError(f"--device {name} is not a device: use auto, cpu, cuda or cuda:N") from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UserError(f"--device {name}: torch sees {torch.cuda.device_count()} GPUs here; use --device cpu")
+    if device.type == "cuda" and count > 1 and (device.index is not None or torch.cuda.device_count() < count):
+        raise UserError(
+            f"--device {name}: {count} processes (`resources`) need a GPU each, and torch sees "
+            f"{torch.cuda.device_count()}: use --device cuda with as many, or --device cpu"
+        )
     return name
 
 

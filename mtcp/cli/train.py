@@ -31,7 +31,8 @@ def train(
 ) -> None:
     """Train one run; resumes where an earlier call stopped, and does nothing where it is done.
 
-    With the key of one of the method's trials (`mtcp plan` lists them) it trains that trial.
+    With the key of one of the method's trials (`mtcp plan` lists them) it trains that trial. A benchmark with
+    `resources: {gpu: 4}`, or `{processes: 2}` on a CPU, trains in so many processes, which share --threads.
 
     Example: mtcp train rooms mtcp --seed 0
     """
@@ -55,8 +56,9 @@ def train(
 
     torch.set_num_threads(threads)
     try:
-        with held_device(device, planned.resources(benchmark)) as where, progress(run.name) as on_step:
-            _say_device(run.name, where, planned.resources(benchmark))
+        resources = planned.resources(benchmark)
+        with held_device(device, resources, resources.together) as where, progress(run.name) as on_step:
+            _say_device(run.name, where, resources)
             record = train_run(planned, run, where, on_step=on_step, on_epoch=_print_epoch)
     except Interrupted:
         print(f"{run.name}: stopped, state saved; the same command goes on from there", file=sys.stderr)
@@ -77,8 +79,11 @@ def _prepare(planned: "Plan", benchmark: str) -> None:
 
 def _say_device(name: str, device: str, resources: "ResourceConfig") -> None:
     """The first line of a run's log: where it runs, and that a GPU was meant where it is a CPU."""
-    meant = ", although the benchmark wants a GPU (`resources.gpu: 1`)" if resources.gpu and device == "cpu" else ""
-    print(f"{name}: trains on {device}{meant}", file=sys.stderr, flush=True)
+    number = f" in {resources.together} processes" if resources.together > 1 else ""
+    wants = "a GPU" if resources.gpu == 1 else f"{resources.gpu} GPUs"
+    missed = resources.gpu and device == "cpu"
+    meant = f", although the benchmark wants {wants} (`resources.gpu: {resources.gpu}`)" if missed else ""
+    print(f"{name}: trains on {device}{number}{meant}", file=sys.stderr, flush=True)
 
 
 def _print_epoch(row: dict[str, float]) -> None:

@@ -105,6 +105,9 @@ class TrainingConfig(Model):
     precision: Literal["fp32", "bf16"] = "fp32"
     channels_last: bool = False
     compile: bool = False
+    sync_batch_norm: bool = Field(
+        False, description="in several processes (`resources`): BatchNorm sees the images of all, not of one"
+    )
     snapshots: int = Field(
         0, ge=0, description="epochs kept, evenly spaced, for the optimistic `best on test` column of the released code"
     )
@@ -184,11 +187,36 @@ class EvaluationConfig(Model):
 class ResourceConfig(Model):
     """What one training job asks of the scheduler."""
 
-    gpu: int = Field(default=0, ge=0, le=1, description="1: runs want a GPU, and `--device auto` takes one")
+    gpu: int = Field(
+        default=0,
+        ge=0,
+        description="GPUs of a run, which `--device auto` takes; several have a process each",
+    )
     runs_per_gpu: int = Field(default=1, ge=1, description="small runs that share one GPU of a workstation")
-    threads: int = Field(default=1, ge=1)
-    mem_mb: int = Field(default=2000, ge=100)
+    processes: int = Field(
+        default=1, ge=1, description="processes that train one run together without GPUs; `gpu` says it with them"
+    )
+    threads: int = Field(default=1, ge=1, description="CPU threads of each process")
+    mem_mb: int = Field(default=2000, ge=100, description="of all processes together")
     runtime: int = Field(default=60, ge=1, description="minutes")
+
+    @model_validator(mode="after")
+    def _processes_are_said_once(self) -> "ResourceConfig":
+        if self.gpu and self.processes > 1:
+            raise ValueError("`gpu` is the number of processes, too, one a GPU: take `processes` out")
+        if self.gpu > 1 and self.runs_per_gpu > 1:
+            raise ValueError("a run on several GPUs has them to itself: take `runs_per_gpu` out")
+        return self
+
+    @property
+    def together(self) -> int:
+        """How many processes train one run."""
+        return max(self.gpu, self.processes)
+
+    @property
+    def cores(self) -> int:
+        """CPU threads of a training job."""
+        return self.together * self.threads
 
 
 class PluginConfig(Model):
@@ -305,6 +333,8 @@ NEUTRAL: Final[Mapping[str, Any]] = {
     "encoder.args": {},
     "losses.depth_cap": None,
     "training.clip_norm": None,
+    "training.sync_batch_norm": False,
+    "processes": 1,
 }
 #: What a task is called and how it is judged: no part of its training.
 _JUDGED: Final = ("name", "label", "unit", "metric", "higher_is_better")
@@ -337,6 +367,21 @@ class RunConfig(Model):
     augmentation: AugmentationConfig
     validation_share: float
     evaluation: EvaluationConfig
+    processes: int = Field(1, ge=1, description="that train the run together; BatchNorm sees the images of one")
+
+    @model_validator(mode="after")
+    def _processes_have_equal_shares(self) -> "RunConfig":
+        training, count = self.training, self.processes
+        if training.sync_batch_norm and count == 1:
+            raise ValueError("`training.sync_batch_norm` is for several processes, and `resources` asks for one")
+        if training.batch_size % count:
+            raise ValueError(
+                f"`training.batch_size` {training.batch_size} is the whole batch, of which {count} processes "
+                "(`resources`) have equal shares: let it be a multiple"
+            )
+        if training.keep_last_batch and count > 1:
+            raise ValueError(f"`training.keep_last_batch` leaves {count} processes (`resources`) unequal shares")
+        return self
 
     @property
     def task_list(self) -> tuple[Task, ...]:
@@ -504,6 +549,7 @@ class Project:
                 "scheme": {**defaults, **chosen.scheme.model_dump()},
                 "losses": chosen.losses.model_dump(),
                 "training": {**bench.training.model_dump(), **chosen.training},
+                "processes": bench.resources.together,
             },
             self.methods_path,
             method,

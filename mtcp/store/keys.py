@@ -12,6 +12,8 @@ from mtcp.core.plugins import PACKAGE_ROOT, path_of
 from mtcp.models.packaged import PACKAGE, packaged_digest
 
 _ABSENT: Final = object()
+#: Where training begins in one process, and in each of several; the latter reaches the former.
+_TRAINING: Final = ("mtcp/training/loop.py", "mtcp/training/together.py")
 
 
 def key_parts(config: RunConfig, data: str, root: Path) -> dict[str, Any]:
@@ -23,7 +25,7 @@ def key_parts(config: RunConfig, data: str, root: Path) -> dict[str, Any]:
     parts: dict[str, Any] = {
         "config": config.training_part(),
         "data": data,
-        "code": code_digest([PACKAGE_ROOT / "mtcp/training/loop.py", *plugin_files]),
+        "code": code_digest([PACKAGE_ROOT / _TRAINING[config.processes > 1], *plugin_files]),
     }
     if config.encoder.weights == PACKAGE:
         parts["weights"] = packaged_digest(config.encoder.model)

@@ -6,23 +6,27 @@
 import contextlib
 import fcntl
 import os
-import resource
 import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mtcp.core.errors import UserError
 from mtcp.core.files import write_text
 from mtcp.core.project_files import BEST_ON_VALIDATION, HISTORY, LOCK, MODEL, STATE, snapshots
 from mtcp.core.startup import uncollected
+from mtcp.core.usage import cpu_seconds, peak_memory_mb
 from mtcp.store.environment import environment, git_state
 from mtcp.store.integrity import digests, require_unchanged
 from mtcp.store.plan import Plan, Run
 from mtcp.store.records import DataRecord, Determinism, MetricsRecord, RunRecord
 from mtcp.store.signals import stop_on_signal
+
+if TYPE_CHECKING:
+    from mtcp.training.loop import Listeners, TrainingResult
 
 
 def train_run(
@@ -39,7 +43,7 @@ def train_run(
     """
     from mtcp.data.preparation.sets import require_checked
     from mtcp.models.weights import weights_record
-    from mtcp.training import loop
+    from mtcp.training.loop import Listeners
 
     with locked(run.directory):
         if run.run_path.exists():
@@ -47,10 +51,9 @@ def train_run(
         run.failure_path.unlink(missing_ok=True)
         manifest = require_checked(plan.project, run.benchmark)
         weights = weights_record(run.config.encoder)  # before days of training: the hub may be out of reach
-        started, cpu = datetime.now(UTC), time.process_time()
+        started, cpu = datetime.now(UTC), cpu_seconds()
         with stop_on_signal() as stop, _reason_kept(run):
-            listeners = loop.Listeners(on_step, on_epoch, stop)
-            result = loop.train(run.config, plan.data_folder(run.benchmark), run.directory, device, listeners)
+            result, memory = _trained(run, plan.data_folder(run.benchmark), device, Listeners(on_step, on_epoch, stop))
         record = RunRecord(
             benchmark=run.benchmark,
             method=run.method,
@@ -64,11 +67,11 @@ def train_run(
             epochs=result.epochs,
             parameters=result.parameters,
             seconds=round(result.seconds, 3),
-            cpu_seconds=round(time.process_time() - cpu, 3),
-            gpu_seconds=round(result.seconds, 3) if device.startswith("cuda") else 0.0,  # how long it was held
+            cpu_seconds=round(cpu_seconds() - cpu, 3),
+            gpu_seconds=round(run.config.processes * result.seconds, 3) if device.startswith("cuda") else 0.0,  # held
             seconds_per_step=result.seconds_per_step,
             images_per_second=result.images_per_second,
-            peak_memory_mb=_peak_memory_mb(device),
+            peak_memory_mb=memory,
             device=device,
             determinism=_determinism(),
             environment=environment(device, plan.root),
@@ -82,6 +85,18 @@ def train_run(
         record.write(run.run_path)
         (run.directory / STATE).unlink(missing_ok=True)
         return record
+
+
+def _trained(run: Run, data: Path, device: str, listeners: "Listeners") -> tuple["TrainingResult", float]:
+    """Train in as many processes as the run has; return the result and the peak of memory in MiB."""
+    if run.config.processes == 1:
+        from mtcp.training.loop import train
+
+        return train(run.config, data, run.directory, device, listeners), peak_memory_mb(device)
+    from mtcp.training.launching import train_together
+
+    outcome = train_together(run.config, data, run.directory, device, listeners)
+    return outcome.result, outcome.peak_memory_mb
 
 
 def evaluate_run(plan: Plan, run: Run, device: str, threads: int, on_image: Callable[[int, int], None]) -> Path:
@@ -201,15 +216,6 @@ def _results(directory: Path) -> list[Path]:
     """The files of a finished training, but its record."""
     found = [directory / name for name in (MODEL, BEST_ON_VALIDATION, HISTORY)]
     return [path for path in (*found, *snapshots(directory)) if path.exists()]
-
-
-def _peak_memory_mb(device: str) -> float:
-    """Peak memory of the process (CPU: resident set; GPU: allocated on the device) in MiB."""
-    if device.startswith("cuda"):
-        import torch
-
-        return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
 
 
 def _determinism() -> Determinism:

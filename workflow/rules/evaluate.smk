@@ -15,7 +15,7 @@ rule evaluate:
     priority: by_seed
     threads: lambda wildcards: RESOURCES[wildcards.benchmark].threads
     resources:
-        gpu=lambda wildcards: RESOURCES[wildcards.benchmark].gpu,
+        gpu=lambda wildcards: min(RESOURCES[wildcards.benchmark].gpu, 1),
         mem_mb=lambda wildcards: RESOURCES[wildcards.benchmark].mem_mb,
         runtime=lambda wildcards: RESOURCES[wildcards.benchmark].runtime,
     shell:

@@ -14,7 +14,7 @@ rule train:
         "logs/benchmarks/train/{benchmark}/{method}/seed{seed}-{train_key}.tsv"
     priority: by_seed
     retries: 1
-    threads: lambda wildcards: RESOURCES[wildcards.benchmark].threads
+    threads: lambda wildcards: RESOURCES[wildcards.benchmark].cores
     resources:
         gpu=lambda wildcards: RESOURCES[wildcards.benchmark].gpu,
         mem_mb=lambda wildcards: RESOURCES[wildcards.benchmark].mem_mb,

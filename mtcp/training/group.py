@@ -1,0 +1,68 @@
+"""The processes that train one run together, as one of them sees the others.
+
+Every collective here is entered by all processes in the same order, since all see the same losses and take the same
+decisions; results are the same bits in every process.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, distributed
+
+from mtcp.data.loading.batches import Batch
+
+
+@dataclass(frozen=True)
+class Group:
+    """`size` processes, of which this is number `rank`, from 0."""
+
+    rank: int
+    size: int
+
+    @property
+    def first(self) -> bool:
+        """Whether this process is the one that writes."""
+        return self.rank == 0
+
+    def total(self, values: Tensor) -> Tensor:
+        """Return the sum of the processes' `values`, in the type and memory layout of one's own."""
+        summed = values.detach().clone(memory_format=torch.preserve_format)
+        # Dense memory whatever the strides (channels last), and the same strides in every process.
+        distributed.all_reduce(summed.as_strided((summed.numel(),), (1,)))
+        return summed
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Return the mean of the processes' `values`."""
+        return self.total(values).div_(self.size)
+
+    def average(self, tensors: Sequence[Tensor]) -> None:
+        """Set `tensors` to their means over the processes, all in one message."""
+        if not tensors:
+            return
+        means = self.mean(torch.cat([tensor.detach().flatten() for tensor in tensors]))
+        with torch.no_grad():
+            for tensor, mean in zip(tensors, means.split([tensor.numel() for tensor in tensors]), strict=True):
+                tensor.copy_(mean.view_as(tensor))
+
+    def any(self, asked: bool, device: torch.device) -> bool:
+        """Whether any process says so."""
+        return bool(self.total(torch.tensor(float(asked), device=device)))
+
+    def share(self, batch: Batch) -> Batch:
+        """Return this process's part of a batch: of B images, those from rank B / size on, B / size in number."""
+        count = len(batch.ids) // self.size
+        own = slice(self.rank * count, (self.rank + 1) * count)
+        targets = {name: target[own] for name, target in batch.targets.items()}
+        return Batch(batch.ids[own], batch.image[own], targets)
+
+
+@contextmanager
+def joined(device: torch.device) -> Iterator[Group]:
+    """Join the processes that torch's launcher started with this one: over NCCL on GPUs, over Gloo on a CPU."""
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield Group(distributed.get_rank(), distributed.get_world_size())
+    finally:
+        distributed.destroy_process_group()

@@ -1,0 +1,149 @@
+"""A run in several processes of this machine, through torchrun's launcher: one a GPU, or as many as asked on a CPU.
+
+The caller's process trains nothing. It waits, passes progress on, and passes a stop on to all at once.
+"""
+
+import logging
+import multiprocessing
+import os
+import signal
+import tempfile
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Event
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.launcher import LaunchConfig, elastic_launch
+
+from mtcp.core.config import RunConfig
+from mtcp.core.errors import UserError
+from mtcp.core.processes import end_with_parent
+from mtcp.core.startup import quiet_libraries
+from mtcp.core.usage import peak_memory_mb
+from mtcp.training.group import joined
+from mtcp.training.loop import Interrupted, Listeners, TrainingResult
+from mtcp.training.together import train_share
+
+#: Seconds that a process which lost the others waits before it falls, too: the first to fall is the one that is named.
+_AFTER: Final = 1.0
+_POLL: Final = 0.05
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the processes left: the result, and the memory that they held at most, added up, in MiB."""
+
+    result: TrainingResult
+    peak_memory_mb: float
+
+
+def train_together(config: RunConfig, data: Path, directory: Path, device: str, listeners: Listeners) -> Outcome:
+    """Train as `loop.train` does, in `config.processes` processes that share this one's threads among them.
+
+    Raises `Interrupted` where the caller asked to stop, and `UserError` where a process failed or was killed.
+    """
+    context = multiprocessing.get_context("spawn")
+    reports, reporter = context.Pipe(duplex=False)
+    asked, done = context.Event(), threading.Event()
+    watcher = threading.Thread(target=_pass_on, args=(reports, asked, done, listeners), daemon=True)
+    threads = max(1, torch.get_num_threads() // config.processes)
+    for library in ("torch.distributed.elastic", "torch.multiprocessing"):
+        logging.getLogger(library).setLevel(logging.CRITICAL)  # what failed is said below, once
+    watcher.start()
+    try:
+        with tempfile.TemporaryDirectory() as logs:
+            launch = elastic_launch(_settings(config.processes, logs), _work)
+            outcomes = launch(config, data, directory, device, threads, asked, reporter)
+    except ChildFailedError as failed:
+        if asked.is_set():
+            raise Interrupted from failed
+        raise _explained(failed, config) from None
+    finally:
+        done.set()
+        watcher.join()
+    if outcomes[0] is None:
+        raise Interrupted
+    return Outcome(outcomes[0][0], round(sum(memory for _, memory in outcomes.values()), 1))
+
+
+def _settings(processes: int, logs: str) -> LaunchConfig:
+    """What `torchrun --standalone --nproc-per-node PROCESSES` sets, without a second try."""
+    return LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=processes,
+        run_id=f"mtcp-{os.getpid()}",
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        local_addr="localhost",
+        max_restarts=0,
+        logs_specs=DefaultLogsSpecs(log_dir=logs),
+        signals_to_handle="SIGQUIT",  # the others are the caller's: they stop the run at its next step
+    )
+
+
+def _pass_on(reports: Connection, asked: Event, done: threading.Event, listeners: Listeners) -> None:
+    """Tell the listeners what the first process reports, and all processes that they are to stop."""
+    while not done.is_set() or reports.poll():
+        if listeners.stop():
+            asked.set()
+        with suppress(EOFError, OSError):
+            if reports.poll(_POLL):
+                what, arguments = reports.recv()
+                getattr(listeners, what)(*arguments)
+
+
+def _explained(failed: ChildFailedError, config: RunConfig) -> Exception:
+    """What became of the process that fell first: a user's mistake as its sentence, a fault in code with its place."""
+    rank, failure = failed.get_first_failure()
+    which = f"process {rank} of the {config.processes} that train {config.benchmark}/{config.method}/seed{config.seed}"
+    if failure.exitcode < 0:
+        return UserError(
+            f"{which} was killed by {failure.signal_name()} (memory, a time limit, or by hand): the state of the last "
+            "epoch is kept, and the same command goes on from there"
+        )
+    said: Any = failure.message if isinstance(failure.message, dict) else {"message": failure.message}
+    kind, _, sentence = str(said["message"]).partition(": ")
+    if kind == UserError.__name__:
+        return UserError(sentence)
+    error = RuntimeError(f"{which} failed: {said['message']}")
+    error.add_note(str(said.get("extraInfo", {}).get("py_callstack", "")))
+    return error
+
+
+def _work(
+    config: RunConfig, data: Path, directory: Path, device: str, threads: int, asked: Event, reporter: Connection
+) -> tuple[TrainingResult, float] | None:
+    """What each process does; None where it was asked to stop."""
+    end_with_parent()
+    quiet_libraries()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # sent to all of a terminal or a job: the caller hears it, and says so
+    torch.set_num_threads(threads)
+    rank = int(os.environ["RANK"])
+    own = torch.device(device, rank) if device == "cuda" else torch.device(device)
+    if own.type == "cuda":
+        torch.cuda.set_device(own)
+
+    def report(what: str) -> Any:
+        return (lambda *arguments: reporter.send((what, arguments))) if rank == 0 else (lambda *arguments: None)
+
+    listeners = Listeners(report("on_step"), report("on_epoch"), asked.is_set)
+    try:
+        with joined(own) as group:
+            result = train_share(config, data, directory, own, listeners, group)
+    except Interrupted:
+        return None
+    except UserError:
+        raise
+    except Exception:
+        time.sleep(_AFTER)
+        raise
+    return result, peak_memory_mb(str(own))
