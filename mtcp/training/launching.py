@@ -20,7 +20,7 @@ from typing import Any, Final
 import torch
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-from torch.distributed.launcher import LaunchConfig, elastic_launch
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from mtcp.core.config import RunConfig
 from mtcp.core.errors import UserError

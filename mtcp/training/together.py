@@ -112,7 +112,7 @@ class SharedStepper(Stepper):
 
         Noise, and messages, count the shares of all processes, as micro-batches of one process are counted.
         """
-        scheme, every = self.scheme, self.settings.diagnostics_every
+        scheme, every = self.scheme, self.scheme.context.diagnostics_every
         self.looking = scheme.cost == "gradients" or bool(every and scheme.steps % every == 0)
         with counted_together(self.group):
             losses = super().micro_step(self.group.share(batch), number * self.group.size + self.group.rank, boundary)

@@ -142,3 +142,35 @@ def test_labels_and_resources_are_in_no_key(root: Path) -> None:
     assert "mem_mb" not in text
     assert "rope" not in text
     assert "'method'" not in text, "two names of one configuration share a trained network"
+
+
+@pytest.mark.parametrize(("resources", "processes"), [({}, 1), ({"gpu": 1}, 1), ({"gpu": 2}, 2), ({"processes": 2}, 2)])
+def test_a_run_has_a_process_for_each_gpu_or_as_many_as_are_asked_for(project: Path, resources, processes) -> None:
+    edit(
+        project / "config/benchmarks/rooms.yaml", lambda content: content.update(resources={**resources, "threads": 3})
+    )
+    found = Project(project)
+    assert found.resolve("rooms", "mtcp", 0).processes == processes
+    assert found.benchmark("rooms").resources.cores == 3 * processes
+
+
+@pytest.mark.parametrize(
+    ("change", "wanted"),
+    [
+        ({"resources": {"gpu": 2, "processes": 2}}, "`gpu` is the number of processes, too"),
+        ({"resources": {"gpu": 2, "runs_per_gpu": 2}}, "take `runs_per_gpu` out"),
+        ({"resources": {"processes": 3}}, "`training.batch_size` 4 is the whole batch, of which 3 processes"),
+        ({"training": {"sync_batch_norm": True}}, "is for several processes, and `resources` asks for one"),
+        (
+            {"resources": {"gpu": 2}, "training": {"keep_last_batch": True}},
+            "`training.keep_last_batch` leaves 2 processes",
+        ),
+    ],
+)
+def test_processes_that_do_not_fit_are_refused(project: Path, change, wanted: str) -> None:
+    def changed(content) -> None:
+        content["training"].update(change.get("training", {}))
+        content["resources"] = change.get("resources", {})
+
+    edit(project / "config/benchmarks/rooms.yaml", changed)
+    assert wanted in refusal(project, lambda p: p.resolve("rooms", "mtcp", 0))

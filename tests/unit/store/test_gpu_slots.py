@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from mtcp.core.errors import UserError
 from mtcp.store.gpu_slots import gpu_slot, visible_devices
 
 HOLD = """
 import sys, time
 from pathlib import Path
 from mtcp.store.gpu_slots import gpu_slot
-with gpu_slot({runs}, Path(sys.argv[1]), 0.02) as device:
+with gpu_slot({runs}, Path(sys.argv[1]), 0.02, {count}) as device:
     print(device, flush=True)
     time.sleep(float(sys.argv[2]))
 """
@@ -27,9 +28,11 @@ def two_fake_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
 
 
-def hold(folder: Path, seconds: float, runs: int = 1) -> subprocess.Popen[str]:
+def hold(folder: Path, seconds: float, runs: int = 1, count: int = 1) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", HOLD.format(runs=runs), str(folder), str(seconds)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", HOLD.format(runs=runs, count=count), str(folder), str(seconds)],
+        stdout=subprocess.PIPE,
+        text=True,
     )
 
 
@@ -53,6 +56,29 @@ def test_small_runs_share_a_gpu_only_when_every_gpu_has_one(tmp_path: Path) -> N
     for process in running:
         process.kill()
         process.wait()
+
+
+def test_a_run_on_several_gpus_takes_all_or_none(tmp_path: Path) -> None:
+    small = hold(tmp_path, 60)
+    assert small.stdout.readline().strip() == "0"
+    large = hold(tmp_path, 60, count=2)
+    time.sleep(0.3)
+    assert large.poll() is None, "one of two is taken"
+    another = hold(tmp_path, 0)
+    assert another.communicate(timeout=10)[0].strip() == "1", "the waiting run holds nothing"
+    small.kill()
+    small.wait()
+    assert large.stdout.readline().strip() == "0,1"
+    large.kill()
+    large.wait()
+
+
+def test_more_gpus_than_the_machine_has_are_refused(tmp_path: Path) -> None:
+    with (
+        pytest.raises(UserError, match=r"asks for 3 GPUs a run \(`resources.gpu`\), and this machine has 2"),
+        gpu_slot(1, tmp_path, count=3),
+    ):
+        pass
 
 
 def test_the_choice_is_the_only_visible_device_and_is_taken_back(tmp_path: Path) -> None:

@@ -1,0 +1,106 @@
+"""Throughput of two processes on two cores against one on one, for `nyud_lite`'s network; wants a quiet machine.
+
+`pytest tests/benchmarks/test_processes.py -s` prints images a second of one process (batch 8), of two that train together
+(4 images each, one step), and of two that train apart, 4 images each, which is what the machine's memory and cache allow.
+Whole steps are timed, with loading, augmentation and optimiser, in alternating rounds; images are rendered.
+"""
+
+import multiprocessing
+import os
+import socket
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from mtcp.core.config import Project, RunConfig
+from mtcp.data.loading.batches import Split, open_split, training_batches
+from mtcp.data.rendering.render import RenderSettings, render_set
+from mtcp.models.architecture import build_network
+from mtcp.training.group import Group, joined
+from mtcp.training.step import Stepper
+from mtcp.training.together import SharedStepper
+from mtcp.weighting.base import SchemeContext, build_scheme
+
+ROOT = Path(__file__).resolve().parents[2]
+IMAGES, ROUNDS = 16, int(os.environ.get("ROUNDS", "7"))
+
+
+def configuration(batch_size: int) -> RunConfig:
+    """`mtcp` on `nyud_lite`, from random weights."""
+    config = Project(ROOT).resolve("nyud_lite", "mtcp", 0)
+    encoder = config.encoder.model_copy(update={"weights": None})
+    training = config.training.model_copy(update={"batch_size": batch_size})
+    return config.model_copy(update={"encoder": encoder, "training": training, "validation_share": 0.0})
+
+
+def epochs(config: RunConfig, split: Split, group: Group | None) -> Callable[[int], None]:
+    """Return a function that trains on all images once."""
+    network = build_network(config).train()
+    tasks = tuple(task.name for task in config.task_list)
+    scheme = build_scheme(config, SchemeContext(tasks, 0, 9, 9, (config.height, config.width), network), ROOT)
+    cpu = torch.device("cpu")
+    stepper = SharedStepper(config, network, scheme, cpu, group) if group else Stepper(config, network, scheme, cpu)
+    steps = [0]
+
+    def epoch(number: int) -> None:
+        for batch in training_batches(split, config, number):
+            steps[0] += 1  # from 1: diagnostics are no part of it
+            stepper.micro_step(batch, steps[0], True)
+
+    scheme.steps = 1
+    return epoch
+
+
+def work(rank: int, port: int, data: Path, pipe) -> None:
+    torch.set_num_threads(1)
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
+    with joined(torch.device("cpu")) as group:
+        large, small = configuration(8), configuration(4)
+        split = open_split(large, data, "train")
+        forms = {
+            "one": epochs(large, split, None) if rank == 0 else None,
+            "together": epochs(large, split, group),
+            "apart": epochs(small, split, None),
+        }
+        seconds: dict[str, list[float]] = {name: [] for name in forms}
+        for number in range(ROUNDS + 1):
+            for name, epoch in forms.items():
+                torch.distributed.barrier()
+                started = time.perf_counter()
+                if epoch:
+                    epoch(number)
+                torch.distributed.barrier()
+                seconds[name].append(time.perf_counter() - started)
+        pipe.send({name: found[1:] for name, found in seconds.items()})
+
+
+@pytest.mark.slow
+def test_two_processes_against_one(tmp_path: Path) -> None:
+    render_set(RenderSettings(preset="rooms", train=IMAGES, test=1), 96, 128, tmp_path / "data")
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    processes = [
+        context.Process(target=work, args=(rank, port, tmp_path / "data", sender), daemon=True) for rank in (0, 1)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+    seconds = receiver.recv()
+    # Two that train apart see every image twice.
+    images = {"one": IMAGES, "together": IMAGES, "apart": 2 * IMAGES}
+    for name, found in seconds.items():
+        print(f"\n{name:9s}{images[name] / statistics.median(found):7.2f} images a second", end="")
+    for name in ("together", "apart"):
+        ratios = [images[name] / IMAGES * one / two for one, two in zip(seconds["one"], seconds[name], strict=True)]
+        low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
+        print(f"\n{name} : one = {middle:.2f} ({low:.2f} to {high:.2f})", end="")
+    print(f"\nload of the last minute {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores, {ROUNDS} rounds")
