@@ -1,8 +1,8 @@
 """Throughput of two processes on two cores against one on one, for `nyud_lite`'s network; wants a quiet machine.
 
-`pytest tests/benchmarks/test_processes.py -s` prints images a second of one process (batch 8), of two that train together
-(4 images each, one step), and of two that train apart, 4 images each, which is what the machine's memory and cache allow.
-Whole steps are timed, with loading, augmentation and optimiser, in alternating rounds; images are rendered.
+`pytest tests/benchmarks/test_processes.py -s` prints images a second of one process (batch 8), of two that train
+together (4 images each, one step), and of two that train apart, 4 images each, which is what the machine's memory and
+cache allow. Whole steps are timed, with loading, augmentation and optimiser, in alternating rounds; images are rendered.
 """
 
 import multiprocessing
@@ -26,7 +26,7 @@ from mtcp.training.together import SharedStepper
 from mtcp.weighting.base import SchemeContext, build_scheme
 
 ROOT = Path(__file__).resolve().parents[2]
-IMAGES, ROUNDS = 16, int(os.environ.get("ROUNDS", "7"))
+IMAGES, ROUNDS = 16, max(2, int(os.environ.get("ROUNDS", "7")))
 
 
 def configuration(batch_size: int) -> RunConfig:

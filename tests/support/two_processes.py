@@ -21,7 +21,7 @@ from mtcp.training.whole_batch_norm import synchronise
 from mtcp.weighting.base import SchemeContext, build_scheme
 
 ROOT = Path(__file__).resolve().parents[2]
-STEPS = 3
+STEPS = 2
 TASKS = {
     name: TaskConfig.model_validate({"classes": 5} if name == "semseg" else {})
     for name in ("semseg", "depth", "normals", "sal")
@@ -31,8 +31,10 @@ ENCODER = EncoderConfig.model_validate(
 )
 
 
-def configuration(scheme: str = "equal", *, synchronised: bool = False, **training: Any) -> RunConfig:
-    """The network of `rooms` in small; gradients enter the parameters as they are, without Adam's division."""
+def configuration(
+    scheme: str = "equal", *, architecture: str = "mtl_baseline_light", synchronised: bool = False, **training: Any
+) -> RunConfig:
+    """A network of `rooms` in small; gradients enter the parameters as they are, without Adam's division."""
     config = Project(ROOT).resolve("rooms", "mtcp_equal", 0)
     given = {"batch_size": 4, "sync_batch_norm": synchronised, "optimiser": "sgd", "learning_rate": 0.01, **training}
     options = {"weights": dict.fromkeys(TASKS, 1.5)} if scheme == "fixed" else {}
@@ -43,6 +45,7 @@ def configuration(scheme: str = "equal", *, synchronised: bool = False, **traini
             "width": 48,
             "channels": 8,
             "encoder": ENCODER,
+            "architecture": PluginConfig(name=architecture),
             "scheme": PluginConfig(name=scheme, **options),
             "training": config.training.model_copy(update=given),
         }
@@ -50,7 +53,7 @@ def configuration(scheme: str = "equal", *, synchronised: bool = False, **traini
 
 
 def batch(number: int, whole: bool = False) -> Batch:
-    """Four images; unless they are `whole`, of which halves have unequal valid pixels, and one of them no depth."""
+    """Four images; unless they are `whole`, halves have unequal numbers of valid pixels, and one of them no depth."""
     with seeded("two processes", number):
         image = torch.randn(4, 3, 32, 48)
         targets = {
@@ -59,7 +62,9 @@ def batch(number: int, whole: bool = False) -> Batch:
             "normals": torch.nn.functional.normalize(torch.randn(4, 3, 32, 48), dim=1),
             "sal": (torch.rand(4, 1, 32, 48) < 0.2).float(),
         }
-    if not whole:
+    if whole:
+        targets["sal"][2:] = targets["sal"][:2]  # the balance of positives and negatives is a batch's
+    else:
         targets["semseg"][0, 8:] = VOID
         targets["depth"][2:] = VOID
         targets["sal"][:2, :, :16] = 1
