@@ -2,7 +2,7 @@
 
 `pytest tests/benchmarks/test_processes.py -s` prints images a second of one process (batch 8), of two that train
 together (4 images each, one step), and of two that train apart, 4 images each, which is what the machine's memory and
-cache allow. Whole steps are timed, with loading, augmentation and optimiser, in alternating rounds; images are rendered.
+cache allow. Whole steps are timed, with loading, augmentation and optimiser, in alternating rounds, on rendered images.
 Processor seconds an image, of all processes, say what training together costs even where other work is on the machine.
 """
 
