@@ -123,7 +123,7 @@ def literature(project: Project, benchmark: str, scheme: str | None = None) -> p
     rows = _published(project.root, DATASETS.get(project.data_name(benchmark)))
     runs = project.root / TABLES / benchmark / "runs.csv"
     if runs.exists():
-        rows += _ours(project, benchmark, config, read_table(runs))
+        rows += _ours(project, benchmark, config, read_table(runs), read_table(runs.with_name("summary.csv")))
     table = pd.DataFrame(rows, columns=COLUMNS)
     table = _ranked(table.sort_values("scheme", kind="stable").reset_index(drop=True))
     if scheme is None:
@@ -208,9 +208,11 @@ def _delta(values: Mapping[str, float], dataset: str | None, network: str) -> fl
         return float("nan")
 
 
-def _ours(project: Project, benchmark: str, config: Benchmark, runs: pd.DataFrame) -> list[dict[str, Any]]:
+def _ours(
+    project: Project, benchmark: str, config: Benchmark, runs: pd.DataFrame, summary: pd.DataFrame
+) -> list[dict[str, Any]]:
     final = runs[(runs.status == "finished") & (runs.output == "final")]
-    seconds = runs[runs.metric == "seconds_per_step"].groupby("method").value.mean()
+    seconds = summary[summary.metric == "seconds_per_step"].set_index("method")["mean"]
     rows = []
     for (method, selection), group in final.groupby(["method", "selection"], sort=False):
         method, selection = str(method), str(selection)

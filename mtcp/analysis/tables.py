@@ -17,6 +17,8 @@ classes.csv           IoU of each class and its difference to the baseline's: me
 images.csv            Delta_m of each test image alone, reference against baseline; best, median and worst are named
 ranks.csv             rank of each method by Delta_m on each seed alone
 provenance.csv        one row per run: keys, commit, data digest, environment
+speed.csv             what `mtcp benchmark` measured of every method, round by round; empty where it did not. Summary,
+                      claims and the tables for papers then use it in place of the grid's own times
 literature.csv        published numbers of the same data set, with their sources (real data sets only)
 ====================  =============================================================================================
 
@@ -45,6 +47,7 @@ from mtcp.analysis.comparisons import (
 from mtcp.analysis.image_bootstrap import add_image_intervals, draw_metrics
 from mtcp.analysis.paper_tables import paper_tables
 from mtcp.analysis.rows import rows_of
+from mtcp.analysis.speed import speed_table, with_measured
 from mtcp.analysis.statistics import ALPHA, alpha_of_look, compare_family, spread, t_interval
 from mtcp.core.claims import COSTS, load_claims
 from mtcp.core.config import Benchmark, Method
@@ -56,6 +59,8 @@ from mtcp.core.roles import with_roles
 from mtcp.data.formats import packaging
 from mtcp.store.integrity import require_unchanged
 from mtcp.store.plan import Plan, Run
+from mtcp.store.records import RunRecord
+from mtcp.store.speed import measured
 from mtcp.store.tuning_choice import cost, described
 from mtcp.training.history import read_history
 
@@ -67,7 +72,7 @@ HISTORY_COLUMNS: Final = ["benchmark", "method", "seed", "epoch", "column", "val
 PROVENANCE_COLUMNS: Final = [
     "benchmark", "method", "seed", "status", "reason", "flags", "train_key", "eval_key", "commit", "dirty",
     "diff_sha256", "data_digest", "data_note", "weights_sha256", "weights_revision", "environment", "python", "torch",
-    "device", "processor", "epochs", "train_seconds", "started", "finished",
+    "device", "processor", "cores", "load", "epochs", "train_seconds", "started", "finished",
 ]  # fmt: skip
 #: Columns that stay text whatever they hold: a key such as 12345678e0123456 is not a number.
 TEXT: Final = (
@@ -148,7 +153,8 @@ def build_tables(plan: Plan, benchmark: str, partial: bool = False) -> dict[str,
     tidy = pd.DataFrame([row for run in runs for row in _run_rows(run)], columns=RUN_COLUMNS)
     alpha = alpha_of_look(plan.project.params.looks)
     change = delta_m_rows(tidy, config)
-    with_change = pd.concat([tidy, change], ignore_index=True)
+    speed = speed_table(measured(plan, benchmark))
+    with_change = pd.concat([with_measured(tidy, speed), change], ignore_index=True)
     history = pd.DataFrame([row for run in runs for row in _history(run)], columns=HISTORY_COLUMNS)
     published = published_numbers(plan.root)
     finished = [run for run in runs if _status(run) == "finished"]
@@ -180,6 +186,7 @@ def build_tables(plan: Plan, benchmark: str, partial: bool = False) -> dict[str,
         "images": image_changes(finished, config),
         "ranks": by_seed_alone,
         "provenance": pd.DataFrame([_provenance(run) for run in runs], columns=PROVENANCE_COLUMNS),
+        "speed": speed,
     }
     if (data_set := plan.project.data_name(benchmark)) in _LITERATURE:
         tables[LITERATURE] = published[published.dataset == _LITERATURE[data_set]].reset_index(drop=True)
@@ -293,11 +300,19 @@ def _provenance(run: Run) -> dict[str, Any]:
         "torch": environment.packages.get("torch", ""),
         "device": record.device,
         "processor": environment.gpu.name if environment.gpu else environment.cpu,
+        "cores": environment.cores,
+        "load": _load(run, record),
         "epochs": record.epochs,
         "train_seconds": record.seconds,
         "started": record.started,
         "finished": record.finished,
     }
+
+
+def _load(run: Run, record: RunRecord) -> float:
+    """The greater load of training and evaluation; NaN where neither recorded it."""
+    loads = [record.load, run.metrics().load if run.metrics_path.exists() else None]
+    return max((load for load in loads if load is not None), default=np.nan)
 
 
 def published_numbers(root: Path) -> pd.DataFrame:
@@ -323,7 +338,7 @@ def summarise(table: pd.DataFrame, benchmark: Benchmark, methods: dict[str, Meth
         low, high = t_interval(values)
         rows.append((*key, values.size, values.mean(), spread(values), low, high))
     summary = pd.DataFrame(rows, columns=[*keys, "n", "mean", "sd", "low", "high"])
-    seeds = table.groupby("method").seed.nunique()
+    seeds = table[table.task != COST].groupby("method").seed.nunique()
     primary = {(known.task, known.metric): known for known in measures(benchmark).values() if known.task != COST}
     groups = {
         "rank": [name for name, method in methods.items() if method.family not in ("ablation", "trivial")],

@@ -40,6 +40,7 @@ def _root(
 
 def _register() -> None:
     from mtcp.cli import (
+        benchmark,
         data,
         evaluate,
         grid,
@@ -56,7 +57,7 @@ def _register() -> None:
         watch,
     )
 
-    for module in (plan, train, evaluate, store, report, use, watch, literature, init):
+    for module in (plan, train, evaluate, benchmark, store, report, use, watch, literature, init):
         module.register(app)
     app.add_typer(grid.app, name="grid")
     app.add_typer(data.app, name="data")

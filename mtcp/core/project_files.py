@@ -6,6 +6,7 @@ from typing import Final
 #: Folders of the project.
 RUNS: Final = "results/runs"
 TABLES: Final = "results/tables"
+SPEED: Final = "results/speed"
 
 #: In a run's folder. `run.json` is written last: a folder without it holds no finished training.
 RECORD: Final = "run.json"
@@ -22,7 +23,7 @@ _SNAPSHOTS: Final = "snapshots"
 #: The tables of one benchmark: `results/tables/<benchmark>/<name>.csv`. Real data sets also get LITERATURE.
 TABLE_NAMES: Final = (
     "runs", "history", "multi_task", "summary", "comparisons", "claims", "pairs", "paper", "methods", "curves",
-    "changes", "classes", "images", "ranks", "provenance",
+    "changes", "classes", "images", "ranks", "provenance", "speed",
 )  # fmt: skip
 LITERATURE: Final = "literature"
 #: Over all benchmarks, in the folder of tables: a folder of `mean_metrics_file`s, and a table.
@@ -33,6 +34,11 @@ DELTA_M: Final = "delta_m.csv"
 def run_folder(root: Path, benchmark: str, method: str, seed: int, train_key: str) -> Path:
     """The folder of one run in the project at `root`."""
     return root / RUNS / benchmark / method / f"seed{seed}-{train_key}"
+
+
+def speed_file(root: Path, benchmark: str, method: str) -> Path:
+    """What `mtcp benchmark` measured of one method."""
+    return root / SPEED / benchmark / f"{method}.json"
 
 
 def lock_file(root: Path, data: str) -> Path:

@@ -63,7 +63,7 @@ def cell_of(row: Any, place: Any) -> Cell:
     return {
         "text": shown.number(row.mean, signed=change),
         "value": plain(row.mean),
-        "sd": shown.number(row.sd) if isfinite(row.sd) and row.task != COST else "",
+        "sd": shown.number(row.sd) if isfinite(row.sd) and (row.task != COST or row.sd > 0) else "",
         "more": shown.interval(row.low, row.high) if change and isfinite(row.low) else "",
         "mark": {1: "best", 2: "runner-up"}.get(place, "") if pd.notna(place) else "",
     }

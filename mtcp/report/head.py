@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 
+from mtcp.analysis.rows import rows_of
 from mtcp.report.data_facts import data_facts
 from mtcp.report.page import Page
+from mtcp.store.speed import is_busy
 
 
 def subtitle(page: Page) -> str:
@@ -48,6 +50,28 @@ def notes(page: Page) -> Iterator[str]:
             f"{int(comparisons.least_n.max())} are the least that could. "
             f"Read the numbers as a sketch."
         )
+    yield from _times(page)
     if len(comparisons) and (comparisons.environments == "mixed").any():
         mixed = comparisons[comparisons.environments == "mixed"].method.map(page.labels).unique()
         yield f"Pairs across different environments (device or library versions): {', '.join(mixed)}."
+
+
+def _times(page: Page) -> Iterator[str]:
+    """Say where times come from, and where neighbours disturbed them."""
+    speed, provenance = page.tables["speed"], page.tables["provenance"]
+    if len(speed):
+        first = next(rows_of(speed))
+        count, others = speed["round"].nunique(), speed.others.max()
+        yield (
+            f"Seconds and memory are those of `mtcp benchmark`: {count} rounds on {first.processor}, "
+            f"{first.threads} {'thread' if first.threads == 1 else 'threads'}"
+            + (f", beside other processes on up to {others:.1f} cores." if is_busy(others, first.cores) else ".")
+        )
+        return
+    loaded = provenance[provenance.load > provenance.cores]
+    if len(loaded):
+        yield (
+            f"Seconds are the grid's own, and the load was above the cores at the end of {len(loaded)} of "
+            f"{len(provenance)} runs (up to {loaded.load.max():.1f} on {int(loaded.cores.iloc[0])}): compare them only "
+            f"roughly, or measure them apart with `mtcp benchmark {page.name}`."
+        )

@@ -27,6 +27,7 @@ from mtcp.core.project_files import (
     lock_file,
     metrics_file,
     run_folder,
+    speed_file,
 )
 from mtcp.core.references import require_known_names
 from mtcp.core.roles import role_notes, with_roles
@@ -268,7 +269,11 @@ class Plan:
                 {run.method: self.project.method(run.method).model_dump(mode="json") for run in runs},
                 bench.model_dump(mode="json"),
                 self.project.params.looks,
-                _contents(self.root / "config/claims.yaml", self.root / "results/published.csv"),
+                _contents(
+                    self.root / "config/claims.yaml",
+                    self.root / "results/published.csv",
+                    *(speed_file(self.root, benchmark, method) for method in dict.fromkeys(run.method for run in runs)),
+                ),
                 code_digest([PACKAGE_ROOT / "mtcp/analysis/tables.py"]),
             ]
         )

@@ -79,7 +79,8 @@ class RunRecord(Record):
 
     `key_parts` hashed give `train_key`. `config` is the resolved configuration as it was then (`run_config`).
     `files`: {name in the run's folder: SHA-256}. Seconds are wall time over all attempts; `cpu_seconds` those of the
-    last one's processor, `gpu_seconds` how long a GPU was held. Memory in MiB.
+    last one's processor, `gpu_seconds` how long a GPU was held. Memory in MiB. `load`: the machine's load average at
+    the end; above the cores, seconds say more about the neighbours than about the method.
     """
 
     benchmark: str
@@ -99,6 +100,7 @@ class RunRecord(Record):
     seconds_per_step: float
     images_per_second: float
     peak_memory_mb: float
+    load: float | None = None
     device: str
     determinism: Determinism
     environment: Environment
@@ -127,10 +129,42 @@ class MetricsRecord(Record):
     eval_key: str
     images: int = 0
     seconds_per_image: float | None = None
+    load: float | None = None
     gflops: float | None = None
     non_finite: dict[str, int] = Field(default_factory=dict)
     metrics: dict[str, Metrics] = Field(default_factory=dict)
     files: dict[str, str] = Field(default_factory=dict)
+
+
+class SpeedRound(Model):
+    """One measurement in a fresh process: median seconds of a training step and of predicting one image.
+
+    Peak memory of each in MiB; `others` is in cores (`mtcp.core.load`), None where the system does not say.
+    """
+
+    seconds_per_step: float
+    seconds_per_image: float
+    step_memory_mb: float
+    image_memory_mb: float
+    others: float | None
+
+
+class SpeedRecord(Record):
+    """`results/speed/<benchmark>/<method>.json`: what `mtcp benchmark` measured, round by round.
+
+    `train_key`: of the method's run at the grid's first seed, whose configuration and code were measured. `images`: of
+    one step, and of one prediction.
+    """
+
+    benchmark: str
+    method: str
+    train_key: str
+    device: str
+    threads: int
+    images: tuple[int, int]
+    rounds: tuple[SpeedRound, ...]
+    environment: Environment
+    measured: str
 
 
 class TrialRecord(Model):

@@ -33,7 +33,6 @@ from mtcp.training.step import Stepper
 from mtcp.weighting.base import Diverged, Scheme, SchemeContext, build_scheme, own_faults_named
 from mtcp.weighting.probe import probe_scheme
 
-_IMAGES: Final = 2
 _LARGEST: Final = 128
 
 
@@ -83,16 +82,8 @@ def _plain(config: RunConfig) -> TrainingConfig:
 
 def _train_step(config: RunConfig, network: Architecture, batch: Batch) -> Iterator[str]:
     """One optimiser step, the end of an epoch, and the scheme's state through a file and back."""
-    tasks = tuple(task.name for task in config.task_list)
-    seed, size = stream(config.benchmark, 0, "scheme"), (config.height, config.width)
-
-    def look(number: int) -> dict[str, Tensor]:
-        return stepper.losses_on(batch)
-
-    validation = look if config.validation_share else None
-    context = SchemeContext(tasks, seed, config.training.epochs, 1, size, network, validation=validation)
-    scheme = build_scheme(config, context)
-    stepper = Stepper(config, network.train(), scheme, torch.device("cpu"))
+    stepper, context = made_up_training(config, network, batch)
+    scheme, tasks = stepper.scheme, context.tasks
     try:
         losses = stepper.micro_step(batch, 0, boundary=True)
         with own_faults_named(scheme.at()):
@@ -105,6 +96,21 @@ def _train_step(config: RunConfig, network: Architecture, batch: Batch) -> Itera
         return  # a result, here as in a run; made-up images need not suit every scheme
     for task in untrained_tasks([row], tasks):
         yield f"task '{task}' receives no gradient: its numbers would be those of an untrained head"
+
+
+def made_up_training(config: RunConfig, network: Architecture, batch: Batch) -> tuple[Stepper, SchemeContext]:
+    """What trains `network` on `batch`, on the batch's device, and what its scheme was told."""
+    tasks = tuple(task.name for task in config.task_list)
+    seed, size = stream(config.benchmark, 0, "scheme"), (config.height, config.width)
+
+    def look(number: int) -> dict[str, Tensor]:
+        return stepper.losses_on(batch)
+
+    validation = look if config.validation_share else None
+    context = SchemeContext(tasks, seed, config.training.epochs, 1, size, network, validation=validation)
+    device = batch.image.device
+    stepper = Stepper(config, network.train(), build_scheme(config, context).to(device), device)
+    return stepper, context
 
 
 def _there_and_back(config: RunConfig, scheme: Scheme, context: SchemeContext) -> None:
@@ -123,22 +129,23 @@ def _there_and_back(config: RunConfig, scheme: Scheme, context: SchemeContext) -
     build_scheme(config, context).load_state_dict(state)
 
 
-def made_up(config: RunConfig) -> Batch:
+def made_up(config: RunConfig, images: int = 2) -> Batch:
     """Noise in the form of images and targets, some of them void."""
     draws = torch.Generator().manual_seed(0)
     size = (config.height, config.width)
-    image = torch.randn(_IMAGES, 3, *size, generator=draws)
-    targets = {task.name: _target(task, size, draws) for task in config.task_list}
+    image = torch.randn(images, 3, *size, generator=draws)
+    targets = {task.name: _target(task, (images, *size), draws) for task in config.task_list}
     for target in targets.values():
         target[..., :2, :] = VOID
-    return Batch(tuple(f"made-up {number}" for number in range(1, _IMAGES + 1)), image, targets)
+    return Batch(tuple(f"made-up {number}" for number in range(1, images + 1)), image, targets)
 
 
-def _target(task: Task, size: tuple[int, int], draws: torch.Generator) -> Tensor:
+def _target(task: Task, shape: tuple[int, int, int], draws: torch.Generator) -> Tensor:
+    images, *size = shape
     if task.name in CLASSES:
-        return torch.randint(task.channels, (_IMAGES, *size), generator=draws)
+        return torch.randint(task.channels, shape, generator=draws)
     if task.name in LOSSES["balanced_bce"]:
-        return torch.randint(2, (_IMAGES, 1, *size), generator=draws).float()
+        return torch.randint(2, (images, 1, *size), generator=draws).float()
     if task.name == "normals":
-        return normalize(torch.randn(_IMAGES, 3, *size, generator=draws), dim=1)
-    return 0.5 + 5 * torch.rand(_IMAGES, task.channels, *size, generator=draws)
+        return normalize(torch.randn(images, 3, *size, generator=draws), dim=1)
+    return 0.5 + 5 * torch.rand(images, task.channels, *size, generator=draws)

@@ -72,6 +72,7 @@ def train_run(
             seconds_per_step=result.seconds_per_step,
             images_per_second=result.images_per_second,
             peak_memory_mb=memory,
+            load=_load(),
             device=device,
             determinism=_determinism(),
             environment=environment(device, plan.root),
@@ -139,6 +140,7 @@ def evaluate_run(plan: Plan, run: Run, device: str, threads: int, on_image: Call
                 update={
                     "images": len(found.last.ids),
                     "seconds_per_image": found.last.seconds_per_image,
+                    "load": _load(),
                     "gflops": gflops(run.config),
                     "non_finite": found.last.non_finite(),
                     "metrics": found.metrics,
@@ -216,6 +218,11 @@ def _results(directory: Path) -> list[Path]:
     """The files of a finished training, but its record."""
     found = [directory / name for name in (MODEL, BEST_ON_VALIDATION, HISTORY)]
     return [path for path in (*found, *snapshots(directory)) if path.exists()]
+
+
+def _load() -> float:
+    """Processes that wanted a core in the last minute, on average: the system's load average."""
+    return round(os.getloadavg()[0], 2)
 
 
 def _determinism() -> Determinism:

@@ -8,7 +8,6 @@ import json
 import os
 import platform
 import re
-import resource
 import statistics
 import sys
 import time
@@ -22,6 +21,7 @@ from test_attention import definition, inputs, step
 from test_network import papers_step
 from torch import nn
 
+from mtcp.core.load import Watch
 from mtcp.models.attention import unscaled_attention
 from mtcp.models.normalisation import BatchNorm2d
 
@@ -67,30 +67,18 @@ PAIRS: dict[str, Callable[[], tuple[Action, Action]]] = {
 }
 
 
-def busy_seconds() -> float:
-    """Seconds that all cores have worked since the start, time that a hypervisor took away included."""
-    user, nice, system, _, _, *others = Path("/proc/stat").read_text().splitlines()[0].split()[1:9]
-    return sum(map(int, (user, nice, system, *others))) / os.sysconf("SC_CLK_TCK")
-
-
-def own_seconds() -> float:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
-
-
 def measured(name: str, ours: Action, plain: Action, rounds: int = ROUNDS) -> Row:
     """Take both in turns, after one round to warm up, and watch what other processes do meanwhile."""
     for form in (plain, ours):
         form()
     seconds: dict[Action, list[float]] = {ours: [], plain: []}
-    started, busy, own = time.perf_counter(), busy_seconds(), own_seconds()
+    watch = Watch()
     for number in range(rounds):
         for form in (ours, plain) if number % 2 else (plain, ours):
             before = time.perf_counter()
             form()
             seconds[form].append(time.perf_counter() - before)
-    others = (busy_seconds() - busy - own_seconds() + own) / (time.perf_counter() - started)
-    return row(name, seconds[ours], seconds[plain], max(others, 0.0))
+    return row(name, seconds[ours], seconds[plain], watch.others() or 0.0)
 
 
 def row(name: str, ours: list[float], plain: list[float], others: float) -> Row:

@@ -133,7 +133,7 @@ RUN_FILES = (
 READ_BY_TABLES = ("run.json", "metrics-*.json", "images-*.npz", "history.csv")
 TABLES = (
     "runs", "history", "multi_task", "summary", "comparisons", "claims", "pairs", "paper", "methods", "curves",
-    "changes", "classes", "images", "ranks", "provenance",
+    "changes", "classes", "images", "ranks", "provenance", "speed",
 )  # fmt: skip
 
 

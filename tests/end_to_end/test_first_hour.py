@@ -11,8 +11,8 @@ from mtcp.cli import _register, app
 
 pytestmark = pytest.mark.slow
 
-#: What an example needs that a test does not have: a data set or numbers from elsewhere, or a photograph.
-NEEDS = {"~/", "https://", "photograph.jpg", "nyuv2_13"}
+#: What an example needs that a test does not have: a data set or numbers from elsewhere, a photograph, a quiet machine.
+NEEDS = {"~/", "https://", "photograph.jpg", "nyuv2_13", "mtcp benchmark"}
 
 
 def commands(group, prefix: tuple[str, ...] = ()):

@@ -11,10 +11,12 @@ import pytest
 
 from mtcp.analysis.tables import write_tables
 from mtcp.core.config import Project
-from mtcp.core.project_files import HISTORY
+from mtcp.core.project_files import HISTORY, speed_file
+from mtcp.store.environment import environment
 from mtcp.store.integrity import digests
 from mtcp.store.plan import Plan, Run
-from mtcp.store.records import MetricsRecord, RunRecord, Status
+from mtcp.store.records import MetricsRecord, RunRecord, SpeedRecord, SpeedRound, Status
+from mtcp.store.speed import first_runs
 
 ROOT = Path(__file__).resolve().parents[2]
 METHODS = ("trivial_prior", "single_task", "mtl_baseline", "mtcp", "uncertainty", "mtcp_equal", "mtcp_no_cfm")
@@ -130,6 +132,35 @@ def made_up_record(run: Run, status: Status = "finished", **changes: Any) -> Run
         "files": digests(run.directory, history),
     }  # fmt: skip
     return RunRecord.model_validate(record | changes)
+
+
+def measure(store: Store, method: str, factor: float = 1.0, **changes: Any) -> SpeedRecord:
+    """Write the record of a measured speed, with eight rounds that differ a little; `changes` replace fields."""
+    run = store.plan.run("rooms", method, 0)
+    rounds = [
+        SpeedRound(
+            seconds_per_step=factor * (0.1 + 0.001 * number),
+            seconds_per_image=factor * 0.01,
+            step_memory_mb=900,
+            image_memory_mb=600,
+            others=0.0,
+        )
+        for number in range(8)
+    ]
+    content: dict[str, Any] = {
+        "benchmark": "rooms", "method": method, "train_key": run.train_key, "device": "cpu", "threads": 1,
+        "images": (8, 8), "rounds": tuple(rounds), "environment": environment("cpu", store.root),
+        "measured": "2026-01-01",
+    }  # fmt: skip
+    record = SpeedRecord(**{**content, **changes})
+    record.write(speed_file(store.root, "rooms", method))
+    return record
+
+
+def measure_all(store: Store) -> None:
+    """Write a record for every method that trains: each slower than the one before it."""
+    for place, run in enumerate(first_runs(store.plan, "rooms")):
+        measure(store, run.method, 1 + place)
 
 
 def parameters(method: str) -> int:

@@ -1,0 +1,56 @@
+"""What `mtcp benchmark` measured, as rows; where there are some they stand in for the grid's own times."""
+
+from collections.abc import Iterable
+from typing import Final
+
+import pandas as pd
+
+from mtcp.analysis.comparisons import COST
+from mtcp.store.records import SpeedRecord
+
+#: A cost as tables call it -> the field of a round.
+_FIELDS: Final = {
+    "seconds_per_step": "seconds_per_step",
+    "seconds_per_image": "seconds_per_image",
+    "peak_memory_mb": "step_memory_mb",
+}
+COLUMNS: Final = [
+    "benchmark", "method", "round", "metric", "value", "image_memory_mb", "others", "device", "threads", "processor",
+    "cores", "environment", "measured",
+]  # fmt: skip
+
+
+def speed_table(records: Iterable[SpeedRecord]) -> pd.DataFrame:
+    """Return one row per method x round x cost."""
+    rows = [
+        (
+            record.benchmark,
+            record.method,
+            number,
+            metric,
+            getattr(one, name),
+            one.image_memory_mb,
+            one.others,
+            record.device,
+            record.threads,
+            record.environment.gpu.name if record.environment.gpu else record.environment.cpu,
+            record.environment.cores,
+            record.environment.environment_class,
+            record.measured,
+        )
+        for record in records
+        for number, one in enumerate(record.rounds)
+        for metric, name in _FIELDS.items()
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def with_measured(runs: pd.DataFrame, speed: pd.DataFrame) -> pd.DataFrame:
+    """Return `runs` with the measured costs in place of the grid's own; rounds take the place of seeds there."""
+    if speed.empty:
+        return runs
+    own = (runs.task == COST) & runs.metric.isin(_FIELDS) & runs.method.isin(speed.method)
+    measured = speed[["benchmark", "method", "metric", "value", "environment"]].assign(
+        seed=speed["round"], task=COST, status="finished", flags=""
+    )
+    return pd.concat([runs[~own], measured[measured.method.isin(runs.method)]], ignore_index=True)

@@ -1,0 +1,164 @@
+"""What a step of training and a prediction cost, measured apart from the grid, whose runs share the machine.
+
+Every round measures every method once, each in a fresh process with nothing else to do, so that what drifts (clock,
+temperature) meets all methods alike and rounds can be paired. Images and targets are made up: no data are needed, and
+their loading is no part of the figures. Medians over the steps of a round, after some that warm up.
+"""
+
+import os
+import resource
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from datetime import date
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Final
+
+from mtcp.core.config import RunConfig
+from mtcp.core.errors import UserError
+from mtcp.core.load import Watch
+from mtcp.core.processes import end_with_parent
+from mtcp.core.project_files import speed_file
+from mtcp.core.startup import quiet_libraries, uncollected
+from mtcp.store.environment import environment
+from mtcp.store.plan import Plan, Run
+from mtcp.store.records import SpeedRecord, SpeedRound
+
+#: Others may keep this share of the cores busy while something is measured.
+QUIET: Final = 0.1
+_TRIES: Final = 3
+_WARM_UP: Final = 2
+
+
+def measure(
+    plan: Plan,
+    runs: Sequence[Run],
+    device: str,
+    *,
+    threads: int,
+    rounds: int,
+    steps: int,
+    allow_busy: bool,
+    on_round: Callable[[int, int], None],
+) -> list[SpeedRecord]:
+    """Measure the configuration of each of `runs` (one per method) and write a record for each.
+
+    Raises `UserError` where other processes keep more than `QUIET` of the cores busy, after a few tries, unless
+    `allow_busy`; nothing is written then.
+    """
+    found: dict[str, list[SpeedRound]] = {run.method: [] for run in runs}
+    for number in range(rounds):
+        for place, run in enumerate(runs):
+            found[run.method].append(_one_round(run, device, threads, steps, 1 if allow_busy else _TRIES))
+            on_round(number * len(runs) + place + 1, rounds * len(runs))
+    records = [
+        SpeedRecord(
+            benchmark=run.benchmark,
+            method=run.method,
+            train_key=run.train_key,
+            device=device,
+            threads=threads,
+            images=(run.config.training.batch_size, run.config.evaluation.batch_size),
+            rounds=tuple(found[run.method]),
+            environment=environment(device, plan.root),
+            measured=date.today().isoformat(),
+        )
+        for run in runs
+    ]
+    for record in records:
+        record.write(speed_file(plan.root, record.benchmark, record.method))
+    return records
+
+
+def measured(plan: Plan, benchmark: str) -> Iterator[SpeedRecord]:
+    """Yield the records of the benchmark's methods as they are now: of one machine, device and number of threads.
+
+    Nothing where a method that trains has none or an older one, or where they differ: times of different machines, or
+    beside the grid's own, compare nothing.
+    """
+    records = []
+    for run in first_runs(plan, benchmark):
+        path = speed_file(plan.root, benchmark, run.method)
+        record = SpeedRecord.read(path) if path.exists() else None
+        if record is None or record.train_key != run.train_key:
+            return
+        records.append(record)
+    if len({(each.environment.model_dump_json(), each.device, each.threads) for each in records}) == 1:
+        yield from records
+
+
+def first_runs(plan: Plan, benchmark: str) -> list[Run]:
+    """The run of every method of the grid that trains, at its first seed."""
+    firsts = {run.method: run for run in reversed(plan.of(benchmark))}
+    return [run for method, run in reversed(firsts.items()) if plan.project.method(method).family != "trivial"]
+
+
+def is_busy(others: float | None, cores: int | None) -> bool:
+    """Whether other processes kept more than `QUIET` of the cores busy."""
+    return others is not None and others > QUIET * (cores or 1)
+
+
+def _one_round(run: Run, device: str, threads: int, steps: int, tries: int) -> SpeedRound:
+    """The first measurement on a quiet machine; with one try, whatever is found."""
+    for _ in range(tries):
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=end_with_parent) as pool:
+            one = pool.submit(_round, run.config, run.root, device, threads, steps).result()
+        if tries == 1 or not is_busy(one.others, os.cpu_count()):
+            return one
+    raise UserError(
+        f"the machine is busy: other processes kept {one.others:.1f} of {os.cpu_count()} cores busy while {run.name} "
+        "was measured; nothing was kept: repeat it when nothing else runs, or keep such figures with --allow-busy"
+    )
+
+
+def _round(config: RunConfig, root: Path, device: str, threads: int, steps: int) -> SpeedRound:
+    """One measurement, in a process of its own: predictions first, since memory is counted by its peak so far."""
+    quiet_libraries()
+    os.chdir(root)  # where plug-ins are looked for
+    with uncollected():
+        import torch
+
+        from mtcp.models.architecture import build_network
+        from mtcp.store.rehearsal import made_up, made_up_training
+    torch.set_num_threads(threads)
+    network = build_network(config).to(device)
+    judged, trained = (
+        made_up(config, images).to(device) for images in (config.evaluation.batch_size, config.training.batch_size)
+    )
+    stepper, _ = made_up_training(config, network, trained)
+
+    def predict() -> None:
+        with torch.no_grad(), stepper.autocast():
+            network(judged.image)
+
+    def step() -> None:
+        stepper.micro_step(trained, 0, boundary=True)
+
+    def seconds(action: Callable[[], None]) -> float:
+        times = []
+        for _ in range(_WARM_UP + steps):
+            started = time.perf_counter()
+            action()
+            if device.startswith("cuda"):
+                torch.cuda.synchronize(device)
+            times.append(time.perf_counter() - started)
+        return statistics.median(times[_WARM_UP:])
+
+    def peak_mb() -> float:
+        if device.startswith("cuda"):
+            return torch.cuda.max_memory_allocated(device) / 2**20
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+    watch = Watch()
+    network.eval()
+    image, image_memory = seconds(predict) / config.evaluation.batch_size, peak_mb()
+    network.train()
+    return SpeedRound(
+        seconds_per_step=seconds(step),
+        seconds_per_image=image,
+        step_memory_mb=round(peak_mb(), 1),
+        image_memory_mb=round(image_memory, 1),
+        others=watch.others(),
+    )
