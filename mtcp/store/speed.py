@@ -48,10 +48,11 @@ def measure(
     Raises `UserError` where other processes keep more than `QUIET` of the cores busy, after a few tries, unless
     `allow_busy`; nothing is written then.
     """
+    take = _in_a_process if allow_busy else _quiet_round
     found: dict[str, list[SpeedRound]] = {run.method: [] for run in runs}
     for number in range(rounds):
         for place, run in enumerate(runs):
-            found[run.method].append(_one_round(run, device, threads, steps, 1 if allow_busy else _TRIES))
+            found[run.method].append(take(run, device, threads, steps))
             on_round(number * len(runs) + place + 1, rounds * len(runs))
     records = [
         SpeedRecord(
@@ -100,17 +101,25 @@ def is_busy(others: float | None, cores: int | None) -> bool:
     return others is not None and others > QUIET * (cores or 1)
 
 
-def _one_round(run: Run, device: str, threads: int, steps: int, tries: int) -> SpeedRound:
-    """The first measurement on a quiet machine; with one try, whatever is found."""
-    for _ in range(tries):
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=end_with_parent) as pool:
-            one = pool.submit(_round, run.config, run.root, device, threads, steps).result()
-        if tries == 1 or not is_busy(one.others, os.cpu_count()):
+def _quiet_round(run: Run, device: str, threads: int, steps: int) -> SpeedRound:
+    """The first measurement on a quiet machine."""
+    one = _in_a_process(run, device, threads, steps)
+    for _ in range(_TRIES - 1):
+        if not is_busy(one.others, os.cpu_count()):
             return one
-    raise UserError(
-        f"the machine is busy: other processes kept {one.others:.1f} of {os.cpu_count()} cores busy while {run.name} "
-        "was measured; nothing was kept: repeat it when nothing else runs, or keep such figures with --allow-busy"
-    )
+        one = _in_a_process(run, device, threads, steps)
+    if is_busy(one.others, os.cpu_count()):
+        raise UserError(
+            f"the machine is busy: other processes kept {one.others:.1f} of {os.cpu_count()} cores busy while "
+            f"{run.name} was measured; nothing was kept: repeat it when nothing else runs, or keep such figures with "
+            "--allow-busy"
+        )
+    return one
+
+
+def _in_a_process(run: Run, device: str, threads: int, steps: int) -> SpeedRound:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=end_with_parent) as pool:
+        return pool.submit(_round, run.config, run.root, device, threads, steps).result()
 
 
 def _round(config: RunConfig, root: Path, device: str, threads: int, steps: int) -> SpeedRound:

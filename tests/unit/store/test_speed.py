@@ -69,12 +69,12 @@ def test_a_tenth_of_the_cores_is_quiet(others, busy):
 @pytest.mark.slow
 def test_measured_through_the_front_door(small_project, tmp_path):
     project = small_project(tmp_path / "project")
-    project.edit("params.yaml", methods=["single_task", "mtcp", "trivial_prior"], seeds=[0])
+    project.edit("params.yaml", methods=["mtl_baseline", "trivial_prior"], seeds=[0])
     arguments = ("--rounds", "2", "--steps", "1", "--allow-busy", "--json")
     done = project.run("mtcp", "benchmark", "rooms", *arguments)
     assert done.returncode == 0, done.stderr
     rows = json.loads(done.stdout)
-    assert [row["method"] for row in rows] == ["single_task", "mtcp"]
+    assert [row["method"] for row in rows] == ["mtl_baseline"]
     for row in rows:
         assert row["ms_per_step"] > row["ms_per_image"] > 0
         assert row["step_mb"] >= row["image_mb"] > 100
