@@ -311,7 +311,7 @@ def _provenance(run: Run) -> dict[str, Any]:
 
 def _load(run: Run, record: RunRecord) -> float:
     """The greater load of training and evaluation; NaN where neither recorded it."""
-    loads = [record.load, run.metrics().load if run.metrics_path.exists() else None]
+    loads = [record.load, run.metrics().load if _status(run) == "finished" else None]
     return max((load for load in loads if load is not None), default=np.nan)
 
 

@@ -90,7 +90,7 @@ def result_cells(csv, selection, output, label, columns):
             baseline = method == "single_task" and metric == "delta_m" and (selection, output) == ("last", "final")
             yield ("0", text) if baseline else f"{text} {interval(task, metric, row.low, row.high)}".removesuffix(" –")
         else:
-            yield f"{text} ± {shown(task, metric, row.sd)}" if task != "cost" and not isnan(row.sd) else text
+            yield f"{text} ± {shown(task, metric, row.sd)}" if row.sd > 0 or (task != "cost" and row.sd == 0) else text
 
 
 COSTS = [("cost", name) for name in ("parameters", "gflops", "seconds_per_image", "seconds_per_step", "peak_memory_mb")]
