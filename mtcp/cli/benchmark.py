@@ -57,6 +57,11 @@ def benchmark(
     runs = [run for run in runs if not methods or run.method in methods]
     if waiting := [run.name for run in runs if run.waiting]:
         raise UserError(f"{waiting[0]} waits for the choice of its configuration: run `snakemake` first")
+    if together := [run.name for run in runs if run.config.processes > 1]:
+        raise UserError(
+            f"{together[0]} trains in several processes (`resources` of config/benchmarks/{benchmark}.yaml), and what "
+            "is measured here is one: set `processes: 1`, or `gpu: 1`"
+        )
     with held_device(device, planned.resources(benchmark)) as where, progress(f"measuring on {where}") as bar:
         records = measure(
             planned,

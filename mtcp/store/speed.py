@@ -6,7 +6,6 @@ their loading is no part of the figures. Medians over the steps of a round, afte
 """
 
 import os
-import resource
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +21,7 @@ from mtcp.core.load import Watch
 from mtcp.core.processes import end_with_parent
 from mtcp.core.project_files import speed_file
 from mtcp.core.startup import quiet_libraries, uncollected
+from mtcp.core.usage import peak_memory_mb
 from mtcp.store.environment import environment
 from mtcp.store.plan import Plan, Run
 from mtcp.store.records import SpeedRecord, SpeedRound
@@ -155,19 +155,14 @@ def _round(config: RunConfig, root: Path, device: str, threads: int, steps: int)
             times.append(time.perf_counter() - started)
         return statistics.median(times[_WARM_UP:])
 
-    def peak_mb() -> float:
-        if device.startswith("cuda"):
-            return torch.cuda.max_memory_allocated(device) / 2**20
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
     watch = Watch()
     network.eval()
-    image, image_memory = seconds(predict) / config.evaluation.batch_size, peak_mb()
+    image, image_memory = seconds(predict) / config.evaluation.batch_size, peak_memory_mb(device)
     network.train()
     return SpeedRound(
         seconds_per_step=seconds(step),
         seconds_per_image=image,
-        step_memory_mb=round(peak_mb(), 1),
-        image_memory_mb=round(image_memory, 1),
+        step_memory_mb=peak_memory_mb(device),
+        image_memory_mb=image_memory,
         others=watch.others(),
     )
