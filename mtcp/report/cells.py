@@ -60,11 +60,15 @@ def marked(cells: Cells, methods: pd.DataFrame) -> Cells:
 def cell_of(row: Any, place: Any) -> Cell:
     """Return the cell of a row of summary.csv, marked where its place is the first or second."""
     shown, change = display(row.task, row.metric), row.task == MULTI_TASK
+    spread = shown.number(row.sd) if isfinite(row.sd) else ""
+    more = shown.interval(row.low, row.high) if change and isfinite(row.low) else ""
+    if row.task == COST:  # of the page alone: in print there is no room for it
+        spread, more = "", f"± {spread}" if row.sd > 0 else ""
     return {
         "text": shown.number(row.mean, signed=change),
         "value": plain(row.mean),
-        "sd": shown.number(row.sd) if isfinite(row.sd) and (row.task != COST or row.sd > 0) else "",
-        "more": shown.interval(row.low, row.high) if change and isfinite(row.low) else "",
+        "sd": spread,
+        "more": more,
         "mark": {1: "best", 2: "runner-up"}.get(place, "") if pd.notna(place) else "",
     }
 

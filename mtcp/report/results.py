@@ -31,17 +31,18 @@ def comparison(page: Page) -> dict[str, Any]:
     shown = pd.concat([methods[~trivial & (methods.family != "ablation")], methods[trivial]])
     columns = [*task_columns(page), (MULTI_TASK, "delta_m"), *((COST, metric) for metric in _COSTS)]
     head = [column_of(task, metric, page) for task, metric in columns]
-    tuning = [("configurations", "configs", 1)]
-    tuning += [(f"tuning_{kind}_seconds", f"{kind.upper()} min", 60) for kind in ("cpu", "gpu")]
-    tuning = [column for column in tuning if column[2] == 1 or (methods[column[0]] > 0).any()]
-    head += [{"title": "Tuning", "detail": detail, "first": "ascending"} for _, detail, _ in tuning]
+    # Name, detail, scale, and the value that says that nobody tuned.
+    tuning = [("configurations", "configs", 1, 1)]
+    tuning += [(f"tuning_{kind}_seconds", f"{kind.upper()} min", 60, 0) for kind in ("cpu", "gpu")]
+    tuning = [column for column in tuning if (methods[column[0]] > column[-1]).any()]
+    head += [{"title": "Tuning", "detail": detail, "first": "ascending"} for _, detail, _, _ in tuning]
     cells = marked(cells_of(page.tables["summary"], "rank"), methods)
     rows = []
     for row in rows_of(shown):
         own = [cells.get((row.method, *column), EMPTY) for column in columns]
         if row.method == benchmark.baseline and own[len(page.tasks)]["value"]:
             own[len(page.tasks)] |= {"text": "0", "sd": "", "more": ""}  # by definition, so without a spread
-        own += [_tuning_cell(getattr(row, name), scale) for name, _, scale in tuning]
+        own += [_tuning_cell(getattr(row, name), scale) for name, _, scale, _ in tuning]
         rows.append(table_row(row, own, page))
     _separate_trivial(rows)
     return {"columns": head, "rows": rows, "legend": [*legend(shown), *_chosen(shown)]}
