@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, model_validator
 
+from mtcp.core.data_sets import require_layout
 from mtcp.core.errors import UserError
 from mtcp.core.files import read_yaml
 from mtcp.core.inheritance import Entry, Resolved, resolved
@@ -29,9 +30,6 @@ def _ordered(limits: tuple[float, float]) -> tuple[float, float]:
 
 
 Range = Annotated[tuple[float, float], AfterValidator(_ordered)]
-
-
-LayoutName = Literal["nyud", "pascal", "mtan_nyuv2", "mtan_cityscapes"]
 
 
 class TaskConfig(Model):
@@ -247,7 +245,10 @@ class Benchmark(Model):
 
     label: str
     data: Name | None = Field(None, description="the data set's name under data/; null: the benchmark's own")
-    layout: LayoutName
+    layout: Name = Field(
+        description="how the set lies on disk: nyud, pascal, cityscapes, mtan_nyuv2, mtan_cityscapes, or NAME where "
+        "data/NAME.yaml describes it"
+    )
     rendered: dict[str, Any] | None = Field(None, description="settings of the renderer; null: an imported set")
     tasks: dict[str, TaskConfig] = Field(min_length=1)
     height: int = Field(ge=8)
@@ -353,7 +354,7 @@ class RunConfig(Model):
     benchmark: Name
     method: Name
     seed: int
-    layout: LayoutName
+    layout: Name
     tasks: dict[str, TaskConfig]
     height: int
     width: int
@@ -485,6 +486,7 @@ class Project:
             known = ", ".join(self.benchmark_names()) or "none"
             raise UserError(f"params.yaml: unknown benchmark '{name}': config/benchmarks/ has {known}")
         benchmark = validated(Benchmark, self.benchmark_entry(name).content, path)
+        require_layout(benchmark.layout, self.root, path)
         for task, options in benchmark.tasks.items():
             if task not in TASK_NAMES:
                 raise fault(path, ("tasks", task), f"unknown task '{task}': the tasks are {', '.join(TASK_NAMES)}")

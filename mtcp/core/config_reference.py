@@ -4,13 +4,20 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from mtcp.core.config import Benchmark, Method, Params
+from mtcp.core.data_sets import Description
 from mtcp.core.validation import Model
 
-FILES: Final[dict[str, type[Model]]] = {"params": Params, "benchmark": Benchmark, "methods": Method}
+FILES: Final[dict[str, type[Model]]] = {
+    "params": Params,
+    "benchmark": Benchmark,
+    "methods": Method,
+    "data": Description,
+}
 _TITLES: Final = {
     "params": "`params.yaml`",
     "benchmark": "`config/benchmarks/NAME.yaml`",
     "methods": "`config/methods.yaml`, one entry per method",
+    "data": "`data/NAME.yaml`, a data set of your own",
 }
 _EXTENDS: Final = {
     "type": "string",
@@ -31,9 +38,9 @@ extends, unless it changes what determines a rendered set (`rendered`, `height`,
 
 
 def schema(file: str) -> dict[str, Any]:
-    """The JSON schema of one configuration file: "params", "benchmark" or "methods"."""
+    """The JSON schema of one configuration file: "params", "benchmark", "methods" or "data"."""
     found = FILES[file].model_json_schema()
-    if file == "params":
+    if file in ("params", "data"):
         return _draft(found)
     required, definitions = found.pop("required"), found.pop("$defs")
     found["properties"] = {"extends": _EXTENDS, **found["properties"]}

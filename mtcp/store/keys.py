@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from mtcp.core.code_digest import code_digest
 from mtcp.core.config import RunConfig
-from mtcp.core.hashing import weights_digest
+from mtcp.core.data_sets import description_path, read_description
+from mtcp.core.hashing import digest, weights_digest
 from mtcp.core.plugins import PACKAGE_ROOT, path_of
 from mtcp.models.packaged import PACKAGE, packaged_digest
 
@@ -27,6 +28,8 @@ def key_parts(config: RunConfig, data: str, root: Path) -> dict[str, Any]:
         "data": data,
         "code": code_digest([PACKAGE_ROOT / _TRAINING[config.processes > 1], *plugin_files]),
     }
+    if described := description_path(config.layout):  # a description of the user's own is part of the data
+        parts["layout"] = digest(read_description(described).reading())
     if config.encoder.weights == PACKAGE:
         parts["weights"] = packaged_digest(config.encoder.model)
     elif config.encoder.weights:

@@ -3,25 +3,16 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-#: The 40 classes of Gupta, Arbeláez and Malik (CVPR 2013), numbered from 0; the 13 of Handa et al. (CVPR 2016); the
-#: categories of Cityscapes (Cordts et al., CVPR 2016); VOC's 20 with the background.
+from mtcp.core.data_sets import description_path, read_description
+
+#: The 13 classes of Handa et al. (CVPR 2016); the categories of Cityscapes (Cordts et al., CVPR 2016). Those of sets
+#: that are described stand in their descriptions.
 _NAMES: Final = {
-    ("nyud", 40): (
-        "wall", "floor", "cabinet", "bed", "chair", "sofa", "table", "door", "window", "bookshelf", "picture",
-        "counter", "blinds", "desk", "shelves", "curtain", "dresser", "pillow", "mirror", "floor mat", "clothes",
-        "ceiling", "books", "refrigerator", "television", "paper", "towel", "shower curtain", "box", "whiteboard",
-        "person", "night stand", "toilet", "sink", "lamp", "bathtub", "bag", "other structure", "other furniture",
-        "other prop",
-    ),
     ("mtan_nyuv2", 13): (
         "bed", "books", "ceiling", "chair", "floor", "furniture", "objects", "picture", "sofa", "table", "tv", "wall",
         "window",
     ),
     ("mtan_cityscapes", 7): ("flat", "construction", "object", "nature", "sky", "human", "vehicle"),
-    ("pascal", 21): (
-        "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
-        "dining table", "dog", "horse", "motorbike", "person", "potted plant", "sheep", "sofa", "train", "tv monitor",
-    ),
 }  # fmt: skip
 
 #: The parts of human_parts, from 0.
@@ -33,4 +24,9 @@ def class_names(layout: str, classes: int, packaging: Mapping[str, Any]) -> Sequ
 
     Empty where neither is known, as of a packaging with another number of classes.
     """
-    return packaging.get("classes") or _NAMES.get((layout, classes), ())
+    if packaging.get("classes"):
+        return packaging["classes"]
+    path = description_path(layout)
+    semseg = read_description(path).tasks.semseg if path else None
+    described = semseg.names if semseg else []
+    return described if len(described) == classes else _NAMES.get((layout, classes), ())

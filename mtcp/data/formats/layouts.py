@@ -1,4 +1,4 @@
-"""The two folder layouts of the field, NYUD_MT and PASCAL_MT, read as they are found in the wild.
+"""The conventions of targets, and how every layout of the field brings files to them.
 
 A data set's folder holds the files of its layout and `packaging.json`, which says what the files alone do not (the
 convention of the normals, the common image size, the camera, what was derived); import and renderer write it.
@@ -7,14 +7,15 @@ Arrays returned (void is 255 everywhere, see `mtcp.core.tasks`): image (H, W, 3)
 edge (H, W) uint8; depth (H, W) float32, metres; normals (H, W, 3) float32, unit vectors in camera coordinates
 (x right, y down, z away from the viewer), pointing to the viewer.
 
-A new layout is a subclass of `Layout` with its folders (`places`) and one method `_<task>(values, path, image_id)` for
-each task, which brings what a file holds to these conventions. `stored` reads the file; override it for other formats.
+`mtcp.data.formats.described` reads every set that a description tells all about. Another layout is a subclass of
+`Layout` that finds the files, with one method `_<task>(values, path, image_id)` for each task that is stored otherwise.
 """
 
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,71 +24,82 @@ from PIL import Image, UnidentifiedImageError
 from mtcp.core.errors import UserError
 from mtcp.core.tasks import VOID
 from mtcp.data.formats import packaging
-from mtcp.data.formats.depth_units import metres
 from mtcp.data.formats.file_kinds import it_is
 from mtcp.data.formats.label_codings import classes_of, from_colours
-from mtcp.data.formats.matlab import read_context, read_parts
-from mtcp.data.preparation.derive import edges_from_labels
 
-IMAGE_ENDINGS: Final = (".jpg", ".png", ".jpeg")
-ARRAY_ENDINGS: Final = (".npy", ".png")
 #: Tasks whose pictures hold labels or a mask.
 LABELS: Final = ("semseg", "human_parts", "sal")
 #: File systems allow names of 255 bytes.
 _LONGEST_ID: Final = 250
 
+Split = Literal["train", "val"]
+Places = Mapping[str, tuple[tuple[str, tuple[str, ...]], ...]]
 
-@dataclass(frozen=True)
-class Layout:
-    """A data set on disk. `ids("train")` and `ids("val")` list it, `image(id)` and `target(task, id)` read it."""
 
-    folder: Path
-    #: Number of semantic classes, for layouts with several label maps; None: the first that is there.
-    classes: int | None = None
+class Layout(ABC):
+    """A data set on disk. `ids("train")` and `ids("val")` list it, `image(id)` and `target(task, id)` read it.
 
-    kind: ClassVar[str]
-    lists: ClassVar[str]
-    #: What a folder of this layout must have, for people.
-    recognised_by: ClassVar[str]
-    images: ClassVar[str]
+    `classes` is the number of semantic classes, for layouts with several label maps; None: the first that is there.
+    """
+
+    kind: str
+    #: What people call the packaging, its licence, and the images of the splits that everybody uses.
+    title: str
+    licence: str
+    usual: Mapping[str, int]
+    #: The folder by which a set of this layout is found, and what it must have, for people.
+    marker: str
+    recognised_by: str
     #: How semseg pictures number classes unless import was told otherwise (`mtcp.data.formats.label_codings`).
-    labels: ClassVar[Literal["zero", "one"]] = "zero"
+    labels: Literal["zero", "one", "colours"] = "zero"
+    #: The unit of depth where import was not told another one; None: integers millimetres, floating point metres.
+    unit: str | None = None
+    #: Whether `depth` is a disparity, which has no unit.
+    disparity: bool = False
+    #: What a description says of its set as a whole: the number of classes, and bounds of the median depth (m).
+    class_count: int = 0
+    median: tuple[float, float] | None = None
     #: Task -> (folder, endings) in the order in which they are tried; folders called ..._derived hold derived targets.
-    places: ClassVar[dict[str, tuple[tuple[str, tuple[str, ...]], ...]]]
+    places: Places
+
+    def __init__(self, folder: Path, classes: int | None = None) -> None:
+        self.folder, self.classes = folder, classes
 
     @cached_property
     def packaging(self) -> dict[str, Any]:
         """What the import or the renderer recorded about this folder; empty for a folder not imported yet."""
         return packaging.read(self.folder)
 
-    def listed(self, split: Literal["train", "val"]) -> tuple[tuple[str, ...], list[str]]:
+    @abstractmethod
+    def listed(self, split: Split) -> tuple[tuple[str, ...], list[str]]:
         """Return the split's usable image ids, and what is wrong with its list."""
-        return read_ids(self.folder / self.lists / f"{split}.txt")
 
-    def ids(self, split: Literal["train", "val"]) -> tuple[str, ...]:
+    @abstractmethod
+    def find(self, task: str, image_id: str) -> Path | None:
+        """Return the file that holds `task` of an image, None where there is none."""
+
+    @abstractmethod
+    def expected(self, task: str, image_id: str) -> Path:
+        """Return the file that would hold `task` of an image, whether it is there or not."""
+
+    @abstractmethod
+    def image_path(self, image_id: str) -> Path:
+        """Return the photograph's file; raises `UserError` where it is missing."""
+
+    def list_files(self) -> list[Path]:
+        """The files that list the splits, and others that belong to no image."""
+        return []
+
+    def claims(self, name: Path, ids: Collection[str]) -> bool:
+        """Whether the file `name` (inside the set) belongs to one of the images `ids`."""
+        return any(self.folder / name in self.files(image_id) for image_id in ids)
+
+    def ids(self, split: Split) -> tuple[str, ...]:
         """Return the split's image ids; raises `UserError` for a missing or empty list, bad or duplicate ids."""
         ids, problems = self.listed(split)
         if problems:
             raise UserError("; ".join(problems))
         return ids
-
-    def find(self, task: str, image_id: str) -> Path | None:
-        """Return the file that holds `task` of an image, None where there is none."""
-        for folder, endings in self.places[task]:
-            path = _first(self.folder / folder, image_id, endings)
-            if path is not None:
-                return path
-        return None
-
-    def image_path(self, image_id: str) -> Path:
-        """Return the photograph's file; raises `UserError` where it is missing."""
-        path = _first(self.folder / self.images, image_id, IMAGE_ENDINGS)
-        if path is not None:
-            return path
-        raise UserError(
-            f"image '{image_id}': {self.folder / self.images / image_id}.jpg is missing though the split list "
-            "names it; complete the folder and import it again"
-        )
 
     def image_mode(self, image_id: str) -> str:
         """Return how the photograph is stored: "RGB" where nothing is converted."""
@@ -122,9 +134,8 @@ class Layout:
         """Return the file of one task; raises `UserError` where there is none."""
         path = self.find(task, image_id)
         if path is None:
-            folder, endings = self.places[task][0]
             raise UserError(
-                f"image '{image_id}' has no {task}: expected {self.folder / folder / image_id}{endings[0]}; "
+                f"image '{image_id}' has no {task}: expected {self.expected(task, image_id)}; "
                 f"complete the folder or take '{task}' out of the benchmark's tasks"
             )
         return path
@@ -172,74 +183,6 @@ class Layout:
         if self.coding("edge", "coding") == "0/255":
             return (values == VOID).astype(np.uint8)
         return np.where(values == VOID, VOID, values > 0.5).astype(np.uint8)
-
-
-class NyudLayout(Layout):
-    """NYUD_MT: semseg PNG (0 void, 1..K), depth in metres (.npy) or millimetres (16-bit .png), normals, edges."""
-
-    kind = "nyud"
-    lists = "gt_sets"
-    recognised_by = "gt_sets/train.txt and gt_sets/val.txt, which list the images,"
-    images = "images"
-    labels = "one"
-    places: ClassVar = {
-        "semseg": (("segmentation", (".png",)),),
-        "depth": (("depth", ARRAY_ENDINGS),),
-        "normals": (("normals", ARRAY_ENDINGS), ("normals_derived", ARRAY_ENDINGS)),
-        "edge": (("edge", ARRAY_ENDINGS), ("edge_derived", ARRAY_ENDINGS)),
-    }
-
-    def _depth(self, values: NDArray[Any], path: Path, image_id: str) -> NDArray[np.float32]:
-        if values.dtype.itemsize == 1:
-            raise UserError(f"image '{image_id}': {path} has 8 bits, too few for depth; expected 16-bit millimetres")
-        if not np.isfinite(values).all():
-            raise UserError(f"image '{image_id}': {path} holds NaN or infinite depth; mark missing depth by 0")
-        return metres(values, self.coding("depth", "unit"))
-
-
-class PascalLayout(Layout):
-    """PASCAL_MT: semseg PNG (0..20, 255 void), human parts (.mat of PASCAL-Part, or PNG 0..6), and PNG pictures of
-    saliency and normals, which are another network's output. Edges come from PASCAL-Context's label boundaries.
-
-    An image without any body part is void in human_parts: the field neither trains nor judges parts on it.
-    """
-
-    kind = "pascal"
-    lists = "ImageSets/Context"
-    recognised_by = "ImageSets/Context/train.txt and ImageSets/Context/val.txt, which list the images,"
-    images = "JPEGImages"
-    places: ClassVar = {
-        "semseg": (("semseg/VOC12", (".png",)), ("semseg/pascal-context", (".png",))),
-        "human_parts": (("human_parts", (".mat", ".png")), ("human_parts_png", (".png",))),
-        "sal": (("sal_distill", (".png",)),),
-        "normals": (("normals_distill", (".png", ".npy")),),
-        "edge": (("pascal-context/trainval", (".mat",)), ("edge", ARRAY_ENDINGS), ("edge_derived", ARRAY_ENDINGS)),
-    }
-
-    def stored(self, task: str, path: Path, image_id: str) -> NDArray[Any]:
-        if path.suffix.lower() == ".mat":
-            return (read_parts if task == "human_parts" else read_context)(path, image_id)
-        return super().stored(task, path, image_id)
-
-    def _human_parts(self, values: NDArray[np.uint8], path: Path, image_id: str) -> NDArray[np.uint8]:
-        return values if ((values > 0) & (values != VOID)).any() else np.full_like(values, VOID)
-
-    def _sal(self, values: NDArray[np.uint8], path: Path, image_id: str) -> NDArray[np.uint8]:
-        return (values > (0 if self.coding("sal", "coding") == "0/1" else 127)).astype(np.uint8)
-
-    def _edge(self, values: NDArray[Any], path: Path, image_id: str) -> NDArray[np.uint8]:
-        if path.suffix.lower() == ".mat":
-            return edges_from_labels(values, void=0)
-        return super()._edge(values, path, image_id)
-
-
-def _first(folder: Path, image_id: str, endings: tuple[str, ...]) -> Path | None:
-    """The first file that is there; endings in capitals come last."""
-    for ending in (*endings, *map(str.upper, endings)):
-        path = folder / f"{image_id}{ending}"
-        if path.is_file():
-            return path
-    return None
 
 
 def read_ids(path: Path) -> tuple[tuple[str, ...], list[str]]:

@@ -19,6 +19,7 @@ NYUv2 comes at 288x384, Cityscapes at 128x256 or 256x512.
 
 import re
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, Final, Literal
 
 import numpy as np
@@ -35,9 +36,9 @@ _EXACT: Final = 0.01
 class MtanLayout(Layout):
     """What both packages share: places by split and number, and voids."""
 
-    lists = "train/image"
+    marker = "train/image"
     recognised_by = "train/image/0.npy and val/image/0.npy"
-    images = "image"
+    images: ClassVar = "image"
 
     def listed(self, split: Literal["train", "val"]) -> tuple[tuple[str, ...], list[str]]:
         """Return the ids `<split>_0`, `<split>_1` ... in the order of their numbers, and what is wrong with them."""
@@ -63,15 +64,8 @@ class MtanLayout(Layout):
                 return path
         return None
 
-    def file(self, task: str, image_id: str) -> Path:
-        path = self.find(task, image_id)
-        if path is None:
-            expected = self._place(self.places[task][0][0], image_id)
-            raise UserError(
-                f"image '{image_id}' has no {task}: expected {expected}; complete the folder or take '{task}' out of "
-                "the benchmark's tasks"
-            )
-        return path
+    def expected(self, task: str, image_id: str) -> Path:
+        return self._place(self.places[task][0][0], image_id)
 
     def image_path(self, image_id: str) -> Path:
         path = self._place(self.images, image_id)
@@ -130,11 +124,16 @@ class MtanNyuv2Layout(MtanLayout):
     """NYUv2 with 13 classes, depth and normals; 795 training and 654 test images of 288x384."""
 
     kind = "mtan_nyuv2"
-    places: ClassVar = {
-        "semseg": (("label", (".npy",)),),
-        "depth": (("depth", (".npy",)),),
-        "normals": (("normal", (".npy",)),),
-    }
+    title = "NYUv2-13 (mtan)"
+    licence = "NYU Depth v2 (Silberman et al., ECCV 2012): research use; do not redistribute"
+    usual = MappingProxyType({"train": 795, "val": 654})
+    places = MappingProxyType(
+        {
+            "semseg": (("label", (".npy",)),),
+            "depth": (("depth", (".npy",)),),
+            "normals": (("normal", (".npy",)),),
+        }
+    )
 
 
 class MtanCityscapesLayout(MtanLayout):
@@ -144,11 +143,17 @@ class MtanCityscapesLayout(MtanLayout):
     """
 
     kind = "mtan_cityscapes"
+    title = "Cityscapes (mtan)"
+    licence = "Cityscapes (Cordts et al., CVPR 2016): non-commercial; do not redistribute"
+    usual = MappingProxyType({"train": 2975, "val": 500})
+    disparity = True
     label_maps: ClassVar = {7: ("label_7", "label"), 19: ("label_19",), 2: ("label_2",)}
-    places: ClassVar = {
-        "semseg": tuple((folder, (".npy",)) for folders in label_maps.values() for folder in folders),
-        "depth": (("depth", (".npy",)),),
-    }
+    places = MappingProxyType(
+        {
+            "semseg": tuple((folder, (".npy",)) for folders in label_maps.values() for folder in folders),
+            "depth": (("depth", (".npy",)),),
+        }
+    )
 
     def find(self, task: str, image_id: str) -> Path | None:
         if task != "semseg" or self.classes is None:

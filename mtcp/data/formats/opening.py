@@ -3,13 +3,25 @@
 from pathlib import Path
 from typing import Final
 
+from mtcp.core.data_sets import description_path, read_description
 from mtcp.core.errors import UserError
-from mtcp.data.formats.layouts import Layout, NyudLayout, PascalLayout
+from mtcp.data.formats.described import COPY, DescribedLayout
+from mtcp.data.formats.layouts import Layout
 from mtcp.data.formats.mtan import MtanCityscapesLayout, MtanNyuv2Layout
 
-LAYOUTS: Final[dict[str, type[Layout]]] = {
-    layout.kind: layout for layout in (NyudLayout, PascalLayout, MtanNyuv2Layout, MtanCityscapesLayout)
-}
+_CODED: Final[dict[str, type[Layout]]] = {layout.kind: layout for layout in (MtanNyuv2Layout, MtanCityscapesLayout)}
+
+
+def layout_in(kind: str, folder: Path, classes: int | None = None, root: Path | None = None) -> Layout:
+    """Return the reader of `folder`, by mtcp's description of layout `kind`, else that of the project `root` where one
+    is given, else the copy that lies in the folder; raises `UserError` where there is none.
+    """
+    if kind in _CODED:
+        return _CODED[kind](folder, classes)
+    described = description_path(kind, root) or folder / COPY
+    if not described.is_file():
+        raise UserError(f"{folder} is of the layout '{kind}', and {folder / COPY}, which describes it, is missing")
+    return DescribedLayout(kind, read_description(described), folder, classes)
 
 
 def open_layout(kind: str, folder: Path, classes: int | None = None) -> Layout:
@@ -19,4 +31,4 @@ def open_layout(kind: str, folder: Path, classes: int | None = None) -> Layout:
     """
     if not folder.is_dir():
         raise UserError(f"there are no data in {folder}: run `mtcp data prepare {folder.name}`")
-    return LAYOUTS[kind](folder, classes)
+    return layout_in(kind, folder, classes)

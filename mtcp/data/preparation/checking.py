@@ -27,6 +27,7 @@ from mtcp.data.preparation.pairing import (
 )
 from mtcp.data.preparation.plausibility import (
     Doubt,
+    Expected,
     depth_histogram,
     depth_quantile,
     expected_of,
@@ -114,7 +115,7 @@ def check_image(layout: Layout, image_id: str, tasks: list[str], with_depth: boo
         if judge:
             judge(layout, image_id, stored, target, found)
     if min(height, width) >= _SMALLEST:
-        found.sums |= _pairs(image, targets, with_depth)
+        found.sums |= _pairs(image, targets, with_depth and not layout.disparity)
     return found
 
 
@@ -134,10 +135,15 @@ def _pairs(image: NDArray[np.uint8], targets: dict[str, NDArray[Any]], with_dept
     return sums
 
 
+def _expected(layout: Layout) -> Expected:
+    """What is expected of a layout's sets: of the field's by measurement, of one's own by the description."""
+    return expected_of(layout.kind, layout.class_count, layout.median)
+
+
 def _judge_labels(
     layout: Layout, image_id: str, stored: NDArray[Any], target: NDArray[np.uint8], found: Findings
 ) -> None:
-    highest, limit = int(target[target != VOID].max(initial=0)), expected_of(layout.kind).highest
+    highest, limit = int(target[target != VOID].max(initial=0)), _expected(layout).highest
     if highest > limit:
         found.problems.append(
             f"image '{image_id}': semseg has class {highest}, expected 0..{limit} and void: another label set?"
@@ -164,7 +170,7 @@ def _judge_depth(
     if not valid.size:
         found.problems.append(f"image '{image_id}': depth is missing (0) at every pixel")
         return
-    if layout.kind == "mtan_cityscapes":  # a disparity has no unit
+    if layout.disparity:
         return
     wrong = "above 100 m" if valid.min() > 100 else "below 0.05 m" if valid.max() < 0.05 else ""
     if wrong:
@@ -255,14 +261,14 @@ def _judge_depths(layout: Layout, total: Findings) -> list[Doubt]:
         total.sums["depth"] = total.sums.get("depth", 0) + total.sums["odd_depth"]
     else:
         total.problems += total.odd_depths
-    form = "told" if layout.coding("depth", "unit") else ("integer", "float")[int(forms.argmax())]
-    return judge_depth(layout.kind, total.sums, form)
+    form = "told" if layout.coding("depth", "unit") or layout.unit else ("integer", "float")[int(forms.argmax())]
+    return judge_depth(_expected(layout), total.sums, form)
 
 
 def _judge_whole(layout: Layout, total: Findings, classes: Collection[int]) -> None:
     """Turn doubts about the whole set into problems, or into warnings where they were accepted."""
     doubts = _judge_depths(layout, total)
-    doubts += judge_labels(layout.kind, layout.coding("semseg", "coding") or layout.labels, total.sums, classes)
+    doubts += judge_labels(_expected(layout), layout.coding("semseg", "coding") or layout.labels, total.sums, classes)
     doubts += judge_masks(total.sums, sum(total.sizes.values()))
     doubts += judge_pairs(total.sums) + judge_axes(total.sums)
     for doubt in doubts:

@@ -40,11 +40,6 @@ def fingerprint(folder: Path) -> str:
 def strays(layout: Layout) -> list[str]:
     """Names of the files that no list and no image of the set explains."""
     ids = {*layout.listed("train")[0], *layout.listed("val")[0]}
-    folders = {folder for places in layout.places.values() for folder, _ in places} | {layout.images}
-    lists = {f"{layout.lists}/{split}.txt" for split in ("train", "val")} | {packaging.FILE}
+    lists = {path.relative_to(layout.folder).as_posix() for path in layout.list_files()} | {packaging.FILE}
     names = [path.relative_to(layout.folder) for path in files_of(layout.folder)]
-    return [
-        name.as_posix()
-        for name in names
-        if name.as_posix() not in lists and not (name.parent.as_posix() in folders and name.stem in ids)
-    ]
+    return [name.as_posix() for name in names if name.as_posix() not in lists and not layout.claims(name, ids)]

@@ -17,16 +17,18 @@ import numpy as np
 from PIL import Image
 
 from mtcp.core.config import Project
+from mtcp.core.data_sets import description_path, layout_names
 from mtcp.core.errors import UserError
 from mtcp.core.files import write_json
 from mtcp.core.hashing import file_digest
 from mtcp.core.project_files import dvc_file, lock_file
 from mtcp.core.tasks import VOID
 from mtcp.data.formats import packaging
+from mtcp.data.formats.described import COPY, DescribedLayout
 from mtcp.data.formats.file_kinds import it_is
 from mtcp.data.formats.layouts import Layout
 from mtcp.data.formats.nyu import unpack_nyu
-from mtcp.data.formats.opening import LAYOUTS
+from mtcp.data.formats.opening import layout_in
 from mtcp.data.preparation.archives import ENDINGS, is_archive, unpack
 from mtcp.data.preparation.boundaries import boundaries, write_boundaries
 from mtcp.data.preparation.checking import Findings, check_set, each, tasks_of
@@ -36,23 +38,6 @@ from mtcp.data.preparation.derive import normals_from_depth, nyu_camera
 from mtcp.data.preparation.installing import installing
 from mtcp.data.preparation.sets import Progress, dvc, last_words
 
-_LICENCES: Final = {
-    "nyud": "NYU Depth v2 (Silberman et al., ECCV 2012): research use; do not redistribute",
-    "mtan_nyuv2": "NYU Depth v2 (Silberman et al., ECCV 2012): research use; do not redistribute",
-    "mtan_cityscapes": "Cityscapes (Cordts et al., CVPR 2016): non-commercial; do not redistribute",
-    "pascal": "photographs under Flickr's terms of use; VOC, PASCAL-Context and PASCAL-Part annotations: research use",
-}
-#: Images of the splits that the field uses.
-_USUAL: Final = {
-    "nyud": {"train": 795, "val": 654},
-    "pascal": {"train": 4998, "val": 5105},
-    "mtan_nyuv2": {"train": 795, "val": 654},
-    "mtan_cityscapes": {"train": 2975, "val": 500},
-}
-#: What the packagings of the field are called.
-_TITLES: Final = {
-    "nyud": "NYUD_MT", "pascal": "PASCAL_MT", "mtan_nyuv2": "NYUv2-13 (mtan)", "mtan_cityscapes": "Cityscapes (mtan)"
-}  # fmt: skip
 _SHOWN: Final = 20
 #: Where derived targets lie, so that they stay derived wherever the folder goes.
 DERIVED: Final = {"normals": "normals_derived", "edge": "edge_derived"}
@@ -77,12 +62,13 @@ def layout_of(project: Project, name: str) -> str:
             if project.benchmark(benchmark).rendered is not None:
                 raise UserError(f"data/{name} is rendered (`mtcp data render {name}`): import yours under another name")
             return project.benchmark(benchmark).layout
-    for kind in LAYOUTS:
+    kinds = layout_names(project.root)
+    for kind in sorted(kinds, key=len, reverse=True):
         if name.startswith(kind):
             return kind
     raise UserError(
-        f"which layout has '{name}'? No benchmark uses it: call it {' or '.join(f'{kind}...' for kind in LAYOUTS)}, "
-        "or write config/benchmarks/NAME.yaml first"
+        f"which layout has '{name}'? No benchmark uses it: call it {' or '.join(f'{kind}...' for kind in kinds)}, "
+        f"describe it in data/{name}.yaml (docs/data.md), or write config/benchmarks/NAME.yaml first"
     )
 
 
@@ -112,13 +98,17 @@ def import_set(
         require_trackable(project, name)
     lock: dict[str, Any] = {}
     with installing(project, name, lambda: record_set(project, name, lock, track)) as folder:
-        with _opened(source, kind, folder.parent, f"{folder.name}-source-", progress("reading")) as (root, move):
+        reader = layout_in(kind, source, root=project.root)
+        with _opened(source, reader, folder.parent, f"{folder.name}-source-", progress("reading")) as (root, move):
             given = packaging.read(root)
-            _place(LAYOUTS[kind](root), folder, shutil.move if move else shutil.copyfile, progress("copying"))
+            source_layout = layout_in(kind, root, root=project.root)
+            _place(source_layout, folder, shutil.move if move else shutil.copyfile, progress("copying"))
+        _describe(kind, project, folder)
         carried = {key: given[key] for key in _CARRIED if key in given} | told.packaging()
-        carried |= mask_codings(LAYOUTS[kind](folder), _ids(LAYOUTS[kind](folder)))
+        unrecorded = layout_in(kind, folder)
+        carried |= _own_names(unrecorded) | mask_codings(unrecorded, _ids(unrecorded))
         packaging.write(folder, carried)
-        layout = LAYOUTS[kind](folder)
+        layout = layout_in(kind, folder)
         derived = _derived_before(layout, given)
         derived |= _derive(layout, progress("deriving"))
         findings = check_set(layout, progress("checking"), classes_of_set(project, name))
@@ -126,7 +116,7 @@ def import_set(
             inside = [problem.replace(f"{folder}/", "") for problem in findings.problems]
             raise UserError(problem_list(source, inside))
         counts = {split: len(layout.ids(split)) for split in ("train", "val")}
-        findings.warnings += _unusual(kind, counts) + _absent(layout)
+        findings.warnings += _unusual(layout, counts) + _absent(layout)
         record = carried | _packaging(layout, findings, derived)
         packaging.write(folder, record)
         lock |= {
@@ -138,7 +128,7 @@ def import_set(
             "derived": derived,
             **{key: carried[key] for key in ("depth", "semseg", "sal", "accepted") if key in carried},
             "source": origin or _origin(source),
-            "licence": _LICENCES[kind],
+            "licence": layout.licence,
         }
     return Imported(project.root / "data" / name, lock, findings, track)
 
@@ -183,18 +173,18 @@ def problem_list(source: Path | str, problems: list[str]) -> str:
 
 
 @contextmanager
-def _opened(source: Path, kind: str, beside: Path, prefix: str, progress: Progress) -> Iterator[tuple[Path, bool]]:
+def _opened(source: Path, layout: Layout, beside: Path, prefix: str, progress: Progress) -> Iterator[tuple[Path, bool]]:
     """Yield the layout's root inside `source`, and whether its files may be moved away (they are a temporary copy)."""
     if not source.exists():
         raise UserError(f"{source} does not exist: give a folder, an archive ({', '.join(ENDINGS)}) or a .mat file")
     if source.is_dir():
-        yield _root(source, kind, source), False
+        yield _root(source, layout, source), False
         return
     import tempfile
 
     folder = Path(tempfile.mkdtemp(prefix=prefix, dir=beside))
     try:
-        if source.suffix.lower() == ".mat" and kind == "nyud":
+        if source.suffix.lower() == ".mat" and layout.kind == "nyud":
             unpack_nyu(source, folder, progress)
         elif is_archive(source):
             unpack(source, folder)
@@ -202,20 +192,20 @@ def _opened(source: Path, kind: str, beside: Path, prefix: str, progress: Progre
             raise UserError(
                 f"{source} is neither a folder nor an archive ({', '.join(ENDINGS)}) nor NYU's .mat file{it_is(source)}"
             )
-        yield _root(folder, kind, source), True
+        yield _root(folder, layout, source), True
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _root(folder: Path, kind: str, source: Path) -> Path:
+def _root(folder: Path, layout: Layout, source: Path) -> Path:
     """Find the folder of the layout at most three levels down in `folder`, which holds what is in `source`."""
-    lists = LAYOUTS[kind].lists
+    marker = layout.marker
     for pattern in ("", "*/", "*/*/", "*/*/*/"):
-        for found in sorted(folder.glob(f"{pattern}{lists}")) if pattern else [folder / lists]:
+        for found in sorted(folder.glob(f"{pattern}{marker}")) if pattern else [folder / marker]:
             inside = found.relative_to(folder)
             if found.is_dir() and not harmless(inside) and _holds_something(found):
-                return found.parents[len(Path(lists).parts) - 1]
-    raise UserError(f"{source} is not a {kind} data set: {LAYOUTS[kind].recognised_by} are not in it")
+                return found.parents[len(Path(marker).parts) - 1]
+    raise UserError(f"{source} is not a {layout.kind} data set: {layout.recognised_by} are not in it")
 
 
 def _holds_something(folder: Path) -> bool:
@@ -225,8 +215,7 @@ def _holds_something(folder: Path) -> bool:
 def _place(layout: Layout, folder: Path, put: Callable[[Path, Path], Any], progress: Progress) -> None:
     """Bring the split lists and every listed image's files to `folder`; what is absent is the check's business."""
     ids = _ids(layout)
-    lists = [layout.folder / layout.lists / f"{split}.txt" for split in ("train", "val")]
-    for path in filter(Path.is_file, lists):
+    for path in filter(Path.is_file, layout.list_files()):
         _put(path, folder / path.relative_to(layout.folder), put)
     for done, image_id in enumerate(ids, start=1):
         for path in layout.files(image_id):
@@ -256,7 +245,7 @@ def _derive(layout: Layout, progress: Progress) -> dict[str, str]:
     plan = {}
     if layout.kind == "nyud" and "depth" in have and "normals" not in have:
         plan["normals"] = "depth, local plane fits"
-    if "semseg" in have and "edge" in layout.places and "edge" not in have:
+    if "semseg" in have and "edge" not in have and _holds_derived(layout, "edge"):
         plan["edge"] = "semseg, label boundaries"
     if plan:
         for task in plan:
@@ -264,6 +253,24 @@ def _derive(layout: Layout, progress: Progress) -> dict[str, str]:
         for done, _ in enumerate(each(_Derive(layout, tuple(plan)), ids), start=1):
             progress(done, len(ids))
     return plan
+
+
+def _holds_derived(layout: Layout, task: str) -> bool:
+    """Whether the layout has a place for targets of `task` that were derived."""
+    return any(folder == DERIVED[task] for folder, _ in layout.places.get(task, ()))
+
+
+def _describe(kind: str, project: Project, folder: Path) -> None:
+    """Put a copy of the user's own description into the set's folder: from here on it is read by that."""
+    own = description_path(kind, project.root)
+    if own is not None and description_path(kind) is None:
+        shutil.copyfile(own, folder / COPY)
+
+
+def _own_names(layout: Layout) -> dict[str, Any]:
+    """The names of the classes as packaging.json records them; those of mtcp's descriptions go without saying."""
+    described = layout.description.tasks.semseg if isinstance(layout, DescribedLayout) else None
+    return {"classes": described.names} if described and described.names and not description_path(layout.kind) else {}
 
 
 def _derived_before(layout: Layout, given: dict[str, Any]) -> dict[str, str]:
@@ -299,11 +306,11 @@ class _Derive:
             return  # the check that follows names the image and what is wrong with it
 
 
-def _unusual(kind: str, counts: dict[str, int]) -> list[str]:
+def _unusual(layout: Layout, counts: dict[str, int]) -> list[str]:
     """Say which split is not the one of the field."""
     return [
         f"split '{split}' has {counts[split]} images, the field's has {usual}: numbers on the two do not compare"
-        for split, usual in _USUAL[kind].items()
+        for split, usual in layout.usual.items()
         if counts[split] != usual
     ]
 
@@ -326,7 +333,7 @@ def _packaging(layout: Layout, findings: Findings, derived: dict[str, str]) -> d
         words += " crop (the field runs it at 448x576)"
     if layout.kind == "nyud" and classes == 41:
         words += ", 41-way labels (the field's usual ones have 40)"
-    record: dict[str, Any] = {"layout": layout.kind, "packaging": f"{_TITLES[layout.kind]} {words}", "size": size}
+    record: dict[str, Any] = {"layout": layout.kind, "packaging": f"{layout.title} {words}", "size": size}
     if "normals_z" in findings.sums:
         towards = findings.sums["normals_z"][0] > 0
         record["normals"] = {"source": derived.get("normals", "given"), "z": "viewer" if towards else "away"}

@@ -23,13 +23,14 @@ from mtcp.core.errors import UserError
 from mtcp.core.tasks import VOID
 from mtcp.data.formats import packaging
 from mtcp.data.formats.class_names import class_names
-from mtcp.data.formats.layouts import Layout, NyudLayout
+from mtcp.data.formats.layouts import Layout
+from mtcp.data.formats.opening import layout_in
 from mtcp.data.formats.writing import write_ids
 from mtcp.data.locks import read_lock
 from mtcp.data.preparation.checking import check_set, each
 from mtcp.data.preparation.contents import content_digest
 from mtcp.data.preparation.derive import normals_from_depth, nyu_camera
-from mtcp.data.preparation.importing import Imported, problem_list, record_set, require_trackable
+from mtcp.data.preparation.importing import DERIVED, Imported, problem_list, record_set, require_trackable
 from mtcp.data.preparation.installing import installing
 from mtcp.data.preparation.sets import Progress, open_set
 
@@ -73,7 +74,7 @@ def derive_nyuv2_13(
         for done, _ in enumerate(each(_Derive(layout, folder), everything), start=1):
             bar(done, len(everything))
         packaging.write(folder, _packaging(layout, source))
-        findings = check_set(NyudLayout(folder), progress("checking"), (13,))
+        findings = check_set(layout_in("nyud", folder), progress("checking"), (13,))
         if findings.problems:
             raise UserError(problem_list(f"data/{source}", findings.problems))
         lock |= {
@@ -126,7 +127,7 @@ class _Derive:
         )
         self._write("segmentation", image_id, nearest(part(mapped)))
         self._write("depth", image_id, nearest(part(millimetres)))
-        self._write(NyudLayout.places["normals"][-1][0], image_id, nearest(part(coded)))
+        self._write(DERIVED["normals"], image_id, nearest(part(coded)))
 
     def _write(self, place: str, image_id: str, values: NDArray[Any]) -> None:
         path = self.folder / place / f"{image_id}.png"

@@ -6,7 +6,7 @@ names. All thresholds stand here, with their reason; docs/data.md has the values
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -44,6 +44,7 @@ class Expected:
     (41-way maps of NYU occur); `background`: class 0 is one, and bounds its share of known pixels.
     """
 
+    kind: str = ""
     depth: tuple[float, float] | None = None
     usual_depth: float = 0.0
     classes: int = 0
@@ -93,9 +94,12 @@ _STEPS: Final = {
 }
 
 
-def expected_of(kind: str) -> Expected:
-    """Return what is expected of a layout's sets; nothing of a layout that is not listed here."""
-    return _EXPECTED.get(kind, Expected())
+def expected_of(kind: str, classes: int = 0, median: tuple[float, float] | None = None) -> Expected:
+    """Return what is expected of a layout's sets: what was measured, and of others what their description says."""
+    highest = classes - 1 if classes else VOID - 1
+    usual = float(np.sqrt(median[0] * median[1])) if median else 0.0
+    found = _EXPECTED.get(kind, Expected(depth=median, usual_depth=usual, classes=classes, highest=highest))
+    return replace(found, kind=kind)
 
 
 def depth_histogram(depth: NDArray[np.float32]) -> NDArray[np.int64]:
@@ -113,12 +117,11 @@ def depth_quantile(histogram: NDArray[np.int64], share: float) -> float:
     return float(np.sqrt(DEPTH_BINS[place] * DEPTH_BINS[place + 1]))
 
 
-def judge_depth(kind: str, sums: Mapping[str, NDArray[Any]], form: str) -> list[Doubt]:
+def judge_depth(expected: Expected, sums: Mapping[str, NDArray[Any]], form: str) -> list[Doubt]:
     """Judge median and spread of depth against what the layout promises; `form` is how it is stored.
 
     `form` is "integer" (read as millimetres), "float" (read as metres) or "told" (the unit was given).
     """
-    expected = expected_of(kind)
     histogram = sums.get("depth")
     if expected.depth is None or histogram is None or not histogram.sum():
         return []
@@ -134,12 +137,13 @@ def judge_depth(kind: str, sums: Mapping[str, NDArray[Any]], form: str) -> list[
         ]
     if expected.depth[0] <= median <= expected.depth[1]:
         return []
+    measured = f" (NYUv2: {expected.usual_depth:g})" if expected.kind in _EXPECTED else ""
     read_as = {"integer": "millimetres", "float": "metres", "told": "the unit given"}[form]
     return [
         Doubt(
             "depth",
-            f"depth of the whole set, read as {read_as}, has a median of {median:.3g} m; {kind} sets have "
-            f"{expected.depth[0]:g} to {expected.depth[1]:g} m (NYUv2: {expected.usual_depth:g}): it is stored in "
+            f"depth of the whole set, read as {read_as}, has a median of {median:.3g} m; {expected.kind} sets "
+            f"have {expected.depth[0]:g} to {expected.depth[1]:g} m{measured}: it is stored in "
             f"another unit{_likely(median, expected.usual_depth, form)}; say which: --depth-unit UNIT",
         )
     ]
@@ -163,14 +167,13 @@ def unit_name(steps: float) -> str:
 
 
 def judge_labels(
-    kind: str, coding: str, sums: Mapping[str, NDArray[Any]], declared: Collection[int] = ()
+    usual: Expected, coding: str, sums: Mapping[str, NDArray[Any]], declared: Collection[int] = ()
 ) -> list[Doubt]:
     """Judge semseg (and human parts): classes seen against classes expected, share of void, the stored values.
 
     `declared` are the numbers of classes of the benchmarks on this set; empty: the layout's usual number.
     """
     sentences = []
-    usual = expected_of(kind)
     if "semseg" in sums and usual.classes:
         sentences += _judge_classes(sums, coding, set(declared) or {usual.classes}, usual)
     parts = sums.get("human_parts")

@@ -15,6 +15,7 @@ from mtcp.core.errors import UserError
 from mtcp.core.files import read_record, write_json, write_record
 from mtcp.core.project_files import dvc_file, lock_file
 from mtcp.data.formats import packaging
+from mtcp.data.formats.described import COPY
 from mtcp.data.formats.layouts import Layout
 from mtcp.data.formats.opening import open_layout
 from mtcp.data.locks import data_digest, manifest_path, missing_sentence, read_lock
@@ -150,6 +151,7 @@ def _record(project: Project, name: str, folder: Path) -> dict[str, Any]:
     """What a manifest says: the digest that enters the keys, the digest of the content, and the counts."""
     benchmark = benchmark_of(project, name)
     layout = open_layout(project.benchmark(benchmark).layout, folder)
+    _require_same_description(project, layout)
     return {
         "name": name,
         "digest": data_digest(project, benchmark),
@@ -197,7 +199,20 @@ def open_set(project: Project, name: str) -> Layout:
         if project.benchmark(benchmark_of(project, name)).rendered is not None:
             raise UserError(f"no data for '{name}': `mtcp data render {name}` makes them")
         raise UserError(missing_sentence(name))
-    return open_layout(record["layout"], folder)
+    layout = open_layout(record["layout"], folder)
+    _require_same_description(project, layout)
+    return layout
+
+
+def _require_same_description(project: Project, layout: Layout) -> None:
+    """Raise `UserError` where the user's description was changed since the set was imported by it."""
+    own = project.root / f"data/{layout.kind}.yaml"
+    copy = layout.folder / COPY
+    if own.is_file() and copy.is_file() and own.read_bytes() != copy.read_bytes():
+        raise UserError(
+            f"data/{layout.kind}.yaml was changed since data/{layout.folder.name} was imported by it: import the set "
+            f"again (`mtcp data import {layout.folder.name} PATH`)"
+        )
 
 
 def recorded_content(project: Project, name: str) -> list[str]:

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from mtcp.core.config_reference import FILES, markdown, schema
+from mtcp.core.data_sets import BUNDLED
 
 
 def test_the_page_is_current(root: Path) -> None:
@@ -27,13 +28,15 @@ def test_every_shipped_file_passes_its_schema(root: Path) -> None:
         (root / "params.yaml", "params"),
         (root / "config/methods.yaml", "methods"),
         *((path, "benchmark") for path in benchmarks),
+        *((path, "data") for path in sorted(BUNDLED.glob("*.yaml"))),
     ):
-        jsonschema.validate(yaml.safe_load(path.read_text(encoding="utf-8")), schema(file))
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        jsonschema.validate(json.loads(json.dumps(content)), schema(file))  # keys of JSON are text
 
 
 def test_a_mistake_does_not_pass() -> None:
     base = {"extends": "rooms", "label": "X"}
     jsonschema.validate(base, schema("benchmark"))
-    for wrong in ({"label": "X"}, {**base, "higth": 48}, {**base, "height": 2}, {**base, "layout": "kitti"}):
+    for wrong in ({"label": "X"}, {**base, "higth": 48}, {**base, "height": 2}, {**base, "layout": "no name"}):
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(wrong, schema("benchmark"))

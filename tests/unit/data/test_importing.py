@@ -21,9 +21,10 @@ import pytest
 from PIL import Image
 
 from mtcp.core.config import Project
+from mtcp.core.data_sets import Counts, description_path, read_description
 from mtcp.core.errors import UserError
 from mtcp.core.files import read_json
-from mtcp.data.formats import packaging
+from mtcp.data.formats import opening, packaging
 from mtcp.data.formats.nyu import bundled, nyu_class_map
 from mtcp.data.formats.opening import open_layout
 from mtcp.data.preparation import importing, sets
@@ -270,7 +271,8 @@ class TestProblems:
             "split 'train' has 4 images, the field's has 795: numbers on the two do not compare",
             "split 'val' has 2 images, the field's has 654: numbers on the two do not compare",
         ]
-        monkeypatch.setitem(importing._USUAL, "nyud", {"train": 4, "val": 2})
+        fewer = read_description(description_path("nyud")).model_copy(update={"counts": Counts(train=4, val=2)})
+        monkeypatch.setattr(opening, "read_description", lambda path: fewer)
         assert import_set(project, "nyud", nyud, track=False).findings.warnings == []
 
     def test_an_id_in_both_splits(self, project: Project, nyud: Path):

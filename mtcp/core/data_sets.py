@@ -1,0 +1,239 @@
+"""Descriptions of data sets: folders, splits, codings and classes of a set, in one YAML file.
+
+`data/NAME.yaml` describes a set of the user's own, `mtcp/data/bundled/*.yaml` the field's. A benchmark's `layout` names
+either. `mtcp.data.formats.described` reads a set by its description.
+"""
+
+import re
+from functools import cache
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+
+from mtcp.core.errors import UserError
+from mtcp.core.files import read_yaml
+from mtcp.core.plugins import PACKAGE_ROOT
+from mtcp.core.validation import Model, fault, validated
+
+BUNDLED: Final = PACKAGE_ROOT / "mtcp/data/bundled"
+#: Layouts that no description expresses: a module of `mtcp.data.formats` reads them.
+CODED: Final = ("mtan_nyuv2", "mtan_cityscapes")
+#: Endings that `.*` stands for.
+PICTURES: Final = (".jpg", ".png", ".jpeg")
+ARRAYS: Final = (".npy", ".png")
+#: What a pattern may leave open: the split's folder, one further folder of any name, the image's id.
+_OPEN: Final = {"split", "folder", "id"}
+
+
+def _pattern(pattern: str) -> str:
+    if "{id}" not in PurePosixPath(pattern).name:
+        raise ValueError("a file's pattern has {id} in its last part, as in images/{id}.png")
+    return _placed(pattern)
+
+
+def _placed(pattern: str) -> str:
+    """Raise `ValueError` where a pattern leads out of the set's folder or leaves open what nothing fills."""
+    strange = {*re.findall(r"{(.*?)}", pattern)} - _OPEN
+    if strange or pattern.count("{") != pattern.count("}"):
+        raise ValueError(
+            f"unknown {{{', '.join(sorted(strange))}}}: a pattern may have {{split}}, {{folder}} and {{id}}"
+        )
+    path = PurePosixPath(pattern)
+    if path.is_absolute() or ".." in path.parts or "\\" in pattern:
+        raise ValueError("patterns are relative to the set's folder, with / between folders")
+    return pattern
+
+
+def _list_pattern(pattern: str) -> str:
+    if "{split}" not in pattern or "{id}" in pattern or "{folder}" in pattern:
+        raise ValueError("the lists' pattern has {split}, and neither {folder} nor {id}, as in lists/{split}.txt")
+    return _placed(pattern)
+
+
+def _several(given: Any) -> Any:
+    return [given] if isinstance(given, str) else given
+
+
+def _endings(allowed: tuple[str, ...]) -> Any:
+    def check(pattern: str) -> str:
+        if not pattern.endswith((*allowed, ".*")):
+            raise ValueError(f"ends in none of {', '.join(allowed)} and .*, which stands for all that are usual")
+        return pattern
+
+    return AfterValidator(check)
+
+
+_Pattern = Annotated[str, AfterValidator(_pattern)]
+#: A pattern, or several.
+_ONE_OR_MORE: Final = {
+    "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}],
+}
+_Images = Annotated[
+    list[Annotated[_Pattern, _endings(PICTURES)]],
+    BeforeValidator(_several),
+    Field(min_length=1, description="the photographs' pattern, or several in the order in which they are tried"),
+    WithJsonSchema(_ONE_OR_MORE),
+]
+_Files = Annotated[
+    list[Annotated[_Pattern, _endings((*ARRAYS, ".mat"))]],
+    BeforeValidator(_several),
+    Field(min_length=1, description="the files' pattern, or several in the order in which they are tried"),
+    WithJsonSchema(_ONE_OR_MORE),
+]
+#: Stored value of a label picture -> class.
+_Values = Annotated[dict[Annotated[int, Field(ge=0, le=255)], Annotated[int, Field(ge=0, le=253)]], Field(min_length=1)]
+
+
+class ClassMap(Model):
+    """A class a pixel (semseg, human_parts): pictures of one channel, of 8 bits or of 16 with values up to 255."""
+
+    files: _Files
+    names: list[str] = Field(default_factory=list, description="names of the classes, from class 0")
+    coding: Literal["zero", "one", "colours"] = Field(
+        "zero", description="zero: classes from 0, 255 void; one: classes from 1, 0 void; colours: VOC's palette"
+    )
+    values: _Values | None = Field(
+        None, description="stored value: class, instead of `coding`; every value that is not here is void"
+    )
+
+    @model_validator(mode="after")
+    def _values_are_classes(self) -> "ClassMap":
+        if self.values is not None and self.names and max(self.values.values()) >= len(self.names):
+            raise ValueError(f"`values` has class {max(self.values.values())}, and there are {len(self.names)} `names`")
+        return self
+
+
+class PositiveMap(Model):
+    """A positive number a pixel (depth): arrays of floating point, or pictures of 16 bits; 0 and below is void."""
+
+    files: _Files
+    unit: str | None = Field(
+        None, description="m, dm, cm, mm, a fraction such as 1/256, or inverse; null: integers mm, floating point m"
+    )
+    offset: float = Field(0.0, description="taken from the stored values before they are scaled; what is 0 stays void")
+    quantity: Literal["depth", "disparity"] = Field("depth", description="a disparity has no unit: nearer is larger")
+    median: tuple[float, float] | None = Field(
+        None, description="bounds of the median over the whole set (m), outside of which import doubts the unit"
+    )
+
+    @model_validator(mode="after")
+    def _offset_has_a_unit(self) -> "PositiveMap":
+        if self.offset and self.unit is None:
+            raise ValueError("`offset` needs `unit`, the size of the stored steps")
+        if self.unit not in (None, "m", "dm", "cm", "mm", "inverse") and not re.fullmatch(
+            r"1/\d+(\.\d+)?", self.unit or ""
+        ):
+            raise ValueError(f"`unit` is {self.unit}: expected m, dm, cm, mm, a fraction such as 1/256, or inverse")
+        return self
+
+
+class VectorMap(Model):
+    """A unit vector a pixel (normals; x right, y down): arrays (H, W, 3), or pictures, n = 2v/255 - 1; zero is void."""
+
+    files: _Files
+
+
+class BinaryMap(Model):
+    """Yes or no a pixel (sal, edge): pictures or arrays; arrays may hold 255 for void."""
+
+    files: _Files
+
+
+class DataTasks(Model):
+    """The targets that a set has."""
+
+    semseg: ClassMap | None = None
+    human_parts: ClassMap | None = None
+    depth: PositiveMap | None = None
+    sal: BinaryMap | None = None
+    normals: VectorMap | None = None
+    edge: BinaryMap | None = None
+
+    def given(self) -> dict[str, ClassMap | PositiveMap | VectorMap | BinaryMap]:
+        """The targets that are described, by task."""
+        return {name: target for name in type(self).model_fields if (target := getattr(self, name)) is not None}
+
+
+class Splits(Model):
+    """What the splits are called in the set's folders and lists."""
+
+    train: str = "train"
+    val: str = Field(default="val", description="the images that networks are judged on")
+
+
+class Counts(Model):
+    """Images of the splits that everybody uses; import warns where a copy has others."""
+
+    train: int = Field(ge=1)
+    val: int = Field(ge=1)
+
+
+class Description(Model):
+    """`data/NAME.yaml`: how a data set lies on disk. Patterns are relative to its folder."""
+
+    title: str = Field(description="what the set is called in its lock and in reports")
+    licence: str = Field("", description="a sentence for data/NAME.lock.json")
+    images: _Images
+    lists: Annotated[str, AfterValidator(_list_pattern)] | None = Field(
+        None, description="pattern of the lists of ids, one a line; null: a split's images are the files that are there"
+    )
+    splits: Splits = Field(Splits(), description="what the splits are called")
+    counts: Counts | None = Field(None, description="images of the splits that everybody uses; null: no such thing")
+    tasks: DataTasks
+
+    def reading(self) -> dict[str, Any]:
+        """What determines the images and targets that are read: all but words for people."""
+        return self.model_dump(exclude={"title": True, "licence": True, "counts": True, "tasks": {"semseg": {"names"}}})
+
+    @model_validator(mode="after")
+    def _places_are_known(self) -> "Description":
+        if self.lists is None and not all("{split}" in pattern for pattern in self.images):
+            raise ValueError("without `lists` the pattern of `images` needs {split}: which image is in which split?")
+        given = self.tasks.given()
+        if not given:
+            raise ValueError("`tasks` describes no target")
+        patterns = [pattern for target in given.values() for pattern in target.files]
+        if any("{folder}" in pattern for pattern in patterns) and "{folder}" not in self.images[0]:
+            raise ValueError("{folder} is the photograph's: the pattern of `images` needs it, too")
+        parts = self.tasks.human_parts
+        if parts is not None and len(parts.names) not in (0, 7):
+            raise ValueError("human_parts has 7 classes, background included")
+        return self
+
+
+def description_path(name: str, root: Path | None = None) -> Path | None:
+    """The description of layout `name`: in the project `root`, else among those of mtcp; None where there is none."""
+    folders = ([root / "data"] if root is not None else []) + [BUNDLED]
+    return next((path for folder in folders if (path := folder / f"{name}.yaml").is_file()), None)
+
+
+def layout_names(root: Path | None = None) -> list[str]:
+    """Names of all layouts: mtcp's own, and those that the project `root` describes."""
+    own = sorted(path.stem for path in (root / "data").glob("*.yaml")) if root is not None else []
+    return [*dict.fromkeys([*sorted(path.stem for path in BUNDLED.glob("*.yaml")), *CODED, *own])]
+
+
+def read_description(path: Path) -> Description:
+    """Read a description; raises `UserError` with file, line and key of every mistake."""
+    return _read(path, path.stat().st_mtime_ns)
+
+
+@cache
+def _read(path: Path, _modified_ns: int) -> Description:
+    if path.parent != BUNDLED and (path.stem in CODED or (BUNDLED / path.name).exists()):
+        raise UserError(f"{path}: '{path.stem}' is a layout that comes with mtcp: give the file another name")
+    return validated(Description, read_yaml(path, dict), path)
+
+
+def require_layout(layout: str, root: Path, path: Path) -> None:
+    """Raise `UserError` where the benchmark file `path` names a layout that nothing describes."""
+    if layout in CODED:
+        return
+    described = description_path(layout, root)
+    if described is None:
+        raise fault(
+            path, ("layout",), f"unknown layout '{layout}': describe it in data/{layout}.yaml, or use one of "
+            f"{', '.join(layout_names(root))}",
+        )  # fmt: skip
+    read_description(described)

@@ -1,0 +1,230 @@
+"""The reader of every data set that a description tells all about: NYUD_MT, PASCAL_MT, Cityscapes, one's own.
+
+Descriptions are `mtcp.core.data_sets.Description`. Import leaves a copy of a user's own in the set's folder, as
+`layout.yaml`, so that the folder alone says how it is read, and its digest covers it.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from types import MappingProxyType
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtcp.core.data_sets import ARRAYS, PICTURES, ClassMap, Description
+from mtcp.core.errors import UserError
+from mtcp.core.tasks import VOID
+from mtcp.data.formats.depth_units import metres
+from mtcp.data.formats.label_codings import classes_of, from_colours
+from mtcp.data.formats.layouts import Layout, Split, read_ids, read_vectors
+from mtcp.data.formats.matlab import read_context, read_parts
+from mtcp.data.preparation.derive import edges_from_labels
+
+#: The copy of a description in a set's folder.
+COPY: Final = "layout.yaml"
+
+
+class DescribedLayout(Layout):
+    """A set that is read by its description."""
+
+    def __init__(self, kind: str, description: Description, folder: Path, classes: int | None = None) -> None:
+        super().__init__(folder, classes)
+        self.kind, self.description = kind, description
+        self.title, self.licence = description.title, description.licence
+        self.usual = description.counts.model_dump() if description.counts else {}
+        self._patterns = {task: _ended(target.files, ARRAYS) for task, target in description.tasks.given().items()}
+        self._images = _ended(description.images, PICTURES)
+        self.places = MappingProxyType(
+            {
+                task: tuple((PurePosixPath(stem).parent.as_posix(), endings) for stem, endings in patterns)
+                for task, patterns in self._patterns.items()
+            }
+        )
+        semseg, depth = description.tasks.semseg, description.tasks.depth
+        self.labels = semseg.coding if semseg and semseg.coding != "colours" else "zero"
+        self.disparity = depth is not None and depth.quantity == "disparity"
+        self.class_count = len(semseg.names) if semseg else 0
+        self.unit, self.median = (depth.unit, depth.median) if depth else (None, None)
+        self.marker = _fixed(description.lists or description.images[0])
+        self.recognised_by = self._recognised_by()
+
+    def _recognised_by(self) -> str:
+        splits = (self.description.splits.train, self.description.splits.val)
+        if self.description.lists is None:
+            return f"photographs {self.description.images[0]} of the splits {splits[0]} and {splits[1]}"
+        lists = [self.description.lists.format(split=split) for split in splits]
+        return f"{lists[0]} and {lists[1]}, which list the images,"
+
+    def listed(self, split: Split) -> tuple[tuple[str, ...], list[str]]:
+        """Return the ids of the split's list, or of the photographs that are there, and what is wrong with them."""
+        if self.description.lists is not None:
+            return read_ids(self._list(split))
+        name = getattr(self.description.splits, split)
+        counts = Counter(image_id for image_id, opened in self._found if opened["split"] == name)
+        if not counts:
+            pattern = self.folder / self.description.images[0].replace("{split}", name)
+            return (), [f"there is no photograph {pattern}: expected one at least in the split '{name}'"]
+        twice = sorted(image_id for image_id, count in counts.items() if count > 1)
+        return tuple(sorted(counts)), [f"image '{one}' lies in two folders of the split '{name}'" for one in twice]
+
+    def _list(self, split: Split) -> Path:
+        return self.folder / (self.description.lists or "").format(split=getattr(self.description.splits, split))
+
+    def list_files(self) -> list[Path]:
+        """The lists of the splits, and the description."""
+        lists: Sequence[Split] = ("train", "val") if self.description.lists else ()
+        return [*map(self._list, lists), self.folder / COPY]
+
+    @cached_property
+    def _found(self) -> list[tuple[str, dict[str, str]]]:
+        """(id, what the photographs' pattern leaves open) of all photographs that are there, in order of name."""
+        found = {}
+        for stem, endings in self._images:
+            expression = re.compile(_expression(stem, endings), re.IGNORECASE)
+            for path in sorted(self.folder.glob(f"{re.sub(r'{.*?}', '*', stem)}.*")):
+                name = path.relative_to(self.folder).as_posix()
+                if (match := expression.fullmatch(name)) and not path.name.startswith("."):
+                    found[name.rpartition(".")[0]] = (match["id"], match.groupdict())
+        return [found[name] for name in sorted(found)]
+
+    @cached_property
+    def _opened(self) -> dict[str, list[dict[str, str]]]:
+        opened: dict[str, list[dict[str, str]]] = {}
+        for image_id, one in self._found:
+            opened.setdefault(image_id, []).append(one)
+        return opened
+
+    def _open(self, image_id: str) -> list[dict[str, str]]:
+        """What an image's patterns leave open; several where its id is in several folders, which is a problem."""
+        if not any("{split}" in stem or "{folder}" in stem for stem, _ in self._images):
+            return [{"id": image_id}]
+        return self._opened.get(image_id, [{"id": image_id, "split": self.description.splits.train, "folder": "*"}])
+
+    def _at(self, patterns: Sequence[tuple[str, tuple[str, ...]]], opened: dict[str, str]) -> Iterator[Path]:
+        """An image's file, in all places in the order in which they are tried."""
+        for stem, endings in patterns:
+            for ending in (*endings, *map(str.upper, endings)):  # endings in capitals come last
+                yield self.folder / f"{stem.format(**opened)}{ending}"
+
+    def files(self, image_id: str) -> list[Path]:
+        """Return the files of one image that are there, the photograph first."""
+        patterns = (self._images, *self._patterns.values())
+        found = [_first(self._at(one, opened)) for opened in self._open(image_id) for one in patterns]
+        return [path for path in found if path is not None]
+
+    def find(self, task: str, image_id: str) -> Path | None:
+        """Return the first file that is there."""
+        return _first(self._at(self._patterns[task], self._open(image_id)[0]))
+
+    def expected(self, task: str, image_id: str) -> Path:
+        """Return the place that is tried first."""
+        return next(self._at(self._patterns[task], self._open(image_id)[0]))
+
+    def image_path(self, image_id: str) -> Path:
+        """Return the photograph's file; raises `UserError` where it is missing."""
+        opened = self._open(image_id)[0]
+        path = _first(self._at(self._images, opened))
+        if path is None:
+            raise UserError(
+                f"image '{image_id}': {next(self._at(self._images, opened))} is missing though the split list "
+                "names it; complete the folder and import it again"
+            )
+        return path
+
+    def claims(self, name: Path, ids: Collection[str]) -> bool:
+        """Whether a pattern has the file `name` for one of the images `ids`, under whatever ending."""
+        place = name.as_posix().removesuffix(name.suffix)
+        stems = [stem for patterns in (self._images, *self._patterns.values()) for stem, _ in patterns]
+        found = (re.fullmatch(_expression(stem), place) for stem in stems)
+        return any(match and match["id"] in ids for match in found)
+
+    def stored(self, task: str, path: Path, image_id: str) -> NDArray[Any]:
+        """Return the values of a target's file as they stand there; .mat files are those of PASCAL_MT."""
+        if path.suffix.lower() == ".mat":
+            return (read_parts if task == "human_parts" else read_context)(path, image_id)
+        target = getattr(self.description.tasks, task)
+        if isinstance(target, ClassMap) and target.coding == "colours":
+            return from_colours(read_vectors(path, image_id), f"image '{image_id}': {path}")
+        return super().stored(task, path, image_id)
+
+    def _semseg(self, values: NDArray[np.uint8], path: Path, image_id: str) -> NDArray[np.uint8]:
+        described = self.description.tasks.semseg
+        if described and described.values is not None and self.coding("semseg", "coding") is None:
+            return _table(described)[values]
+        return super()._semseg(values, path, image_id)
+
+    def _human_parts(self, values: NDArray[np.uint8], path: Path, image_id: str) -> NDArray[np.uint8]:
+        """An image without any body part is void: the field neither trains nor judges parts on it."""
+        described = self.description.tasks.human_parts
+        if described and path.suffix.lower() != ".mat":
+            values = _table(described)[values] if described.values else classes_of(values, described.coding)
+        return values if ((values > 0) & (values != VOID)).any() else np.full_like(values, VOID)
+
+    def _depth(self, values: NDArray[Any], path: Path, image_id: str) -> NDArray[np.float32]:
+        described = self.description.tasks.depth
+        unit = self.coding("depth", "unit") or self.unit
+        if values.dtype.itemsize == 1 and unit is None:
+            raise UserError(f"image '{image_id}': {path} has 8 bits, too few for depth; expected 16-bit millimetres")
+        if not np.isfinite(values).all():
+            raise UserError(f"image '{image_id}': {path} holds NaN or infinite depth; mark missing depth by 0")
+        if described and described.offset:
+            values = np.where(values > 0, values.astype(np.float32) - np.float32(described.offset), np.float32(0))
+        return metres(values, unit)
+
+    def _sal(self, values: NDArray[np.uint8], path: Path, image_id: str) -> NDArray[np.uint8]:
+        return (values > (0 if self.coding("sal", "coding") == "0/1" else 127)).astype(np.uint8)
+
+    def _edge(self, values: NDArray[Any], path: Path, image_id: str) -> NDArray[np.uint8]:
+        if path.suffix.lower() == ".mat":
+            return edges_from_labels(values, void=0)
+        return super()._edge(values, path, image_id)
+
+
+def _table(described: ClassMap) -> NDArray[np.uint8]:
+    """The class of each stored value (256,); those without one are void."""
+    table = np.full(256, VOID, np.uint8)
+    for value, klass in (described.values or {}).items():
+        table[value] = klass
+    return table
+
+
+def _ended(patterns: Sequence[str], usual: tuple[str, ...]) -> list[tuple[str, tuple[str, ...]]]:
+    """Patterns without their endings, and the endings of each; neighbours at one place are one."""
+    found: list[tuple[str, tuple[str, ...]]] = []
+    for pattern in patterns:
+        stem, _, ending = pattern.rpartition(".")
+        endings = usual if ending == "*" else (f".{ending}",)
+        if found and found[-1][0] == stem:
+            found[-1] = (stem, (*found[-1][1], *endings))
+        else:
+            found.append((stem, endings))
+    return found
+
+
+def _fixed(pattern: str) -> str:
+    """The leading folders of a pattern that leave nothing open."""
+    parts = []
+    for part in PurePosixPath(pattern).parts[:-1]:
+        if "{" in part:
+            break
+        parts.append(part)
+    return "/".join(parts)
+
+
+def _expression(stem: str, endings: tuple[str, ...] = ()) -> str:
+    """A pattern as a regular expression with the groups split, folder and id, without or with one of the endings."""
+    seen: set[str] = set()
+    parts = []
+    for part in re.split(r"({\w+})", stem):
+        name = part[1:-1] if part.startswith("{") else ""
+        parts.append(re.escape(part) if not name else rf"(?P={name})" if name in seen else rf"(?P<{name}>[^/]+)")
+        seen.add(name)
+    return "".join(parts) + (f"(?:{'|'.join(map(re.escape, endings))})" if endings else "")
+
+
+def _first(candidates: Iterator[Path]) -> Path | None:
+    return next(filter(Path.is_file, candidates), None)

@@ -1,0 +1,291 @@
+"""Sets that a description tells all about: Cityscapes as it is given out, and one's own."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from mtcp.core.config import Project
+from mtcp.core.data_sets import Description, read_description
+from mtcp.core.errors import UserError
+from mtcp.core.files import read_json
+from mtcp.core.validation import validated
+from mtcp.data.formats.class_names import class_names
+from mtcp.data.formats.opening import layout_in, open_layout
+from mtcp.data.preparation.contents import strays
+from mtcp.data.preparation.importing import import_set
+from mtcp.data.preparation.sets import open_set
+
+HEIGHT, WIDTH = 32, 64
+#: Ids of the official label maps; those of the camera's own car and of licence plates (-1) are not judged.
+ROAD, CAR, SKY, EGO, PLATE = 7, 26, 23, 1, 255
+
+
+def png(path: Path, values: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(values).save(path)
+
+
+def scene(number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Photograph, label ids and stored disparity of a street: sky over road, a car, the bonnet of the camera's own."""
+    labels = np.full((HEIGHT, WIDTH), SKY, np.uint8)
+    labels[HEIGHT // 2 :] = ROAD
+    labels[12:24, 8 + number : 24 + number] = CAR
+    labels[-2:] = EGO
+    labels[20, 12 + number] = PLATE
+    disparity = np.where(labels == SKY, 1, 1 + 256 * 10).astype(np.uint16)
+    disparity[labels == CAR] = 1 + 256 * 40
+    disparity[:, :2] = 0
+    image = np.random.default_rng(number).integers(0, 40, (HEIGHT, WIDTH, 3)).astype(np.uint8)
+    image += np.where(labels == CAR, 200, np.where(labels == SKY, 100, 0)).astype(np.uint8)[..., None]
+    return image, labels, disparity
+
+
+@pytest.fixture
+def cityscapes(tmp_path: Path) -> Path:
+    """The three packages unpacked into one folder, with what lies beside the files that are read."""
+    folder = tmp_path / "cityscapes"
+    places = {"train": ("aachen", "bochum"), "val": ("lindau",), "test": ("berlin",)}
+    for split, cities in places.items():
+        for city in cities:
+            for number in range(4):
+                name = f"{split}/{city}/{city}_{number:06d}_000019"
+                image, labels, disparity = scene(number)
+                png(folder / f"leftImg8bit/{name}_leftImg8bit.png", image)
+                png(folder / f"gtFine/{name}_gtFine_labelIds.png", np.zeros_like(labels) if split == "test" else labels)
+                png(folder / f"gtFine/{name}_gtFine_instanceIds.png", labels.astype(np.uint16) * 1000)
+                (folder / f"gtFine/{name}_gtFine_polygons.json").write_text("{}")
+                png(folder / f"disparity/{name}_disparity.png", disparity)
+    (folder / "README").write_text("Cityscapes")
+    return folder
+
+
+def benchmark(**changes: object) -> dict:
+    return {
+        "label": "own", "layout": "cityscapes", "tasks": {"semseg": {"classes": 19}, "depth": {"metric": "abs_error"}},
+        "height": HEIGHT, "width": WIDTH, "channels": 8,
+        "encoder": {
+            "kind": "timm", "model": "resnet10t", "args": {"channels": [8, 8, 16, 16], "stem_width": 8},
+        },
+        "augmentation": {"policy": "scale_crop", "zoom_depth": "multiplied"},
+        "training": {"epochs": 1, "batch_size": 4}, "evaluation": {"batch_size": 4}, **changes,
+    }  # fmt: skip
+
+
+def write(project: Project, name: str, content: dict) -> Project:
+    """Write a benchmark's file, and read the project anew."""
+    project.benchmark_path(name).write_text(yaml.safe_dump(content))
+    return Project(project.root)
+
+
+def mtcp(project: Project, *arguments: str) -> str:
+    done = subprocess.run([sys.executable, "-m", "mtcp", *arguments], cwd=project.root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_cityscapes_from_the_official_files_to_a_trained_network(project: Project, cityscapes: Path) -> None:
+    project = write(project, "cityscapes", benchmark())
+    (project.root / "params.yaml").write_text("benchmarks: [cityscapes]\nmethods: [mtcp]\nseeds: [0]\n")
+    said = mtcp(project, "data", "import", "cityscapes", str(cityscapes), "--no-dvc")
+    assert "imported 8 + 4 images" in said and f"Cityscapes {HEIGHT}x{WIDTH}" in said
+    folder = project.root / "data/cityscapes"
+    assert len([path for path in folder.rglob("*") if path.is_file()]) == 3 * 12 + 1, "these files and packaging.json"
+    assert "is in order" in mtcp(project, "data", "verify", "cityscapes")
+    assert "finished after 1 epochs" in mtcp(project, "train", "cityscapes", "mtcp", "--seed", "0")
+    (record,) = project.root.glob("results/runs/cityscapes/mtcp/seed0-*/run.json")
+    assert read_json(record)["status"] == "finished"
+    history = (record.parent / "history.csv").read_text().splitlines()
+    assert {"loss_semseg", "loss_depth"} <= set(history[0].split(",")) and len(history) == 2
+
+
+def test_cityscapes_by_hand(cityscapes: Path) -> None:
+    layout = layout_in("cityscapes", cityscapes)
+    assert layout.ids("val") == tuple(f"lindau_{number:06d}_000019" for number in range(4))
+    assert [one[:6] for one in layout.ids("train")] == ["aachen"] * 4 + ["bochum"] * 4
+    labels = layout.target("semseg", "aachen_000001_000019")
+    assert [int(labels[y, x]) for y, x in ((0, 30), (18, 0), (15, 12), (31, 5), (20, 13))] == [10, 0, 13, 255, 255]
+    depth = layout.target("depth", "aachen_000001_000019")
+    assert depth[18, 5] == 10 and depth[15, 12] == 40, "(p - 1) / 256"
+    assert depth[18, 0] == 255, "0 is void"
+    assert depth[0, 30] == 255, "so is no disparity"
+    assert class_names("cityscapes", 19, {})[13] == "car" and class_names("nyud", 40, {})[0] == "wall"
+
+
+def test_a_damaged_target_of_a_city_is_named(project: Project, cityscapes: Path) -> None:
+    project = write(project, "cityscapes", benchmark())
+    missing, short = (f"train/bochum/bochum_00000{k}_000019" for k in (2, 3))
+    (cityscapes / f"gtFine/{missing}_gtFine_labelIds.png").unlink()
+    path = cityscapes / f"disparity/{short}_disparity.png"
+    path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(UserError, match=r"2 problems") as error:
+        import_set(project, "cityscapes", cityscapes, track=False)
+    assert f"gtFine/{missing}_gtFine_labelIds.png; complete" in str(error.value)
+    assert f"disparity/{short}_disparity.png cannot be decoded" in str(error.value)
+
+
+def test_one_id_in_two_cities_and_an_empty_split(project: Project, cityscapes: Path) -> None:
+    project = write(project, "cityscapes", benchmark())
+    for path in list((cityscapes / "leftImg8bit/val/lindau").iterdir()):
+        path.unlink()
+    twin = cityscapes / "leftImg8bit/train/bochum/aachen_000000_000019_leftImg8bit.png"
+    png(twin, scene(0)[0])
+    with pytest.raises(UserError) as error:
+        import_set(project, "cityscapes", cityscapes, track=False)
+    assert "image 'aachen_000000_000019' lies in two folders" in str(error.value)
+    assert "expected one at least in the split 'val'" in str(error.value)
+    with pytest.raises(UserError, match="is not a cityscapes data set: photographs leftImg8bit/"):
+        import_set(project, "cityscapes", cityscapes / "gtFine", track=False)
+
+
+# The example of docs/data.md.
+
+
+def documented(root: Path) -> tuple[str, str]:
+    """The two files of the section "Data of your own": description and benchmark."""
+    section = (root / "docs/data.md").read_text(encoding="utf-8").partition("## Data of your own")[2]
+    description, settings = re.findall(r"```yaml\n(.*?)```", section, re.DOTALL)[:2]
+    return description, settings
+
+
+@pytest.fixture
+def valleys(root: Path, project: Project, tmp_path: Path) -> tuple[Project, Path]:
+    """The project and the folder of the example."""
+    description, settings = documented(root)
+    (project.root / "data").mkdir()
+    (project.root / "data/valleys.yaml").write_text(description)
+    (project.root / "config/benchmarks/nyud_lite.yaml").write_text(
+        (root / "config/benchmarks/nyud_lite.yaml").read_text()
+    )
+    (project.root / "config/benchmarks/valleys.yaml").write_text(settings)
+    folder = tmp_path / "valleys"
+    for split, first in (("train", 1), ("test", 5)):
+        for number in range(first, first + 4):
+            place, cover = f"north/{number:04d}", np.full((24, 32), 10, np.uint8)
+            cover[8:16], cover[16:], cover[20:], cover[0, 0], cover[0, 1] = 20, 30, 31, 255, 77
+            height = np.full((24, 32), 250, np.uint16)
+            height[12:], height[0] = 1000, 0
+            noise = np.random.default_rng(number).integers(0, 40, (24, 32, 3)).astype(np.uint8)
+            image = noise + np.where(cover == 20, 200, 0).astype(np.uint8)[..., None]
+            (folder / f"photos/{split}/north").mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(folder / f"photos/{split}/{place}.jpg")
+            png(folder / f"cover/{place}.png", cover)
+            png(folder / f"height/{place}.png", height)
+    return Project(project.root), folder
+
+
+def test_the_documented_example_is_imported_as_it_says(valleys: tuple[Project, Path]) -> None:
+    project, source = valleys
+    done = import_set(project, "valleys", source, track=False)
+    assert done.lock["counts"] == {"train": 4, "val": 4} and done.lock["licence"] == "our own photographs"
+    assert done.lock["derived"] == {"edge": "semseg, label boundaries"}
+    assert done.findings.warnings == []
+    layout = open_set(project, "valleys")
+    labels = layout.target("semseg", "0002")
+    assert [int(labels[y, 5]) for y in (4, 10, 18, 22)] == [0, 1, 2, 2]
+    assert labels[0, 0] == labels[0, 1] == 255, "values without a class are void"
+    depth = layout.target("depth", "0002")
+    assert depth[4, 5] == 2.5 and depth[20, 5] == 10 and depth[0, 0] == 255
+    assert layout.target("edge", "0002")[7, 5] == 1, "water ends where the meadow begins"
+    assert class_names("valleys", 3, layout.packaging) == ["water", "meadow", "wood"]
+    assert strays(layout) == []
+    (layout.folder / "cover/north/0099.png").write_bytes(b"")
+    assert strays(layout) == ["cover/north/0099.png"]
+    assert set(project.benchmark("valleys").tasks) == {"semseg", "depth", "edge"}
+
+
+def test_a_changed_description_calls_for_another_import(valleys: tuple[Project, Path]) -> None:
+    project, source = valleys
+    before = import_set(project, "valleys", source, track=False).lock["digest"]
+    own = project.root / "data/valleys.yaml"
+    own.write_text(own.read_text().replace("unit: cm", "unit: dm"))
+    with pytest.raises(UserError, match=r"data/valleys.yaml was changed since .*`mtcp data import valleys PATH`"):
+        open_set(project, "valleys")
+    with pytest.raises(
+        UserError, match=r"read as the unit given, has a median of 101 m; valleys sets have 0.5 to 50 m"
+    ):
+        import_set(project, "valleys", source, track=False)
+    own.write_text(own.read_text().replace("unit: dm", "unit: mm"))
+    assert import_set(project, "valleys", source, track=False).lock["digest"] != before
+    assert open_layout("valleys", project.root / "data/valleys").target("depth", "0001")[20, 0] == 1
+
+
+def test_a_class_beyond_the_names_is_named_with_its_image(valleys: tuple[Project, Path]) -> None:
+    project, source = valleys
+    own = project.root / "data/valleys.yaml"
+    own.write_text(own.read_text().replace("values: {10: 0, 20: 1, 30: 2, 31: 2}", "coding: zero"))
+    with pytest.raises(UserError, match=r"image '0001': semseg has class 77, expected 0..2 and void"):
+        import_set(project, "valleys", source, track=False)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("title: Valleys\n", "", "key 'title': required, and missing"),
+        ("unit: cm", "unit: ell", r"line 10, key 'tasks.depth': `unit` is ell: expected m, dm"),
+        ("unit: cm", "units: cm", r"line 12, key 'tasks.depth.units': unknown key \(known here: .*unit"),
+        ("unit: cm", "offset: 1", "`offset` needs `unit`"),
+        ("photos/{split}/{folder}/{id}.jpg", "photos/{id}.jpg", "without `lists` .* `images` needs {split}"),
+        ("photos/{split}/{folder}/{id}.jpg", "photos/{split}/{id}.jpg", r"{folder} is the photograph's"),
+        ("photos/{split}/{folder}/{id}.jpg", "../{split}/{id}.jpg", "line 3, key 'images.0': patterns are relative"),
+        ("cover/{folder}/{id}.png", "cover/{city}/{id}.png", "unknown {city}"),
+        ("cover/{folder}/{id}.png", "cover/{id}.tif", r"ends in none of .npy, .png, .mat"),
+        ("cover/{folder}/{id}.png", "cover/all.png", r"has {id} in its last part"),
+        ("31: 2", "31: 3", "`values` has class 3, and there are 3 `names`"),
+        ("31: 2", "300: 2", "less than or equal to 255"),
+        ("  edge:", "  slope:", r"line 14, key 'tasks.slope': unknown key \(known here: .*semseg"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_named_with_file_line_and_key(root: Path, tmp_path: Path, old: str, new: str, words: str) -> None:
+    description, _ = documented(root)
+    assert old in description
+    path = tmp_path / "valleys.yaml"
+    path.write_text(description.replace(old, new))
+    with pytest.raises(UserError, match=words) as error:
+        read_description(path)
+    assert str(path) in str(error.value)
+
+
+def test_an_unknown_layout_is_named_at_the_benchmark(project: Project) -> None:
+    project = write(project, "own", benchmark(layout="kitti"))
+    with pytest.raises(UserError, match=r"own.yaml, line \d+, key 'layout': unknown layout 'kitti': .*data/kitti.yaml"):
+        project.benchmark("own")
+
+
+def test_names_of_mtcp_s_layouts_are_taken(project: Project) -> None:
+    (project.root / "data").mkdir()
+    (project.root / "data/nyud.yaml").write_text("title: mine")
+    with pytest.raises(UserError, match="'nyud' is a layout that comes with mtcp"):
+        project.benchmark("nyud")
+
+
+def test_lists_and_several_patterns(tmp_path: Path) -> None:
+    described = validated(
+        Description,
+        {
+            "title": "x", "images": "i/{id}.*", "lists": "l/{split}.txt", "splits": {"val": "dev"},
+            "tasks": {"semseg": {"files": ["a/{id}.png", "b/{id}.png"], "coding": "one"}, "sal": {"files": "s/{id}.*"}},
+        },
+        "a test",
+    )  # fmt: skip
+    (tmp_path / "layout.yaml").write_text(yaml.safe_dump(described.model_dump(mode="json")))
+    (tmp_path / "l").mkdir()
+    (tmp_path / "l/dev.txt").write_text("1\n2\n")
+    for place in ("i/1.PNG", "i/2.jpg", "b/1.png", "b/2.png", "a/2.png"):
+        png(tmp_path / place, np.full((4, 4), 3 if place[0] == "a" else 1, np.uint8))
+    np.save(tmp_path / "i/x", 0)
+    (tmp_path / "s").mkdir()
+    np.save(tmp_path / "s/1.npy", np.full((4, 4), 200))
+    layout = layout_in("own", tmp_path)
+    assert layout.ids("val") == ("1", "2")
+    assert layout.image_path("1").name == "1.PNG"
+    assert layout.target("semseg", "1").max() == 0 and layout.target("semseg", "2").max() == 2, (
+        "the first that is there"
+    )
+    assert layout.expected("semseg", "3") == tmp_path / "a/3.png"
