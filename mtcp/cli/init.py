@@ -64,6 +64,7 @@ _GITIGNORE = """\
 /logs/
 /data/?*
 !/data/*.lock.json
+!/data/*.yaml
 /results/*
 !/results/published.csv
 /reports

@@ -21,6 +21,12 @@ def git(folder: Path, *arguments: str) -> None:
     subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True)
 
 
+def left(folder: Path) -> list[str]:
+    """What git does not know in the tree, or finds changed."""
+    status = subprocess.run(["git", "status", "--porcelain"], cwd=folder, check=True, capture_output=True, text=True)
+    return status.stdout.split()
+
+
 @pytest.fixture
 def repository(project):
     """A project under git and DVC, as a user's clone is."""
@@ -46,8 +52,7 @@ def said(done) -> str:
 def test_dvc_repro_is_the_same_work_cached_and_shared(repository, tmp_path_factory) -> None:
     done = repository.run("dvc", "repro")
     assert done.returncode == 0, said(done)
-    status = subprocess.run(["git", "status", "--porcelain"], cwd=repository.path, capture_output=True, text=True)
-    assert status.stdout.split() == ["??", "dvc.lock"], "nothing else is left in the tree"
+    assert left(repository.path) == ["??", "dvc.lock"], "nothing else is left in the tree"
     again = repository.run("dvc", "repro")
     assert "didn't change, skipping" in said(again), "the second call does nothing"
     assert "Nothing to be done" in said(repository.snakemake()), "nor has the other front door anything to do"
@@ -59,6 +64,7 @@ def test_dvc_repro_is_the_same_work_cached_and_shared(repository, tmp_path_facto
     plots = repository.run("dvc", "plots", "show")
     assert plots.returncode == 0, said(plots)
     assert "delta_m" in (repository.path / "dvc_plots/index.html").read_text()
+    assert left(repository.path) == ["??", "dvc.lock"], "nor do plots leave anything"
 
     git(repository.path, "add", ".")
     git(repository.path, "commit", "-m", "results")

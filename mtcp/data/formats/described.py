@@ -50,14 +50,7 @@ class DescribedLayout(Layout):
         self.class_count = len(semseg.names) if semseg else 0
         self.unit, self.median = (depth.unit, depth.median) if depth else (None, None)
         self.marker = _fixed(description.lists or description.images[0])
-        self.recognised_by = self._recognised_by()
-
-    def _recognised_by(self) -> str:
-        splits = (self.description.splits.train, self.description.splits.val)
-        if self.description.lists is None:
-            return f"photographs {self.description.images[0]} of the splits {splits[0]} and {splits[1]}"
-        lists = [self.description.lists.format(split=split) for split in splits]
-        return f"{lists[0]} and {lists[1]}, which list the images,"
+        self.recognised_by = _recognised_by(description)
 
     def listed(self, split: Split) -> tuple[tuple[str, ...], list[str]]:
         """Return the ids of the split's list, or of the photographs that are there, and what is wrong with them."""
@@ -182,6 +175,14 @@ class DescribedLayout(Layout):
         if path.suffix.lower() == ".mat":
             return edges_from_labels(values, void=0)
         return super()._edge(values, path, image_id)
+
+
+def _recognised_by(description: Description) -> str:
+    splits = (description.splits.train, description.splits.val)
+    if description.lists is None:
+        return f"photographs {description.images[0]} of the splits {splits[0]} and {splits[1]}"
+    lists = [description.lists.format(split=split) for split in splits]
+    return f"{lists[0]} and {lists[1]}, which list the images,"
 
 
 def _table(described: ClassMap) -> NDArray[np.uint8]:
