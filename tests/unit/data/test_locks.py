@@ -1,5 +1,6 @@
 """One folder under data/ holds one set, however many benchmarks use it; a validation split has images."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ from mtcp.core.errors import UserError
 from mtcp.data.loading.batches import open_split
 from mtcp.data.locks import data_digest, manifest_path, require_validation_images
 from mtcp.data.preparation import sets
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def benchmark_like(project: Project, source: str, **changes: object) -> Project:
@@ -64,3 +67,12 @@ def test_a_validation_share_of_no_image_is_refused_by_plan_and_by_loader(project
         share = 0.1 if split == "validation" else 0.9
         with pytest.raises(UserError, match=f"{share} of 3 training images leaves none to '{split}'"):
             open_split(config("rooms", validation_share=share), folder, split)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "data").glob("*.lock.json")), ids=lambda path: path.name)
+def test_a_lock_without_a_digest_names_the_command_that_makes_its_own_set(path):
+    lock = json.loads(path.read_text())
+    assert path.name == f"{lock['name']}.lock.json"
+    if lock["digest"] is None:
+        words = lock["note"].split()
+        assert lock["name"] in words, lock["note"]
