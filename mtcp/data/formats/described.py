@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -38,12 +37,11 @@ class DescribedLayout(Layout):
         self.usual = description.counts.model_dump() if description.counts else {}
         self._patterns = {task: _ended(target.files, ARRAYS) for task, target in description.tasks.given().items()}
         self._images = _ended(description.images, PICTURES)
-        self.places = MappingProxyType(
-            {
-                task: tuple((PurePosixPath(stem).parent.as_posix(), endings) for stem, endings in patterns)
-                for task, patterns in self._patterns.items()
-            }
-        )
+        # No read-only view: workers get the layout by pickle, which takes none.
+        self.places = {
+            task: tuple((PurePosixPath(stem).parent.as_posix(), endings) for stem, endings in patterns)
+            for task, patterns in self._patterns.items()
+        }
         semseg, depth = description.tasks.semseg, description.tasks.depth
         self.labels = semseg.coding if semseg and semseg.coding != "colours" else "zero"
         self.disparity = depth is not None and depth.quantity == "disparity"

@@ -1,5 +1,6 @@
 """Sets that a description tells all about: Cityscapes as it is given out, and one's own."""
 
+import pickle
 import re
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import yaml
 from PIL import Image
 
 from mtcp.core.config import Project
-from mtcp.core.data_sets import Description, read_description
+from mtcp.core.data_sets import Description, layout_names, read_description
 from mtcp.core.errors import UserError
 from mtcp.core.files import read_json
 from mtcp.core.validation import validated
@@ -289,3 +290,9 @@ def test_lists_and_several_patterns(tmp_path: Path) -> None:
         "the first that is there"
     )
     assert layout.expected("semseg", "3") == tmp_path / "a/3.png"
+
+
+@pytest.mark.parametrize("kind", layout_names())
+def test_every_layout_reaches_the_workers_of_an_import(kind, tmp_path):
+    layout = layout_in(kind, tmp_path)
+    assert pickle.loads(pickle.dumps(layout)).places == layout.places
