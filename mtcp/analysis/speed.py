@@ -33,7 +33,7 @@ def speed_table(records: Iterable[SpeedRecord]) -> pd.DataFrame:
             one.others,
             record.device,
             record.threads,
-            record.environment.gpu.name if record.environment.gpu else record.environment.cpu,
+            record.environment.processor,
             record.environment.cores,
             record.environment.environment_class,
             record.measured,

@@ -299,7 +299,7 @@ def _provenance(run: Run) -> dict[str, Any]:
         "python": environment.python,
         "torch": environment.packages.get("torch", ""),
         "device": record.device,
-        "processor": environment.gpu.name if environment.gpu else environment.cpu,
+        "processor": environment.processor,
         "cores": environment.cores,
         "load": _load(run, record),
         "epochs": record.epochs,

@@ -77,8 +77,8 @@ def benchmark(
 
 
 def _title(record: "SpeedRecord") -> str:
-    machine = record.environment.gpu.name if record.environment.gpu else record.environment.cpu
-    return f"{record.benchmark}: {record.threads} threads on {machine}, medians and quartiles over rounds"
+    where = f"{record.threads} threads on {record.environment.processor}"
+    return f"{record.benchmark}: {where}, medians and quartiles over rounds"
 
 
 def _row(record: "SpeedRecord") -> dict[str, Any]:

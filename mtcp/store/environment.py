@@ -46,6 +46,11 @@ class Environment(Model):
     packages: dict[str, str]
     lock_sha256: str | None
 
+    @property
+    def processor(self) -> str:
+        """What computed: the GPU where there was one, else the CPU."""
+        return self.gpu.name if self.gpu else self.cpu
+
 
 def git_state(root: Path) -> GitState | None:
     """Return the state of the git checkout at `root`; None outside one."""

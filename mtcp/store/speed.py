@@ -92,8 +92,10 @@ def measured(plan: Plan, benchmark: str) -> Iterator[SpeedRecord]:
 
 def first_runs(plan: Plan, benchmark: str) -> list[Run]:
     """The run of every method of the grid that trains, at its first seed."""
-    firsts = {run.method: run for run in reversed(plan.of(benchmark))}
-    return [run for method, run in reversed(firsts.items()) if plan.project.method(method).family != "trivial"]
+    firsts: dict[str, Run] = {}
+    for run in plan.of(benchmark):
+        firsts.setdefault(run.method, run)
+    return [run for method, run in firsts.items() if plan.project.method(method).family != "trivial"]
 
 
 def is_busy(others: float | None, cores: int | None) -> bool:
@@ -102,19 +104,18 @@ def is_busy(others: float | None, cores: int | None) -> bool:
 
 
 def _quiet_round(run: Run, device: str, threads: int, steps: int) -> SpeedRound:
-    """The first measurement on a quiet machine."""
-    one = _in_a_process(run, device, threads, steps)
-    for _ in range(_TRIES - 1):
+    """The first measurement on a quiet machine; raises `UserError` where `_TRIES` of them were not."""
+    busiest = 0.0
+    for _ in range(_TRIES):
+        one = _in_a_process(run, device, threads, steps)
         if not is_busy(one.others, os.cpu_count()):
             return one
-        one = _in_a_process(run, device, threads, steps)
-    if is_busy(one.others, os.cpu_count()):
-        raise UserError(
-            f"the machine is busy: other processes kept {one.others:.1f} of {os.cpu_count()} cores busy while "
-            f"{run.name} was measured; nothing was kept: repeat it when nothing else runs, or keep such figures with "
-            "--allow-busy"
-        )
-    return one
+        busiest = max(busiest, one.others or 0.0)
+    raise UserError(
+        f"the machine is busy: other processes kept up to {busiest:.1f} of {os.cpu_count()} cores busy while "
+        f"{run.name} was measured; nothing was kept: repeat it when nothing else runs, or keep such figures with "
+        "--allow-busy"
+    )
 
 
 def _in_a_process(run: Run, device: str, threads: int, steps: int) -> SpeedRound:
