@@ -4,18 +4,26 @@ from collections.abc import Iterator, Mapping
 
 import pandas as pd
 
+from mtcp.analysis.speed import MEASURED
+
 #: Tables with a row per comparison of one method with another, or per mean, and the number of seeds behind it.
 COUNTED = ("summary", "comparisons", "claims")
 
 
-def recount(tables: Mapping[str, pd.DataFrame], finished: Mapping[str, frozenset[int]]) -> Iterator[tuple[str, str]]:
+def recount(
+    tables: Mapping[str, pd.DataFrame],
+    finished: Mapping[str, frozenset[int]],
+    rounds: Mapping[str, frozenset[int]],
+) -> Iterator[tuple[str, str]]:
     """Yield (table and row, problem) for every row whose `n` is more than the finished runs it is about.
 
-    `finished`: the seeds of each method's evaluated runs, each once. A pair needs a run of both methods.
+    `finished`: the seeds of each method's evaluated runs, each once. A pair needs a run of both methods. `rounds`: in
+    which each method was measured apart; they take the place of runs where a row is about such a cost.
     """
     for name in COUNTED:
         for place, row in enumerate(tables[name].to_dict("records"), 2):
-            sides = [finished[each] for each in (str(row["method"]), str(row.get("reference"))) if each in finished]
+            behind = {**finished, **rounds} if row.get("metric") in MEASURED else finished
+            sides = [behind[each] for each in (str(row["method"]), str(row.get("reference"))) if each in behind]
             most = len(frozenset.intersection(*sides)) if sides else 0
             if row["n"] > most:
                 yield f"{name}.csv row {place}, n", f"is {row['n']}, and {most} distinct runs stand behind it"

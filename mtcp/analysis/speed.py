@@ -14,6 +14,8 @@ _FIELDS: Final = {
     "seconds_per_image": "seconds_per_image",
     "peak_memory_mb": "step_memory_mb",
 }
+#: The costs that are measured.
+MEASURED: Final = tuple(_FIELDS)
 COLUMNS: Final = [
     "benchmark", "method", "round", "metric", "value", "image_memory_mb", "others", "device", "threads", "processor",
     "cores", "environment", "measured",
@@ -49,7 +51,7 @@ def with_measured(runs: pd.DataFrame, speed: pd.DataFrame) -> pd.DataFrame:
     """Return `runs` with the measured costs in place of the grid's own; rounds take the place of seeds there."""
     if speed.empty:
         return runs
-    own = (runs.task == COST) & runs.metric.isin(_FIELDS) & runs.method.isin(speed.method)
+    own = (runs.task == COST) & runs.metric.isin(MEASURED) & runs.method.isin(speed.method)
     measured = speed[["benchmark", "method", "metric", "value", "environment"]].assign(
         seed=speed["round"], task=COST, status="finished", flags=""
     )

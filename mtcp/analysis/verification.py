@@ -7,14 +7,17 @@ from tempfile import TemporaryDirectory
 
 from mtcp.core.errors import UserError
 from mtcp.core.hashing import short_key
-from mtcp.core.project_files import RECORD, RUNS, TABLES, run_folder
+from mtcp.core.project_files import RECORD, RUNS, SPEED, TABLES, run_folder
 from mtcp.store.integrity import changed, stamped_problems
 from mtcp.store.keys import differences
 from mtcp.store.plan import Choice, Plan, Run
 from mtcp.store.records import RunRecord, readable_records
+from mtcp.store.speed import measured
 from mtcp.store.tuning_choice import chosen_record, described
 
 Problem = dict[str, str]
+#: Files of a method that belong to none of its runs alone.
+_BESIDE_RUNS = ("*/*/choice-*.json", f"*/*/{SPEED}")
 
 
 def verify_all(plan: Plan) -> list[Problem]:
@@ -122,7 +125,7 @@ def _foreign(plan: Plan) -> Iterator[tuple[Path, str]]:
     """What lies in the store and no run of any plan could have made, and two directories that claim one key."""
     seen: dict[tuple[str, str, str], Path] = {}
     places = [path for pattern in ("*", "*/*", "*/*/*") for path in (plan.root / RUNS).glob(pattern)]
-    for directory in sorted(path for path in places if not path.match("*/*/choice-*.json")):
+    for directory in sorted(path for path in places if not any(map(path.match, _BESIDE_RUNS))):
         record_path = directory / RECORD
         if not record_path.exists():
             if directory.is_dir() and len(directory.relative_to(plan.root / RUNS).parts) < 3:
@@ -189,10 +192,11 @@ def _count_problems(plan: Plan, benchmark: str) -> Iterator[Problem]:
     }
     try:
         tables = {name: read_table(folder / f"{name}.csv") for name in COUNTED}
-        for where, problem in recount(tables, finished):
+        rounds = {each.method: frozenset(range(len(each.rounds))) for each in measured(plan, benchmark)}
+        for where, problem in recount(tables, finished, rounds):
             yield {"where": str((folder / where).relative_to(plan.root)), "problem": problem}
     except (UserError, KeyError, TypeError):
-        return  # a damaged table is named by its cells
+        return  # a damaged table is named by its cells, and a damaged measurement where tables are built from it
 
 
 def _cell_problems(where: str, written, derived) -> Iterator[Problem]:

@@ -6,7 +6,6 @@ from typing import Final
 #: Folders of the project.
 RUNS: Final = "results/runs"
 TABLES: Final = "results/tables"
-SPEED: Final = "results/speed"
 
 #: In a run's folder. `run.json` is written last: a folder without it holds no finished training.
 RECORD: Final = "run.json"
@@ -18,6 +17,8 @@ SAMPLES: Final = "samples"
 EXTREMES: Final = "extremes"
 FAILURE: Final = "failure.txt"
 LOCK: Final = ".lock"
+#: Beside a method's runs, so that it goes where they go.
+SPEED: Final = "speed.json"
 _SNAPSHOTS: Final = "snapshots"
 
 #: The tables of one benchmark: `results/tables/<benchmark>/<name>.csv`. Real data sets also get LITERATURE.
@@ -38,7 +39,7 @@ def run_folder(root: Path, benchmark: str, method: str, seed: int, train_key: st
 
 def speed_file(root: Path, benchmark: str, method: str) -> Path:
     """What `mtcp benchmark` measured of one method."""
-    return root / SPEED / benchmark / f"{method}.json"
+    return root / RUNS / benchmark / method / SPEED
 
 
 def lock_file(root: Path, data: str) -> Path:

@@ -150,7 +150,7 @@ class SpeedRound(Model):
 
 
 class SpeedRecord(Record):
-    """`results/speed/<benchmark>/<method>.json`: what `mtcp benchmark` measured, round by round.
+    """`results/runs/<benchmark>/<method>/speed.json`: what `mtcp benchmark` measured, round by round.
 
     `train_key`: of the method's run at the grid's first seed, whose configuration and code were measured. `images`: of
     one step, and of one prediction.

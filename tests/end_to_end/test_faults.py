@@ -16,6 +16,7 @@ from zipfile import ZipFile
 
 import pytest
 import yaml
+from made_up_store import Store, measure_all
 
 from mtcp.analysis import image_bootstrap
 from mtcp.analysis.tables import write_tables
@@ -66,7 +67,7 @@ def make_tables(root: Path) -> None:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, small_project) -> Path:
-    """A project whose four runs are trained, evaluated, in tables and in a report."""
+    """A project whose four runs are trained, evaluated, measured, in tables and in a report."""
     root = small_project(tmp_path_factory.mktemp("finished")).path
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(image_bootstrap, "DRAWS", 10)
@@ -74,6 +75,7 @@ def finished(tmp_path_factory, small_project) -> Path:
         for run in Plan.load(root).runs:
             train(root, run)
             evaluate(root, run)
+        measure_all(Store(root, Plan.load(root)))
         make_tables(root)
         assert verify_all(Plan.load(root)) == []
         yield root
@@ -282,6 +284,13 @@ def test_a_flipped_bit_in_a_table_or_report(copy: Path, name: str) -> None:
     if name.startswith("results/tables/rooms"):
         with pytest.raises(UserError, match=Path(name).name):
             write_report(copy, "rooms")
+
+
+@pytest.mark.parametrize("damage", [emptied, halved, flipped], ids=lambda damage: damage.__name__)
+def test_a_damaged_measurement_makes_no_table(copy: Path, damage: Callable[[Path], None]) -> None:
+    damage(copy / "results/runs/rooms/mtcp/speed.json")
+    with pytest.raises(UserError, match=r"speed\.json"):
+        write_tables(Plan.load(copy), "rooms")
 
 
 def test_flipped_tables_and_reports_are_made_again(copy: Path, finished: Path) -> None:

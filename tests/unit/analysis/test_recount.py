@@ -25,7 +25,7 @@ def tables(**changes: list) -> dict[str, pd.DataFrame]:
 
 
 def test_tables_that_count_every_run_once_are_in_order() -> None:
-    assert list(recount(tables(), FINISHED)) == []
+    assert list(recount(tables(), FINISHED, {})) == []
 
 
 @pytest.mark.parametrize(
@@ -45,9 +45,17 @@ def test_tables_that_count_every_run_once_are_in_order() -> None:
     ],
 )
 def test_a_number_that_stands_on_fewer_runs_than_it_says(change: dict, where: str, problem: str) -> None:
-    ((found, said),) = recount(tables(**change), FINISHED)
+    ((found, said),) = recount(tables(**change), FINISHED, {})
     assert found == where
     assert problem in said
+
+
+@pytest.mark.parametrize(("metric", "count"), [("seconds_per_step", 8), ("rmse", 3), ("parameters", 3)])
+def test_rounds_stand_behind_measured_costs_and_behind_nothing_else(metric: str, count: int) -> None:
+    rounds = {"mtcp": frozenset(range(8))}
+    for n, wrong in ((count, 0), (count + 1, 1)):
+        rows = [{"method": "mtcp", "metric": metric, "n": n}]
+        assert len(list(recount(tables(summary=rows), FINISHED, rounds))) == wrong
 
 
 def test_a_seed_with_two_numbers_makes_no_pair() -> None:
