@@ -34,6 +34,7 @@ AVERAGED: Final = {
     "sal": ("max_miou", "max_f"),
     "normals": ("mean", "median", "within_11_25", "within_22_5", "within_30"),
     "edge": ("ods_f", "ois_f", "ap"),
+    "regression": ("rmse", "abs_error"),
 }
 #: Costs are compared in per cent of the reference's, lower is better.
 COST_ROPE: Final = 5.0

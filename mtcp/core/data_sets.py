@@ -6,10 +6,11 @@ either. `mtcp.data.formats.described` reads a set by its description.
 
 import re
 from functools import cache
+from math import isfinite
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
 from mtcp.core.errors import UserError
 from mtcp.core.files import read_yaml
@@ -140,6 +141,25 @@ class BinaryMap(Model):
     files: _Files
 
 
+class RegressionMap(Model):
+    """A number a pixel (regression), of either sign, in a unit of its own: arrays, or pictures of one channel.
+
+    Value = stored x `scale` + `offset`; what is stored as `void`, and what is not a number, is void.
+    """
+
+    files: _Files
+    void: float | None = Field(None, description="stored value of pixels without truth; null: only NaN in arrays")
+    scale: float = Field(1.0, description="size of one stored step")
+    offset: float = Field(0.0, description="value of a stored 0")
+
+    @field_validator("scale")
+    @classmethod
+    def _scale_is_a_size(cls, scale: float) -> float:
+        if not (scale and isfinite(scale)):
+            raise ValueError("`scale` is the size of one stored step, and not 0")
+        return scale
+
+
 class DataTasks(Model):
     """The targets that a set has."""
 
@@ -149,8 +169,9 @@ class DataTasks(Model):
     sal: BinaryMap | None = None
     normals: VectorMap | None = None
     edge: BinaryMap | None = None
+    regression: RegressionMap | None = None
 
-    def given(self) -> dict[str, ClassMap | PositiveMap | VectorMap | BinaryMap]:
+    def given(self) -> dict[str, ClassMap | PositiveMap | VectorMap | BinaryMap | RegressionMap]:
         """The targets that are described, by task."""
         return {name: target for name in type(self).model_fields if (target := getattr(self, name)) is not None}
 

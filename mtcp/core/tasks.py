@@ -11,10 +11,11 @@ depth           metres (B, 1, H, W)          metres (B, 1, H, W), float32 > 0   
 normals         unnormalised (B, 3, H, W)    unit vector (B, 3, H, W), float32        255 in all three
 sal             logit (B, 1, H, W)           0 or 1 (B, 1, H, W), float32             255
 edge            logit (B, 1, H, W)           0 or 1 (B, 1, H, W), float32             255
+regression      value (B, 1, H, W)           value (B, 1, H, W), float32              255
 ==============  ===========================  =======================================  ======
 
 255 marks a pixel without annotation in every target, as in the released code; `sal` is the field's canonical
-name of saliency.
+name of saliency. `regression` is any other number a pixel, of either sign, in a unit of the data set's own.
 """
 
 from collections.abc import Iterator, Mapping
@@ -39,6 +40,7 @@ METRICS: Final[dict[str, dict[str, tuple[bool, str]]]] = {
         **dict.fromkeys(("within_11_25", "within_22_5", "within_30"), (True, "%")),
     },
     "edge": dict.fromkeys(("ods_f", "ois_f", "ap"), (True, "")),
+    "regression": dict.fromkeys(("rmse", "abs_error"), (False, "")),
 }  # fmt: skip
 #: Tasks whose targets are classes: whole numbers; those of all others are float32.
 CLASSES: Final = ("semseg", "human_parts")
@@ -80,6 +82,7 @@ _TASKS: Final[dict[str, Task]] = {
         Task("sal", 1, "balanced_bce", "max_miou", True, label="Saliency"),
         Task("normals", 3, "normals_mse", "mean", False, label="Normals", unit="°"),
         Task("edge", 1, "balanced_bce", "ods_f", True, label="Edges"),
+        Task("regression", 1, "regression_l1", "rmse", False, label="Regression"),
     )
 }
 
@@ -95,6 +98,8 @@ LOSSES: Final[dict[str, tuple[str, ...]]] = {
     "normals_l1": ("normals",),
     "normals_cosine": ("normals",),
     "balanced_bce": ("sal", "edge"),
+    "regression_l1": ("regression",),
+    "regression_mse": ("regression",),
 }
 
 
@@ -113,6 +118,8 @@ def misfits(name: str, options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     known = [other for other, tasks in LOSSES.items() if name in tasks]
     if loss is not None and loss not in known:
         yield "loss", f"'{loss}' is not a loss of {name} (known here: {', '.join(known)})"
+    if name == "regression" and options.get("rope") is None:
+        yield "rope", "required, and missing: what is practically equal, in the unit of the data set's values"
     if options.get("positive_weight") is not None and name not in LOSSES["balanced_bce"]:
         yield "positive_weight", f"belongs to {' and '.join(LOSSES['balanced_bce'])}: {name} has no positive pixels"
 

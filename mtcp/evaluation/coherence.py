@@ -40,6 +40,7 @@ class CoherenceMeter:
         """Return {"final": statistics, "truth": statistics} of a batch, (images, ...); empty where nothing pairs up.
 
         `predictions` (B, C, H, W) as networks give them and `targets` as `mtcp.core.tasks` says, by task, equal sizes.
+        Numbers in a unit of their own (regression) enter nothing: nothing is known that they should agree with.
         """
         truths = _by_image({name: target if name in CLASSES else target.squeeze(1) for name, target in targets.items()})
         guesses = _by_image({name: _decoded(name, prediction) for name, prediction in predictions.items()})
@@ -112,11 +113,13 @@ class _Scaled:
 
 
 def _decoded(task: str, prediction: Tensor) -> Tensor:
-    """Turn a network's output (B, C, H, W) into labels, metres or probabilities (B, H, W), or unit normals."""
+    """Turn a network's output (B, C, H, W) into labels, values or probabilities (B, H, W), or unit normals."""
     if task in CLASSES:
         return prediction.argmax(dim=1)
     if task == "normals":
         return torch.nn.functional.normalize(prediction, dim=1)
+    if task == "regression":
+        return prediction[:, 0]
     return prediction[:, 0].clamp(min=_NEAREST) if task == "depth" else prediction[:, 0].sigmoid()
 
 

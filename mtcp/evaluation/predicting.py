@@ -62,7 +62,7 @@ def _as_target(task: Task, output: Tensor, size: tuple[int, int]) -> NDArray[Any
     values = at_size(output, size)[0]
     if task.name == "normals":
         return torch.nn.functional.normalize(values, dim=0).permute(1, 2, 0).numpy()
-    return (values if task.name == "depth" else values.sigmoid())[0].numpy()
+    return (values if task.name in ("depth", "regression") else values.sigmoid())[0].numpy()
 
 
 def _classes(logits: Tensor, size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -87,7 +87,8 @@ def write_predictions(
     """Write `<name>-<task>.png`, exact values as `<name>-<task>.npy`, and `<name>-sheet.png`; return the paths.
 
     In the picture of a class map the pixel values are the classes, and the palette their colours; depth is 16-bit
-    millimetres, normals are colours (red right, green up, blue to the viewer), probabilities 8-bit grey. Classes have
+    millimetres, normals are colours (red right, green up, blue to the viewer), probabilities 8-bit grey, other numbers
+    colours from the smallest to the largest. Classes have
     no .npy: their picture is exact.
     """
     paths, rows = [], []
@@ -122,5 +123,9 @@ def _shown(task: Task, values: NDArray[Any], photograph: RGB, names: Sequence[st
         low, high = float(values.min()), float(values.max())
         millimetres = (np.nan_to_num(values) * 1000).round().clip(0, 2**16 - 1).astype(np.uint16)
         return Image.fromarray(millimetres), row(coloured(values, low, high), bar=f"{low:.1f} m to {high:.1f} m")
+    if task.name == "regression":
+        low, high = float(values.min()), float(values.max())
+        picture = coloured(values, low, high)
+        return Image.fromarray(picture), row(picture, bar=f"{low:.4g} to {high:.4g}")
     picture = direction(values.transpose(2, 0, 1)) if task.name == "normals" else grey(values)
     return Image.fromarray(picture if task.name == "normals" else picture[..., 0]), row(picture)

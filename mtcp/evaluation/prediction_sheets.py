@@ -65,7 +65,9 @@ def _row(task: Task, truth: np.ndarray, prediction: np.ndarray, names: Sequence[
         case "semseg" | "human_parts":
             return _class_row(task, truth, prediction.argmax(axis=0), names)
         case "depth":
-            return _depth_row(task, truth[0], prediction[0])
+            return _values_row(task, truth[0], prediction[0], "{:.1f} m")
+        case "regression":
+            return _values_row(task, truth[0], prediction[0], "{:.4g}")
         case "normals":
             return _normals_row(task, truth, prediction)
     return _binary_row(task, truth[0], 1 / (1 + np.exp(-prediction[0].astype(float))))
@@ -86,18 +88,18 @@ def _class_row(task: Task, truth: np.ndarray, found: np.ndarray, names: Sequence
     )
 
 
-def _depth_row(task: Task, truth: np.ndarray, depth: np.ndarray) -> Row:
+def _values_row(task: Task, truth: np.ndarray, found: np.ndarray, form: str) -> Row:
     valid = truth != VOID
     low, high = (float(truth[valid].min()), float(truth[valid].max())) if valid.any() else (0.0, 1.0)
-    error = np.abs(depth - truth)
+    error = np.abs(found - truth)
     return Row(
-        (f"{task.label}: truth", "prediction", f"error: 0 to {(high - low) / 2:.1f} m"),
+        (f"{task.label}: truth", "prediction", f"error: 0 to {form.format((high - low) / 2)}"),
         (
             with_void(coloured(truth, low, high), valid),
-            coloured(depth, low, high),
+            coloured(found, low, high),
             with_void(coloured(error, 0, (high - low) / 2), valid),
         ),
-        bar=f"{low:.1f} m to {high:.1f} m, grey: no truth",
+        bar=f"{form.format(low)} to {form.format(high)}, grey: no truth",
     )
 
 

@@ -10,6 +10,7 @@ from mtcp.metrics.depth import DepthMeter
 from mtcp.metrics.literature import BatchMeans
 from mtcp.metrics.meter import Meter
 from mtcp.metrics.normals import NormalsMeter
+from mtcp.metrics.regression import RegressionMeter
 from mtcp.metrics.saliency import SaliencyMeter
 from mtcp.metrics.segmentation import SegmentationMeter
 
@@ -32,4 +33,6 @@ def _meter(task: Task, evaluation: EvaluationConfig, map_images: Callable[..., A
             return SaliencyMeter(task)
         case "edge":
             return BoundaryMeter(task, evaluation.edge_tolerance, map_images)
+        case "regression":
+            return RegressionMeter(task)
     raise ValueError(f"task '{task.name}' has no meter")

@@ -63,6 +63,8 @@ _DISPLAYS: Final = {
     ("normals", "within_11_25"): Display("within 11.25°", digits=1, unit="%"),
     ("normals", "within_22_5"): Display("within 22.5°", digits=1, unit="%"),
     ("normals", "within_30"): Display("within 30°", digits=1, unit="%"),
+    ("regression", "rmse"): Display("RMSE", digits=4),
+    ("regression", "abs_error"): Display("absolute error", digits=4),
     ("multi_task", "delta_m"): Display("Δm", digits=2, unit="%"),
     ("multi_task", "delta_m_per_metric"): Display("Δm per metric, then task", digits=2, unit="%"),
     ("multi_task", "delta_m_pooled"): Display("Δm over all metrics", digits=2, unit="%"),

@@ -64,7 +64,11 @@ def model_card(
 def _meaning(task: Task) -> str:
     if task.name in CLASSES:
         return "logits of the classes"
-    words = {"depth": "distance in metres", "normals": "normal, unnormalised: x right, y down, z away from the viewer"}
+    words = {
+        "depth": "distance in metres",
+        "normals": "normal, unnormalised: x right, y down, z away from the viewer",
+        "regression": "value, in the unit of the data set's",
+    }
     return words.get(task.name, "logit of a positive pixel")
 
 

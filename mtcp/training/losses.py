@@ -43,6 +43,16 @@ def depth_l1(prediction: Tensor, target: Tensor, task: Task, config: LossConfig)
     return _masked((prediction.float() - target).abs(), valid)
 
 
+def regression_l1(prediction: Tensor, target: Tensor, task: Task, config: LossConfig) -> Parts:
+    """Absolute error (B, 1, H, W) in the target's unit, per valid pixel."""
+    return _masked((prediction.float() - target).abs(), target != VOID)
+
+
+def regression_mse(prediction: Tensor, target: Tensor, task: Task, config: LossConfig) -> Parts:
+    """Squared error (B, 1, H, W) in the target's unit, per valid pixel."""
+    return _masked((prediction.float() - target).square(), target != VOID)
+
+
 def normals_mse(prediction: Tensor, target: Tensor, task: Task, config: LossConfig) -> Parts:
     """Squared error of the output (B, 3, H, W) as it is, not normalised, per component: the released code's loss."""
     return _masked((prediction.float() - target).square(), target != VOID)
@@ -79,7 +89,17 @@ def balanced_bce(prediction: Tensor, target: Tensor, task: Task, config: LossCon
 
 LOSSES: Final[dict[str, Callable[[Tensor, Tensor, Task, LossConfig], Parts]]] = {
     loss.__name__: loss
-    for loss in (cross_entropy, nll, depth_l1, normals_mse, normals_l1, normals_cosine, balanced_bce)
+    for loss in (
+        cross_entropy,
+        nll,
+        depth_l1,
+        normals_mse,
+        normals_l1,
+        normals_cosine,
+        balanced_bce,
+        regression_l1,
+        regression_mse,
+    )
 }
 
 

@@ -166,6 +166,20 @@ class DescribedLayout(Layout):
             values = np.where(values > 0, values.astype(np.float32) - np.float32(described.offset), np.float32(0))
         return metres(values, unit)
 
+    def _regression(self, values: NDArray[Any], path: Path, image_id: str) -> NDArray[np.float32]:
+        described = self.description.tasks.regression
+        assert described is not None
+        known = np.isfinite(values)
+        if described.void is not None:
+            known &= values != described.void
+        found = np.where(known, values, 0).astype(np.float32) * np.float32(described.scale)
+        found += np.float32(described.offset)
+        if not np.isfinite(found).all():
+            raise UserError(f"image '{image_id}': {path} holds values beyond the range of float32")
+        # The void is 255; a value of 255 becomes the float32 beside it.
+        found[found == VOID] = np.nextafter(np.float32(VOID), np.float32(0))
+        return np.where(known, found, np.float32(VOID))
+
     def _sal(self, values: NDArray[np.uint8], path: Path, image_id: str) -> NDArray[np.uint8]:
         return (values > (0 if self.coding("sal", "coding") == "0/1" else 127)).astype(np.uint8)
 

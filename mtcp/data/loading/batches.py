@@ -42,6 +42,7 @@ _FORMS: Final = {
     "sal": (np.uint8, 1),
     "normals": (np.float16, 3),
     "edge": (np.uint8, 1),
+    "regression": (np.float32, 1),
 }
 
 

@@ -36,6 +36,8 @@ from mtcp.data.preparation.plausibility import (
     judge_labels,
     judge_masks,
     judge_pairs,
+    judge_values,
+    moments,
 )
 
 _SMALLEST: Final = 16
@@ -215,12 +217,22 @@ def _judge_edge(
         )
 
 
+def _judge_regression(
+    layout: Layout, image_id: str, stored: NDArray[Any], target: NDArray[np.float32], found: Findings
+) -> None:
+    valid = target[target != VOID].astype(np.float64)
+    if not valid.size:
+        found.warnings.append(f"image '{image_id}': regression is void everywhere")
+    found.sums["regression"] = np.array([valid.size, valid.sum(), np.square(valid).sum()])
+
+
 _JUDGES: Final[dict[str, Callable[[Layout, str, NDArray[Any], NDArray[Any], Findings], None]]] = {
     "semseg": _judge_labels,
     "human_parts": _judge_parts,
     "depth": _judge_depth,
     "normals": _judge_normals,
     "edge": _judge_edge,
+    "regression": _judge_regression,
 }
 
 
@@ -269,7 +281,7 @@ def _judge_whole(layout: Layout, total: Findings, classes: Collection[int]) -> N
     """Turn doubts about the whole set into problems, or into warnings where they were accepted."""
     doubts = _judge_depths(layout, total)
     doubts += judge_labels(_expected(layout), layout.coding("semseg", "coding") or layout.labels, total.sums, classes)
-    doubts += judge_masks(total.sums, sum(total.sizes.values()))
+    doubts += judge_masks(total.sums, sum(total.sizes.values())) + judge_values(total.sums)
     doubts += judge_pairs(total.sums) + judge_axes(total.sums)
     for doubt in doubts:
         if doubt.code in layout.packaging.get("accepted", ()):
@@ -316,6 +328,9 @@ def statistics(found: Findings) -> dict[str, Any]:
         summary["depth"] = {
             f"quantile_{q}": float(f"{depth_quantile(found.sums['depth'], q / 100):.3g}") for q in (5, 25, 50, 75, 95)
         }
+    if "regression" in found.sums:
+        mean, deviation = moments(found.sums["regression"])
+        summary["regression"] = {"mean": float(f"{mean:.4g}"), "standard_deviation": float(f"{deviation:.4g}")}
     if "orientation" in found.sums:
         counts = found.sums["orientation"]
         summary["normals"] = {

@@ -32,6 +32,7 @@ DOUBTS: Final = {
     "masks": "the coding of edges and saliency",
     "pairing": "whether image and targets belong together",
     "normals": "the axes of normals",
+    "regression": "the values of regression maps",
 }
 
 
@@ -233,6 +234,24 @@ def judge_masks(sums: Mapping[str, NDArray[Any]], images: int) -> list[Doubt]:
             value = "0" if counts[0] else "1" if counts[1] else "void"
             doubts.append(Doubt("masks", f"{task} is {value} at every known pixel of the set: another coding?"))
     return doubts
+
+
+def moments(sums: NDArray[np.float64]) -> tuple[float, float]:
+    """Mean and standard deviation from (number, sum, sum of squares); NaN of nothing."""
+    number, total, squares = sums
+    mean = total / number if number else float("nan")
+    return float(mean), float(np.sqrt(max(squares / number - mean**2, 0))) if number else float("nan")
+
+
+def judge_values(sums: Mapping[str, NDArray[Any]]) -> list[Doubt]:
+    """Judge a regression map's values: several must occur."""
+    if "regression" not in sums:
+        return []
+    mean, deviation = moments(sums["regression"])
+    if deviation > 1e-6 * abs(mean):  # the sums of squares are as precise
+        return []
+    what = f"{mean:.6g} at every known pixel" if np.isfinite(mean) else "void at every pixel"
+    return [Doubt("regression", f"regression is {what} of the set: another file, or another coding?")]
 
 
 def judge_pairs(sums: Mapping[str, NDArray[Any]]) -> list[Doubt]:

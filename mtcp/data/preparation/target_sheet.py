@@ -16,7 +16,8 @@ _VOID_GREY: Final = 60
 def colour(task: str, target: NDArray[Any]) -> NDArray[np.uint8]:
     """Show one target (conventions of `mtcp.data.formats.layouts`) as RGB (H, W, 3); void is dark grey.
 
-    Depth runs from near (light) to the image's farthest (dark); normals have the colours of
+    Depth runs from near (light) to the image's farthest (dark), other numbers from the image's smallest (dark) to its
+    largest (light); normals have the colours of
     `mtcp.evaluation.pictures`: red to the right, green upwards, blue to the viewer, each from -1 to 1.
     """
     if task in ("semseg", "human_parts"):
@@ -26,6 +27,10 @@ def colour(task: str, target: NDArray[Any]) -> NDArray[np.uint8]:
         void = target == VOID
         farthest = target[~void].max(initial=1e-6)
         picture = np.repeat((255 * (1 - np.minimum(target / farthest, 1)))[..., None], 3, axis=-1)
+    elif task == "regression":
+        void = target == VOID
+        low, high = (target[~void].min(), target[~void].max()) if not void.all() else (0, 1)
+        picture = np.repeat((255 * (target - low) / max(high - low, 1e-9))[..., None], 3, axis=-1)
     elif task == "normals":
         void = target[..., 0] == VOID
         picture = (np.clip(target, -1, 1) * np.array([1, -1, -1]) + 1) * 127.5

@@ -292,6 +292,73 @@ def test_lists_and_several_patterns(tmp_path: Path) -> None:
     assert layout.expected("semseg", "3") == tmp_path / "a/3.png"
 
 
+REGRESSION = {
+    "title": "Fields",
+    "images": "photos/{split}/{id}.png",
+    "tasks": {"regression": {"files": "drop/{id}.*", "void": -9999, "scale": 0.5, "offset": -100}},
+}
+
+
+@pytest.fixture
+def fields(project: Project, tmp_path: Path) -> tuple[Project, Path]:
+    """A project and a set whose one target is a signed number a pixel."""
+    (project.root / "data").mkdir()
+    (project.root / "data/fields.yaml").write_text(yaml.safe_dump(REGRESSION))
+    folder = tmp_path / "fields"
+    for split, first in (("train", 1), ("val", 9)):
+        for number in range(first, first + 8):
+            draws = np.random.default_rng(number)
+            stored = draws.integers(0, 400, (HEIGHT, WIDTH)).astype(np.int32)
+            stored[0], stored[1] = -9999, 710
+            png(folder / f"photos/{split}/{number}.png", draws.integers(0, 255, (HEIGHT, WIDTH, 3)).astype(np.uint8))
+            (folder / "drop").mkdir(exist_ok=True)
+            np.save(folder / f"drop/{number}.npy", stored)
+    return project, folder
+
+
+def test_signed_numbers_are_scaled_and_none_of_them_is_taken_for_void(fields: tuple[Project, Path]) -> None:
+    project, source = fields
+    done = import_set(project, "fields", source, track=False)
+    assert done.findings.warnings == []
+    target, stored = open_set(project, "fields").target("regression", "3"), np.load(source / "drop/3.npy")
+    assert target.dtype == np.float32 and (target[0] == 255).all(), "void"
+    assert (target[1] != 255).all() and np.allclose(target[1], 255, rtol=1e-6), "a true 255 is none"
+    assert np.array_equal(target[2:], stored[2:] * np.float32(0.5) - 100) and (target[2:] < 0).any()
+
+
+def test_one_value_everywhere_is_doubted(fields: tuple[Project, Path]) -> None:
+    project, source = fields
+    for path in (source / "drop").iterdir():
+        np.save(path, np.full((HEIGHT, WIDTH), 7))
+    with pytest.raises(UserError, match=r"regression is -96.5 at every known pixel .*--accept regression"):
+        import_set(project, "fields", source, track=False)
+
+
+def test_what_is_practically_equal_must_be_said_of_a_unit_of_ones_own(fields: tuple[Project, Path]) -> None:
+    project = write(fields[0], "fields", benchmark(layout="fields", tasks={"regression": {}}))
+    with pytest.raises(UserError, match=r"key 'tasks.regression.rope': required, and missing"):
+        project.benchmark("fields")
+
+
+@pytest.mark.slow
+def test_signed_numbers_from_their_files_to_a_table_and_a_prediction(fields: tuple[Project, Path]) -> None:
+    project, source = fields
+    project = write(project, "fields", benchmark(layout="fields", tasks={"regression": {"rope": 1.0}}, baseline="mtcp"))
+    (project.root / "params.yaml").write_text("benchmarks: [fields]\nmethods: [mtcp]\nseeds: [0]\n")
+    mtcp(project, "data", "import", "fields", str(source), "--no-dvc")
+    mtcp(project, "train", "fields", "mtcp", "--seed", "0")
+    mtcp(project, "evaluate", "fields", "mtcp", "--seed", "0")
+    mtcp(project, "tables", "fields")
+    (row,) = (
+        line
+        for line in (project.root / "results/tables/fields/runs.csv").read_text().splitlines()
+        if ",last,final,regression,rmse," in line
+    )
+    assert 50 < float(row.split(",rmse,")[1].split(",")[0]) < 200, "far from the truth after one epoch, in its unit"
+    mtcp(project, "predict", "fields/mtcp/seed0", str(source / "photos/val/9.png"), "--output", "seen")
+    assert np.load(project.root / "seen/9-regression.npy").shape == (HEIGHT, WIDTH)
+
+
 @pytest.mark.parametrize("kind", layout_names())
 def test_every_layout_reaches_the_workers_of_an_import(kind, tmp_path):
     layout = layout_in(kind, tmp_path)

@@ -24,6 +24,7 @@ def sample(image_id: str = "0001", broken: bool = False) -> Sample:
         "sal": rng.integers(0, 2, (1, *SIZE)).astype(np.float32),
         "normals": np.tile(np.array([0, 0, -1], np.float32)[:, None, None], (1, *SIZE)),
         "edge": rng.integers(0, 2, (1, *SIZE)).astype(np.float32),
+        "regression": rng.normal(size=(1, *SIZE)).astype(np.float32),
     }
     for truth in truths.values():
         truth[..., :3, :] = VOID

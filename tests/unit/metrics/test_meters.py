@@ -192,7 +192,7 @@ def test_an_update_leaves_prediction_and_target_as_they_are(name):
 
 
 @pytest.mark.parametrize("broken", [False, True])
-@pytest.mark.parametrize("name", ["semseg", "human_parts", "depth", "normals"])
+@pytest.mark.parametrize("name", ["semseg", "human_parts", "depth", "normals", "regression"])
 def test_strips_do_not_matter(name, broken, monkeypatch):
     m = judge(name)
     prediction, target = example(name, 3)
@@ -258,7 +258,7 @@ def test_broken_predictions_are_counted_and_never_help(name, broken):
     assert statistics["non_finite"].tolist() == [24, 0]
     found = m.compute(statistics)
     primary = m.task.metric
-    if name == "depth":
+    if name in ("depth", "regression"):
         assert not math.isfinite(found[primary])
     elif m.task.higher_is_better:
         assert found[primary] < good[primary]
