@@ -26,6 +26,10 @@ class PreviousGradients(nn.Module):
 
         A task that was never present before stands for itself. The gradients of `jacobian` are kept for the next time.
         """
+        if len(present) == len(self.known) and self.known.all():  # nearly always, and indexing copies
+            found = products_of(jacobian, self.rows)
+            self.rows.copy_(jacobian)
+            return found
         before, new = self.rows[present], ~self.known[present]
         before[new] = jacobian[new]
         self.rows[present] = jacobian

@@ -89,8 +89,10 @@ def gramian_of(jacobian: Tensor) -> Tensor:
 
 def products_of(one: Tensor, other: Tensor) -> Tensor:
     """Return the products <a_i, b_j> (k, k) of the rows of two Jacobians (k, P), summed in float64, on the CPU."""
+    # In pieces whose float64 copies stay in a processor's cache, which takes an eighth of the time; a GPU wants few.
+    columns = 2**15 if one.is_cpu else 2**20
     total = torch.zeros(len(one), len(other), dtype=torch.float64, device=one.device)
-    for piece, beside in zip(one.split(2**20, dim=1), other.split(2**20, dim=1), strict=True):
+    for piece, beside in zip(one.split(columns, dim=1), other.split(columns, dim=1), strict=True):
         exact = piece.double()
         total += exact @ (exact if other is one else beside.double()).T
     return total.cpu()
