@@ -2,11 +2,11 @@
 
     python tests/benchmarks/compiled.py [--backend eager|aot_eager|inductor] [--size 48x64]... [METHOD...]
 
-Without names all methods of config/methods.yaml, and three sizes. A row says how far the parameters' changes are apart,
-as a share of the largest one of their tensor, after two steps of plain gradient descent on made-up images; gradient
-schemes must be refused in one sentence. `inductor`, the default, is what a run takes; `aot_eager` traces and
-differentiates the same graphs without compiling them to C++, `eager` traces them alone. Ends with status 1 where a
-method fails or is further off than 0.01.
+Without names all methods of config/methods.yaml, and three sizes. A row says how far the parameters' changes are apart
+after two steps of plain gradient descent on made-up images: beyond what float32 resolves, and as a share of the largest
+change of the tensor. Gradient schemes must be refused in one sentence. `inductor`, the default, is what a run takes;
+`aot_eager` traces and differentiates the same graphs without compiling them to C++, `eager` traces them alone. Ends with
+status 1 where a method fails or is further off than 0.01.
 """
 
 import argparse
@@ -39,8 +39,9 @@ def configured(project: Project, method: str, size: str) -> RunConfig:
     return config.model_copy(update=change)
 
 
-def changes(config: RunConfig, compiled: bool) -> list[Tensor]:
-    """What two steps change in each parameter."""
+def trained(config: RunConfig, compiled: bool) -> tuple[list[Tensor], list[Tensor]]:
+    """The parameters before two steps and after them."""
+    torch.compiler.reset()  # graphs of other sizes would make this one of any size
     config = config.model_copy(update={"training": config.training.model_copy(update={"compile": compiled})})
     network = build_network(config).train()
     before = [parameter.detach().clone() for parameter in network.parameters()]
@@ -50,13 +51,21 @@ def changes(config: RunConfig, compiled: bool) -> list[Tensor]:
     batch = made_up(config)
     for number in range(2):
         stepper.micro_step(batch, number, boundary=True)
-    return [new.detach() - old for new, old in zip(network.parameters(), before, strict=True)]
+    return before, [parameter.detach() for parameter in network.parameters()]
 
 
 def distance(config: RunConfig) -> float:
-    """Largest difference of the changes, as a share of the largest change of the tensor."""
-    pairs = zip(changes(config, compiled=True), changes(config, compiled=False), strict=True)
-    return max(float((own - expected).abs().max() / expected.abs().max().clamp_min(1e-6)) for own, expected in pairs)
+    """Largest difference of the changes, as a share of the largest change of the tensor.
+
+    A bias in front of a batch normalisation has no gradient but rounding: two units in its last place do not count.
+    """
+    _, compiled = trained(config, compiled=True)
+    before, plain = trained(config, compiled=False)
+    shares = []
+    for own, expected, start in zip(compiled, plain, before, strict=True):
+        beyond = (own - expected).abs() - 2 * torch.finfo(own.dtype).eps * expected.abs()
+        shares.append(float(beyond.max().clamp_min(0) / (expected - start).abs().max().clamp_min(1e-6)))
+    return max(shares)
 
 
 def main() -> int:
@@ -68,8 +77,8 @@ def main() -> int:
     torch.set_num_threads(1)
     torch.compile = partial(torch.compile, backend=given.backend)
     project, wrong = Project("."), 0
-    trained = [name for name, method in project.methods.items() if method.family != "trivial"]
-    for method in given.methods or trained:
+    every = [name for name, method in project.methods.items() if method.family != "trivial"]
+    for method in given.methods or every:
         for size in given.size or SIZES:
             started = time.process_time()
             try:
