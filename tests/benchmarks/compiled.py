@@ -5,8 +5,8 @@
 Without names all methods of config/methods.yaml, and three sizes. A row says how far the parameters' changes are apart
 after two steps of plain gradient descent on made-up images: beyond what float32 resolves, and as a share of the largest
 change of the tensor. Gradient schemes must be refused in one sentence. `inductor`, the default, is what a run takes;
-`aot_eager` traces and differentiates the same graphs without compiling them to C++, `eager` traces them alone. Ends with
-status 1 where a method fails or is further off than 0.01.
+`aot_eager` traces and differentiates the same graphs without compiling them to C++, `eager` traces them alone. Ends
+with status 1 where a method fails or is further off than 0.01.
 """
 
 import argparse
