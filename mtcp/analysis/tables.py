@@ -53,7 +53,7 @@ from mtcp.core.claims import COSTS, load_claims
 from mtcp.core.config import Benchmark, Method
 from mtcp.core.errors import UserError
 from mtcp.core.files import write_json, write_text
-from mtcp.core.project_files import DELTA_M, HISTORY, LITERATURE, METRICS, TABLES, mean_metrics_file
+from mtcp.core.project_files import DELTA_M, HISTORY, LITERATURE, METRICS, MODEL, TABLES, mean_metrics_file
 from mtcp.core.published import COLUMNS, read_published
 from mtcp.core.roles import with_roles
 from mtcp.data.formats import packaging
@@ -71,14 +71,14 @@ RUN_COLUMNS: Final = [
 HISTORY_COLUMNS: Final = ["benchmark", "method", "seed", "epoch", "column", "value"]
 PROVENANCE_COLUMNS: Final = [
     "benchmark", "method", "seed", "status", "reason", "flags", "train_key", "eval_key", "commit", "dirty",
-    "diff_sha256", "data_digest", "data_note", "weights_sha256", "weights_revision", "environment", "python", "torch",
-    "device", "processor", "cores", "load", "epochs", "train_seconds", "started", "finished",
+    "diff_sha256", "data_digest", "data_note", "weights_sha256", "weights_revision", "network_sha256", "environment",
+    "python", "torch", "device", "processor", "cores", "load", "epochs", "train_seconds", "started", "finished",
 ]  # fmt: skip
 #: Columns that stay text whatever they hold: a key such as 12345678e0123456 is not a number.
 TEXT: Final = (
     "benchmark", "method", "reference", "reference_output", "family", "label", "parts", "image", "name", "place",
     "train_key", "eval_key", "commit", "diff_sha256", "data_digest",
-    "weights_sha256", "weights_revision",
+    "weights_sha256", "weights_revision", "network_sha256",
     "status", "reason", "reasons", "flags", "chosen", "environment", "environments", "torch", "python", "backbone",
 )  # fmt: skip
 #: How data sets are called in results/published.csv.
@@ -295,6 +295,7 @@ def _provenance(run: Run) -> dict[str, Any]:
         "data_note": record.data.note,
         "weights_sha256": weights.get("sha256", ""),
         "weights_revision": weights.get("revision", ""),
+        "network_sha256": record.files.get(MODEL, ""),
         "environment": environment.environment_class,
         "python": environment.python,
         "torch": environment.packages.get("torch", ""),

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+import pandas as pd
+
 from mtcp.analysis.rows import rows_of
 from mtcp.report.data_facts import data_facts
 from mtcp.report.page import Page
@@ -36,12 +38,15 @@ def facts(page: Page) -> list[tuple[str, str]]:
 
 
 def notes(page: Page) -> Iterator[str]:
-    """Say what limits the numbers: open and diverged runs, too few seeds, mixed environments."""
+    """Say what limits the numbers: open and diverged runs, equal networks, too few seeds, mixed environments."""
     methods, comparisons = page.methods, page.tables["comparisons"]
     if methods.open.sum():
         yield f"Partial: {int(methods.open.sum())} of {int(methods.seeds.sum())} runs are not done; their rows say so."
     for row in methods[methods.diverged > 0].itertuples():
         yield f"{row.label} diverged on {row.diverged} of {row.seeds} seeds ({row.reasons}); these enter no mean."
+    for methods_of_one in same_networks(page.tables["provenance"]):
+        names = ", ".join(page.labels[method] for method in methods_of_one)
+        yield f"One network under several names, equal to the bit on every seed: {names}. What tells them apart never acted."
     if len(comparisons) and comparisons.n.max() < comparisons.least_n.min():
         count = int(comparisons.n.max())
         seeds = "1 paired seed concludes" if count == 1 else f"{count} paired seeds conclude"
@@ -54,6 +59,16 @@ def notes(page: Page) -> Iterator[str]:
     if len(comparisons) and (comparisons.environments == "mixed").any():
         mixed = comparisons[comparisons.environments == "mixed"].method.map(page.labels).unique()
         yield f"Pairs across different environments (device or library versions): {', '.join(mixed)}."
+
+
+def same_networks(provenance: pd.DataFrame) -> list[list[str]]:
+    """Return the groups of methods that have the same seeds and, on each of them, the same trained network."""
+    groups: dict[frozenset[tuple[int, str]], list[str]] = {}
+    for method, rows in provenance.groupby("method", sort=False):
+        digests = rows.network_sha256.fillna("")
+        if all(digests):
+            groups.setdefault(frozenset(zip(rows.seed, digests, strict=True)), []).append(str(method))
+    return [methods for methods in groups.values() if len(methods) > 1]
 
 
 def _times(page: Page) -> Iterator[str]:

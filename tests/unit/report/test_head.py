@@ -1,0 +1,24 @@
+"""What the head of a page warns of."""
+
+import pandas as pd
+
+from mtcp.report.head import same_networks
+
+
+def provenance(**networks: list[str | None]) -> pd.DataFrame:
+    """Method -> digest of its network by seed."""
+    rows = [(method, seed, digest) for method, found in networks.items() for seed, digest in enumerate(found)]
+    return pd.DataFrame(rows, columns=["method", "seed", "network_sha256"])
+
+
+def test_methods_that_trained_one_and_the_same_network_are_named_together() -> None:
+    table = provenance(lps=["a", "b"], equal=["c", "d"], clipped=["a", "b"], fixed=["c", "e"])
+    assert same_networks(table) == [["lps", "clipped"]]
+
+
+def test_on_one_seed_alone_networks_may_be_equal() -> None:
+    assert same_networks(provenance(lps=["a", "b"], clipped=["a", "x"], short=["a"])) == []
+
+
+def test_what_is_not_trained_is_equal_to_nothing() -> None:
+    assert same_networks(provenance(lps=[None, "b"], clipped=[None, "b"], other=["", ""], another=["", ""])) == []
