@@ -45,7 +45,7 @@ def notes(page: Page) -> Iterator[str]:
     for row in methods[methods.diverged > 0].itertuples():
         yield f"{row.label} diverged on {row.diverged} of {row.seeds} seeds ({row.reasons}); these enter no mean."
     for methods_of_one in same_networks(page.tables["provenance"]):
-        names = ", ".join(page.labels[method] for method in methods_of_one)
+        names = "; ".join(page.labels[method] for method in methods_of_one)
         yield f"One network under several names, equal to the bit on every seed: {names}. Their difference never acted."
     if len(comparisons) and comparisons.n.max() < comparisons.least_n.min():
         count = int(comparisons.n.max())
