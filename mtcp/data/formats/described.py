@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mtcp.core.data_sets import ARRAYS, PICTURES, ClassMap, Description
+from mtcp.core.data_sets import ARRAYS, PICTURES, ClassMap, Description, RegressionMap
 from mtcp.core.errors import UserError
 from mtcp.core.tasks import VOID
 from mtcp.data.formats.depth_units import metres
@@ -167,18 +167,7 @@ class DescribedLayout(Layout):
         return metres(values, unit)
 
     def _regression(self, values: NDArray[Any], path: Path, image_id: str) -> NDArray[np.float32]:
-        described = self.description.tasks.regression
-        assert described is not None
-        known = np.isfinite(values)
-        if described.void is not None:
-            known &= values != described.void
-        found = np.where(known, values, 0).astype(np.float32) * np.float32(described.scale)
-        found += np.float32(described.offset)
-        if not np.isfinite(found).all():
-            raise UserError(f"image '{image_id}': {path} holds values beyond the range of float32")
-        # The void is 255; a value of 255 becomes the float32 beside it.
-        found[found == VOID] = np.nextafter(np.float32(VOID), np.float32(0))
-        return np.where(known, found, np.float32(VOID))
+        return _numbers(self.description.tasks.regression, values, f"image '{image_id}': {path}")
 
     def _sal(self, values: NDArray[np.uint8], path: Path, image_id: str) -> NDArray[np.uint8]:
         return (values > (0 if self.coding("sal", "coding") == "0/1" else 127)).astype(np.uint8)
@@ -195,6 +184,20 @@ def _recognised_by(description: Description) -> str:
         return f"photographs {description.images[0]} of the splits {splits[0]} and {splits[1]}"
     lists = [description.lists.format(split=split) for split in splits]
     return f"{lists[0]} and {lists[1]}, which list the images,"
+
+
+def _numbers(described: RegressionMap | None, values: NDArray[Any], where: str) -> NDArray[np.float32]:
+    assert described is not None
+    known = np.isfinite(values)
+    if described.void is not None:
+        known &= values != described.void
+    found = np.where(known, values, 0).astype(np.float32) * np.float32(described.scale)
+    found += np.float32(described.offset)
+    if not np.isfinite(found).all():
+        raise UserError(f"{where} holds values beyond the range of float32")
+    # The void is 255; a value of 255 becomes the float32 beside it.
+    found[found == VOID] = np.nextafter(np.float32(VOID), np.float32(0))
+    return np.where(known, found, np.float32(VOID))
 
 
 def _table(described: ClassMap) -> NDArray[np.uint8]:
