@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from mtcp.analysis.rows import rows_of
+from mtcp.data.formats.opening import layout_in
 from mtcp.report.data_facts import data_facts
 from mtcp.report.page import Page
 from mtcp.store.speed import is_busy
@@ -56,6 +57,8 @@ def notes(page: Page) -> Iterator[str]:
             f"Read the numbers as a sketch."
         )
     yield from _times(page)
+    if _has_disparity(page):
+        yield "Depth is a disparity in these data: larger is nearer, and its errors have no unit, whatever a column says."
     if len(comparisons) and (comparisons.environments == "mixed").any():
         mixed = comparisons[comparisons.environments == "mixed"].method.map(page.labels).unique()
         yield f"Pairs across different environments (device or library versions): {', '.join(mixed)}."
@@ -69,6 +72,13 @@ def same_networks(provenance: pd.DataFrame) -> list[list[str]]:
         if all(digests):
             groups.setdefault(frozenset(zip(rows.seed, digests, strict=True)), []).append(str(method))
     return [methods for methods in groups.values() if len(methods) > 1]
+
+
+def _has_disparity(page: Page) -> bool:
+    folder = page.project.root / "data" / page.project.data_name(page.name)
+    return (
+        "depth" in page.benchmark.tasks and layout_in(page.benchmark.layout, folder, root=page.project.root).disparity
+    )
 
 
 def _times(page: Page) -> Iterator[str]:

@@ -1,8 +1,11 @@
 """What the head of a page warns of."""
 
 import pandas as pd
+import pytest
 
-from mtcp.report.head import same_networks
+from mtcp.core.config import Project
+from mtcp.report.head import notes, same_networks
+from mtcp.report.page import Page
 
 
 def provenance(**networks: list[str | None]) -> pd.DataFrame:
@@ -22,3 +25,11 @@ def test_on_one_seed_alone_networks_may_be_equal() -> None:
 
 def test_what_is_not_trained_is_equal_to_nothing() -> None:
     assert same_networks(provenance(lps=[None, "b"], clipped=[None, "b"], other=["", ""], another=["", ""])) == []
+
+
+@pytest.mark.parametrize(("layout", "said"), [("nyud", False), ("cityscapes", True), ("mtan_cityscapes", True)])
+def test_a_disparity_is_not_taken_for_metres(tabled, layout: str, said: bool) -> None:
+    page = Page.read(Project(tabled.root), "rooms")
+    benchmark = page.benchmark.model_copy(update={"layout": layout})
+    found = list(notes(Page(page.project, page.name, benchmark, page.tables)))
+    assert any("Depth is a disparity" in note for note in found) == said
