@@ -58,7 +58,7 @@ def notes(page: Page) -> Iterator[str]:
         )
     yield from _times(page)
     if _has_disparity(page):
-        yield "Depth is a disparity in these data: larger is nearer, and its errors have no unit, where a column says m."
+        yield "Depth is a disparity here: larger is nearer, and its errors have no unit, although columns say m."
     if len(comparisons) and (comparisons.environments == "mixed").any():
         mixed = comparisons[comparisons.environments == "mixed"].method.map(page.labels).unique()
         yield f"Pairs across different environments (device or library versions): {', '.join(mixed)}."
