@@ -36,10 +36,16 @@ class CoherenceMeter:
     person: int | None
     map_images: Callable[..., Any] = map
 
-    def update(self, predictions: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> dict[str, Statistics]:
+    def update(
+        self,
+        predictions: Mapping[str, Tensor],
+        targets: Mapping[str, Tensor],
+        outputs: Callable[[str], bool] = lambda name: True,
+    ) -> dict[str, Statistics]:
         """Return {"final": statistics, "truth": statistics} of a batch, (images, ...); empty where nothing pairs up.
 
         `predictions` (B, C, H, W) as networks give them and `targets` as `mtcp.core.tasks` says, by task, equal sizes.
+        `outputs` chooses among the two: matching the boundaries of either takes longer than everything else.
         Numbers in a unit of their own (regression) enter nothing: nothing is known that they should agree with.
         """
         truths = _by_image({name: target if name in CLASSES else target.squeeze(1) for name, target in targets.items()})
@@ -47,6 +53,8 @@ class CoherenceMeter:
         judge = replace(self, map_images=map)  # what is sent to processes must not hold the pool
         found = {}
         for output, images in (("final", guesses), ("truth", truths)):
+            if not outputs(output):
+                continue
             parts = list(self.map_images(judge.counts, images, truths))
             if parts[0]:
                 found[output] = merge({name: np.asarray(value)[None] for name, value in part.items()} for part in parts)

@@ -113,9 +113,8 @@ def evaluate(
                     if output == "final":
                         finals[task] = resized
         if coherence is not None:
-            for output, part in coherence.update(finals, batch.targets).items():
-                if outputs(output):
-                    gathered.setdefault((output, COHERENCE), Gathering()).add(part)
+            for output, part in coherence.update(finals, batch.targets, outputs).items():
+                gathered.setdefault((output, COHERENCE), Gathering()).add(part)
         result.samples += _samples(batch, predictions, samples - len(result.samples))
         result.ids += batch.ids
         on_images(len(batch.ids))
@@ -170,13 +169,13 @@ def evaluate_run(
         meters = {task.name: meter(task, config.evaluation, map_images) for task in config.task_list}
         together = coherence_meter(config, split.layout.packaging, map_images)
 
-        def judge(checkpoint: Path, **options: Any) -> EvaluationResult:
+        def judge(checkpoint: Path, coherence: CoherenceMeter | None = together, **options: Any) -> EvaluationResult:
             network, batches = load_network(config, checkpoint), evaluation_batches(split, config)
             with faults_named(f"architecture '{config.architecture.name}'"):
-                return evaluate(network, meters, batches, device, coherence=together, on_images=advance, **options)
+                return evaluate(network, meters, batches, device, coherence=coherence, on_images=advance, **options)
 
-        def final_only(checkpoint: Path) -> Metrics:
-            return judge(checkpoint, outputs=lambda name: name == "final").metrics(meters)
+        def final_only(checkpoint: Path, **options: Any) -> Metrics:
+            return judge(checkpoint, outputs=lambda name: name == "final", **options).metrics(meters)
 
         last = judge(directory / MODEL, samples=config.evaluation.samples)
         metrics = {"last": last.metrics(meters)}
@@ -184,13 +183,15 @@ def evaluate_run(
             metrics["validation"] = {"final": metrics["last"]["final"]}
         elif best_validation_is_other:
             metrics["validation"] = final_only(validation)
-        found = {path.name: final_only(path) for path in kept}
+        # Nothing reads the coherence of single epochs, and it takes longer than all the rest.
+        found = {path.name: final_only(path, coherence=None) for path in kept}
+        tasks_of_last = {"final": {name: metrics["last"]["final"][name] for name in meters}}
         if config.training.snapshots:
-            metrics["best_on_test"] = best_on_test(config, metrics["last"], list(found.values()))
+            metrics["best_on_test"] = best_on_test(config, tasks_of_last, list(found.values()))
         if count := config.training.last_epochs:
             first = max(config.training.epochs - count, 0)
             names_of_last = [Path(snapshot_file(epoch)).name for epoch in range(first, config.training.epochs - 1)]
-            metrics["last_epochs_mean"] = mean_metrics([*(found[name] for name in names_of_last), metrics["last"]])
+            metrics["last_epochs_mean"] = mean_metrics([*(found[name] for name in names_of_last), tasks_of_last])
     channels = {task.name: task.channels for task in config.task_list}
     names = class_names(config.layout, channels.get("semseg", 0), split.layout.packaging)
     write_sheets(directory / SAMPLES, last.samples, config.task_list, names)

@@ -54,6 +54,22 @@ def test_flat_normals_on_a_slanted_plane_are_off_by_the_slant():
     assert coherence_metrics(found["final"])["depth_normals_angle"] == pytest.approx(45, abs=0.5)
 
 
+def test_only_what_is_asked_for_is_measured(tiny_project):
+    config = tiny_project.resolve("rooms", "mtcp", 0)
+    split = open_split(config, tiny_project.root / "data/rooms", "test")
+    batch = next(evaluation_batches(split, config))
+    predictions = as_predictions(batch.targets, {task.name: task.channels for task in config.task_list})
+    judged = []
+
+    def counting(work, *images):
+        judged.append(len(images[0]))
+        return map(work, *images)
+
+    meter = coherence_meter(config, split.layout.packaging, counting)
+    assert set(meter.update(predictions, batch.targets, lambda name: name == "final")) == {"final"}
+    assert judged == [len(batch.ids)], "boundaries of the truth are not matched in vain"
+
+
 def test_void_pixels_do_not_count(tiny_project):
     config = tiny_project.resolve("rooms", "mtcp", 0)
     split = open_split(config, tiny_project.root / "data/rooms", "test")
