@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
-from torch.nn.grad import conv2d_weight
 
 #: Positions of the largest map that is made and kept whole.
 WHOLE_MAP = 1024
@@ -117,9 +116,7 @@ def accumulate(total: Tensor, a: Tensor, b: Tensor) -> None:
     """total += A^T B in fp32, for A (K, M) and B (K, N)."""
     if a.dtype != torch.float32:
         total += product(a.T, b.T)
-    elif a.is_cpu and a.shape[0] % 64 == 0 and total.numel() < a.numel():
-        total += conv2d_weight(pixels(b), (*total.shape, 1, 1), pixels(a)).view_as(total)
-    else:
+    else:  # the gradient of a convolution is quicker on some processors, and takes four times as long on others
         total.addmm_(a.T, b)
 
 
