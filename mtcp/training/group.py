@@ -37,16 +37,14 @@ class Group:
         """Return the mean of the processes' `values`."""
         return self.total(values).div_(self.size)
 
-    @torch.no_grad()
     def average(self, tensors: Sequence[Tensor]) -> None:
         """Set `tensors` to their means over the processes, all in one message."""
         if not tensors:
             return
-        message = torch.cat([tensor.flatten() for tensor in tensors])
-        distributed.all_reduce(message)
-        means = message.div_(self.size).split([tensor.numel() for tensor in tensors])
-        for tensor, mean in zip(tensors, means, strict=True):
-            tensor.copy_(mean.view_as(tensor))
+        means = self.mean(torch.cat([tensor.detach().flatten() for tensor in tensors]))
+        with torch.no_grad():
+            for tensor, mean in zip(tensors, means.split([tensor.numel() for tensor in tensors]), strict=True):
+                tensor.copy_(mean.view_as(tensor))
 
     def any(self, asked: bool, device: torch.device) -> bool:
         """Whether any process says so."""
