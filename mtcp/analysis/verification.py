@@ -191,12 +191,16 @@ def _count_problems(plan: Plan, benchmark: str) -> Iterator[Problem]:
         for method in plan.project.params.methods
     }
     try:
-        tables = {name: read_table(folder / f"{name}.csv") for name in COUNTED}
         rounds = {each.method: frozenset(range(len(each.rounds))) for each in measured(plan, benchmark)}
+    except UserError as error:
+        yield {"where": f"measurements of {benchmark}", "problem": str(error)}
+        return
+    try:
+        tables = {name: read_table(folder / f"{name}.csv") for name in COUNTED}
         for where, problem in recount(tables, finished, rounds):
             yield {"where": str((folder / where).relative_to(plan.root)), "problem": problem}
     except (UserError, KeyError, TypeError):
-        return  # a damaged table is named by its cells, and a damaged measurement where tables are built from it
+        return  # a damaged table is named by its cells
 
 
 def _cell_problems(where: str, written, derived) -> Iterator[Problem]:

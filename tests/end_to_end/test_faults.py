@@ -291,6 +291,7 @@ def test_a_damaged_measurement_makes_no_table(copy: Path, damage: Callable[[Path
     damage(copy / "results/runs/rooms/mtcp/speed.json")
     with pytest.raises(UserError, match=r"speed\.json"):
         write_tables(Plan.load(copy), "rooms")
+    assert any("speed.json" in problem["where"] + problem["problem"] for problem in verify_all(Plan.load(copy)))
 
 
 def test_flipped_tables_and_reports_are_made_again(copy: Path, finished: Path) -> None:
