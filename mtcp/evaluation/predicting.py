@@ -88,8 +88,7 @@ def write_predictions(
 
     In the picture of a class map the pixel values are the classes, and the palette their colours; depth is 16-bit
     millimetres, normals are colours (red right, green up, blue to the viewer), probabilities 8-bit grey, other numbers
-    colours from the smallest to the largest. Classes have
-    no .npy: their picture is exact.
+    colours from the smallest to the largest. Classes have no .npy: their picture is exact.
     """
     paths, rows = [], []
     for task in tasks:

@@ -17,8 +17,8 @@ def colour(task: str, target: NDArray[Any]) -> NDArray[np.uint8]:
     """Show one target (conventions of `mtcp.data.formats.layouts`) as RGB (H, W, 3); void is dark grey.
 
     Depth runs from near (light) to the image's farthest (dark), other numbers from the image's smallest (dark) to its
-    largest (light); normals have the colours of
-    `mtcp.evaluation.pictures`: red to the right, green upwards, blue to the viewer, each from -1 to 1.
+    largest (light); normals have the colours of `mtcp.evaluation.pictures`: red to the right, green upwards, blue to
+    the viewer, each from -1 to 1.
     """
     if task in ("semseg", "human_parts"):
         picture = palette()[target]

@@ -163,6 +163,14 @@ def test_saliency_of_empty_truth_and_empty_prediction_is_right():
     assert found == {"max_miou": 1.0, "max_f": 0.0}
 
 
+def test_regression_errors_by_hand_on_values_of_either_sign():
+    m = judge("regression")
+    prediction, target = (torch.tensor(values).reshape(1, 1, 2, 2) for values in ([1.0, -2, 9, 0], [2.0, -5, VOID, 0]))
+    statistics = m.update(prediction, target)
+    assert statistics["pixels"].tolist() == [3] and statistics["squared"].tolist() == [1 + 9]
+    assert m.compute(statistics) == pytest.approx({"rmse": math.sqrt(10 / 3), "abs_error": 4 / 3})
+
+
 # --- properties of every meter -----------------------------------------------------------------------------------
 
 

@@ -43,6 +43,13 @@ def test_depth_cap_leaves_far_pixels_out():
     assert task_loss(DEPTH, prediction, target, LossConfig(depth_cap=6.5535)).item() == pytest.approx(1.0)
 
 
+def test_regression_is_absolute_or_squared_error_over_valid_pixels_of_either_sign():
+    prediction, target = plane(1, -2, 9), plane(2, -5, VOID)
+    assert task_loss(make_task("regression"), prediction, target, PLAIN).item() == pytest.approx((1 + 3) / 2)
+    squared = make_task("regression", loss="regression_mse")
+    assert task_loss(squared, prediction, target, PLAIN).item() == pytest.approx((1 + 9) / 2)
+
+
 def test_normals_mse_is_on_the_output_as_it_is_per_component():
     prediction = torch.tensor([0.0, 0.0, 3.0]).reshape(1, 3, 1, 1)
     target = torch.tensor([0.0, 0.0, 1.0]).reshape(1, 3, 1, 1)

@@ -6,7 +6,8 @@ import torch
 from mtcp.core import plugins
 from mtcp.core.errors import UserError
 from mtcp.weighting.diagnostics import cosines
-from mtcp.weighting.shared import reachability, shared_parameters_of
+from mtcp.weighting.samples import PreviousGradients
+from mtcp.weighting.shared import products_of, reachability, shared_parameters_of
 
 
 def names(run, shared):
@@ -154,3 +155,22 @@ def test_gradients_take_the_strides_of_their_parameters(shared, bench):
     for name, parameter in run.network.named_parameters():
         if parameter.grad is not None:
             assert parameter.grad.stride() == parameter.stride(), name
+
+
+@pytest.mark.parametrize("columns", [5, 2**15, 2 * 2**15 + 7])
+def test_products_of_jacobians_are_exact_in_any_number_of_pieces(columns):
+    one, other = torch.randn(3, columns), torch.randn(3, columns)
+    expected = one.double() @ other.double().T
+    torch.testing.assert_close(products_of(one, other), expected, rtol=1e-12, atol=1e-9)
+    torch.testing.assert_close(products_of(one, one), one.double() @ one.double().T, rtol=1e-12, atol=1e-9)
+
+
+def test_the_gradients_before_are_those_of_each_task_s_last_step():
+    """Also where a task was absent; before its first gradients a task stands for itself."""
+    draws, every = [torch.randn(2, 6, dtype=torch.float64).float() for _ in range(3)], torch.arange(2)
+    before, last = PreviousGradients(2, 6), torch.tensor([1])
+    first, second, third = draws
+    torch.testing.assert_close(before.products(first, every), products_of(first, first))
+    torch.testing.assert_close(before.products(second[1:], last), products_of(second[1:], first[1:]))
+    torch.testing.assert_close(before.products(third, every), products_of(third, torch.stack([first[0], second[1]])))
+    torch.testing.assert_close(before.products(first, every), products_of(first, third))
