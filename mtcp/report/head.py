@@ -45,9 +45,9 @@ def notes(page: Page) -> Iterator[str]:
         yield f"Partial: {int(methods.open.sum())} of {int(methods.seeds.sum())} runs are not done; their rows say so."
     for row in methods[methods.diverged > 0].itertuples():
         yield f"{row.label} diverged on {row.diverged} of {row.seeds} seeds ({row.reasons}); these enter no mean."
-    for methods_of_one in same_networks(page.tables["provenance"]):
-        names = "; ".join(page.labels[method] for method in methods_of_one)
-        yield f"One network under several names, equal to the bit on every seed: {names}. Their difference never acted."
+    if groups := same_networks(page.tables["provenance"]):
+        names = "; ".join(" = ".join(page.labels[method] for method in group) for group in groups)
+        yield f"One network under several names, equal to the bit on every seed; what differs never acted: {names}."
     if len(comparisons) and comparisons.n.max() < comparisons.least_n.min():
         count = int(comparisons.n.max())
         seeds = "1 paired seed concludes" if count == 1 else f"{count} paired seeds conclude"

@@ -33,3 +33,15 @@ def test_a_disparity_is_not_taken_for_metres(tabled, layout: str, said: bool) ->
     benchmark = page.benchmark.model_copy(update={"layout": layout})
     found = list(notes(Page(page.project, page.name, benchmark, page.tables)))
     assert any("Depth is a disparity" in note for note in found) == said
+
+
+def test_equal_networks_are_one_note(tabled) -> None:
+    page = Page.read(Project(tabled.root), "rooms")
+    rows = provenance(mtcp=["a"], mtcp_equal=["a"], mtl_baseline=["b"], uncertainty=["b"], single_task=["c"])
+    table = page.tables["provenance"].drop(columns="network_sha256").merge(rows, on=["method", "seed"], how="inner")
+    found = list(notes(Page(page.project, page.name, page.benchmark, page.tables | {"provenance": table})))
+    (said,) = (note for note in found if note.startswith("One network"))
+    labels = page.labels
+    pairs = {frozenset(pair.split(" = ")) for pair in said.partition("acted: ")[2].removesuffix(".").split("; ")}
+    expected = [("mtcp", "mtcp_equal"), ("mtl_baseline", "uncertainty")]
+    assert pairs == {frozenset(labels[method] for method in pair) for pair in expected}
