@@ -17,7 +17,7 @@ from mtcp.cli.options import (
     require_key,
 )
 from mtcp.core.errors import UserError
-from mtcp.core.startup import uncollected
+from mtcp.core.startup import compute_with, uncollected
 
 if TYPE_CHECKING:
     from mtcp.store.plan import Plan
@@ -61,11 +61,9 @@ def evaluate(
     run = planned.run(benchmark, method, seed)
     require_key(run.name, key, run.eval_key)
     with uncollected():
-        import torch
-
         from mtcp.store.runs import evaluate_run
 
-    torch.set_num_threads(threads)
+    compute_with(threads)
     with held_device(device, planned.resources(benchmark)) as where, progress(f"evaluate {run.name}") as on_image:
         path = evaluate_run(planned, run, where, threads, on_image)
     typer.echo(f"{run.name}: {path.relative_to(planned.root)}")
@@ -86,12 +84,10 @@ def _record_of(checkpoint: Path) -> "RunRecord":
 
 def _judge(planned: "Plan", benchmark: str, checkpoint: Path, device: str, threads: int, as_json: bool) -> None:
     """Print the metrics of a saved network on the test split of `benchmark`."""
-    import torch
-
     from mtcp.data.loading.batches import open_split
     from mtcp.evaluation.evaluate import evaluate_elsewhere
 
-    torch.set_num_threads(threads)
+    compute_with(threads)
     record = _record_of(checkpoint)
     trained = record.run_config()
     other = planned.project.resolve(benchmark, record.method, record.seed)

@@ -8,7 +8,7 @@ import typer
 
 from mtcp.cli.options import BenchmarkName, Device, Key, MethodName, Seed, Threads, held_device, progress, require_key
 from mtcp.core.errors import UserError
-from mtcp.core.startup import uncollected
+from mtcp.core.startup import compute_with, uncollected
 
 if TYPE_CHECKING:
     from mtcp.core.config import ResourceConfig
@@ -49,12 +49,10 @@ def train(
     if not planned.manifest(benchmark).exists():
         _prepare(planned, benchmark)
     with uncollected():
-        import torch
-
         from mtcp.store.runs import train_run
         from mtcp.training.loop import Interrupted
 
-    torch.set_num_threads(threads)
+    compute_with(threads)
     try:
         resources = planned.resources(benchmark)
         with held_device(device, resources, resources.together) as where, progress(run.name) as on_step:

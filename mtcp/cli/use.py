@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from mtcp.cli.options import AsJson, Threads
-from mtcp.core.startup import uncollected
+from mtcp.core.startup import compute_with, uncollected
 
 RunName = Annotated[
     str, typer.Argument(help="A trained run: BENCHMARK/METHOD/seedK, or its folder under results/runs.", metavar="RUN")
@@ -42,11 +42,9 @@ def predict(
 
     require_distinct(images)
     with uncollected():
-        import torch
-
         from mtcp.evaluation.predicting import read_photograph, write_predictions
 
-    torch.set_num_threads(threads)
+    compute_with(threads)
     found = load_run(run)
     folder = output or Path("results/predictions") / found.name
     written: list[Path] = []

@@ -20,7 +20,7 @@ from mtcp.core.errors import UserError
 from mtcp.core.load import Watch
 from mtcp.core.processes import end_with_parent
 from mtcp.core.project_files import speed_file
-from mtcp.core.startup import quiet_libraries, uncollected
+from mtcp.core.startup import compute_with, quiet_libraries, uncollected
 from mtcp.core.usage import peak_memory_mb
 from mtcp.store.environment import environment
 from mtcp.store.plan import Plan, Run
@@ -132,7 +132,7 @@ def _round(config: RunConfig, root: Path, device: str, threads: int, steps: int)
 
         from mtcp.models.architecture import build_network
         from mtcp.store.rehearsal import made_up, made_up_training
-    torch.set_num_threads(threads)
+    compute_with(threads)
     network = build_network(config).to(device)
     judged, trained = (
         made_up(config, images).to(device) for images in (config.evaluation.batch_size, config.training.batch_size)

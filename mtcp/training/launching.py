@@ -25,7 +25,7 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from mtcp.core.config import RunConfig
 from mtcp.core.errors import UserError
 from mtcp.core.processes import end_with_parent
-from mtcp.core.startup import quiet_libraries
+from mtcp.core.startup import compute_with, quiet_libraries
 from mtcp.core.usage import peak_memory_mb
 from mtcp.training.group import joined
 from mtcp.training.loop import Interrupted, Listeners, TrainingResult
@@ -126,7 +126,7 @@ def _work(
     quiet_libraries()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # sent to all of a terminal or a job: the caller hears it, and says so
-    torch.set_num_threads(threads)
+    compute_with(threads)
     rank = int(os.environ["RANK"])
     own = torch.device(device, rank) if device == "cuda" else torch.device(device)
     if own.type == "cuda":

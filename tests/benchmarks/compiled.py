@@ -1,12 +1,14 @@
 """Does every method train under `training.compile`? Two steps of each against the same steps not compiled.
 
-    python tests/benchmarks/compiled.py [--backend eager|aot_eager|inductor] [--size 48x64]... [METHOD...]
+    python tests/benchmarks/compiled.py [--backend inductor|aot_eager_decomp_partition|eager] [--size 48x64]... [METHOD...]
 
-Without names all methods of config/methods.yaml, and three sizes. A row says how far the parameters' changes are apart
-after two steps of plain gradient descent on made-up images: beyond what float32 resolves, and as a share of the largest
-change of the tensor. Gradient schemes must be refused in one sentence. `inductor`, the default, is what a run takes;
-`aot_eager` traces and differentiates the same graphs without compiling them to C++, `eager` traces them alone. Ends
-with status 1 where a method fails or is further off than 0.01.
+Without names all methods of config/methods.yaml, and three sizes, on two of the rooms' tasks: four would take twice as
+long to compile and have the same parts. Methods of one network go one after the other and share its graphs. A row says
+how far the parameters' changes are apart after two steps of plain gradient descent on made-up images: beyond what
+float32 resolves, and as a share of the largest change of the tensor. Gradient schemes must be refused in one sentence.
+`inductor`, the default, is what a run takes; `aot_eager_decomp_partition` traces, differentiates and splits the same
+graphs without compiling them to C++, which takes minutes a network, `eager` traces them alone. Ends with status 1 where
+a method fails or is further off than 0.01.
 """
 
 import argparse
@@ -28,20 +30,21 @@ SIZES = ("48x64", "64x96", "96x128")
 #: As narrow as architectures take it, but wide enough for the blocked layouts that compilers choose.
 ENCODER = EncoderConfig(kind="timm", model="resnet10t", args={"channels": [8, 8, 16, 16], "stem_width": 8})
 CHANNELS = 32
+TASKS = ("semseg", "normals")
 
 
 def configured(project: Project, method: str, size: str) -> RunConfig:
-    """The method on the rooms' tasks at `size`, trained by gradient descent, whose steps are smooth in gradients."""
+    """The method on two of the rooms' tasks at `size`, trained by gradient descent, smooth in the gradients."""
     config = project.resolve("rooms", method, 0)
+    tasks = {name: config.tasks[name] for name in TASKS}
     height, width = map(int, size.split("x"))
     training = config.training.model_copy(update={"optimiser": "sgd", "momentum": 0.0, "learning_rate": 0.01})
-    change = {"height": height, "width": width, "channels": CHANNELS, "encoder": ENCODER, "training": training}
-    return config.model_copy(update=change)
+    change = {"height": height, "width": width, "channels": CHANNELS, "encoder": ENCODER}
+    return config.model_copy(update=change | {"training": training, "tasks": tasks})
 
 
 def trained(config: RunConfig, compiled: bool) -> tuple[list[Tensor], list[Tensor]]:
     """The parameters before two steps and after them."""
-    torch.compiler.reset()  # graphs of other sizes would make this one of any size
     config = config.model_copy(update={"training": config.training.model_copy(update={"compile": compiled})})
     network = build_network(config).train()
     before = [parameter.detach().clone() for parameter in network.parameters()]
@@ -78,8 +81,12 @@ def main() -> int:
     torch.compile = partial(torch.compile, backend=given.backend)
     project, wrong = Project("."), 0
     every = [name for name, method in project.methods.items() if method.family != "trivial"]
-    for method in given.methods or every:
-        for size in given.size or SIZES:
+    for size in given.size or SIZES:
+        network = None
+        for method in sorted(given.methods or every, key=lambda name: str(project.methods[name].architecture)):
+            if project.methods[method].architecture != network:
+                torch.compiler.reset()  # graphs of other sizes would make these ones of any size
+                network = project.methods[method].architecture
             started = time.process_time()
             try:
                 far = distance(configured(project, method, size))

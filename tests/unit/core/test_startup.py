@@ -1,7 +1,11 @@
 """What a command imports before it begins its work."""
 
+import os
+import platform
 import subprocess
 import sys
+
+import pytest
 
 PROGRAM = """
 import importlib.util
@@ -44,3 +48,41 @@ assert torch.compile(lambda x: x + 1, backend="eager")(torch.zeros(1)) == 1
 def test_the_compiler_is_imported_when_something_compiles() -> None:
     done = subprocess.run([sys.executable, "-c", DEFERRED], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+KEPT = """
+import resource
+import torch
+from mtcp.core.startup import compute_with
+compute_with(1)
+sizes = [(48, 1 << 16), (12, 1 << 20)]
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for count, size in sizes:
+        maps = [torch.ones(size) for _ in range(count)]
+        del maps
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+faults()
+print(torch.get_num_threads(), faults())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library than glibc decides for itself")
+def test_freed_memory_is_taken_again() -> None:
+    done = subprocess.run([sys.executable, "-c", KEPT], capture_output=True, text=True, env=_without_malloc())
+    assert done.returncode == 0, done.stderr
+    threads, faults = map(int, done.stdout.split())
+    assert threads == 1
+    assert faults < 100  # 15,360 pages are taken, and the first round had them all
+
+
+def test_a_user_says_what_malloc_keeps() -> None:
+    """Nothing is set over a variable of the environment: with both, every round takes new pages."""
+    said = {"MALLOC_TRIM_THRESHOLD_": "131072", "MALLOC_MMAP_THRESHOLD_": "131072"}
+    done = subprocess.run([sys.executable, "-c", KEPT], capture_output=True, text=True, env=_without_malloc() | said)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout.split()[1]) > 1000 or platform.libc_ver()[0] != "glibc"
+
+
+def _without_malloc() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
