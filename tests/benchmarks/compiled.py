@@ -1,6 +1,6 @@
 """Does every method train under `training.compile`? Two steps of each against the same steps not compiled.
 
-    python tests/benchmarks/compiled.py [--backend inductor|aot_eager_decomp_partition|eager] [--size 48x64]... [METHOD...]
+    python tests/benchmarks/compiled.py [--backend NAME] [--size 48x64]... [METHOD...]
 
 Without names all methods of config/methods.yaml, and three sizes, on two of the rooms' tasks: four would take twice as
 long to compile and have the same parts. Methods of one network go one after the other and share its graphs. A row says
