@@ -40,6 +40,7 @@ from mtcp.metrics.meters import meter
 from mtcp.metrics.multi_task import delta_m
 from mtcp.models.architecture import Architecture
 from mtcp.models.checkpoints import load_network
+from mtcp.models.cost import gflops
 from mtcp.models.layers import at_size
 
 #: output -> task -> metric -> value; None stands for a value that does not exist (not a number).
@@ -130,10 +131,11 @@ def evaluate(
 
 @dataclass(frozen=True)
 class Judgement:
-    """One trained run on the test split: the last epoch's statistics, and the metrics of every selection."""
+    """One trained run on the test split: the last epoch's statistics, the metrics of every selection, and its cost."""
 
     last: EvaluationResult
     metrics: dict[str, Metrics]
+    gflops: float
 
 
 def evaluate_run(
@@ -169,15 +171,21 @@ def evaluate_run(
         meters = {task.name: meter(task, config.evaluation, map_images) for task in config.task_list}
         together = coherence_meter(config, split.layout.packaging, map_images)
 
-        def judge(checkpoint: Path, coherence: CoherenceMeter | None = together, **options: Any) -> EvaluationResult:
-            network, batches = load_network(config, checkpoint), evaluation_batches(split, config)
+        def judge(
+            network: Architecture, coherence: CoherenceMeter | None = together, **options: Any
+        ) -> EvaluationResult:
+            batches = evaluation_batches(split, config)
             with faults_named(f"architecture '{config.architecture.name}'"):
                 return evaluate(network, meters, batches, device, coherence=coherence, on_images=advance, **options)
 
         def final_only(checkpoint: Path, **options: Any) -> Metrics:
-            return judge(checkpoint, outputs=lambda name: name == "final", **options).metrics(meters)
+            network = load_network(config, checkpoint)
+            return judge(network, outputs=lambda name: name == "final", **options).metrics(meters)
 
-        last = judge(directory / MODEL, samples=config.evaluation.samples)
+        network = load_network(config, directory / MODEL)
+        last = judge(network, samples=config.evaluation.samples)
+        counted = gflops(network, (config.height, config.width))
+        del network
         metrics = {"last": last.metrics(meters)}
         if best_validation_is_last:
             metrics["validation"] = {"final": metrics["last"]["final"]}
@@ -195,7 +203,7 @@ def evaluate_run(
     channels = {task.name: task.channels for task in config.task_list}
     names = class_names(config.layout, channels.get("semseg", 0), split.layout.packaging)
     write_sheets(directory / SAMPLES, last.samples, config.task_list, names)
-    return Judgement(last, metrics)
+    return Judgement(last, metrics, counted)
 
 
 def evaluate_elsewhere(

@@ -1,13 +1,22 @@
 """What a network costs: parameters, and floating-point operations of one image."""
 
 from dataclasses import dataclass
+from typing import Any, Final
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 from mtcp.core.config import RunConfig
 from mtcp.models.architecture import Architecture, build_network
+
+
+def _direct_convolution(image: Any, weight: Any, *_: Any, out_shape: Any, **__: Any) -> int:
+    return conv_flop_count(image, weight, out_shape)
+
+
+#: What is called past the library's convolution, which the counter knows (`SpatialGate`).
+_CALLED_DIRECTLY: Final = {torch.ops.aten._slow_conv2d_forward: _direct_convolution}
 
 
 @dataclass(frozen=True)
@@ -29,40 +38,35 @@ def cost(config: RunConfig) -> Cost:
     The network runs on "meta" tensors, which have shapes and no values: a second at any size. Matrix products and
     convolutions are counted; everything else is small beside them, but for the scans of state space models.
     """
-    network = _network(config)
+    network = _untrained(config).to("meta")
     shared = network.encoder
     size = (config.height, config.width)
     return Cost(
         parameters=_count(network),
-        gflops=_whole(network, size),
+        gflops=gflops(network, size),
         shared_parameters=_count(shared) if shared is not None else 0,
-        shared_gflops=_gflops(shared, size) if shared is not None else 0.0,
+        shared_gflops=gflops(shared, size) if shared is not None else 0.0,
     )
 
 
-def gflops(config: RunConfig) -> float | None:
-    """Return `Cost.gflops` alone; None of a network whose steps depend on values, which "meta" tensors do not have."""
-    try:
-        return _whole(_network(config), (config.height, config.width))
-    except RuntimeError:
-        return None
+@torch.no_grad()
+def gflops(network: nn.Module, size: tuple[int, int]) -> float:
+    """Count one forward pass of one image of (height, width), on the network's device: `Cost.gflops`.
+
+    A predictor that is not trained counts 0. The network is left in evaluation mode.
+    """
+    if isinstance(network, Architecture) and not network.trainable:
+        return 0.0
+    device = next(network.parameters()).device
+    with FlopCounterMode(display=False, custom_mapping=_CALLED_DIRECTLY) as counter:
+        network.eval()(torch.zeros(1, 3, *size, device=device))
+    return counter.get_total_flops() / 1e9
 
 
-def _network(config: RunConfig) -> Architecture:
+def _untrained(config: RunConfig) -> Architecture:
     encoder = config.encoder.model_copy(update={"pretrained": False, "weights": None})
     return build_network(config.model_copy(update={"encoder": encoder}))
 
 
-def _whole(network: Architecture, size: tuple[int, int]) -> float:
-    return _gflops(network, size) if network.trainable else 0.0
-
-
 def _count(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
-
-
-@torch.no_grad()
-def _gflops(module: nn.Module, size: tuple[int, int]) -> float:
-    with FlopCounterMode(display=False) as counter:
-        module.eval().to("meta")(torch.empty(1, 3, *size, device="meta"))
-    return counter.get_total_flops() / 1e9

@@ -69,8 +69,8 @@ class TimmMaps(Backbone):
         if self.nchw:
             # Convolutions are a fifth faster so, and what follows reads channels last.
             self.backbone.to(memory_format=torch.channels_last)
-        if not context.trained:  # meta tensors bring torch's compiler along, two seconds
-            _check_size(context)
+        if not context.trained:
+            _check_size(self.backbone, context)
 
     def pretrained(self) -> nn.Module:
         return self.backbone
@@ -134,14 +134,12 @@ def timm_backbone(config: EncoderConfig) -> Any:
         ) from error
 
 
-def _check_size(context: BuildContext) -> None:
-    """Run the backbone without data ("meta" tensors): a size it cannot take is refused before any training."""
-    import timm
-
+def _check_size(backbone: nn.Module, context: BuildContext) -> None:
+    """Run the backbone on an image of zeros: a size it cannot take is refused before any training."""
     try:
-        with torch.device("meta"):
-            backbone = timm.create_model(context.encoder.model, features_only=True, **context.encoder.args)
-            backbone.eval()(torch.empty(1, 3, *context.size))
+        with torch.no_grad():
+            backbone.eval()(torch.zeros(1, 3, *context.size))
+        backbone.train()
     except Exception as error:
         height, width = context.size
         raise UserError(

@@ -107,7 +107,6 @@ def evaluate_run(plan: Plan, run: Run, device: str, threads: int, on_image: Call
     """
     with uncollected():
         from mtcp.evaluation import evaluate
-        from mtcp.models.cost import gflops
     from mtcp.data.preparation.sets import require_checked
 
     if not run.run_path.exists():
@@ -141,7 +140,7 @@ def evaluate_run(plan: Plan, run: Run, device: str, threads: int, on_image: Call
                     "images": len(found.last.ids),
                     "seconds_per_image": found.last.seconds_per_image,
                     "load": _load(),
-                    "gflops": gflops(run.config),
+                    "gflops": found.gflops,
                     "non_finite": found.last.non_finite(),
                     "metrics": found.metrics,
                     "files": digests(run.directory, [run.images_path]),
