@@ -101,7 +101,7 @@ def quiet_libraries() -> None:
 
 
 def compute_with(threads: int) -> None:
-    """Let torch compute with `threads` CPU threads, and the process keep the memory that it frees.
+    """Let torch compute with `threads` CPU threads, and keep the memory that it frees.
 
     A training step takes and frees the same memory again and again. Handed back to the system, it returns as new pages,
     which are zeroed first: a tenth of a small network's step. Another C library than glibc decides for itself.
@@ -113,3 +113,13 @@ def compute_with(threads: int) -> None:
     for parameter, value, variable in _KEPT:
         if mallopt is not None and variable not in os.environ:
             mallopt(parameter, value)
+
+
+def call_without_compiler(function: Callable[..., Any]) -> None:
+    """Let a function of torch be called as it is.
+
+    A few ask the compiler, when they are first called, to leave them out of graphs, which imports it: three seconds.
+    """
+    plain: Any = getattr(function, "__wrapped__", None)
+    if plain is not None and not hasattr(plain, "__dynamo_disable"):
+        plain.__dynamo_disable = plain

@@ -8,6 +8,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 from mtcp.core.config import RunConfig
+from mtcp.core.startup import call_without_compiler
 from mtcp.models.architecture import Architecture, build_network
 
 
@@ -59,6 +60,7 @@ def gflops(network: nn.Module, size: tuple[int, int]) -> float:
         return 0.0
     device = next(network.parameters()).device
     with FlopCounterMode(display=False, custom_mapping=_CALLED_DIRECTLY) as counter:
+        call_without_compiler(type(counter.mode).__torch_dispatch__)
         network.eval()(torch.zeros(1, 3, *size, device=device))
     return counter.get_total_flops() / 1e9
 

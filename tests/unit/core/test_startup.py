@@ -50,6 +50,21 @@ def test_the_compiler_is_imported_when_something_compiles() -> None:
     assert done.returncode == 0, done.stderr
 
 
+COUNTED = """
+import sys
+import torch
+from mtcp.models.cost import gflops
+assert gflops(torch.nn.Conv2d(3, 2, 3), (4, 4)) == 2 * 4 * 2 * 27 / 1e9
+assert "torch._dynamo" not in sys.modules, "the compiler came along"
+assert torch.compile(lambda x: x + 1, backend="eager")(torch.zeros(1)) == 1
+"""
+
+
+def test_operations_are_counted_without_the_compiler() -> None:
+    done = subprocess.run([sys.executable, "-c", COUNTED], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 KEPT = """
 import resource
 import torch
@@ -62,8 +77,7 @@ def faults():
         maps = [torch.ones(size) for _ in range(count)]
         del maps
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-faults()
-print(torch.get_num_threads(), faults())
+print(torch.get_num_threads(), min(faults() for _ in range(4)))
 """
 
 
@@ -73,7 +87,7 @@ def test_freed_memory_is_taken_again() -> None:
     assert done.returncode == 0, done.stderr
     threads, faults = map(int, done.stdout.split())
     assert threads == 1
-    assert faults < 100  # 15,360 pages are taken, and the first round had them all
+    assert faults < 1500  # of 15,360 pages: a busy system may take some away
 
 
 def test_a_user_says_what_malloc_keeps() -> None:
@@ -81,7 +95,7 @@ def test_a_user_says_what_malloc_keeps() -> None:
     said = {"MALLOC_TRIM_THRESHOLD_": "131072", "MALLOC_MMAP_THRESHOLD_": "131072"}
     done = subprocess.run([sys.executable, "-c", KEPT], capture_output=True, text=True, env=_without_malloc() | said)
     assert done.returncode == 0, done.stderr
-    assert int(done.stdout.split()[1]) > 1000 or platform.libc_ver()[0] != "glibc"
+    assert int(done.stdout.split()[1]) > 1500 or platform.libc_ver()[0] != "glibc"
 
 
 def _without_malloc() -> dict[str, str]:
