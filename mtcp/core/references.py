@@ -3,13 +3,14 @@
 from collections.abc import Collection
 from pathlib import Path
 
-from mtcp.core.claims import Published, load_claims
-from mtcp.core.config import Project
+from mtcp.core.claims import Claim, Published, load_claims
+from mtcp.core.config import Project, task_list
 from mtcp.core.errors import alternatives
 from mtcp.core.ledger import load_ledger
+from mtcp.core.measures import CHANGES, COSTS
 from mtcp.core.plugins import find
 from mtcp.core.published import read_published
-from mtcp.core.tasks import METRICS
+from mtcp.core.tasks import KINDS, METRICS
 from mtcp.core.validation import fault
 
 
@@ -49,10 +50,20 @@ def _require_known_claims(project: Project) -> None:
                 _require(name, project.methods, "method", path, place, role)
         for benchmark in claim.benchmarks:
             _require(benchmark, project.benchmark_names(), "benchmark", path, place, "benchmarks")
-        if claim.metric is not None and claim.measure in METRICS:
-            _require(claim.metric, METRICS[claim.measure], f"metric of {claim.measure}", path, place, "metric")
+        kinds = _kinds(project, claim)
+        _require(claim.measure, (*CHANGES, *kinds, *COSTS), "measure", path, place, "measure")
+        if claim.metric is not None and claim.measure in kinds:
+            known = METRICS[kinds[claim.measure]]
+            _require(claim.metric, known, f"metric of {claim.measure}", path, place, "metric")
         if claim.published is not None and published:
             _require_number(claim.published, published, path, place)
+
+
+def _kinds(project: Project, claim: Claim) -> dict[str, str]:
+    """The tasks that a claim may be about, and their kinds: the field's, and those of the benchmarks in question."""
+    names = dict.fromkeys((*project.params.benchmarks, *claim.benchmarks))
+    own = (task for name in names for task in task_list(project.benchmark(name).tasks))
+    return dict(zip(KINDS, KINDS, strict=True)) | {task.name: task.kind for task in own}
 
 
 def _require_number(claimed: Published, published: list[dict[str, str]], path: Path, place: int) -> None:

@@ -192,8 +192,7 @@ def evaluate_run(
             first = max(config.training.epochs - count, 0)
             names_of_last = [Path(snapshot_file(epoch)).name for epoch in range(first, config.training.epochs - 1)]
             metrics["last_epochs_mean"] = mean_metrics([*(found[name] for name in names_of_last), tasks_of_last])
-    channels = {task.name: task.channels for task in config.task_list}
-    names = class_names(config.layout, channels.get("semseg", 0), split.layout.packaging)
+    names = class_names(config.layout, config.task_list, split.layout.packaging)
     write_sheets(directory / SAMPLES, last.samples, config.task_list, names)
     return Judgement(last, metrics)
 
@@ -213,13 +212,14 @@ def evaluate_elsewhere(
     The network keeps its input size and its tasks; writes nothing. Raises `UserError` where the other benchmark lacks
     a task of the network or counts its classes differently.
     """
-    channels = {task.name: task.channels for task in other.task_list}
+    known = {task.name: task for task in other.task_list}
     for task in trained.task_list:
-        if channels.get(task.name) != task.channels:
-            has = f"has {channels[task.name]} channels" if task.name in channels else "does not exist"
+        its = known.get(task.name)
+        if its is None or (its.kind, its.channels) != (task.kind, task.channels):
+            has = "does not exist" if its is None else f"is a {its.kind} with {its.channels} channels"
             raise UserError(
-                f"the network predicts '{task.name}' with {task.channels} channels, which {has} in benchmark "
-                f"'{other.benchmark}': choose a benchmark with the same tasks"
+                f"the network predicts '{task.name}', a {task.kind} with {task.channels} channels, which {has} in "
+                f"benchmark '{other.benchmark}': choose a benchmark with the same tasks"
             )
     shape = {"tasks": trained.tasks, "height": trained.height, "width": trained.width}
     config = RunConfig(**{**other.model_dump(), **shape})

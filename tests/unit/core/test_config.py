@@ -8,6 +8,7 @@ import yaml
 
 from mtcp.core.config import Project
 from mtcp.core.errors import UserError
+from mtcp.core.task_names import RESERVED
 
 
 @pytest.fixture
@@ -122,7 +123,17 @@ def test_a_run_counts_once(project: Path, entry: str, problem: str) -> None:
             "is not a loss of normals (known here: normals_mse, normals_l1, normals_cosine)",
         ),
         ("depth: {positive_weight: 0.5}", "depth.positive_weight", "belongs to sal and edge"),
-        ("flow: {}", "flow", "unknown task 'flow': the tasks are semseg, human_parts, depth"),
+        ("depth: {unit: cm}", "depth.unit", "belongs to regression"),
+        ("depth: {kind: normals}", "depth.kind", "depth is a task of the field, and normals another one: take `kind`"),
+        ("flow: {}", "flow.kind", "required, and missing: 'flow' is none of the field's tasks (known: depth, "),
+        ("flow: {kind: regresion, rope: 1}", "flow.kind", "Input should be 'semseg', 'human_parts', 'depth', 'sal', "),
+        ("flow: {kind: regression}", "flow.rope", "required, and missing: what is practically equal"),
+        ("flow: {kind: semseg}", "flow.classes", "required, and missing: the number of classes"),
+        ("flow: {kind: depth, loss: normals_l1}", "flow.loss", "is not a loss of depth (known here: depth_l1)"),
+        ("flow: {kind: depth}", "flow", "layout 'nyud' has no 'flow' (known: depth, edge, normals, semseg)"),
+        ("Flow: {kind: depth}", "Flow", "'Flow' is not a task's name: use [a-z][a-z0-9_]*"),
+        ("lambda: {kind: depth}", "lambda", "'lambda' stands for something else"),
+        *((f"{word}: {{kind: depth}}", word, f"'{word}' stands for something else") for word in sorted(RESERVED)),
     ],
 )
 def test_an_option_that_its_task_does_not_have_is_refused(project: Path, task: str, key: str, problem: str) -> None:
@@ -133,6 +144,12 @@ def test_an_option_that_its_task_does_not_have_is_refused(project: Path, task: s
     said = refusal(project, lambda p: p.benchmark("rooms"))
     assert said.startswith(f"{path}, line 2, key 'tasks.{key}': ")
     assert problem in said
+
+
+def test_two_tasks_under_one_label_are_refused(project: Path) -> None:
+    path = project / "config/benchmarks/rooms.yaml"
+    edit(path, lambda content: content.update(tasks={"depth": {"label": "Edges"}, "edge": {"positive_weight": 0.8}}))
+    assert "key 'tasks.edge.label': depth is called 'Edges', too" in refusal(project, lambda p: p.benchmark("rooms"))
 
 
 def test_labels_and_resources_are_in_no_key(root: Path) -> None:

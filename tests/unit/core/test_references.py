@@ -66,7 +66,7 @@ def test_an_unknown_name_is_one_sentence(project: Path, file: str, old: str, new
     [
         ("reference: mtcq}", "entry 1, key 'reference': unknown method 'mtcq'; did you mean 'mtcp'?"),
         ("reference: dwa, benchmarks: [roms]}", "entry 1, key 'benchmarks': unknown benchmark 'roms'"),
-        ("reference: dwa, measure: semsg}", "entry 1, key 'measure': Input should be 'delta_m', "),
+        ("reference: dwa, measure: semsg}", "entry 1, key 'measure': unknown measure 'semsg'; did you mean 'semseg'?"),
         ("reference: dwa, measure: depth, metric: rsme}", "key 'metric': unknown metric of depth 'rsme'; did you mean"),
         ("reference: dwa, mesure: depth}", "entry 1, key 'mesure': unknown key (known here: benchmarks"),
         ("}", "give either `reference` (a method) or `published` (a number)"),

@@ -8,13 +8,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from mtcp.data.loading.augment import Transform, augment, draw_transform
+from mtcp.core.tasks import KINDS
+from mtcp.data.loading import augment as augmentation
+from mtcp.data.loading.augment import Transform, draw_transform
 from mtcp.data.rendering.camera import Camera
 from mtcp.data.rendering.raycast import render
 from mtcp.data.rendering.scene import Light, Material, Part, Scene
 from mtcp.data.rendering.shapes import Box, Capsule, Plane
 
 VOID = 255
+FIELDS = dict(zip(KINDS, KINDS, strict=True))
+
+
+def augment(image, targets, transforms, kinds=FIELDS):
+    return augmentation.augment(image, targets, kinds, transforms)
 
 
 def sample(height: int = 12, width: int = 16, count: int = 2) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:

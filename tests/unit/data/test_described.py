@@ -17,7 +17,7 @@ from mtcp.core.data_sets import Description, layout_names, read_description
 from mtcp.core.errors import UserError
 from mtcp.core.files import read_json
 from mtcp.core.validation import validated
-from mtcp.data.formats.class_names import class_names
+from mtcp.data.formats.class_names import semseg_names
 from mtcp.data.formats.opening import layout_in, open_layout
 from mtcp.data.preparation.contents import strays
 from mtcp.data.preparation.importing import import_set
@@ -117,7 +117,7 @@ def test_cityscapes_by_hand(cityscapes: Path) -> None:
     assert depth[18, 5] == 10 and depth[15, 12] == 40, "(p - 1) / 256"
     assert depth[18, 0] == 255, "0 is void"
     assert depth[0, 30] == 255, "so is no disparity"
-    assert class_names("cityscapes", 19, {})[13] == "car" and class_names("nyud", 40, {})[0] == "wall"
+    assert semseg_names("cityscapes", 19)[13] == "car" and semseg_names("nyud", 40)[0] == "wall"
 
 
 def test_a_damaged_target_of_a_city_is_named(project: Project, cityscapes: Path) -> None:
@@ -195,7 +195,7 @@ def test_the_documented_example_is_imported_as_it_says(valleys: tuple[Project, P
     depth = layout.target("depth", "0002")
     assert depth[4, 5] == 2.5 and depth[20, 5] == 10 and depth[0, 0] == 255
     assert layout.target("edge", "0002")[7, 5] == 1, "water ends where the meadow begins"
-    assert class_names("valleys", 3, layout.packaging) == ["water", "meadow", "wood"]
+    assert layout.packaging["classes"] == ["water", "meadow", "wood"]
     assert strays(layout) == []
     (layout.folder / "cover/north/0099.png").write_bytes(b"")
     assert strays(layout) == ["cover/north/0099.png"]

@@ -23,7 +23,7 @@ def plane(*values: float) -> torch.Tensor:
 
 def test_the_configuration_knows_every_loss():
     assert list(tasks.LOSSES) == list(losses.LOSSES)
-    assert {task for names in tasks.LOSSES.values() for task in names} == set(tasks.TASK_NAMES)
+    assert {task for names in tasks.LOSSES.values() for task in names} == set(tasks.KINDS)
 
 
 def test_cross_entropy_ignores_void():
