@@ -47,6 +47,19 @@ def test_flipping_mirrors_everything_and_normals_x():
     torch.testing.assert_close(warped["normals"], expected)
 
 
+def test_tasks_under_names_of_their_own_go_the_way_of_their_kind():
+    image, targets = sample()
+    own = {"facing": "normals", "range": "depth", "trees": "semseg"}
+    renamed = {name: targets[kind] for name, kind in own.items()}
+    transforms = [Transform(flip=True, angle=0.3, scale=1.2, zoom=1.2), Transform(flip=True)]
+    _, expected = augment(image, targets, transforms)
+    _, warped = augment(image, renamed, transforms, own)
+    assert all(torch.equal(warped[name], expected[kind]) for name, kind in own.items())
+    _, plain = augment(image, renamed, transforms, dict.fromkeys(own, "regression"))
+    assert torch.equal(plain["range"][1], targets["depth"][1].flip(-1))
+    assert torch.equal(plain["facing"][1], targets["normals"][1].flip(-1)), "numbers, which a mirror does not turn"
+
+
 def test_flipping_twice_is_the_identity():
     image, targets = sample()
     again = augment(*augment(image, targets, [Transform(flip=True)] * 2), [Transform(flip=True)] * 2)

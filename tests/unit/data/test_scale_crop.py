@@ -123,3 +123,13 @@ def test_a_sample_does_not_depend_on_its_batch():
         one, alone = applied(crop)
         np.testing.assert_array_equal(both[k].numpy(), one)
         assert all(np.array_equal(warped[name][k].numpy(), alone[name]) for name in targets)
+
+
+def test_tasks_under_names_of_their_own_go_the_way_of_their_kind():
+    image, targets = sample()
+    own = {"facing": "normals", "range": "depth", "trees": "semseg"}
+    planes = {name: torch.tensor(target, dtype=torch.float32)[None] for name, target in targets.items()}
+    pictures, crops = torch.tensor(image, dtype=torch.uint8)[None], [Crop(1.5, 3, 1, 8, 12, True)]
+    _, expected = scale_crop(pictures, planes, FIELDS, crops, "divided")
+    _, found = scale_crop(pictures, {name: planes[kind] for name, kind in own.items()}, own, crops, "divided")
+    assert all(torch.equal(found[name], expected[kind]) for name, kind in own.items())

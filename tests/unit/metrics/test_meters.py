@@ -171,6 +171,15 @@ def test_regression_errors_by_hand_on_values_of_either_sign():
     assert m.compute(statistics) == pytest.approx({"rmse": math.sqrt(10 / 3), "abs_error": 4 / 3})
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_task_under_a_name_of_its_own_is_judged_like_its_kind(kind):
+    prediction, target = example(kind, 3)
+    own = meter(make_task("mine", kind=kind, classes=3 if kind == "semseg" else None), CONFIG)
+    field = judge(kind)
+    assert own.task.name == "mine" and own.task.metric == field.task.metric
+    assert own.compute(own.update(prediction, target)) == field.compute(field.update(prediction, target))
+
+
 # --- properties of every meter -----------------------------------------------------------------------------------
 
 
