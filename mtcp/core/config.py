@@ -40,7 +40,11 @@ class TaskConfig(Model):
         None,
         description="of a task under a name of its own: the field's task that it is trained, judged and shown like",
     )
-    label: str | None = Field(None, min_length=1, description="what tables, reports, cards and sheets call it")
+    label: str | None = Field(
+        None,
+        min_length=1,
+        description="what tables, reports, cards and sheets call it; null: the usual word, or the name",
+    )
     unit: str | None = Field(None, min_length=1, description="of its values, where it is the set's own (regression)")
     classes: int | None = Field(None, ge=2, le=254, description="number of classes of a classification task")
     loss: str | None = Field(None, description="a loss of mtcp.training.losses other than the task's own")

@@ -30,6 +30,7 @@ from mtcp.core.files import replacing
 from mtcp.core.plugins import faults_named
 from mtcp.core.processes import end_with_parent
 from mtcp.core.project_files import BEST_ON_VALIDATION, MODEL, SAMPLES, snapshot_file, snapshots
+from mtcp.core.tasks import Task
 from mtcp.data.formats.class_names import class_names
 from mtcp.data.loading.batches import Batch, evaluation_batches, open_split
 from mtcp.evaluation.coherence import CoherenceMeter, coherence_meter
@@ -212,14 +213,11 @@ def evaluate_elsewhere(
     The network keeps its input size and its tasks; writes nothing. Raises `UserError` where the other benchmark lacks
     a task of the network or counts its classes differently.
     """
-    known = {task.name: task for task in other.task_list}
     for task in trained.task_list:
-        its = known.get(task.name)
-        if its is None or (its.kind, its.channels) != (task.kind, task.channels):
-            has = "does not exist" if its is None else f"is a {its.kind} with {its.channels} channels"
+        if has := _unlike(task, other):
             raise UserError(
-                f"the network predicts '{task.name}', a {task.kind} with {task.channels} channels, which {has} in "
-                f"benchmark '{other.benchmark}': choose a benchmark with the same tasks"
+                f"the network predicts '{task.name}' with {task.channels} channels, which {has} in benchmark "
+                f"'{other.benchmark}': choose a benchmark with the same tasks"
             )
     shape = {"tasks": trained.tasks, "height": trained.height, "width": trained.width}
     config = RunConfig(**{**other.model_dump(), **shape})
@@ -230,6 +228,16 @@ def evaluate_elsewhere(
         network, batches = load_network(trained, checkpoint), evaluation_batches(split, config)
         result = evaluate(network, meters, batches, device, coherence=together, on_images=on_images)
     return result, result.metrics(meters)
+
+
+def _unlike(task: Task, other: RunConfig) -> str:
+    """Say what `other` has instead of `task`; empty where it has the same."""
+    its = next((each for each in other.task_list if each.name == task.name), None)
+    if its is None:
+        return "does not exist"
+    if its.kind != task.kind:
+        return f"is of kind {its.kind}, not {task.kind},"
+    return f"has {its.channels} channels" if its.channels != task.channels else ""
 
 
 def mean_metrics(several: list[Metrics]) -> Metrics:

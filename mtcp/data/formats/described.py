@@ -162,13 +162,7 @@ class DescribedLayout(Layout):
         described = self._targets[task]
         assert isinstance(described, PositiveMap)
         unit = self.coding(task, "unit") or described.unit
-        if values.dtype.itemsize == 1 and unit is None:
-            raise UserError(f"image '{image_id}': {path} has 8 bits, too few for depth; expected 16-bit millimetres")
-        if not np.isfinite(values).all():
-            raise UserError(f"image '{image_id}': {path} holds NaN or infinite depth; mark missing depth by 0")
-        if described.offset:
-            values = np.where(values > 0, values.astype(np.float32) - np.float32(described.offset), np.float32(0))
-        return metres(values, unit)
+        return _metres(values, unit, described.offset, f"image '{image_id}': {path}")
 
     def _regression(self, task: str, values: NDArray[Any], path: Path, image_id: str) -> NDArray[np.float32]:
         described = self._targets[task]
@@ -200,6 +194,16 @@ def _recognised_by(description: Description) -> str:
         return f"photographs {description.images[0]} of the splits {splits[0]} and {splits[1]}"
     lists = [description.lists.format(split=split) for split in splits]
     return f"{lists[0]} and {lists[1]}, which list the images,"
+
+
+def _metres(values: NDArray[Any], unit: str | None, offset: float, where: str) -> NDArray[np.float32]:
+    if values.dtype.itemsize == 1 and unit is None:
+        raise UserError(f"{where} has 8 bits, too few for depth; expected 16-bit millimetres")
+    if not np.isfinite(values).all():
+        raise UserError(f"{where} holds NaN or infinite depth; mark missing depth by 0")
+    if offset:
+        values = np.where(values > 0, values.astype(np.float32) - np.float32(offset), np.float32(0))
+    return metres(values, unit)
 
 
 def _numbers(described: RegressionMap, values: NDArray[Any], where: str) -> NDArray[np.float32]:

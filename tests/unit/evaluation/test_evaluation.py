@@ -222,7 +222,7 @@ def test_validation_and_snapshots_are_evaluated_where_they_were_kept(tiny_projec
     config, data, network = prior(tiny_project)
     config = config.model_copy(update={"training": config.training.model_copy(update={"snapshots": 1})})
     save_network(network, config, tmp_path / "model.safetensors")
-    network.depth += 1
+    network.depth_prior += 1
     save_network(network, config, tmp_path / "model-validation.safetensors")
     save_network(network, config, tmp_path / "snapshots/epoch-1.safetensors")
     metrics = run(config, data, tmp_path).metrics

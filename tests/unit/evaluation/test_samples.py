@@ -1,5 +1,6 @@
 """Prediction sheets: every task drawn, void grey, broken predictions drawn, equal bits for equal input."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -71,9 +72,22 @@ def test_an_all_void_sample_can_be_drawn():
     assert sheet(given, TASKS, {}).width > 600
 
 
+def test_a_task_under_a_name_of_its_own_is_drawn_like_its_kind_with_its_label_and_unit():
+    given = sample()
+    (field,) = (task for task in TASKS if task.name == "regression")
+    moved = Sample(
+        given.image_id, given.image,
+        {"height": given.truths["regression"]}, {"height": given.predictions["regression"]},
+    )  # fmt: skip
+    own = make_task("height", kind="regression", label="Regression")
+    assert sheet(moved, [own], {}).tobytes() == sheet(given, [field], {}).tobytes()
+    for change in ({"unit": "cm"}, {"label": "Height"}):
+        assert sheet(moved, [replace(own, **change)], {}).tobytes() != sheet(moved, [own], {}).tobytes()
+
+
 def test_classes_have_the_names_recorded_with_the_data_or_the_data_sets_own():
-    def names(layout: str, classes: int, **packaging: object) -> dict:
-        tasks = (make_task("semseg", classes=classes), make_task("trees", kind="semseg", classes=2), make_task("depth"))
+    def names(layout: str, count: int, **packaging: object) -> dict:
+        tasks = (make_task("semseg", classes=count), make_task("trees", kind="semseg", classes=2), make_task("depth"))
         return class_names(layout, tasks, packaging)
 
     assert names("nyud", 13, classes=["wall", "bed"]) == {"semseg": ["wall", "bed"], "trees": ()}
