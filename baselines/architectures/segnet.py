@@ -100,9 +100,9 @@ class Head(nn.Module):
 
 def as_output(task: Task, x: Tensor) -> Tensor:
     """Bring raw values (B, C, H, W) to the literature's convention; no epsilon guards the length of a normal."""
-    if task.name == "semseg":
+    if task.kind == "semseg":
         return F.log_softmax(x, dim=1)
-    return x / torch.linalg.vector_norm(x, dim=1, keepdim=True) if task.name == "normals" else x
+    return x / torch.linalg.vector_norm(x, dim=1, keepdim=True) if task.kind == "normals" else x
 
 
 class _SegNet(Architecture):

@@ -40,7 +40,7 @@ class TrivialPrior(Architecture):
         super().__init__()
         self.tasks, self.size = context.tasks, context.size
         for task in self.tasks:
-            self.register_buffer(task.name, torch.zeros(task.channels, *self.size))
+            self.register_buffer(_buffer(task), torch.zeros(task.channels, *self.size))
 
     def fit(self, batches: Iterable[Batch]) -> None:
         """Count once over `batches`; raises `UserError` for a task without any annotated pixel."""
@@ -57,7 +57,7 @@ class TrivialPrior(Architecture):
                 raise UserError(f"the training split has no annotated pixel of task '{task.name}'")
             everywhere = (total.sum((1, 2)) / count.sum())[:, None, None].expand_as(total)
             mean = torch.where(count > 0, total / count.clamp(min=1), everywhere) if self.per_pixel else everywhere
-            getattr(self, task.name).copy_(_prediction(task, mean))
+            getattr(self, _buffer(task)).copy_(_prediction(task, mean))
 
     def encode(self, image: Tensor) -> Tensor:
         return image
@@ -65,7 +65,7 @@ class TrivialPrior(Architecture):
     def decode(self, representation: Tensor, size: tuple[int, int]) -> Outputs:
         batch = len(representation)
         return {
-            task.name: {"final": at_size(getattr(self, task.name)[None], size).expand(batch, -1, -1, -1)}
+            task.name: {"final": at_size(getattr(self, _buffer(task))[None], size).expand(batch, -1, -1, -1)}
             for task in self.tasks
         }
 
@@ -75,6 +75,11 @@ class TrivialConstant(TrivialPrior):
     """Over all pixels: most frequent class, mean depth, mean normal, frequency of edges and of salient pixels."""
 
     per_pixel: ClassVar[bool] = False
+
+
+def _buffer(task: Task) -> str:
+    """Where the prediction of a task is kept: under no name that a module has already."""
+    return f"{task.name}_prior"
 
 
 def _indicators(task: Task, target: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:

@@ -14,7 +14,7 @@ from mtcp.analysis.comparisons import MULTI_TASK, PRIMARY, Measure, benchmark_ta
 from mtcp.analysis.statistics import spread, t_interval
 from mtcp.core.config import Benchmark, Method
 from mtcp.core.tasks import Task
-from mtcp.data.formats.class_names import PARTS, class_names
+from mtcp.data.formats.class_names import class_names
 from mtcp.metrics.meter import Statistics
 from mtcp.metrics.multi_task import delta_m, relative_change
 from mtcp.metrics.recompute import metrics_from_statistics, read_statistics
@@ -52,13 +52,13 @@ def class_differences(
     One row per method, task with classes, and class that occurs in truth or prediction of all paired runs; fractions.
     `packaging` is the data set's record, which names its classes.
     """
-    tasks = [task for task in benchmark_tasks(benchmark) if task.classifies]
+    names = class_names(benchmark.layout, benchmark_tasks(benchmark), packaging)
     found: dict[tuple[str, str], dict[int, NDArray[np.float64]]] = {}
     for run in runs:
-        if tasks and run.method in _trained(methods) and run.images_path.exists():
-            _, statistics = read_statistics(run.images_path, tasks=[task.name for task in tasks])
-            for task in tasks:
-                found.setdefault((run.method, task.name), {})[run.seed] = _iou(statistics[task.name])
+        if names and run.method in _trained(methods) and run.images_path.exists():
+            _, statistics = read_statistics(run.images_path, tasks=list(names))
+            for task in names:
+                found.setdefault((run.method, task), {})[run.seed] = _iou(statistics[task])
     rows = []
     for (method, task_name), ours in found.items():
         base = found.get((benchmark.baseline, task_name), {})
@@ -66,7 +66,7 @@ def class_differences(
         if not seeds:
             continue
         own, other = (np.stack([side[seed] for seed in seeds]) for side in (ours, base))
-        labels = PARTS if task_name == "human_parts" else class_names(benchmark.layout, own.shape[1], packaging)
+        labels = names[task_name]
         for label in np.flatnonzero(np.isfinite(own - other).all(axis=0)).tolist():
             name = labels[label] if len(labels) else f"class {label}"
             n, *rest = _over_seeds(own[:, label] - other[:, label])

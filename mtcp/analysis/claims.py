@@ -11,7 +11,6 @@ from mtcp.analysis.comparisons import MULTI_TASK, Measure, Pairs, by_seed, measu
 from mtcp.analysis.statistics import ALPHA, Comparison, compare_family
 from mtcp.core.claims import Claim, Published
 from mtcp.core.config import Benchmark
-from mtcp.core.tasks import METRICS
 
 Verdict = Literal["reproduced", "contradicted", "equivalent", "inconclusive", "not run"]
 _VERDICTS: dict[str, Verdict] = {
@@ -55,7 +54,7 @@ def judge(
     known = measures(benchmark)
     pairs: dict[str, Pairs] = {}
     obstacles: dict[str, str] = {}
-    chosen = {claim.id: _measure(claim, known) for claim in claims}
+    chosen = {claim.id: _measure(claim, known, benchmark) for claim in claims}
     families: dict[tuple[str, bool], list[str]] = {}
     ropes: dict[str, float] = {}
     for claim in claims:
@@ -90,11 +89,11 @@ def judge(
     )
 
 
-def _measure(claim: Claim, known: dict[str, Measure]) -> Measure | None:
+def _measure(claim: Claim, known: dict[str, Measure], benchmark: Benchmark) -> Measure | None:
     measure = known.get(claim.measure)
     if measure and claim.metric:
-        higher, unit = METRICS[measure.task][claim.metric]
-        return replace(measure, metric=claim.metric, higher_is_better=higher, unit=unit)
+        task = benchmark.tasks[measure.task].model_copy(update={"metric": claim.metric}).task(measure.task)
+        return replace(measure, metric=task.metric, higher_is_better=task.higher_is_better, unit=task.metric_unit)
     return measure
 
 

@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mtcp.core.claims import COSTS
-from mtcp.core.config import Benchmark
+from mtcp.core.config import Benchmark, task_list
 from mtcp.core.errors import UserError
-from mtcp.core.tasks import TASK_NAMES, Task, make_task
+from mtcp.core.measures import COSTS
+from mtcp.core.tasks import Task
 from mtcp.metrics import coherence, multi_task
 from mtcp.metrics.coherence import COHERENCE
 
@@ -26,7 +26,7 @@ TRUTH: Final = "truth"
 PRIMARY: Final = {"selection": "last", "output": "final"}
 #: Practically equal within this where a benchmark's `rope` is silent, by unit: fractions and metres, degrees, per cent.
 DEFAULT_ROPES: Final = {"": 0.005, "m": 0.005, "°": 0.2, "%": 0.5}
-#: What the other definitions of Delta_m average, task by task: no variant of a metric beside the metric itself.
+#: What the other definitions of Delta_m average, kind by kind of task: no variant of a metric beside the metric itself.
 AVERAGED: Final = {
     "semseg": ("miou", "pixel_accuracy"),
     "human_parts": ("miou", "pixel_accuracy"),
@@ -59,21 +59,18 @@ class Measure:
 
 
 def benchmark_tasks(benchmark: Benchmark) -> tuple[Task, ...]:
-    """Return the tasks of `benchmark` in the field's order."""
-    return tuple(
-        make_task(name, **benchmark.tasks[name].model_dump(exclude={"rope"}))
-        for name in TASK_NAMES
-        if name in benchmark.tasks
-    )
+    """Return the tasks of `benchmark` in their order."""
+    return task_list(benchmark.tasks)
 
 
 def measures(benchmark: Benchmark) -> dict[str, Measure]:
     """Return {name: measure}: `delta_m`, `delta_coherence`, tasks (their primary metrics) and costs."""
-    changes = ["delta_m", *(["delta_coherence"] if "semseg" in benchmark.tasks and len(benchmark.tasks) > 1 else [])]
+    coherent = "semseg" in benchmark.tasks and not coherence.TOGETHER.isdisjoint(benchmark.tasks)
+    changes = ["delta_m", *(["delta_coherence"] if coherent else [])]
     found = {name: Measure(MULTI_TASK, name, True, benchmark.delta_m_rope, "%") for name in changes}
     for task in benchmark_tasks(benchmark):
-        rope = benchmark.tasks[task.name].rope or DEFAULT_ROPES[task.unit]
-        found[task.name] = Measure(task.name, task.metric, task.higher_is_better, rope, task.unit)
+        rope = benchmark.tasks[task.name].rope or DEFAULT_ROPES[task.metric_unit]
+        found[task.name] = Measure(task.name, task.metric, task.higher_is_better, rope, task.metric_unit)
     return found | {metric: Measure(COST, metric, False, COST_ROPE, "%", relative=True) for metric in COSTS}
 
 
@@ -111,6 +108,7 @@ def _changes(
     values: Values, reference: Values, tasks: Sequence[Task], readings: Mapping[str, Mapping[str, str]]
 ) -> dict[str, float]:
     """Return every Delta_m of one output that its numbers allow."""
+    kinds = {task.name: task.kind for task in tasks}
     primary = {task.name: (task.metric,) for task in tasks}
     chosen = {"delta_m": primary}
     chosen |= {
@@ -120,10 +118,10 @@ def _changes(
     changes = {}
     for name, metrics in chosen.items():
         if (sides := _both(values, reference, metrics)) is not None:
-            changes[name] = float(multi_task.delta_m_pooled(*sides))
-    if (sides := _both(values, reference, {task.name: AVERAGED[task.name] for task in tasks})) is not None:
-        changes["delta_m_per_metric"] = float(multi_task.delta_m_per_metric(*sides))
-        changes["delta_m_pooled"] = float(multi_task.delta_m_pooled(*sides))
+            changes[name] = float(multi_task.delta_m_pooled(*sides, kinds))
+    if (sides := _both(values, reference, {task.name: AVERAGED[task.kind] for task in tasks})) is not None:
+        changes["delta_m_per_metric"] = float(multi_task.delta_m_per_metric(*sides, kinds))
+        changes["delta_m_pooled"] = float(multi_task.delta_m_pooled(*sides, kinds))
     together = tuple(name for name in coherence.AVERAGED if name in values.get(COHERENCE, {}))
     if together and (sides := _both(values, reference, {COHERENCE: together})) is not None:
         changes["delta_coherence"] = float(multi_task.delta_m_pooled(*sides))

@@ -51,9 +51,9 @@ def draw_metrics(runs: Sequence[Run], benchmark: Benchmark) -> Draws:
 
 def _draws(statistics: dict, tasks: Sequence[Task], run: Run, images: int) -> dict[str, NDArray[np.float64]]:
     large = {
-        task: {name: values[name][:1] for name in names if name in values}
-        for task, names in _LARGE.items()
-        if (values := statistics.get(task))
+        task.name: {name: values[:1] for name, values in statistics[task.name].items() if name in _LARGE[task.kind]}
+        for task in tasks
+        if task.kind in _LARGE
     }
     small = {
         task.name: {

@@ -49,10 +49,11 @@ from mtcp.analysis.paper_tables import paper_tables
 from mtcp.analysis.rows import rows_of
 from mtcp.analysis.speed import speed_table, with_measured
 from mtcp.analysis.statistics import ALPHA, alpha_of_look, compare_family, spread, t_interval
-from mtcp.core.claims import COSTS, load_claims
+from mtcp.core.claims import load_claims
 from mtcp.core.config import Benchmark, Method
 from mtcp.core.errors import UserError
 from mtcp.core.files import write_json, write_text
+from mtcp.core.measures import COSTS
 from mtcp.core.project_files import DELTA_M, HISTORY, LITERATURE, METRICS, MODEL, TABLES, mean_metrics_file
 from mtcp.core.published import COLUMNS, read_published
 from mtcp.core.roles import with_roles

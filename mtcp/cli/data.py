@@ -184,7 +184,7 @@ def verify(name: SetName, as_json: AsJson = False) -> None:
     if problems:
         raise UserError(problem_list(f"data/{name}", problems))
     warn(found)
-    summary = statistics(found)
+    summary = statistics(found, layout)
     if as_json:
         typer.echo(json.dumps(summary, indent=1))
         return

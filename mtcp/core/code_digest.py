@@ -18,7 +18,7 @@ _HASHED_BY_RESULT: Final = frozenset(
     f"mtcp.{name}"
     for name in (
         "core.code_digest", "core.config", "core.errors", "core.files", "core.hashing", "core.plugins",
-        "core.project_files", "data.locks", "store.environment", "store.keys", "store.plan",
+        "core.project_files", "core.task_names", "data.locks", "store.environment", "store.keys", "store.plan",
     )
 )  # fmt: skip
 

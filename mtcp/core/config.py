@@ -17,7 +17,8 @@ from mtcp.core.data_sets import require_layout
 from mtcp.core.errors import UserError
 from mtcp.core.files import read_yaml
 from mtcp.core.inheritance import Entry, Resolved, resolved
-from mtcp.core.tasks import TASK_NAMES, Task, make_task, misfits
+from mtcp.core.task_names import name_fault
+from mtcp.core.tasks import Kind, Task, in_order, make_task, misfits
 from mtcp.core.validation import Model, fault, validated
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$")]
@@ -35,6 +36,16 @@ Range = Annotated[tuple[float, float], AfterValidator(_ordered)]
 class TaskConfig(Model):
     """A benchmark's choices for one task; see `mtcp.core.tasks.make_task`."""
 
+    kind: Kind | None = Field(
+        None,
+        description="of a task under a name of its own: the field's task that it is trained, judged and shown like",
+    )
+    label: str | None = Field(
+        None,
+        min_length=1,
+        description="what tables, reports, cards and sheets call it; null: the usual word, or the name",
+    )
+    unit: str | None = Field(None, min_length=1, description="of its values, where it is the set's own (regression)")
     classes: int | None = Field(None, ge=2, le=254, description="number of classes of a classification task")
     loss: str | None = Field(None, description="a loss of mtcp.training.losses other than the task's own")
     metric: str | None = Field(
@@ -45,6 +56,15 @@ class TaskConfig(Model):
         None, description="what untrained heads predict on average; spares a short training the way from 0 (depth: m)"
     )
     rope: float | None = Field(None, gt=0, description="practically equal within this, in the metric's unit")
+
+    def task(self, name: str) -> Task:
+        """The task that these choices are of."""
+        return make_task(name, **self.model_dump(exclude={"rope"}))
+
+
+def task_list(tasks: Mapping[str, TaskConfig]) -> tuple[Task, ...]:
+    """Return the tasks in the order of training and tables (`mtcp.core.tasks.in_order`)."""
+    return tuple(tasks[name].task(name) for name in in_order(tasks))
 
 
 class EncoderConfig(Model):
@@ -250,7 +270,9 @@ class Benchmark(Model):
         "data/NAME.yaml describes it"
     )
     rendered: dict[str, Any] | None = Field(None, description="settings of the renderer; null: an imported set")
-    tasks: dict[str, TaskConfig] = Field(min_length=1)
+    tasks: dict[str, TaskConfig] = Field(
+        min_length=1, description="by name: one of the field's, or one of your own with its `kind`"
+    )
     height: int = Field(ge=8)
     width: int = Field(ge=8)
     encoder: EncoderConfig
@@ -335,6 +357,7 @@ NEUTRAL: Final[Mapping[str, Any]] = {
     "losses.depth_cap": None,
     "training.clip_norm": None,
     "training.sync_batch_norm": False,
+    "tasks.*.kind": None,
     "processes": 1,
 }
 #: What a task is called and how it is judged: no part of its training.
@@ -386,26 +409,30 @@ class RunConfig(Model):
 
     @property
     def task_list(self) -> tuple[Task, ...]:
-        """The tasks in the field's order."""
-        return tuple(
-            make_task(name, **self.tasks[name].model_dump(exclude={"rope"}))
-            for name in TASK_NAMES
-            if name in self.tasks
-        )
+        """The tasks in the order of training."""
+        return task_list(self.tasks)
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """The kind of each task by its name."""
+        return {task.name: task.kind for task in self.task_list}
 
     def training_part(self) -> dict[str, Any]:
         """What determines the trained network: every field with its value, but for `NEUTRAL` ones."""
         part = self.model_dump(mode="json", exclude={"method", "evaluation", "tasks"})
-        part["tasks"] = {
-            task.name: {key: value for key, value in asdict(task).items() if key not in _JUDGED}
-            for task in self.task_list
-        }
+        part["tasks"] = {task.name: _without_neutral(_trained(task), "tasks.*.") for task in self.task_list}
         return _without_neutral(part)
 
     def evaluation_part(self) -> dict[str, Any]:
         """What determines the metrics of a trained network."""
         part = self.evaluation.model_dump(mode="json", exclude={"batch_size"})
         return part | {"primary": {task.name: task.metric for task in self.task_list}}
+
+
+def _trained(task: Task) -> dict[str, Any]:
+    """What determines the training of a task; a kind that its name says is none."""
+    part = {key: value for key, value in asdict(task).items() if key not in _JUDGED}
+    return part | {"kind": None if task.kind == task.name else task.kind}
 
 
 def _without_neutral(part: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -486,12 +513,8 @@ class Project:
             known = ", ".join(self.benchmark_names()) or "none"
             raise UserError(f"params.yaml: unknown benchmark '{name}': config/benchmarks/ has {known}")
         benchmark = validated(Benchmark, self.benchmark_entry(name).content, path)
-        require_layout(benchmark.layout, self.root, path)
-        for task, options in benchmark.tasks.items():
-            if task not in TASK_NAMES:
-                raise fault(path, ("tasks", task), f"unknown task '{task}': the tasks are {', '.join(TASK_NAMES)}")
-            for option, problem in misfits(task, options.model_dump()):
-                raise fault(path, ("tasks", task, option), problem)
+        _require_sound(benchmark.tasks, path)
+        require_layout(benchmark.layout, {task.name: task.kind for task in task_list(benchmark.tasks)}, self.root, path)
         self._benchmarks[name] = benchmark
         return benchmark
 
@@ -556,6 +579,20 @@ class Project:
             self.methods_path,
             method,
         )  # fmt: skip
+
+
+def _require_sound(tasks: Mapping[str, TaskConfig], path: Path) -> None:
+    """Raise `UserError` for the first of a benchmark's `tasks` that has a wrong name, option or label."""
+    for name, options in tasks.items():
+        if problem := name_fault(name):
+            raise fault(path, ("tasks", name), problem)
+        for option, problem in misfits(name, options.model_dump()):
+            raise fault(path, ("tasks", name, option), problem)
+    labelled: dict[str, str] = {}
+    for name, options in tasks.items():
+        label = options.task(name).label
+        if (other := labelled.setdefault(label, name)) != name:
+            raise fault(path, ("tasks", name, "label"), f"{other} is called '{label}', too: give one another `label`")
 
 
 def _mapping(content: Any) -> dict[str, Any]:

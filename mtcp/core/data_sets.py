@@ -5,16 +5,27 @@ either. `mtcp.data.formats.described` reads a set by its description.
 """
 
 import re
+from collections.abc import Mapping
 from functools import cache
 from math import isfinite
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
-from mtcp.core.errors import UserError
+from mtcp.core.errors import UserError, alternatives
 from mtcp.core.files import read_yaml
 from mtcp.core.plugins import PACKAGE_ROOT
+from mtcp.core.task_names import name_fault
+from mtcp.core.tasks import KINDS, Kind, in_order
 from mtcp.core.validation import Model, fault, validated
 
 BUNDLED: Final = PACKAGE_ROOT / "mtcp/data/bundled"
@@ -86,10 +97,18 @@ _Files = Annotated[
 _Values = Annotated[dict[Annotated[int, Field(ge=0, le=255)], Annotated[int, Field(ge=0, le=253)]], Field(min_length=1)]
 
 
-class ClassMap(Model):
-    """A class a pixel (semseg, human_parts): pictures of one channel, of 8 bits or of 16 with values up to 255."""
+class Target(Model):
+    """A map of a set; the other forms add how its values are stored."""
 
     files: _Files
+    kind: Kind | None = Field(
+        None, description="of a map under a name of its own: the field's task that it is stored, learnt and judged like"
+    )
+
+
+class ClassMap(Target):
+    """A class a pixel (semseg, human_parts): pictures of one channel, of 8 bits or of 16 with values up to 255."""
+
     names: list[str] = Field(default_factory=list, description="names of the classes, from class 0")
     coding: Literal["zero", "one", "colours"] = Field(
         "zero", description="zero: classes from 0, 255 void; one: classes from 1, 0 void; colours: VOC's palette"
@@ -105,10 +124,9 @@ class ClassMap(Model):
         return self
 
 
-class PositiveMap(Model):
+class PositiveMap(Target):
     """A positive number a pixel (depth): arrays of floating point, or pictures of 16 bits; 0 and below is void."""
 
-    files: _Files
     unit: str | None = Field(
         None, description="m, dm, cm, mm, a fraction such as 1/256, or inverse; null: integers mm, floating point m"
     )
@@ -129,25 +147,20 @@ class PositiveMap(Model):
         return self
 
 
-class VectorMap(Model):
+class VectorMap(Target):
     """A unit vector a pixel (normals; x right, y down): arrays (H, W, 3), or pictures, n = 2v/255 - 1; zero is void."""
 
-    files: _Files
 
-
-class BinaryMap(Model):
+class BinaryMap(Target):
     """Yes or no a pixel (sal, edge): pictures or arrays; arrays may hold 255 for void."""
 
-    files: _Files
 
-
-class RegressionMap(Model):
+class RegressionMap(Target):
     """A number a pixel (regression), of either sign, in a unit of its own: arrays, or pictures of one channel.
 
     Value = stored x `scale` + `offset`; what is stored as `void`, and what is not a number, is void.
     """
 
-    files: _Files
     void: float | None = Field(None, description="stored value of pixels without truth; null: only NaN in arrays")
     scale: float = Field(1.0, description="size of one stored step")
     offset: float = Field(0.0, description="value of a stored 0")
@@ -160,9 +173,38 @@ class RegressionMap(Model):
         return scale
 
 
-class DataTasks(Model):
-    """The targets that a set has."""
+_FORMS: Final[dict[str, type[Target]]] = {
+    "semseg": ClassMap,
+    "human_parts": ClassMap,
+    "depth": PositiveMap,
+    "sal": BinaryMap,
+    "normals": VectorMap,
+    "edge": BinaryMap,
+    "regression": RegressionMap,
+}
 
+
+def _of_its_kind(given: Any) -> Any:
+    kind = given.get("kind") if isinstance(given, dict) else None
+    if kind not in _FORMS:
+        raise ValueError(
+            f"a map under a name of its own says by `kind` which of the field's tasks it is like: {', '.join(KINDS)}"
+        )
+    return _FORMS[kind].model_validate(given)
+
+
+_Own = Annotated[
+    ClassMap | PositiveMap | VectorMap | BinaryMap | RegressionMap,
+    BeforeValidator(_of_its_kind),
+]
+
+
+class DataTasks(Model):
+    """The targets that a set has: the field's, and further ones of any name, each in the form of its `kind`."""
+
+    model_config = ConfigDict(extra="allow")
+    # pydantic's way to say what further keys hold, which it declares as anything or nothing.
+    __pydantic_extra__: dict[str, _Own] = Field(init=False)  # pyright: ignore[reportIncompatibleVariableOverride]
     semseg: ClassMap | None = None
     human_parts: ClassMap | None = None
     depth: PositiveMap | None = None
@@ -171,9 +213,24 @@ class DataTasks(Model):
     edge: BinaryMap | None = None
     regression: RegressionMap | None = None
 
-    def given(self) -> dict[str, ClassMap | PositiveMap | VectorMap | BinaryMap | RegressionMap]:
-        """The targets that are described, by task."""
-        return {name: target for name in type(self).model_fields if (target := getattr(self, name)) is not None}
+    @model_validator(mode="after")
+    def _names_are_tasks(self) -> "DataTasks":
+        for name, target in self.given().items():
+            if fault := name_fault(name):
+                raise ValueError(fault)
+            if name in KINDS and target.kind not in (None, name):
+                raise ValueError(f"{name} is a task of the field, and no {target.kind}: take its `kind` out")
+        return self
+
+    def given(self) -> dict[str, Target]:
+        """The targets that are described, by task, in the order of tasks."""
+        names = in_order([*type(self).model_fields, *self.__pydantic_extra__])
+        return {name: target for name in names if (target := getattr(self, name)) is not None}
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """The kind of each target that is described, by task."""
+        return {name: target.kind or name for name, target in self.given().items()}
 
 
 class Splits(Model):
@@ -217,9 +274,10 @@ class Description(Model):
         patterns = [pattern for target in given.values() for pattern in target.files]
         if any("{folder}" in pattern for pattern in patterns) and "{folder}" not in self.images[0]:
             raise ValueError("{folder} is the photograph's: the pattern of `images` needs it, too")
-        parts = self.tasks.human_parts
-        if parts is not None and len(parts.names) not in (0, 7):
-            raise ValueError("human_parts has 7 classes, background included")
+        kinds = self.tasks.kinds
+        for name, target in given.items():
+            if kinds[name] == "human_parts" and isinstance(target, ClassMap) and len(target.names) not in (0, 7):
+                raise ValueError("human_parts has 7 classes, background included")
         return self
 
 
@@ -247,14 +305,22 @@ def _read(path: Path, _modified_ns: int) -> Description:
     return validated(Description, read_yaml(path, dict), path)
 
 
-def require_layout(layout: str, root: Path, path: Path) -> None:
-    """Raise `UserError` where the benchmark file `path` names a layout that nothing describes."""
-    if layout in CODED:
-        return
+def require_layout(layout: str, kinds: Mapping[str, str], root: Path, path: Path) -> None:
+    """Raise `UserError` where the benchmark file `path` names a layout that nothing describes, or that has other tasks.
+
+    `kinds` are the benchmark's tasks and of what kind each is.
+    """
     described = description_path(layout, root)
-    if described is None:
+    if described is None and layout not in CODED:
         raise fault(
             path, ("layout",), f"unknown layout '{layout}': describe it in data/{layout}.yaml, or use one of "
             f"{', '.join(layout_names(root))}",
         )  # fmt: skip
-    read_description(described)
+    known = read_description(described).tasks.kinds if described else dict(zip(KINDS, KINDS, strict=True))
+    for name, kind in kinds.items():
+        if name not in known:
+            raise fault(path, ("tasks", name), f"layout '{layout}' has no '{name}'{alternatives(name, known)}")
+        if known[name] != kind:
+            raise fault(
+                path, ("tasks", name, "kind"), f"{kind} here, and {known[name]} in {described}: let both say the same"
+            )

@@ -3,13 +3,14 @@
 from collections.abc import Collection
 from pathlib import Path
 
-from mtcp.core.claims import Published, load_claims
-from mtcp.core.config import Project
+from mtcp.core.claims import Claim, Published, load_claims
+from mtcp.core.config import Project, task_list
 from mtcp.core.errors import alternatives
 from mtcp.core.ledger import load_ledger
+from mtcp.core.measures import CHANGES, COSTS
 from mtcp.core.plugins import find
 from mtcp.core.published import read_published
-from mtcp.core.tasks import METRICS
+from mtcp.core.tasks import KINDS, METRICS
 from mtcp.core.validation import fault
 
 
@@ -17,7 +18,7 @@ def require_known_names(project: Project) -> None:
     """Raise `UserError` with file, line and key for the first name that is defined nowhere.
 
     Read are `params.yaml`, its benchmarks, all methods, the claims, the ledger and the published numbers; files of
-    other benchmarks are not.
+    other benchmarks are not, but where a claim about a task under a name of its own says that it is judged there.
     """
     known = {kind: find(kind, project.root) for kind in ("scheme", "architecture")}
     path = project.methods_path
@@ -49,10 +50,22 @@ def _require_known_claims(project: Project) -> None:
                 _require(name, project.methods, "method", path, place, role)
         for benchmark in claim.benchmarks:
             _require(benchmark, project.benchmark_names(), "benchmark", path, place, "benchmarks")
-        if claim.metric is not None and claim.measure in METRICS:
-            _require(claim.metric, METRICS[claim.measure], f"metric of {claim.measure}", path, place, "metric")
+        known = dict(METRICS) if claim.measure in (*CHANGES, *KINDS, *COSTS) else METRICS | _own_metrics(project, claim)
+        _require(claim.measure, (*CHANGES, *known, *COSTS), "measure", path, place, "measure")
+        if claim.metric is not None and claim.measure in known:
+            _require(claim.metric, known[claim.measure], f"metric of {claim.measure}", path, place, "metric")
         if claim.published is not None and published:
             _require_number(claim.published, published, path, place)
+
+
+def _own_metrics(project: Project, claim: Claim) -> dict[str, Collection[str]]:
+    """The metrics, by task, that every benchmark has on which a claim can be judged and that has the task."""
+    found: dict[str, Collection[str]] = {}
+    for name in claim.benchmarks or project.params.benchmarks:
+        for task in task_list(project.benchmark(name).tasks):
+            known = METRICS[task.kind]
+            found[task.name] = [metric for metric in found.get(task.name, known) if metric in known]
+    return found
 
 
 def _require_number(claimed: Published, published: list[dict[str, str]], path: Path, place: int) -> None:

@@ -16,16 +16,23 @@ regression      value (B, 1, H, W)           value (B, 1, H, W), float32        
 
 255 marks a pixel without annotation in every target, as in the released code; `sal` is the field's canonical
 name of saliency. `regression` is any other number a pixel, of either sign, in a unit of the data set's own.
+
+These are the kinds of tasks. A benchmark may have further tasks under names of its own, each of one of these kinds:
+the task of that name that it is trained, judged and shown like.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args
 
-from mtcp.core.errors import UserError
+from mtcp.core.errors import UserError, alternatives
 
 VOID: Final = 255
-#: Metrics of each task (docs/metrics.md): whether higher is better, and the unit.
+Kind = Literal["semseg", "human_parts", "depth", "sal", "normals", "edge", "regression"]
+#: The kinds, which are also the names of the field's tasks, in the order of the released code: NYUD (semseg, depth,
+#: normals, edge), PASCAL (semseg, human_parts, sal, ...).
+KINDS: Final[tuple[str, ...]] = get_args(Kind)
+#: Metrics of each kind (docs/metrics.md): whether higher is better, and the unit; "" is also the data set's own.
 METRICS: Final[dict[str, dict[str, tuple[bool, str]]]] = {
     "semseg": dict.fromkeys(("miou", "miou_present", "pixel_accuracy"), (True, "")),
     "human_parts": dict.fromkeys(("miou", "miou_present", "pixel_accuracy"), (True, "")),
@@ -42,8 +49,10 @@ METRICS: Final[dict[str, dict[str, tuple[bool, str]]]] = {
     "edge": dict.fromkeys(("ods_f", "ois_f", "ap"), (True, "")),
     "regression": dict.fromkeys(("rmse", "abs_error"), (False, "")),
 }  # fmt: skip
-#: Tasks whose targets are classes: whole numbers; those of all others are float32.
+#: Kinds whose targets are classes: whole numbers; those of all others are float32.
 CLASSES: Final = ("semseg", "human_parts")
+#: Kinds whose values have a unit of the data set's own.
+UNITS: Final = ("regression",)
 #: A run's flag for a task that nothing was learnt of: prefix + task.
 UNTRAINED: Final = "untrained:"
 
@@ -52,12 +61,15 @@ UNTRAINED: Final = "untrained:"
 class Task:
     """One dense-prediction task of one benchmark.
 
-    `loss` names a function of `mtcp.training.losses`; `metric` is the primary metric, the one that enters Delta_m.
+    `kind` is one of `KINDS`: what the task is trained, judged and shown like. `loss` names a function of
+    `mtcp.training.losses`; `metric` is the primary metric, the one that enters Delta_m.
     `positive_weight` is the weight of positive pixels in a binary cross-entropy; None balances each batch.
     `bias_initialisation` is what its untrained heads predict on average, in the task's unit; None: near zero.
+    `unit` is that of its values where it is the data set's own, as of a regression; else "".
     """
 
     name: str
+    kind: str
     channels: int
     loss: str
     metric: str
@@ -70,26 +82,26 @@ class Task:
     @property
     def classifies(self) -> bool:
         """Whether its truth is a class a pixel."""
-        return self.name in CLASSES
+        return self.kind in CLASSES
+
+    @property
+    def metric_unit(self) -> str:
+        """The unit of its primary metric; "" of a number without one."""
+        return METRICS[self.kind][self.metric][1] or self.unit
 
 
-_TASKS: Final[dict[str, Task]] = {
-    task.name: task
-    for task in (
-        Task("semseg", 0, "cross_entropy", "miou", True, label="Segmentation"),
-        Task("human_parts", 7, "cross_entropy", "miou", True, label="Human parts"),
-        Task("depth", 1, "depth_l1", "rmse", False, label="Depth", unit="m"),
-        Task("sal", 1, "balanced_bce", "max_miou", True, label="Saliency"),
-        Task("normals", 3, "normals_mse", "mean", False, label="Normals", unit="°"),
-        Task("edge", 1, "balanced_bce", "ods_f", True, label="Edges"),
-        Task("regression", 1, "regression_l1", "rmse", False, label="Regression"),
-    )
+#: Channels (0: as many as the benchmark says), loss, primary metric and label of each kind.
+_USUAL: Final[dict[str, tuple[int, str, str, str]]] = {
+    "semseg": (0, "cross_entropy", "miou", "Segmentation"),
+    "human_parts": (7, "cross_entropy", "miou", "Human parts"),
+    "depth": (1, "depth_l1", "rmse", "Depth"),
+    "sal": (1, "balanced_bce", "max_miou", "Saliency"),
+    "normals": (3, "normals_mse", "mean", "Normals"),
+    "edge": (1, "balanced_bce", "ods_f", "Edges"),
+    "regression": (1, "regression_l1", "rmse", "Regression"),
 }
 
-#: Task order of the released code: NYUD (semseg, depth, normals, edge), PASCAL (semseg, human_parts, sal, ...).
-TASK_NAMES: Final = tuple(_TASKS)
-
-#: The losses of `mtcp.training.losses`, and the tasks that each is for.
+#: The losses of `mtcp.training.losses`, and the kinds of task that each is for.
 LOSSES: Final[dict[str, tuple[str, ...]]] = {
     "cross_entropy": CLASSES,
     "nll": CLASSES,
@@ -105,53 +117,74 @@ LOSSES: Final[dict[str, tuple[str, ...]]] = {
 
 def misfits(name: str, options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield (option, what is wrong with it) for the options of `make_task` that task `name` does not have."""
+    kind = options.get("kind") or name
+    if name in KINDS and kind != name:
+        yield "kind", f"{name} is a task of the field, and {kind} another one: take `kind` out, or choose another name"
+    if kind not in KINDS:
+        yield (
+            "kind",
+            f"required, and missing: '{name}' is none of the field's tasks{alternatives(name, KINDS)}; say "
+            "which of them it is trained and judged like",
+        )
+        return
     classes, loss = options.get("classes"), options.get("loss")
-    if name == "semseg" and classes is None:
+    if kind == "semseg" and classes is None:
         yield "classes", "required, and missing: the number of classes of the segmentation"
-    if name == "human_parts" and classes not in (None, _TASKS[name].channels):
-        yield "classes", f"human_parts has {_TASKS[name].channels} classes, background included: leave it out"
-    if name not in CLASSES and classes is not None:
-        yield "classes", f"{name} has no classes: leave it out"
+    if kind == "human_parts" and classes not in (None, _USUAL[kind][0]):
+        yield "classes", f"human_parts has {_USUAL[kind][0]} classes, background included: leave it out"
+    if kind not in CLASSES and classes is not None:
+        yield "classes", f"{kind} has no classes: leave it out"
     metric = options.get("metric")
-    if metric is not None and metric not in METRICS[name]:
-        yield "metric", f"'{metric}' is not a metric of {name} (known here: {', '.join(METRICS[name])})"
-    known = [other for other, tasks in LOSSES.items() if name in tasks]
+    if metric is not None and metric not in METRICS[kind]:
+        yield "metric", f"'{metric}' is not a metric of {kind} (known here: {', '.join(METRICS[kind])})"
+    known = [other for other, kinds in LOSSES.items() if kind in kinds]
     if loss is not None and loss not in known:
-        yield "loss", f"'{loss}' is not a loss of {name} (known here: {', '.join(known)})"
-    if name == "regression" and options.get("rope") is None:
+        yield "loss", f"'{loss}' is not a loss of {kind} (known here: {', '.join(known)})"
+    if kind == "regression" and options.get("rope") is None:
         yield "rope", "required, and missing: what is practically equal, in the unit of the data set's values"
-    if options.get("positive_weight") is not None and name not in LOSSES["balanced_bce"]:
-        yield "positive_weight", f"belongs to {' and '.join(LOSSES['balanced_bce'])}: {name} has no positive pixels"
+    if options.get("positive_weight") is not None and kind not in LOSSES["balanced_bce"]:
+        yield "positive_weight", f"belongs to {' and '.join(LOSSES['balanced_bce'])}: {kind} has no positive pixels"
+    if options.get("unit") is not None and kind not in UNITS:
+        yield "unit", f"belongs to {' and '.join(UNITS)}: the metrics of {kind} have units of their own"
 
 
 def make_task(
     name: str,
     *,
+    kind: str | None = None,
     classes: int | None = None,
     loss: str | None = None,
     metric: str | None = None,
     positive_weight: float | None = None,
     bias_initialisation: float | None = None,
+    label: str | None = None,
+    unit: str | None = None,
 ) -> Task:
-    """Return task `name` with a benchmark's choices; raises `UserError` for an unknown name or missing classes.
+    """Return task `name` with a benchmark's choices; raises `UserError` where it has no kind or lacks its classes.
 
     Its metric is one of `METRICS`: `misfits` names what is not.
     """
-    if name not in _TASKS:
-        raise UserError(f"unknown task '{name}': the tasks are {', '.join(TASK_NAMES)}")
-    base = _TASKS[name]
-    if not (classes or base.channels):
+    kind = kind or name
+    if kind not in KINDS:
+        raise UserError(f"task '{name}' needs a `kind`, which is one of {', '.join(KINDS)}")
+    channels, usual_loss, usual_metric, usual_label = _USUAL[kind]
+    if not (classes or channels):
         raise UserError(f"task '{name}' needs `classes`, the number of its classes")
-    metric = metric or base.metric
-    higher, unit = METRICS[name][metric]
+    metric = metric or usual_metric
     return Task(
         name=name,
-        channels=classes or base.channels,
-        loss=loss or base.loss,
+        kind=kind,
+        channels=classes or channels,
+        loss=loss or usual_loss,
         metric=metric,
-        higher_is_better=higher,
+        higher_is_better=METRICS[kind][metric][0],
         positive_weight=positive_weight,
         bias_initialisation=bias_initialisation,
-        label=base.label,
-        unit=unit,
+        label=label or (usual_label if name == kind else name.replace("_", " ").capitalize()),
+        unit=unit or "",
     )
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Names of tasks in the one order of training and tables: the field's, then those of one's own by name."""
+    return sorted(names, key=lambda name: (KINDS.index(name) if name in KINDS else len(KINDS), name))

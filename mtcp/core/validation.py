@@ -90,12 +90,19 @@ def _short(value: Any) -> str:
 
 def _fields_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
     """Names of the fields beside the one at `location`, as far as they are models themselves."""
+    models = [model]
     for part in location[:-1]:
-        field = model.model_fields.get(str(part))
-        annotation = getattr(field, "annotation", None)
-        inner = [each for each in (annotation, *get_args(annotation)) if isinstance(each, type)]
-        models = [each for each in inner if issubclass(each, BaseModel)]
-        if not models:
+        field = models[0].model_fields.get(str(part))
+        further = models[0].__annotations__.get("__pydantic_extra__")
+        inner = list(_models_in(field.annotation if field else further))
+        models = inner or models
+        if not inner:
             break
-        model = models[0]
-    return sorted(model.model_fields)
+    return sorted({name for each in models for name in each.model_fields})
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _models_in(argument)

@@ -19,5 +19,5 @@ def write_chosen_sheets(
     split = replace(open_split(config, data, "test"), ids=tuple(ids))
     network = load_network(config, checkpoint)
     samples = evaluate(network, {}, evaluation_batches(split, config), device, samples=len(ids)).samples
-    classes = config.tasks["semseg"].classes if "semseg" in config.tasks else 0
-    write_sheets(folder, samples, config.task_list, class_names(config.layout, classes or 0, split.layout.packaging))
+    names = class_names(config.layout, config.task_list, split.layout.packaging)
+    write_sheets(folder, samples, config.task_list, names)

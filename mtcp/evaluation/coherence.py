@@ -22,6 +22,8 @@ Maps = dict[str, NDArray[Any]]
 #: Predictions are positive only by training; see `mtcp.metrics.depth`.
 _NEAREST = 1e-9
 _SALIENT = 0.5
+#: What is compared; a second depth under another name takes no part.
+_TASKS = coherence.TOGETHER | {"semseg"}
 
 
 @dataclass(frozen=True)
@@ -46,17 +48,26 @@ class CoherenceMeter:
 
         `predictions` (B, C, H, W) as networks give them and `targets` as `mtcp.core.tasks` says, by task, equal sizes.
         `outputs` chooses among the two: matching the boundaries of either takes longer than everything else.
-        Numbers in a unit of their own (regression) enter nothing: nothing is known that they should agree with.
+        Of numbers in a unit of their own (regression) and of tasks under names of one's own nothing is known that they
+        should agree with: they enter nothing.
         """
-        truths = _by_image({name: target if name in CLASSES else target.squeeze(1) for name, target in targets.items()})
-        guesses = _by_image({name: _decoded(name, prediction) for name, prediction in predictions.items()})
+        truths = _by_image(
+            {
+                name: target if name in CLASSES else target.squeeze(1)
+                for name, target in targets.items()
+                if name in _TASKS
+            }
+        )
+        guesses = _by_image(
+            {name: _decoded(name, prediction) for name, prediction in predictions.items() if name in _TASKS}
+        )
         judge = replace(self, map_images=map)  # what is sent to processes must not hold the pool
         found = {}
         for output, images in (("final", guesses), ("truth", truths)):
             if not outputs(output):
                 continue
             parts = list(self.map_images(judge.counts, images, truths))
-            if parts[0]:
+            if parts and parts[0]:
                 found[output] = merge({name: np.asarray(value)[None] for name, value in part.items()} for part in parts)
         return found
 
@@ -100,9 +111,9 @@ def coherence_meter(
     config: RunConfig, packaging: Mapping[str, Any], map_images: Callable[..., Any] = map
 ) -> CoherenceMeter:
     """Return the meter of a benchmark whose data set recorded `packaging`; NYU's camera where it recorded none."""
-    channels = {task.name: task.channels for task in config.task_list}
-    names = class_names(config.layout, channels.get("semseg", 0), packaging)
-    person = names.index("person") if "human_parts" in channels and "person" in names else None
+    names = class_names(config.layout, config.task_list, packaging)
+    classes = names.get("semseg", ())
+    person = classes.index("person") if "human_parts" in names and "person" in classes else None
     return CoherenceMeter(config.evaluation.edge_tolerance, _Scaled(packaging), person, map_images)
 
 
@@ -126,8 +137,6 @@ def _decoded(task: str, prediction: Tensor) -> Tensor:
         return prediction.argmax(dim=1)
     if task == "normals":
         return torch.nn.functional.normalize(prediction, dim=1)
-    if task == "regression":
-        return prediction[:, 0]
     return prediction[:, 0].clamp(min=_NEAREST) if task == "depth" else prediction[:, 0].sigmoid()
 
 

@@ -30,6 +30,7 @@ from mtcp.core.files import replacing
 from mtcp.core.plugins import faults_named
 from mtcp.core.processes import end_with_parent
 from mtcp.core.project_files import BEST_ON_VALIDATION, MODEL, SAMPLES, snapshot_file, snapshots
+from mtcp.core.tasks import Task
 from mtcp.data.formats.class_names import class_names
 from mtcp.data.loading.batches import Batch, evaluation_batches, open_split
 from mtcp.evaluation.coherence import CoherenceMeter, coherence_meter
@@ -200,8 +201,7 @@ def evaluate_run(
             first = max(config.training.epochs - count, 0)
             names_of_last = [Path(snapshot_file(epoch)).name for epoch in range(first, config.training.epochs - 1)]
             metrics["last_epochs_mean"] = mean_metrics([*(found[name] for name in names_of_last), tasks_of_last])
-    channels = {task.name: task.channels for task in config.task_list}
-    names = class_names(config.layout, channels.get("semseg", 0), split.layout.packaging)
+    names = class_names(config.layout, config.task_list, split.layout.packaging)
     write_sheets(directory / SAMPLES, last.samples, config.task_list, names)
     return Judgement(last, metrics, counted)
 
@@ -221,10 +221,8 @@ def evaluate_elsewhere(
     The network keeps its input size and its tasks; writes nothing. Raises `UserError` where the other benchmark lacks
     a task of the network or counts its classes differently.
     """
-    channels = {task.name: task.channels for task in other.task_list}
     for task in trained.task_list:
-        if channels.get(task.name) != task.channels:
-            has = f"has {channels[task.name]} channels" if task.name in channels else "does not exist"
+        if has := _unlike(task, other):
             raise UserError(
                 f"the network predicts '{task.name}' with {task.channels} channels, which {has} in benchmark "
                 f"'{other.benchmark}': choose a benchmark with the same tasks"
@@ -238,6 +236,16 @@ def evaluate_elsewhere(
         network, batches = load_network(trained, checkpoint), evaluation_batches(split, config)
         result = evaluate(network, meters, batches, device, coherence=together, on_images=on_images)
     return result, result.metrics(meters)
+
+
+def _unlike(task: Task, other: RunConfig) -> str:
+    """Say what `other` has instead of `task`; empty where it has the same."""
+    its = next((each for each in other.task_list if each.name == task.name), None)
+    if its is None:
+        return "does not exist"
+    if its.kind != task.kind:
+        return f"is of kind {its.kind}, not {task.kind},"
+    return f"has {its.channels} channels" if its.channels != task.channels else ""
 
 
 def mean_metrics(several: list[Metrics]) -> Metrics:

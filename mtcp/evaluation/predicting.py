@@ -17,7 +17,7 @@ from torch import Tensor
 from mtcp.core.config import RunConfig
 from mtcp.core.errors import UserError
 from mtcp.core.files import replacing
-from mtcp.core.tasks import CLASSES, Task
+from mtcp.core.tasks import Task
 from mtcp.data.formats.layouts import read_picture
 from mtcp.data.formats.writing import write_array
 from mtcp.data.loading.batches import network_input
@@ -25,8 +25,9 @@ from mtcp.evaluation.pictures import RGB, Row, class_colours, class_legend, colo
 from mtcp.models.architecture import Architecture
 from mtcp.models.layers import at_size
 
-#: By task: classes uint8 (H, W); depth float32 (H, W) in metres; normals float32 (H, W, 3), unit vectors, x to the
-#: right, y down, z away from the viewer; edge and sal float32 (H, W), probabilities.
+#: By task, as its kind says: classes uint8 (H, W); depth float32 (H, W) in metres; normals float32 (H, W, 3), unit
+#: vectors, x to the right, y down, z away from the viewer; edge and sal float32 (H, W), probabilities; regression
+#: float32 (H, W) in the data set's unit.
 Predictions = dict[str, NDArray[Any]]
 
 
@@ -57,12 +58,12 @@ def predict(network: Architecture, config: RunConfig, photograph: NDArray[np.uin
 
 def _as_target(task: Task, output: Tensor, size: tuple[int, int]) -> NDArray[Any]:
     """From a network's output (1, C, h, w) to the task's values at `size`."""
-    if task.name in CLASSES:
+    if task.classifies:
         return _classes(output, size)
     values = at_size(output, size)[0]
-    if task.name == "normals":
+    if task.kind == "normals":
         return torch.nn.functional.normalize(values, dim=0).permute(1, 2, 0).numpy()
-    return (values if task.name in ("depth", "regression") else values.sigmoid())[0].numpy()
+    return (values if task.kind in ("depth", "regression") else values.sigmoid())[0].numpy()
 
 
 def _classes(logits: Tensor, size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -98,7 +99,7 @@ def write_predictions(
         paths.append(folder / f"{name}-{task.name}.png")
         with replacing(paths[-1]) as temporary:
             picture.save(temporary)
-        if task.name not in CLASSES:
+        if not task.classifies:
             paths.append(folder / f"{name}-{task.name}.npy")
             write_array(paths[-1], values)
     paths.append(folder / f"{name}-sheet.png")
@@ -113,18 +114,18 @@ def _shown(task: Task, values: NDArray[Any], photograph: RGB, names: Sequence[st
     def row(picture: RGB, **more: Any) -> Row:
         return Row(("photograph", task.label), (photograph, picture), **more)
 
-    if task.name in CLASSES:
+    if task.classifies:
         colours = class_colours(task.channels)
         picture = Image.fromarray(values)
         picture.putpalette(colours.tobytes())
         return picture, row(colours[values], legend=class_legend(np.unique(values), task.channels, names))
-    if task.name == "depth":
+    if task.kind == "depth":
         low, high = float(values.min()), float(values.max())
         millimetres = (np.nan_to_num(values) * 1000).round().clip(0, 2**16 - 1).astype(np.uint16)
         return Image.fromarray(millimetres), row(coloured(values, low, high), bar=f"{low:.1f} m to {high:.1f} m")
-    if task.name == "regression":
+    if task.kind == "regression":
         low, high = float(values.min()), float(values.max())
         picture = coloured(values, low, high)
-        return Image.fromarray(picture), row(picture, bar=f"{low:.4g} to {high:.4g}")
-    picture = direction(values.transpose(2, 0, 1)) if task.name == "normals" else grey(values)
-    return Image.fromarray(picture if task.name == "normals" else picture[..., 0]), row(picture)
+        return Image.fromarray(picture), row(picture, bar=f"{low:.4g} to {high:.4g} {task.unit}".rstrip())
+    picture = direction(values.transpose(2, 0, 1)) if task.kind == "normals" else grey(values)
+    return Image.fromarray(picture if task.kind == "normals" else picture[..., 0]), row(picture)

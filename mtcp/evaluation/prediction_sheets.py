@@ -18,7 +18,6 @@ from mtcp.core.files import replacing
 from mtcp.core.images import IMAGENET_MEAN, IMAGENET_STD
 from mtcp.core.project_files import sheet_file
 from mtcp.core.tasks import VOID, Task
-from mtcp.data.formats.class_names import PARTS
 from mtcp.evaluation.pictures import Row, class_colours, class_legend, coloured, direction, drawn, grey, with_void
 
 _NORMALS_ERROR: Final = 60.0
@@ -35,17 +34,16 @@ class Sample:
 
 
 def write_sheets(
-    folder: Path, samples: Sequence[Sample], tasks: Sequence[Task], class_names: Sequence[str] = ()
+    folder: Path, samples: Sequence[Sample], tasks: Sequence[Task], class_names: Mapping[str, Sequence[str]]
 ) -> None:
     """Write `<position>-<id>.png` for every sample into `folder`, and remove what lay there before.
 
-    `class_names` are those of semantic segmentation; classes without a name are shown by number.
+    `class_names` are those of each task that has any; classes without a name are shown by number.
     """
-    names = {"semseg": class_names, "human_parts": PARTS}
     shutil.rmtree(folder, ignore_errors=True)
     for position, sample in enumerate(samples):
         with replacing(folder / sheet_file(position, sample.image_id)) as temporary:
-            sheet(sample, tasks, names).save(temporary, format="PNG")
+            sheet(sample, tasks, class_names).save(temporary, format="PNG")
 
 
 def sheet(sample: Sample, tasks: Sequence[Task], class_names: Mapping[str, Sequence[str]]) -> Image.Image:
@@ -61,13 +59,13 @@ def sheet(sample: Sample, tasks: Sequence[Task], class_names: Mapping[str, Seque
 
 
 def _row(task: Task, truth: np.ndarray, prediction: np.ndarray, names: Sequence[str]) -> Row:
-    match task.name:
+    match task.kind:
         case "semseg" | "human_parts":
             return _class_row(task, truth, prediction.argmax(axis=0), names)
         case "depth":
             return _values_row(task, truth[0], prediction[0], "{:.1f} m")
         case "regression":
-            return _values_row(task, truth[0], prediction[0], "{:.4g}")
+            return _values_row(task, truth[0], prediction[0], f"{{:.4g}} {task.unit}".rstrip())
         case "normals":
             return _normals_row(task, truth, prediction)
     return _binary_row(task, truth[0], 1 / (1 + np.exp(-prediction[0].astype(float))))

@@ -38,6 +38,8 @@ COHERENCE_METRICS: Final = {
     "person_without_parts": False,
     "person_not_salient": False,
 }
+#: The tasks that are compared with the segmentation: the field's, and none of another name.
+TOGETHER: Final = frozenset({"human_parts", "depth", "sal", "normals", "edge"})
 #: What Delta_c averages: no variant of a metric beside the metric itself.
 AVERAGED: Final = tuple(name for name in COHERENCE_METRICS if not name.endswith("_near"))
 _COUNTS: Final = ("predicted", "matched_predicted", "matched_true")

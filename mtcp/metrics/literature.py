@@ -61,7 +61,7 @@ class BatchMeans(Meter):
         return self.meter.update(prediction, target)
 
     def compute(self, statistics: Statistics) -> dict[str, float]:
-        names = AVERAGED.get(self.task.name, ())
+        names = AVERAGED.get(self.task.kind, ())
         return self.meter.compute(statistics) | {
             f"{name}{BATCHES}": value for name, value in self._means(statistics, names).items()
         }

@@ -22,7 +22,7 @@ def meter(task: Task, evaluation: EvaluationConfig, map_images: Callable[..., An
 
 
 def _meter(task: Task, evaluation: EvaluationConfig, map_images: Callable[..., Any]) -> Meter:
-    match task.name:
+    match task.kind:
         case "semseg" | "human_parts":
             return SegmentationMeter(task)
         case "depth":
@@ -35,4 +35,4 @@ def _meter(task: Task, evaluation: EvaluationConfig, map_images: Callable[..., A
             return BoundaryMeter(task, evaluation.edge_tolerance, map_images)
         case "regression":
             return RegressionMeter(task)
-    raise ValueError(f"task '{task.name}' has no meter")
+    raise ValueError(f"no meter for a task of kind '{task.kind}'")

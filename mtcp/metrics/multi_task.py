@@ -25,11 +25,13 @@ from mtcp.core.errors import UserError
 from mtcp.core.tasks import METRICS, Task
 from mtcp.metrics.coherence import COHERENCE, COHERENCE_METRICS
 
-#: Whether higher is better, of every metric of every task and of the coherence between tasks.
+#: Whether higher is better, of every metric of every kind of task and of the coherence between tasks.
 HIGHER_IS_BETTER: Final = {
-    **{task: {metric: higher for metric, (higher, _) in metrics.items()} for task, metrics in METRICS.items()},
+    **{kind: {metric: higher for metric, (higher, _) in metrics.items()} for kind, metrics in METRICS.items()},
     COHERENCE: COHERENCE_METRICS,
 }
+#: What is of its own kind: the field's tasks, and coherence.
+_FIELDS: Final = {kind: kind for kind in HIGHER_IS_BETTER}
 
 
 def relative_change(value: ArrayLike, reference: ArrayLike, higher_is_better: bool) -> NDArray[np.float64]:
@@ -58,21 +60,36 @@ def delta_m(
 
 
 def delta_m_per_metric(
-    values: Mapping[str, Mapping[str, ArrayLike]], references: Mapping[str, Mapping[str, ArrayLike]]
+    values: Mapping[str, Mapping[str, ArrayLike]],
+    references: Mapping[str, Mapping[str, ArrayLike]],
+    kinds: Mapping[str, str] = _FIELDS,
 ) -> NDArray[np.float64]:
-    """Return the mean over tasks of the mean over each task's metrics of the relative change, by task and metric."""
-    return np.mean([np.mean(_changes(task, values[task], references[task]), axis=0) for task in values], axis=0)
+    """Return the mean over tasks of the mean over each task's metrics of the relative change, by task and metric.
+
+    `kinds` says of what kind each task is.
+    """
+    return np.mean([np.mean(change, axis=0) for change in _changes(values, references, kinds)], axis=0)
 
 
 def delta_m_pooled(
-    values: Mapping[str, Mapping[str, ArrayLike]], references: Mapping[str, Mapping[str, ArrayLike]]
+    values: Mapping[str, Mapping[str, ArrayLike]],
+    references: Mapping[str, Mapping[str, ArrayLike]],
+    kinds: Mapping[str, str] = _FIELDS,
 ) -> NDArray[np.float64]:
     """Return the mean over all metrics of all tasks of the relative change, given by task and metric."""
-    return np.mean([change for task in values for change in _changes(task, values[task], references[task])], axis=0)
+    return np.mean([change for task in _changes(values, references, kinds) for change in task], axis=0)
 
 
 def _changes(
-    task: str, values: Mapping[str, ArrayLike], references: Mapping[str, ArrayLike]
-) -> list[NDArray[np.float64]]:
-    higher = HIGHER_IS_BETTER[task]
-    return [relative_change(values[name], references[name], higher[name]) for name in values]
+    values: Mapping[str, Mapping[str, ArrayLike]],
+    references: Mapping[str, Mapping[str, ArrayLike]],
+    kinds: Mapping[str, str],
+) -> list[list[NDArray[np.float64]]]:
+    """The relative changes of every task, metric by metric."""
+    return [
+        [
+            relative_change(value, references[task][name], HIGHER_IS_BETTER[kinds[task]][name])
+            for name, value in metrics.items()
+        ]
+        for task, metrics in values.items()
+    ]

@@ -68,7 +68,7 @@ class SegmentationMeter(Meter):
         if table[:, classes:VOID].any():
             raise self._wrong_label((target >= classes) & (target != VOID), target)
         table = table[:, :classes].astype(np.int32)
-        if self.task.name == "human_parts":
+        if self.task.kind == "human_parts":
             table[table[:, 1:].sum(axis=(1, 2)) == 0] = 0
         tp = np.diagonal(table, axis1=1, axis2=2).copy()
         return {

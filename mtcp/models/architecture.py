@@ -129,6 +129,12 @@ def build_network(config: RunConfig, *, trained: bool = False) -> Architecture:
         lacking = "`, `".join(sorted(chosen.__abstractmethods__))
         raise UserError(f"architecture '{name}' in {path} lacks `{lacking}`: define it as Architecture describes")
     parameters = plugins.parameters("architecture", name, given)
+    for task in config.task_list:
+        if hasattr(nn.ModuleDict(), task.name):
+            raise UserError(
+                f"task '{task.name}' of benchmark '{config.benchmark}' cannot be called so: modules of torch have an "
+                "attribute of this name"
+            )
     context = BuildContext(
         tasks=config.task_list,
         layout=config.layout,

@@ -60,14 +60,14 @@ class DeepAuxiliaryHead(nn.Module):
 
 def task_head(task: Task, channels: int, upsample: int) -> nn.Module:
     """Return the head of the task's kind; only segmentation heads up-sample by the benchmark's factor."""
-    if task.name == "depth":
+    if task.kind == "depth":
         return _started(DepthHead(channels), task)
     return _started(ConvHead(channels, task.channels, upsample if task.classifies else 1), task)
 
 
 def auxiliary_head(task: Task, channels: int, layout: str) -> nn.Module:
     """Return the head of the intermediate maps: the deep one in NYUD's layout and for semantic segmentation."""
-    if layout != "pascal" or task.name == "semseg":
+    if layout != "pascal" or task.kind == "semseg":
         return _started(DeepAuxiliaryHead(channels, task.channels), task)
     return _started(ConvHead(channels, task.channels, upsample=1), task)
 

@@ -27,7 +27,7 @@ def task_columns(page: Page) -> list[Column]:
 
 def column_of(task: str, metric: str, page: Page) -> dict[str, str]:
     """Return the heading of a column: title, detail, and how it sorts first."""
-    shown = display(task, metric)
+    shown = display(task, metric, page.tasks)
     label = shown.label_for(page.benchmark.evaluation)
     known = {each.name: each for each in page.tasks}
     higher = COHERENCE_METRICS.get(metric, known[task].higher_is_better if task in known else task == MULTI_TASK)
@@ -37,10 +37,11 @@ def column_of(task: str, metric: str, page: Page) -> dict[str, str]:
     return {"title": title, "detail": detail, "first": "descending" if higher else "ascending"}
 
 
-def cells_of(summary: pd.DataFrame, rank: str) -> Cells:
+def cells_of(page: Page, rank: str) -> Cells:
     """Return {(method, task, metric): cell} of the primary selection and output, and of the costs."""
+    summary = page.tables["summary"]
     primary = summary[((summary.selection == "last") & (summary.output == "final")) | (summary.task == COST)]
-    return {(row.method, row.task, row.metric): cell_of(row, getattr(row, rank)) for row in rows_of(primary)}
+    return {(row.method, row.task, row.metric): cell_of(row, getattr(row, rank), page) for row in rows_of(primary)}
 
 
 def marked(cells: Cells, methods: pd.DataFrame) -> Cells:
@@ -57,9 +58,9 @@ def marked(cells: Cells, methods: pd.DataFrame) -> Cells:
     }
 
 
-def cell_of(row: Any, place: Any) -> Cell:
+def cell_of(row: Any, place: Any, page: Page) -> Cell:
     """Return the cell of a row of summary.csv, marked where its place is the first or second."""
-    shown, change = display(row.task, row.metric), row.task == MULTI_TASK
+    shown, change = display(row.task, row.metric, page.tasks), row.task == MULTI_TASK
     spread = shown.number(row.sd) if isfinite(row.sd) else ""
     more = shown.interval(row.low, row.high) if change and isfinite(row.low) else ""
     if row.task == COST:  # of the page alone: in print there is no room for it

@@ -6,7 +6,7 @@ import altair as alt
 import pandas as pd
 
 ACCENT, SECOND, QUIET, INK = "var(--accent)", "var(--second)", "var(--quiet)", "var(--ink)"
-TASK_COLOURS: Final = tuple(f"var(--task-{number})" for number in range(1, 7))
+TASK_COLOURS: Final = tuple(f"var(--task-{number})" for number in range(1, 9))
 ROW: Final = 24
 #: Of the rows of a chart, those of the two methods that the reader brings out.
 BROUGHT_OUT: Final = "datum.method == first || datum.method == second"

@@ -61,7 +61,7 @@ def seed_charts(runs: pd.DataFrame, methods: pd.DataFrame, tasks: tuple[Task, ..
         rows = labelled(own[(own.selection == "last") & (own.output == "final")].dropna(subset=["value"]), methods)
         if rows.empty:
             continue
-        shown = display(task.name, task.metric)
+        shown = display(task.name, task.metric, tasks)
         rows = rows.assign(shown=rows.value * shown.scale)
         order = [label for label in methods.label if label in set(rows.label)]
         better = "right" if task.higher_is_better else "left"
@@ -263,7 +263,7 @@ def sweep_charts(rows: pd.DataFrame, tasks: tuple[Task, ...]) -> list[dict[str, 
         pair = [str(name) for name in both]
         axes, shown = {}, group
         for axis, task in zip(("x", "y"), (known[name] for name in pair), strict=True):
-            metric = display(task.name, task.metric)
+            metric = display(task.name, task.metric, tasks)
             shown = shown.assign(**{axis: shown[axis] * metric.scale})
             better = (
                 ("right" if axis == "x" else "up") if task.higher_is_better else ("left" if axis == "x" else "down")

@@ -1,10 +1,12 @@
 """How numbers are shown: unit, digits and label of every metric. Presentation only; tables keep the plain values."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Final
 
 from mtcp.core.config import EvaluationConfig
+from mtcp.core.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -88,16 +90,22 @@ _DISPLAYS: Final = {
 PER_CENT: Final = Display("", digits=1, unit="%")
 
 
-def display(task: str, metric: str) -> Display:
-    """Return how `metric` of `task` is shown; a metric without an entry under its own name with four digits."""
+def display(task: str, metric: str, tasks: Sequence[Task] = ()) -> Display:
+    """Return how `metric` of `task` is shown; a metric without an entry under its own name with four digits.
+
+    `tasks` are the benchmark's, each shown as its kind and in its unit; what is none of them needs none.
+    """
+    if own := next((each for each in tasks if each.name == task), None):
+        shown = display(own.kind, metric)
+        return replace(shown, unit=shown.unit or own.unit)
     if task == "multi_task" and (reading := metric.removeprefix("delta_m_")) not in (metric, "per_metric", "pooled"):
         return Display(f"Δm {reading.replace('_', ' ')}", digits=2, unit="%")
     return _DISPLAYS.get((task, metric)) or _DISPLAYS.get(("", metric)) or Display(metric.replace("_", " "), digits=4)
 
 
-def difference(task: str, metric: str) -> Display:
+def difference(task: str, metric: str, tasks: Sequence[Task] = ()) -> Display:
     """Return how a difference in `metric` of `task` is shown."""
-    return PER_CENT if task == "cost" else display(task, metric)
+    return PER_CENT if task == "cost" else display(task, metric, tasks)
 
 
 def probability(value: float) -> str:

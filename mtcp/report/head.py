@@ -57,8 +57,8 @@ def notes(page: Page) -> Iterator[str]:
             f"Read the numbers as a sketch."
         )
     yield from _times(page)
-    if _has_disparity(page):
-        yield "Depth is a disparity here: larger is nearer, and its errors have no unit, although columns say m."
+    for label in _disparities(page):
+        yield f"{label} is a disparity here: larger is nearer, and its errors have no unit, although columns say m."
     if len(comparisons) and (comparisons.environments == "mixed").any():
         mixed = comparisons[comparisons.environments == "mixed"].method.map(page.labels).unique()
         yield f"Pairs across different environments (device or library versions): {', '.join(mixed)}."
@@ -74,11 +74,14 @@ def same_networks(provenance: pd.DataFrame) -> list[list[str]]:
     return [methods for methods in groups.values() if len(methods) > 1]
 
 
-def _has_disparity(page: Page) -> bool:
+def _disparities(page: Page) -> list[str]:
+    """The labels of tasks that are called depth and are none."""
+    depths = [task for task in page.tasks if task.kind == "depth"]
+    if not depths:
+        return []
     folder = page.project.root / "data" / page.project.data_name(page.name)
-    return (
-        "depth" in page.benchmark.tasks and layout_in(page.benchmark.layout, folder, root=page.project.root).disparity
-    )
+    layout = layout_in(page.benchmark.layout, folder, root=page.project.root)
+    return [task.label for task in depths if layout.traits(task.name).disparity]
 
 
 def _times(page: Page) -> Iterator[str]:

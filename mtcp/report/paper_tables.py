@@ -1,5 +1,6 @@
 """LaTeX of the tables that papers print (booktabs, siunitx), from paper.csv; to be \\input into a two-column paper."""
 
+from collections.abc import Sequence
 from math import isfinite
 from typing import Any, Final
 
@@ -9,7 +10,7 @@ from mtcp.analysis.comparisons import COST, MULTI_TASK, benchmark_tasks
 from mtcp.analysis.paper_tables import PARTS
 from mtcp.analysis.rows import rows_of
 from mtcp.core.config import Benchmark
-from mtcp.core.tasks import METRICS
+from mtcp.core.tasks import METRICS, Task
 from mtcp.report.formats import Display, display
 
 CAPTIONS: Final = {
@@ -25,13 +26,13 @@ CAPTIONS: Final = {
 def paper_view(paper: pd.DataFrame, benchmark: str, settings: Benchmark, baseline: str) -> list[dict[str, Any]]:
     """Return the tables for the templates: caption with n, columns with units, rows with cells and ticks."""
     found = []
-    known = {task.name: task.label for task in benchmark_tasks(settings)}
+    tasks = benchmark_tasks(settings)
     for name, rows in paper.groupby("table", sort=False):
         keys = list(dict.fromkeys(zip(rows.task, rows.metric, strict=True)))
         cells = {(row.method, row.task, row.metric): row for row in rows.itertuples()}
         narrow = name == "ablation"  # ticks take the room of spreads and costs
         keys = [key for key in keys if not (narrow and key[0] == COST)]
-        columns = [_column(task, metric, known, rows, narrow, settings) for task, metric in keys]
+        columns = [_column(task, metric, tasks, rows, narrow, settings) for task, metric in keys]
         spread = "mean" if narrow else "mean ± standard deviation"
         coherent = " and Δc" if (MULTI_TASK, "delta_coherence") in keys else ""
         counts = sorted({int(n) for n in rows.n})
@@ -51,7 +52,7 @@ def paper_view(paper: pd.DataFrame, benchmark: str, settings: Benchmark, baselin
                         "label": row.label,
                         "ticks": [part in str(row.parts).split(";") for part in PARTS] if name == "ablation" else [],
                         "kappa": f"{row.kappa:g}" if name == "kappa" and isfinite(row.kappa) else "",
-                        "cells": [_cell(cells.get((row.method, *key)), display(*key), narrow) for key in keys],
+                        "cells": [_cell(cells.get((row.method, *key)), display(*key, tasks), narrow) for key in keys],
                     }
                     for row in rows_of(rows.drop_duplicates("method"))
                 ],
@@ -61,9 +62,10 @@ def paper_view(paper: pd.DataFrame, benchmark: str, settings: Benchmark, baselin
 
 
 def _column(
-    task: str, metric: str, known: dict[str, str], rows: pd.DataFrame, narrow: bool, settings: Benchmark
+    task: str, metric: str, tasks: Sequence[Task], rows: pd.DataFrame, narrow: bool, settings: Benchmark
 ) -> dict[str, str]:
-    shown = display(task, metric)
+    known = {each.name: each for each in tasks}
+    shown = display(task, metric, tasks)
     label = shown.label_for(settings.evaluation)
     own = rows[(rows.task == task) & (rows.metric == metric)]
     whole = max((len(f"{abs(value * shown.scale):.0f}") for value in own["mean"]), default=1)
@@ -71,9 +73,9 @@ def _column(
     spread = max((value * shown.scale for value in own.sd.dropna()), default=0.0)
     spread = 0.0 if narrow or task == COST else spread
     digits = len(f"{spread:.{shown.digits}f}".replace(".", "").lstrip("0")) or 1
-    higher = METRICS[task][metric][0] if task in METRICS else task == MULTI_TASK
+    higher = METRICS[known[task].kind][metric][0] if task in known else task == MULTI_TASK
     return {
-        "title": known.get(task, label),
+        "title": known[task].label if task in known else label,
         "detail": " ".join(part for part in (label if task in known else "", shown.unit) if part),
         "arrow": "↑" if higher else "↓",
         "format": f"{sign}{whole}.{shown.digits}" + (f"({digits})" if spread else ""),

@@ -36,7 +36,7 @@ def comparison(page: Page) -> dict[str, Any]:
     tuning += [(f"tuning_{kind}_seconds", f"{kind.upper()} min", 60, 0) for kind in ("cpu", "gpu")]
     tuning = [column for column in tuning if (methods[column[0]] > column[-1]).any()]
     head += [{"title": "Tuning", "detail": detail, "first": "ascending"} for _, detail, _, _ in tuning]
-    cells = marked(cells_of(page.tables["summary"], "rank"), methods)
+    cells = marked(cells_of(page, "rank"), methods)
     rows = []
     for row in rows_of(shown):
         own = [cells.get((row.method, *column), EMPTY) for column in columns]
@@ -66,7 +66,7 @@ def ablation(page: Page) -> dict[str, Any]:
     columns = [*task_columns(page), (MULTI_TASK, "delta_m")]
     head = [column_of(task, metric, page) for task, metric in columns]
     head.append({"title": "Change of Δm", "detail": "% against the reference", "first": "descending"})
-    cells = marked(cells_of(page.tables["summary"], "rank_ablation"), methods)
+    cells = marked(cells_of(page, "rank_ablation"), methods)
     changes = {}
     if len(compared):
         family = compared[compared.family == f"{benchmark.reference}/delta_m"]
@@ -104,13 +104,13 @@ def coherence(page: Page) -> dict[str, Any] | None:
     if own.empty:
         return None
     columns = [*((COHERENCE, metric) for metric in dict.fromkeys(own.metric)), (MULTI_TASK, "delta_coherence")]
-    cells = cells_of(summary, "rank")
+    cells = cells_of(page, "rank")
     rows = [
         table_row(row, [cells.get((row.method, *column), EMPTY) for column in columns], page)
         for row in rows_of(page.methods)
     ]
     truth = own[own.output == TRUTH].drop_duplicates("metric")
-    ceiling = {row.metric: {**cell_of(row, ""), "sd": ""} for row in rows_of(truth)}
+    ceiling = {row.metric: {**cell_of(row, "", page), "sd": ""} for row in rows_of(truth)}
     last = {"label": "the truths themselves", "mark": "", "kind": "trivial", "note": "ceiling", "rule": True}
     rows.append({**last, "cells": [ceiling.get(metric, EMPTY) for _, metric in columns]})
     return {
@@ -132,7 +132,7 @@ def further(page: Page) -> list[dict[str, Any]]:
         columns = list(dict.fromkeys(zip(rows.task, rows.metric, strict=True)))
         if not main:
             columns = [column for column in columns if column in primary]
-        cells = marked({(row.method, row.task, row.metric): cell_of(row, "") for row in rows_of(rows)}, methods)
+        cells = marked({(row.method, row.task, row.metric): cell_of(row, "", page) for row in rows_of(rows)}, methods)
         shown = methods[methods.method.isin(rows.method)]
         table = {
             "legend": [],

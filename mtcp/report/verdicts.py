@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from mtcp.analysis.comparisons import MULTI_TASK
+from mtcp.analysis.comparisons import MULTI_TASK, benchmark_tasks
 from mtcp.analysis.rows import rows_of
 from mtcp.core.config import Benchmark
 from mtcp.report.formats import Display, difference, display, probability
@@ -59,14 +59,13 @@ def _claims(count: int) -> str:
 
 def claim_view(row: Any, pairs: pd.DataFrame, labels: dict[str, str], benchmark: Benchmark) -> dict[str, Any]:
     """Return one claim as text, with the seeds behind it (`pairs`: its rows of pairs.csv)."""
-    shown = difference(str(row.task), str(row.metric))
+    tasks = benchmark_tasks(benchmark)
+    shown, values = (how(str(row.task), str(row.metric), tasks) for how in (difference, display))
     has = row.n > 0
     method, reference = (str(labels.get(name, name)) for name in (row.method, row.reference))
     if isinstance(row.reference_output, str) and row.reference_output:
         reference = f"{'its' if row.reference == row.method else reference + ','} {OUTPUTS[row.reference_output]}"
-    what = (
-        f", {display(str(row.task), row.metric).label_for(benchmark.evaluation)}" if isinstance(row.metric, str) else ""
-    )
+    what = f", {values.label_for(benchmark.evaluation)}" if isinstance(row.metric, str) else ""
     missing = int(row.least_n - row.n) if has else 0
     return {
         "verdict": row.verdict,
@@ -82,9 +81,9 @@ def claim_view(row: Any, pairs: pd.DataFrame, labels: dict[str, str], benchmark:
         "n": int(row.n) if has else 0,
         "least": int(row.least_n) if has else 0,
         "command": f"mtcp grid add-seeds {missing} && snakemake --cores all" if missing > 0 else "",
-        "seeds": [_seed(pair, row, shown) for pair in rows_of(pairs)],
+        "seeds": [_seed(pair, row, shown, values) for pair in rows_of(pairs)],
         "picture": _picture(pairs, row, shown) if has else None,
-        "lines": _lines(pairs, row) if has else None,
+        "lines": _lines(pairs, row, values) if has else None,
         **posterior(row),
     }
 
@@ -96,8 +95,7 @@ def posterior(row: Any) -> dict[str, Any]:
     return {**texts, "bar": [f"{100 * part:.2f}" for part in parts] if all(map(isfinite, parts)) else []}
 
 
-def _seed(pair: Any, row: Any, shown: Display) -> dict[str, str]:
-    values = display(str(row.task), str(row.metric))
+def _seed(pair: Any, row: Any, shown: Display, values: Display) -> dict[str, str]:
     change = row.task == MULTI_TASK
     return {
         "seed": str(pair.seed),
@@ -107,9 +105,8 @@ def _seed(pair: Any, row: Any, shown: Display) -> dict[str, str]:
     }
 
 
-def _lines(pairs: pd.DataFrame, row: Any) -> dict[str, Any]:
+def _lines(pairs: pd.DataFrame, row: Any, values: Display) -> dict[str, Any]:
     """Return the places (px) of paired lines, the reference's value left and the method's right; and them in words."""
-    values = display(str(row.task), str(row.metric))
     ends = [*pairs.reference_value, *pairs.method_value]
     low, high = min(ends), max(ends)
     change = row.task == MULTI_TASK

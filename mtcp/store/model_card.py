@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mtcp.core.config import RunConfig
-from mtcp.core.tasks import CLASSES, Task
+from mtcp.core.tasks import Task
 from mtcp.store.records import RunRecord
 
 
@@ -62,14 +62,14 @@ def model_card(
 
 
 def _meaning(task: Task) -> str:
-    if task.name in CLASSES:
-        return "logits of the classes"
     words = {
+        "semseg": "logits of the classes",
+        "human_parts": "logits of the classes",
         "depth": "distance in metres",
         "normals": "normal, unnormalised: x right, y down, z away from the viewer",
-        "regression": "value, in the unit of the data set's",
+        "regression": f"value, in {task.unit or 'the unit of the data set'}",
     }
-    return words.get(task.name, "logit of a positive pixel")
+    return f"{task.label}: {words.get(task.kind, 'logit of a positive pixel')}"
 
 
 def _named_classes(config: RunConfig, names: Mapping[str, Sequence[str]]) -> list[str]:

@@ -21,7 +21,7 @@ from mtcp.core.errors import UserError
 from mtcp.core.plugins import faults_named
 from mtcp.core.project_files import MODEL
 from mtcp.core.randomness import stream
-from mtcp.core.tasks import CLASSES, LOSSES, VOID, Task
+from mtcp.core.tasks import LOSSES, VOID, Task
 from mtcp.data.loading.batches import Batch
 from mtcp.evaluation.evaluate import evaluate
 from mtcp.metrics.meters import meter
@@ -142,10 +142,10 @@ def made_up(config: RunConfig, images: int = 2) -> Batch:
 
 def _target(task: Task, shape: tuple[int, int, int], draws: torch.Generator) -> Tensor:
     images, *size = shape
-    if task.name in CLASSES:
+    if task.classifies:
         return torch.randint(task.channels, shape, generator=draws)
-    if task.name in LOSSES["balanced_bce"]:
+    if task.kind in LOSSES["balanced_bce"]:
         return torch.randint(2, (images, 1, *size), generator=draws).float()
-    if task.name == "normals":
+    if task.kind == "normals":
         return normalize(torch.randn(images, 3, *size, generator=draws), dim=1)
     return 0.5 + 5 * torch.rand(images, task.channels, *size, generator=draws)

@@ -123,11 +123,9 @@ class TrainedRun:
 
     def class_names(self) -> dict[str, Any]:
         """Names of the classes of each task that has any, as far as they are known."""
-        from mtcp.data.formats.class_names import PARTS, class_names
+        from mtcp.data.formats.class_names import class_names
 
-        channels = {task.name: task.channels for task in self.config.task_list}
-        names = class_names(self.config.layout, channels.get("semseg", 0), {})
-        return {"semseg": names, "human_parts": PARTS}
+        return class_names(self.config.layout, self.config.task_list, {})
 
 
 def load_run(run: str | Path, root: Path | str = ".") -> TrainedRun:

@@ -9,6 +9,7 @@ HED's (Xie and Tu, ICCV 2015, equation 2). All sums run in float32, under autoca
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 import torch
@@ -160,10 +161,10 @@ def _auxiliary(task: Task, outputs: Mapping[str, Tensor], config: LossConfig) ->
     others = {name: prediction for name, prediction in outputs.items() if name != "final"}
     reading = task
     if config.auxiliary == "as_released":
-        if task.name == "normals":
+        if task.kind == "normals":
             # The depth loss reads components as metres: void (255) and nothing else is above its cap.
-            reading = Task(task.name, task.channels, "depth_l1", task.metric, task.higher_is_better)
-        elif task.name == "human_parts":
+            reading = replace(task, loss="depth_l1")
+        elif task.kind == "human_parts":
             others.pop("aux1", None)
     return [(reading, prediction) for prediction in others.values()]
 

@@ -1,9 +1,10 @@
-"""Names of the semantic classes of the data sets that the benchmarks read, in the order of their labels."""
+"""Names of the classes of the data sets that the benchmarks read, in the order of their labels."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from mtcp.core.data_sets import description_path, read_description
+from mtcp.core.tasks import Task
 
 #: The 13 classes of Handa et al. (CVPR 2016); the categories of Cityscapes (Cordts et al., CVPR 2016). Those of sets
 #: that are described stand in their descriptions.
@@ -15,17 +16,29 @@ _NAMES: Final = {
     ("mtan_cityscapes", 7): ("flat", "construction", "object", "nature", "sky", "human", "vehicle"),
 }  # fmt: skip
 
-#: The parts of human_parts, from 0.
+#: The parts of a person, from 0.
 PARTS: Final = ("background", "head", "torso", "upper arm", "lower arm", "upper leg", "lower leg")
 
 
-def class_names(layout: str, classes: int, packaging: Mapping[str, Any]) -> Sequence[str]:
-    """Return the names of `classes` semantic classes: those recorded with the data, else the data set's own.
+def class_names(layout: str, tasks: Iterable[Task], packaging: Mapping[str, Any]) -> dict[str, Sequence[str]]:
+    """Return the names of the classes of each task that has any: those recorded with the data, else the set's own.
 
     Empty where neither is known, as of a packaging with another number of classes.
     """
-    if packaging.get("classes"):
-        return packaging["classes"]
+    return {task.name: _names(layout, task, packaging) for task in tasks if task.classifies}
+
+
+def _names(layout: str, task: Task, packaging: Mapping[str, Any]) -> Sequence[str]:
+    if task.kind == "human_parts":
+        return PARTS
+    if task.name != "semseg":
+        own = packaging.get(task.name, {}).get("names", ())
+        return own if len(own) == task.channels else ()
+    return packaging.get("classes") or semseg_names(layout, task.channels)
+
+
+def semseg_names(layout: str, classes: int) -> Sequence[str]:
+    """Return the names of the `classes` of the field's segmentation in a layout that comes with mtcp."""
     path = description_path(layout)
     semseg = read_description(path).tasks.semseg if path else None
     described = semseg.names if semseg else []

@@ -14,12 +14,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mtcp.core.data_sets import ARRAYS, PICTURES, ClassMap, Description, RegressionMap
+from mtcp.core.data_sets import ARRAYS, PICTURES, ClassMap, Description, PositiveMap, RegressionMap, Target
 from mtcp.core.errors import UserError
 from mtcp.core.tasks import VOID
 from mtcp.data.formats.depth_units import metres
 from mtcp.data.formats.label_codings import classes_of, from_colours
-from mtcp.data.formats.layouts import Layout, Split, read_ids, read_vectors
+from mtcp.data.formats.layouts import Layout, Split, Traits, read_ids, read_vectors
 from mtcp.data.formats.matlab import read_context, read_parts
 from mtcp.data.preparation.derive import edges_from_labels
 
@@ -35,18 +35,15 @@ class DescribedLayout(Layout):
         self.kind, self.description = kind, description
         self.title, self.licence = description.title, description.licence
         self.usual = description.counts.model_dump() if description.counts else {}
-        self._patterns = {task: _ended(target.files, ARRAYS) for task, target in description.tasks.given().items()}
+        self._targets = description.tasks.given()
+        self._traits = {task: _traits(description.tasks.kinds[task], target) for task, target in self._targets.items()}
+        self._patterns = {task: _ended(target.files, ARRAYS) for task, target in self._targets.items()}
         self._images = _ended(description.images, PICTURES)
         # No read-only view: workers get the layout by pickle, which takes none.
         self.places = {
             task: tuple((PurePosixPath(stem).parent.as_posix(), endings) for stem, endings in patterns)
             for task, patterns in self._patterns.items()
         }
-        semseg, depth = description.tasks.semseg, description.tasks.depth
-        self.labels = semseg.coding if semseg and semseg.coding != "colours" else "zero"
-        self.disparity = depth is not None and depth.quantity == "disparity"
-        self.class_count = len(semseg.names) if semseg else 0
-        self.unit, self.median = (depth.unit, depth.median) if depth else (None, None)
         self.marker = _fixed(description.lists or description.images[0])
         self.recognised_by = _recognised_by(description)
 
@@ -64,6 +61,10 @@ class DescribedLayout(Layout):
 
     def _list(self, split: Split) -> Path:
         return self.folder / (self.description.lists or "").format(split=getattr(self.description.splits, split))
+
+    def traits(self, task: str) -> Traits:
+        """What the description says of one target."""
+        return self._traits[task]
 
     def list_files(self) -> list[Path]:
         """The lists of the splits, and the description."""
@@ -136,46 +137,55 @@ class DescribedLayout(Layout):
     def stored(self, task: str, path: Path, image_id: str) -> NDArray[Any]:
         """Return the values of a target's file as they stand there; .mat files are those of PASCAL_MT."""
         if path.suffix.lower() == ".mat":
-            return (read_parts if task == "human_parts" else read_context)(path, image_id)
-        target = getattr(self.description.tasks, task)
+            return (read_parts if self.traits(task).kind == "human_parts" else read_context)(path, image_id)
+        target = self._targets[task]
         if isinstance(target, ClassMap) and target.coding == "colours":
             return from_colours(read_vectors(path, image_id), f"image '{image_id}': {path}")
         return super().stored(task, path, image_id)
 
-    def _semseg(self, values: NDArray[np.uint8], path: Path, image_id: str) -> NDArray[np.uint8]:
-        described = self.description.tasks.semseg
-        if described and described.values is not None and self.coding("semseg", "coding") is None:
+    def _semseg(self, task: str, values: NDArray[np.uint8], path: Path, image_id: str) -> NDArray[np.uint8]:
+        described = self._targets[task]
+        assert isinstance(described, ClassMap)
+        if described.values is not None and self.coding(task, "coding") is None:
             return _table(described)[values]
-        return super()._semseg(values, path, image_id)
+        return super()._semseg(task, values, path, image_id)
 
-    def _human_parts(self, values: NDArray[np.uint8], path: Path, image_id: str) -> NDArray[np.uint8]:
+    def _human_parts(self, task: str, values: NDArray[np.uint8], path: Path, image_id: str) -> NDArray[np.uint8]:
         """An image without any body part is void: the field neither trains nor judges parts on it."""
-        described = self.description.tasks.human_parts
-        if described and path.suffix.lower() != ".mat":
+        described = self._targets[task]
+        assert isinstance(described, ClassMap)
+        if path.suffix.lower() != ".mat":
             values = _table(described)[values] if described.values else classes_of(values, described.coding)
         return values if ((values > 0) & (values != VOID)).any() else np.full_like(values, VOID)
 
-    def _depth(self, values: NDArray[Any], path: Path, image_id: str) -> NDArray[np.float32]:
-        described = self.description.tasks.depth
-        unit = self.coding("depth", "unit") or self.unit
-        if values.dtype.itemsize == 1 and unit is None:
-            raise UserError(f"image '{image_id}': {path} has 8 bits, too few for depth; expected 16-bit millimetres")
-        if not np.isfinite(values).all():
-            raise UserError(f"image '{image_id}': {path} holds NaN or infinite depth; mark missing depth by 0")
-        if described and described.offset:
-            values = np.where(values > 0, values.astype(np.float32) - np.float32(described.offset), np.float32(0))
-        return metres(values, unit)
+    def _depth(self, task: str, values: NDArray[Any], path: Path, image_id: str) -> NDArray[np.float32]:
+        described = self._targets[task]
+        assert isinstance(described, PositiveMap)
+        unit = self.coding(task, "unit") or described.unit
+        return _metres(values, unit, described.offset, f"image '{image_id}': {path}")
 
-    def _regression(self, values: NDArray[Any], path: Path, image_id: str) -> NDArray[np.float32]:
-        return _numbers(self.description.tasks.regression, values, f"image '{image_id}': {path}")
+    def _regression(self, task: str, values: NDArray[Any], path: Path, image_id: str) -> NDArray[np.float32]:
+        described = self._targets[task]
+        assert isinstance(described, RegressionMap)
+        return _numbers(described, values, f"image '{image_id}': {path}")
 
-    def _sal(self, values: NDArray[np.uint8], path: Path, image_id: str) -> NDArray[np.uint8]:
-        return (values > (0 if self.coding("sal", "coding") == "0/1" else 127)).astype(np.uint8)
+    def _sal(self, task: str, values: NDArray[np.uint8], path: Path, image_id: str) -> NDArray[np.uint8]:
+        return (values > (0 if self.coding(task, "coding") == "0/1" else 127)).astype(np.uint8)
 
-    def _edge(self, values: NDArray[Any], path: Path, image_id: str) -> NDArray[np.uint8]:
+    def _edge(self, task: str, values: NDArray[Any], path: Path, image_id: str) -> NDArray[np.uint8]:
         if path.suffix.lower() == ".mat":
             return edges_from_labels(values, void=0)
-        return super()._edge(values, path, image_id)
+        return super()._edge(task, values, path, image_id)
+
+
+def _traits(kind: str, target: Target) -> Traits:
+    match target:
+        case ClassMap():
+            coding = target.coding if target.coding != "colours" else "zero"
+            return Traits(kind, labels=coding, names=tuple(target.names))
+        case PositiveMap():
+            return Traits(kind, unit=target.unit, disparity=target.quantity == "disparity", median=target.median)
+    return Traits(kind)
 
 
 def _recognised_by(description: Description) -> str:
@@ -186,8 +196,17 @@ def _recognised_by(description: Description) -> str:
     return f"{lists[0]} and {lists[1]}, which list the images,"
 
 
-def _numbers(described: RegressionMap | None, values: NDArray[Any], where: str) -> NDArray[np.float32]:
-    assert described is not None
+def _metres(values: NDArray[Any], unit: str | None, offset: float, where: str) -> NDArray[np.float32]:
+    if values.dtype.itemsize == 1 and unit is None:
+        raise UserError(f"{where} has 8 bits, too few for depth; expected 16-bit millimetres")
+    if not np.isfinite(values).all():
+        raise UserError(f"{where} holds NaN or infinite depth; mark missing depth by 0")
+    if offset:
+        values = np.where(values > 0, values.astype(np.float32) - np.float32(offset), np.float32(0))
+    return metres(values, unit)
+
+
+def _numbers(described: RegressionMap, values: NDArray[Any], where: str) -> NDArray[np.float32]:
     known = np.isfinite(values)
     if described.void is not None:
         known &= values != described.void

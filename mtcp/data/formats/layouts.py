@@ -8,11 +8,13 @@ edge (H, W) uint8; depth (H, W) float32, metres; normals (H, W, 3) float32, unit
 (x right, y down, z away from the viewer), pointing to the viewer.
 
 `mtcp.data.formats.described` reads every set that a description tells all about. Another layout is a subclass of
-`Layout` that finds the files, with one method `_<task>(values, path, image_id)` for each task that is stored otherwise.
+`Layout` that finds the files, with one method `_<kind>(task, values, path, image_id)` for each kind of task that is
+stored otherwise.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -27,13 +29,31 @@ from mtcp.data.formats import packaging
 from mtcp.data.formats.file_kinds import it_is
 from mtcp.data.formats.label_codings import classes_of, from_colours
 
-#: Tasks whose pictures hold labels or a mask.
+#: Kinds of task whose pictures hold labels or a mask.
 LABELS: Final = ("semseg", "human_parts", "sal")
 #: File systems allow names of 255 bytes.
 _LONGEST_ID: Final = 250
 
 Split = Literal["train", "val"]
 Places = Mapping[str, tuple[tuple[str, tuple[str, ...]], ...]]
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What is known of one target of a set beside its files.
+
+    `kind` is that of the task. `labels`: how pictures number classes unless import was told otherwise
+    (`mtcp.data.formats.label_codings`). `unit`: of depth, where import was not told another one; None: integers
+    millimetres, floating point metres. `disparity`: whether it is one, which has no unit. Of the set as a whole:
+    `names` of its classes, and bounds of the `median` depth (m).
+    """
+
+    kind: str
+    labels: Literal["zero", "one", "colours"] = "zero"
+    unit: str | None = None
+    disparity: bool = False
+    names: tuple[str, ...] = ()
+    median: tuple[float, float] | None = None
 
 
 class Layout(ABC):
@@ -50,15 +70,6 @@ class Layout(ABC):
     #: The folder by which a set of this layout is found, and what it must have, for people.
     marker: str
     recognised_by: str
-    #: How semseg pictures number classes unless import was told otherwise (`mtcp.data.formats.label_codings`).
-    labels: Literal["zero", "one", "colours"] = "zero"
-    #: The unit of depth where import was not told another one; None: integers millimetres, floating point metres.
-    unit: str | None = None
-    #: Whether `depth` is a disparity, which has no unit.
-    disparity: bool = False
-    #: What a description says of its set as a whole: the number of classes, and bounds of the median depth (m).
-    class_count: int = 0
-    median: tuple[float, float] | None = None
     #: Task -> (folder, endings) in the order in which they are tried; folders called ..._derived hold derived targets.
     places: Places
 
@@ -85,6 +96,10 @@ class Layout(ABC):
     @abstractmethod
     def image_path(self, image_id: str) -> Path:
         """Return the photograph's file; raises `UserError` where it is missing."""
+
+    def traits(self, task: str) -> Traits:
+        """What is known of the target of one task; most layouts have the field's tasks as they are."""
+        return Traits(task)
 
     def list_files(self) -> list[Path]:
         """The files that list the splits, and others that belong to no image."""
@@ -150,37 +165,38 @@ class Layout(ABC):
 
         Formats of another kind (a layout's .mat files) override this; raises `UserError` for unreadable files.
         """
-        if task == "semseg" and self.coding(task, "coding") == "colours":
+        kind = self.traits(task).kind
+        if kind == "semseg" and self.coding(task, "coding") == "colours":
             return from_colours(read_vectors(path, image_id), f"image '{image_id}': {path}")
-        if task in LABELS:
+        if kind in LABELS:
             return read_labels(path, image_id)
-        return read_vectors(path, image_id) if task == "normals" else read_plane(path, image_id)
+        return read_vectors(path, image_id) if kind == "normals" else read_plane(path, image_id)
 
     def decoded(self, task: str, values: NDArray[Any], path: Path, image_id: str) -> NDArray[Any]:
-        """Bring stored values to the conventions above: each layout has one method `_<task>` that does it."""
-        return getattr(self, f"_{task}")(values, path, image_id)
+        """Bring stored values to the conventions above: each layout has one method `_<kind>` that does it."""
+        return getattr(self, f"_{self.traits(task).kind}")(task, values, path, image_id)
 
     def coding(self, task: str, key: str) -> Any:
         """Return what was recorded about how this set stores a task (see `packaging`), None where it is the usual."""
         return self.packaging.get(task, {}).get(key)
 
-    def _semseg(self, values: NDArray[np.uint8], path: Path, image_id: str) -> NDArray[np.uint8]:
-        told = self.coding("semseg", "coding")
-        return classes_of(values, told if told in ("zero", "one") else self.labels)
+    def _semseg(self, task: str, values: NDArray[np.uint8], path: Path, image_id: str) -> NDArray[np.uint8]:
+        told = self.coding(task, "coding")
+        return classes_of(values, told if told in ("zero", "one") else self.traits(task).labels)
 
-    def _normals(self, values: NDArray[Any], path: Path, image_id: str) -> NDArray[np.float32]:
+    def _normals(self, task: str, values: NDArray[Any], path: Path, image_id: str) -> NDArray[np.float32]:
         values = scaled_normals(values)
         with np.errstate(invalid="ignore"):
             length = np.sqrt((values * values).sum(axis=-1, keepdims=True))
             valid = np.isfinite(length) & (length > 0.1)
-        if self.coding("normals", "z") == "viewer":
+        if self.coding(task, "z") == "viewer":
             values = values * np.array([1, 1, -1], np.float32)
         return np.where(valid, values / np.where(valid, length, 1), np.float32(VOID))
 
-    def _edge(self, values: NDArray[Any], path: Path, image_id: str) -> NDArray[np.uint8]:
+    def _edge(self, task: str, values: NDArray[Any], path: Path, image_id: str) -> NDArray[np.uint8]:
         if path.suffix.lower() == ".png":  # a picture, black and white: without void
             return (values > values.max() / 2).astype(np.uint8)
-        if self.coding("edge", "coding") == "0/255":
+        if self.coding(task, "coding") == "0/255":
             return (values == VOID).astype(np.uint8)
         return np.where(values == VOID, VOID, values > 0.5).astype(np.uint8)
 

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from mtcp.core.errors import UserError
 from mtcp.core.tasks import VOID
-from mtcp.data.formats.layouts import Layout, read_array, read_plane, read_vectors
+from mtcp.data.formats.layouts import Layout, Traits, read_array, read_plane, read_vectors
 
 #: An image is taken for 8-bit RGB / 255 where no value is further than this from a whole number.
 _EXACT: Final = 0.01
@@ -103,21 +103,21 @@ class MtanLayout(Layout):
     def stored(self, task: str, path: Path, image_id: str) -> NDArray[Any]:
         return read_array(path, image_id) if task == "normals" else read_plane(path, image_id)
 
-    def _semseg(self, values: NDArray[Any], path: Path, image_id: str) -> NDArray[np.uint8]:
+    def _semseg(self, task: str, values: NDArray[Any], path: Path, image_id: str) -> NDArray[np.uint8]:
         whole = np.isfinite(values).all() and (values == np.rint(values)).all()
         if not whole or values.min() < -1 or values.max() >= VOID:
             raise UserError(f"image '{image_id}': {path} must hold whole numbers, -1 (void) or a class from 0")
         return np.where(values < 0, VOID, values).astype(np.uint8)
 
-    def _depth(self, values: NDArray[Any], path: Path, image_id: str) -> NDArray[np.float32]:
+    def _depth(self, task: str, values: NDArray[Any], path: Path, image_id: str) -> NDArray[np.float32]:
         if not np.isfinite(values).all() or values.min() < 0:
             raise UserError(f"image '{image_id}': {path} must hold finite numbers, 0 (void) or more")
         return np.where(values > 0, values, VOID).astype(np.float32)
 
-    def _normals(self, values: NDArray[Any], path: Path, image_id: str) -> NDArray[np.float32]:
+    def _normals(self, task: str, values: NDArray[Any], path: Path, image_id: str) -> NDArray[np.float32]:
         if values.ndim != 3 or values.shape[2] != 3 or values.dtype.kind != "f":
             raise UserError(f"image '{image_id}': {path} must hold floating point of shape (H, W, 3)")
-        return super()._normals(values, path, image_id)
+        return super()._normals(task, values, path, image_id)
 
 
 class MtanNyuv2Layout(MtanLayout):
@@ -146,7 +146,6 @@ class MtanCityscapesLayout(MtanLayout):
     title = "Cityscapes (mtan)"
     licence = "Cityscapes (Cordts et al., CVPR 2016): non-commercial; do not redistribute"
     usual = MappingProxyType({"train": 2975, "val": 500})
-    disparity = True
     label_maps: ClassVar = {7: ("label_7", "label"), 19: ("label_19",), 2: ("label_2",)}
     places = MappingProxyType(
         {
@@ -154,6 +153,10 @@ class MtanCityscapesLayout(MtanLayout):
             "depth": (("depth", (".npy",)),),
         }
     )
+
+    def traits(self, task: str) -> Traits:
+        """What is known of the target of one task."""
+        return Traits(task, disparity=task == "depth")
 
     def find(self, task: str, image_id: str) -> Path | None:
         if task != "semseg" or self.classes is None:
@@ -185,7 +188,7 @@ class MtanCityscapesLayout(MtanLayout):
                 if not path.is_file():
                     continue
                 try:
-                    labels = self._semseg(read_plane(path, image_id), path, image_id)
+                    labels = self._semseg("semseg", read_plane(path, image_id), path, image_id)
                 except UserError as error:
                     found.append(str(error))
                     continue

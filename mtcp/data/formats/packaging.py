@@ -2,6 +2,7 @@
 
 Keys: `layout` (nyud, pascal), `packaging` (the variant found, in words), `size` ([height, width], null where images
 differ), `normals` ({source, z: away or viewer}), `edge` ({source}), `camera` ({fx, fy, cx, cy} in pixels), `classes`.
+Tasks under names of their own have such entries under these, class maps with the `names` of their classes.
 """
 
 from pathlib import Path

@@ -14,6 +14,7 @@ Prediction Tasks: A Survey", TPAMI 2021.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Literal
@@ -63,16 +64,18 @@ def draw_transform(policy: Literal["nyud", "pascal", "none"], seed: int, aspect:
     return Transform(flip=flip, angle=math.radians(40 * first - 20), scale=0.75 + 0.5 * second, aspect=aspect)
 
 
-def augment(image: Tensor, targets: dict[str, Tensor], transforms: list[Transform]) -> tuple[Tensor, dict[str, Tensor]]:
+def augment(
+    image: Tensor, targets: dict[str, Tensor], kinds: Mapping[str, str], transforms: list[Transform]
+) -> tuple[Tensor, dict[str, Tensor]]:
     """Apply one transform a sample, each on its own: a sample does not depend on its batch.
 
-    `image` (B, 3, H, W) in [0, 255] and `targets` (B, C, H, W) by task, void 255, are of any type. Images come back
-    bicubic and clamped, black outside; targets nearest, void outside; classes as int64, all else as float32. Where no
-    body part is left in view human_parts is void, as in an image without any.
+    `image` (B, 3, H, W) in [0, 255] and `targets` (B, C, H, W) by task, void 255, are of any type; `kinds` says of what
+    kind each task is. Images come back bicubic and clamped, black outside; targets nearest, void outside; classes as
+    int64, all else as float32. Where no body part is left in view human_parts is void, as in an image without any.
     """
     pictures = torch.empty_like(image, dtype=torch.float32)
     warped = {
-        name: torch.empty_like(target, dtype=torch.int64 if name in CLASSES else torch.float32)
+        name: torch.empty_like(target, dtype=torch.int64 if kinds[name] in CLASSES else torch.float32)
         for name, target in targets.items()
     }
     for k, transform in enumerate(transforms):
@@ -84,11 +87,11 @@ def augment(image: Tensor, targets: dict[str, Tensor], transforms: list[Transfor
                 plane.copy_(_taken(source, index))
             if outside is not None:
                 sampled.masked_fill_(outside, VOID)
-            if name == "depth" and transform.zoom != 1:
+            if kinds[name] == "depth" and transform.zoom != 1:
                 sampled.copy_(torch.where(sampled == VOID, sampled, sampled / transform.zoom))
-            if name == "normals":
+            if kinds[name] == "normals":
                 _turn_normals(sampled, transform)
-            if name == "human_parts" and not ((sampled > 0) & (sampled != VOID)).any():
+            if kinds[name] == "human_parts" and not ((sampled > 0) & (sampled != VOID)).any():
                 sampled.fill_(VOID)
     return pictures, warped
 

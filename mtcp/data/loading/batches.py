@@ -5,7 +5,7 @@ pure function of (benchmark, seed, purpose, epoch, image id), so that batches de
 nor on the method.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
@@ -33,7 +33,7 @@ SplitName = Literal["train", "validation", "test"]
 _IN_MEMORY: Final = 512 * 2**20
 
 
-#: Type and channels of an image and its targets as stored; float16 leaves normals an error below 0.03°.
+#: Type and channels of an image and of each kind of target as stored; float16 leaves normals an error below 0.03°.
 _FORMS: Final = {
     "image": (np.uint8, 3),
     "semseg": (np.uint8, 1),
@@ -83,17 +83,19 @@ class Split:
         this machine share.
         """
         size = self.config.height, self.config.width
-        tasks = tuple(task.name for task in self.config.task_list)
-        forms = {name: _FORMS[name] for name in ("image", *tasks)}
+        kinds = {"image": "image", **self.config.kinds}
+        forms = {name: _FORMS[kind] for name, kind in kinds.items()}
         kind = np.dtype([(name, stored, (channels, *size)) for name, (stored, channels) in forms.items()])
 
         def fill(records: NDArray[np.void]) -> None:
             for record, image_id in zip(records, self.ids, strict=True):
                 for name, array in _sample(self.layout, self.config, image_id).items():
-                    record[name] = _to_nchw(resize(name, array, *size))
+                    record[name] = _to_nchw(resize(kinds[name], array, *size))
 
         if kind.itemsize * len(self) > _IN_MEMORY:
-            return packed(self.layout, self.ids, tasks, kind, f"{self.name}-{size[0]}x{size[1]}", fill)
+            return packed(
+                self.layout, self.ids, tuple(self.config.kinds), kind, f"{self.name}-{size[0]}x{size[1]}", fill
+            )
         records = np.empty(len(self), kind)
         fill(records)
         return records
@@ -193,15 +195,15 @@ class _Epoch(torch.utils.data.Dataset):
 def _augmented(raw: _Raw, config: RunConfig, epoch: int, device: torch.device | str) -> Batch:
     parts = config.benchmark, config.seed, "augmentation", epoch
     planes = {name: plane.to(device, non_blocking=True) for name, plane in raw.planes.items()}
-    image = planes.pop("image")
+    image, kinds = planes.pop("image"), config.kinds
     if config.augmentation.policy == "scale_crop":
         crops = [draw_crop(stream(*parts, image_id), *image.shape[-2:]) for image_id in raw.ids]
-        return _batch(raw.ids, *scale_crop(image, planes, crops, config.augmentation.zoom_depth))
+        return _batch(raw.ids, *scale_crop(image, planes, kinds, crops, config.augmentation.zoom_depth), kinds)
     transforms = [
         draw_transform(config.augmentation.policy, stream(*parts, image_id), aspect)
         for image_id, aspect in zip(raw.ids, raw.aspects, strict=True)
     ]
-    return _batch(raw.ids, *augment(image, planes, transforms))
+    return _batch(raw.ids, *augment(image, planes, kinds, transforms), kinds)
 
 
 def drawn_batch(split: Split, config: RunConfig, number: int) -> Batch:
@@ -210,7 +212,7 @@ def drawn_batch(split: Split, config: RunConfig, number: int) -> Batch:
     size = min(config.training.batch_size, len(split))
     chosen = np.sort(generator.choice(len(split), size, replace=False))
     planes = _stored(split.records, chosen)
-    return _batch(tuple(split.ids[k] for k in chosen), planes.pop("image"), planes)
+    return _batch(tuple(split.ids[k] for k in chosen), planes.pop("image"), planes, config.kinds)
 
 
 def evaluation_batches(split: Split, config: RunConfig) -> Iterator[Batch]:
@@ -223,7 +225,7 @@ def evaluation_batches(split: Split, config: RunConfig) -> Iterator[Batch]:
     if split.layout.packaging.get("size") == size:
         for first in range(0, len(split), limit):
             planes = _stored(split.records, slice(first, first + limit))
-            yield _batch(split.ids[first : first + limit], planes.pop("image"), planes)
+            yield _batch(split.ids[first : first + limit], planes.pop("image"), planes, config.kinds)
         return
     samples = ((image_id, _sample(split.layout, config, image_id)) for image_id in split.ids)
     for _, group in groupby(samples, key=lambda entry: entry[1]["image"].shape):
@@ -231,29 +233,31 @@ def evaluation_batches(split: Split, config: RunConfig) -> Iterator[Batch]:
         for entry in group:
             waiting.append(entry)
             if len(waiting) == limit:
-                yield _evaluation_batch(waiting, size)
+                yield _evaluation_batch(waiting, config)
                 waiting = []
         if waiting:
-            yield _evaluation_batch(waiting, size)
+            yield _evaluation_batch(waiting, config)
 
 
-def _evaluation_batch(samples: list[tuple[str, dict[str, NDArray[Any]]]], size: list[int]) -> Batch:
+def _evaluation_batch(samples: list[tuple[str, dict[str, NDArray[Any]]]], config: RunConfig) -> Batch:
     for _, sample in samples:
-        sample["image"] = resize("image", sample["image"], *size)
+        sample["image"] = resize("image", sample["image"], config.height, config.width)
     names = samples[0][1]
     planes = {name: torch.from_numpy(np.stack([_to_nchw(sample[name]) for _, sample in samples])) for name in names}
-    return _batch(tuple(image_id for image_id, _ in samples), planes.pop("image"), planes)
+    return _batch(tuple(image_id for image_id, _ in samples), planes.pop("image"), planes, config.kinds)
 
 
 def network_input(image: NDArray[np.uint8], height: int, width: int) -> Tensor:
     """Return a photograph (H, W, 3) as a network takes it: (1, 3, height, width), as images of a test split are."""
     planes = torch.from_numpy(_to_nchw(resize("image", image, height, width))[None].copy())
-    return _batch((), planes, {}).image
+    return normalised(planes.float())
 
 
-def _batch(ids: tuple[str, ...], image: Tensor, targets: dict[str, Tensor]) -> Batch:
+def _batch(ids: tuple[str, ...], image: Tensor, targets: dict[str, Tensor], kinds: Mapping[str, str]) -> Batch:
     """Normalise images, in place where they are float32, and give targets the types of `mtcp.core.tasks`."""
-    typed = {name: target[:, 0].long() if name in CLASSES else target.float() for name, target in targets.items()}
+    typed = {
+        name: target[:, 0].long() if kinds[name] in CLASSES else target.float() for name, target in targets.items()
+    }
     return Batch(ids, normalised(image.float()), typed)
 
 
@@ -291,7 +295,7 @@ def _check(task: Task, target: NDArray[Any], image: NDArray[np.uint8], image_id:
             f"image '{image_id}': {task.name} is {target.shape[0]}x{target.shape[1]}, the image "
             f"{image.shape[0]}x{image.shape[1]}: they must agree; import the data set again"
         )
-    if task.name in CLASSES:
+    if task.classifies:
         highest = int(target[target != VOID].max(initial=0))
         if highest >= task.channels:
             raise UserError(
@@ -300,13 +304,16 @@ def _check(task: Task, target: NDArray[Any], image: NDArray[np.uint8], image_id:
             )
 
 
-def resize(name: str, array: NDArray[Any], height: int, width: int) -> NDArray[Any]:
-    """Bring one image (bicubic, antialiased) or target (nearest; boundaries see `_resize_boundaries`) to a size."""
+def resize(kind: str, array: NDArray[Any], height: int, width: int) -> NDArray[Any]:
+    """Bring one image (bicubic, antialiased) or target (nearest; boundaries see `_resize_boundaries`) to a size.
+
+    `kind` is "image", or that of the target's task.
+    """
     if array.shape[:2] == (height, width):
         return array
-    if name == "image":
+    if kind == "image":
         return np.asarray(Image.fromarray(array).resize((width, height), Image.Resampling.BICUBIC))
-    if name == "edge":
+    if kind == "edge":
         return _resize_boundaries(array, height, width)
     return _nearest(array, height, width)
 

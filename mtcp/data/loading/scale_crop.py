@@ -12,7 +12,7 @@ mixtures with the zero vector that stands for these there. Only what is zero thr
 Source: the code of CAGrad, Nash-MTL, FAMO and FairGrad, which descends from lorenmt/mtan (switched off in its paper).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -48,31 +48,37 @@ def draw_crop(seed: int, height: int, width: int) -> Crop:
 
 
 def scale_crop(
-    image: Tensor, targets: dict[str, Tensor], crops: Sequence[Crop], zoom_depth: Literal["divided", "multiplied"]
+    image: Tensor,
+    targets: dict[str, Tensor],
+    kinds: Mapping[str, str],
+    crops: Sequence[Crop],
+    zoom_depth: Literal["divided", "multiplied"],
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Apply one part a sample to `image` (B, 3, H, W) in [0, 255] and `targets` (B, C, H, W) by task, void 255.
 
-    Images and targets come back as float32, classes as int64.
+    `kinds` says of what kind each task is. Images and targets come back as float32, classes as int64.
     """
     found = {
-        name: torch.stack([_target(name, one, crop, zoom_depth) for one, crop in zip(target, crops, strict=True)])
+        name: torch.stack(
+            [_target(kinds[name], one, crop, zoom_depth) for one, crop in zip(target, crops, strict=True)]
+        )
         for name, target in targets.items()
     }
     return torch.stack([_bilinear(one.float(), crop) for one, crop in zip(image, crops, strict=True)]), found
 
 
-def _target(name: str, plane: Tensor, crop: Crop, zoom_depth: str) -> Tensor:
-    if name == "normals":
+def _target(kind: str, plane: Tensor, crop: Crop, zoom_depth: str) -> Tensor:
+    if kind == "normals":
         normals = _bilinear(torch.where(plane == VOID, 0, plane.float()), crop)
         if crop.flip:
             normals[0] = -normals[0]
         return torch.where((normals == 0).all(dim=0), float(VOID), normals)
     part = _part(plane, crop).float()
     nearest = _mirrored(F.interpolate(part[None], plane.shape[-2:], mode="nearest")[0], crop)
-    if name == "depth":
+    if kind == "depth":
         zoomed = nearest / crop.scale if zoom_depth == "divided" else nearest * crop.scale
         return torch.where(nearest == VOID, nearest, zoomed)
-    return nearest.long() if name in CLASSES else nearest
+    return nearest.long() if kind in CLASSES else nearest
 
 
 def _bilinear(plane: Tensor, crop: Crop) -> Tensor:

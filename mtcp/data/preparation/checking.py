@@ -4,9 +4,9 @@ A problem makes a set unusable; a warning is worth a look. The same pass collect
 """
 
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mtcp.core.errors import UserError
 from mtcp.core.processes import end_with_parent
-from mtcp.core.tasks import VOID
+from mtcp.core.tasks import KINDS, VOID
 from mtcp.data.formats.layouts import LABELS, Layout, scaled_normals
 from mtcp.data.preparation.derive import normals_from_depth, nyu_camera
 from mtcp.data.preparation.pairing import (
@@ -52,16 +52,17 @@ class Findings:
 
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    #: Sums over images: class histograms, depth histogram, normals' orientation, agreement under flips.
+    #: Sums over images by "task" or "task what": histograms, normals' orientation, agreement under flips.
     sums: dict[str, NDArray[Any]] = field(default_factory=dict)
     sizes: dict[tuple[int, int], int] = field(default_factory=dict)
-    #: Images whose depth alone is in another unit; told where the whole set's is not.
-    odd_depths: list[str] = field(default_factory=list)
+    #: By task, images whose depth alone is in another unit; told where the whole set's is not.
+    odd_depths: dict[str, list[str]] = field(default_factory=dict)
 
     def __iadd__(self, other: "Findings") -> "Findings":
         self.problems += other.problems
         self.warnings += other.warnings
-        self.odd_depths += other.odd_depths
+        for task, sentences in other.odd_depths.items():
+            self.odd_depths.setdefault(task, []).extend(sentences)
         for name, values in other.sums.items():
             self.sums[name] = self.sums[name] + values if name in self.sums else values
         for size, count in other.sizes.items():
@@ -113,120 +114,125 @@ def check_image(layout: Layout, image_id: str, tasks: list[str], with_depth: boo
         targets[task] = target
         if target.dtype == np.uint8:
             found.sums[task] = np.bincount(target.ravel(), minlength=256)
-        judge = _JUDGES.get(task)
+        judge = _JUDGES.get(layout.traits(task).kind)
         if judge:
-            judge(layout, image_id, stored, target, found)
+            judge(layout, task, image_id, stored, target, found)
     if min(height, width) >= _SMALLEST:
-        found.sums |= _pairs(image, targets, with_depth and not layout.disparity)
+        found.sums |= _pairs(layout, image, targets, with_depth)
     return found
 
 
-def _pairs(image: NDArray[np.uint8], targets: dict[str, NDArray[Any]], with_depth: bool) -> dict[str, NDArray[Any]]:
-    """How well image and targets fit one another (`mtcp.data.preparation.pairing`)."""
-    steps = contrast(image)
-    lines = {task: label_steps(target) for task, target in targets.items() if task in LABELS}
-    if "depth" in targets:
-        lines["depth"] = depth_steps(targets["depth"])
+def _pairs(
+    layout: Layout, image: NDArray[np.uint8], targets: dict[str, NDArray[Any]], with_depth: bool
+) -> dict[str, NDArray[Any]]:
+    """How well image and targets fit one another (`mtcp.data.preparation.pairing`).
+
+    Every map is compared with the photograph, and the field's depth with its segmentation and normals.
+    """
+    steps, kinds = contrast(image), {task: layout.traits(task).kind for task in targets}
+    lines = {task: label_steps(target) for task, target in targets.items() if kinds[task] in LABELS}
+    lines |= {task: depth_steps(target) for task, target in targets.items() if kinds[task] == "depth"}
     sums = {f"{task} on image": fit_to_image(steps, drawn) for task, drawn in lines.items()}
     if "semseg" in lines and "depth" in lines:
         sums["depth on semseg"] = fit_to_depth(lines["semseg"], lines["depth"])
-    if with_depth and "depth" in targets and "normals" in targets:
+    if with_depth and "depth" in targets and "normals" in targets and not layout.traits("depth").disparity:
         derived = normals_from_depth(targets["depth"], nyu_camera(*image.shape[:2]))
         sums["normals on depth"] = normals_products(targets["normals"], derived)
         sums["normals compared"] = np.ones(1)
     return sums
 
 
-def _expected(layout: Layout) -> Expected:
+def _expected(layout: Layout, task: str) -> Expected:
     """What is expected of a layout's sets: of the field's by measurement, of one's own by the description."""
-    return expected_of(layout.kind, layout.class_count, layout.median)
+    traits = layout.traits(task)
+    return expected_of(layout.kind, len(traits.names), traits.median)
 
 
 def _judge_labels(
-    layout: Layout, image_id: str, stored: NDArray[Any], target: NDArray[np.uint8], found: Findings
+    layout: Layout, task: str, image_id: str, stored: NDArray[Any], target: NDArray[np.uint8], found: Findings
 ) -> None:
-    highest, limit = int(target[target != VOID].max(initial=0)), _expected(layout).highest
+    highest, limit = int(target[target != VOID].max(initial=0)), _expected(layout, task).highest
     if highest > limit:
         found.problems.append(
-            f"image '{image_id}': semseg has class {highest}, expected 0..{limit} and void: another label set?"
+            f"image '{image_id}': {task} has class {highest}, expected 0..{limit} and void: another label set?"
         )
     if (target == VOID).all():
-        found.warnings.append(f"image '{image_id}': semseg is void everywhere")
+        found.warnings.append(f"image '{image_id}': {task} is void everywhere")
     if stored.dtype == np.uint8:  # a picture
-        found.sums["semseg stored"] = np.bincount(stored.ravel(), minlength=256)
-    found.sums["labelled"] = np.ones(1, np.int64)
+        found.sums[f"{task} stored"] = np.bincount(stored.ravel(), minlength=256)
+    found.sums[f"{task} labelled"] = np.ones(1, np.int64)
 
 
 def _judge_parts(
-    layout: Layout, image_id: str, stored: NDArray[Any], target: NDArray[np.uint8], found: Findings
+    layout: Layout, task: str, image_id: str, stored: NDArray[Any], target: NDArray[np.uint8], found: Findings
 ) -> None:
     highest = int(target[target != VOID].max(initial=0))
     if highest > 6:
-        found.problems.append(f"image '{image_id}': human_parts has part {highest}, expected 0..6")
+        found.problems.append(f"image '{image_id}': {task} has part {highest}, expected 0..6")
 
 
 def _judge_depth(
-    layout: Layout, image_id: str, stored: NDArray[Any], target: NDArray[np.float32], found: Findings
+    layout: Layout, task: str, image_id: str, stored: NDArray[Any], target: NDArray[np.float32], found: Findings
 ) -> None:
     valid = target[target != VOID]
     if not valid.size:
-        found.problems.append(f"image '{image_id}': depth is missing (0) at every pixel")
+        found.problems.append(f"image '{image_id}': {task} is missing (0) at every pixel")
         return
-    if layout.disparity:
+    if layout.traits(task).disparity:
         return
     wrong = "above 100 m" if valid.min() > 100 else "below 0.05 m" if valid.max() < 0.05 else ""
     if wrong:
-        found.odd_depths.append(
-            f"image '{image_id}': every depth is {wrong} (median {np.median(valid):.4g}): stored in another unit? "
+        found.odd_depths[task] = [
+            f"image '{image_id}': every {task} is {wrong} (median {np.median(valid):.4g}): stored in another unit? "
             "Expected metres as floating point, or millimetres as integers"
-        )
-    found.sums["odd_depth" if wrong else "depth"] = depth_histogram(valid)
+        ]
+    found.sums[f"{task} odd" if wrong else task] = depth_histogram(valid)
     whole = np.issubdtype(stored.dtype, np.integer)
-    found.sums["depth_form"] = np.array([whole, not whole], np.int64)
+    found.sums[f"{task} form"] = np.array([whole, not whole], np.int64)
 
 
 def _judge_normals(
-    layout: Layout, image_id: str, stored: NDArray[Any], target: NDArray[np.float32], found: Findings
+    layout: Layout, task: str, image_id: str, stored: NDArray[Any], target: NDArray[np.float32], found: Findings
 ) -> None:
     raw = scaled_normals(stored)
     length = np.sqrt((raw * raw).sum(axis=-1))
     given = length > 0.1
     if not given.any():
-        found.warnings.append(f"image '{image_id}': normals are void everywhere")
+        found.warnings.append(f"image '{image_id}': {task} are void everywhere")
         return
     if np.mean(np.abs(length[given] - 1) < 0.1) < 0.95:
         found.problems.append(
-            f"image '{image_id}': normals are no unit vectors (median length {np.median(length[given]):.3f}): expected "
+            f"image '{image_id}': {task} are no unit vectors (median length {np.median(length[given]):.3f}): expected "
             "components in [-1, 1], or 8-bit pictures of n = 2v/255 - 1"
         )
     x, y, z = target[given].T
-    found.sums["orientation"] = np.array(
+    found.sums[f"{task} orientation"] = np.array(
         [(y < -0.8).sum(), (y > 0.8).sum(), (np.abs(z) > 0.8).sum(), (np.abs(x) > 0.8).sum(), given.sum()]
     )
-    found.sums["normals_z"] = np.array([raw[given][:, 2].sum(dtype=np.float64), given.sum()])
-    found.sums["normals_signs"] = np.stack([(target[given] > 0.05).sum(axis=0), (target[given] < -0.05).sum(axis=0)])
+    found.sums[f"{task} z"] = np.array([raw[given][:, 2].sum(dtype=np.float64), given.sum()])
+    found.sums[f"{task} signs"] = np.stack([(target[given] > 0.05).sum(axis=0), (target[given] < -0.05).sum(axis=0)])
 
 
 def _judge_edge(
-    layout: Layout, image_id: str, stored: NDArray[Any], target: NDArray[np.uint8], found: Findings
+    layout: Layout, task: str, image_id: str, stored: NDArray[Any], target: NDArray[np.uint8], found: Findings
 ) -> None:
     share = (target == 1).sum() / max((target != VOID).sum(), 1)
     if share > 0.8:
         found.problems.append(
-            f"image '{image_id}': edge marks {share:.0%} of the pixels: expected 1 (or white) on edges alone"
+            f"image '{image_id}': {task} marks {share:.0%} of the pixels: expected 1 (or white) on edges alone"
         )
 
 
 def _judge_regression(
-    layout: Layout, image_id: str, stored: NDArray[Any], target: NDArray[np.float32], found: Findings
+    layout: Layout, task: str, image_id: str, stored: NDArray[Any], target: NDArray[np.float32], found: Findings
 ) -> None:
     valid = target[target != VOID].astype(np.float64)
     if not valid.size:
-        found.warnings.append(f"image '{image_id}': regression is void everywhere")
-    found.sums["regression"] = np.array([valid.size, valid.sum(), np.square(valid).sum()])
+        found.warnings.append(f"image '{image_id}': {task} is void everywhere")
+    found.sums[task] = np.array([valid.size, valid.sum(), np.square(valid).sum()])
 
 
-_JUDGES: Final[dict[str, Callable[[Layout, str, NDArray[Any], NDArray[Any], Findings], None]]] = {
+_JUDGES: Final[dict[str, Callable[[Layout, str, str, NDArray[Any], NDArray[Any], Findings], None]]] = {
     "semseg": _judge_labels,
     "human_parts": _judge_parts,
     "depth": _judge_depth,
@@ -239,11 +245,11 @@ _JUDGES: Final[dict[str, Callable[[Layout, str, NDArray[Any], NDArray[Any], Find
 def check_set(
     layout: Layout,
     progress: Callable[[int, int], None] = lambda done, total: None,
-    classes: Collection[int] = (),
+    classes: Mapping[str, Collection[int]] | None = None,
 ) -> Findings:
     """Check split lists and every image of a set, on all cores, then the set as a whole.
 
-    `classes` are the numbers of semantic classes that benchmarks declare for it; empty: the layout's usual number. What
+    `classes` are the numbers of classes that benchmarks declare for its tasks; none: the layout's usual number. What
     import was told to accept (`packaging`) is a warning.
     """
     (train, bad_train), (val, bad_val) = layout.listed("train"), layout.listed("val")
@@ -260,29 +266,45 @@ def check_set(
     ):
         total += found
         progress(done, len(ids))
-    _judge_whole(layout, total, classes)
+    _judge_whole(layout, tasks, total, classes or {})
     return total
 
 
-def _judge_depths(layout: Layout, total: Findings) -> list[Doubt]:
+def _judge_depths(layout: Layout, task: str, total: Findings) -> list[Doubt]:
     """Judge the depth of the set; where only some images are in another unit, they are problems of their own."""
-    forms = total.sums.get("depth_form")
+    forms, odd = total.sums.get(f"{task} form"), total.odd_depths.get(task, [])
     if forms is None:
         return []
-    if 2 * len(total.odd_depths) > forms.sum():  # not some images: the set
-        total.sums["depth"] = total.sums.get("depth", 0) + total.sums["odd_depth"]
+    if 2 * len(odd) > forms.sum():  # not some images: the set
+        total.sums[task] = total.sums.get(task, 0) + total.sums[f"{task} odd"]
     else:
-        total.problems += total.odd_depths
-    form = "told" if layout.coding("depth", "unit") or layout.unit else ("integer", "float")[int(forms.argmax())]
-    return judge_depth(_expected(layout), total.sums, form)
+        total.problems += odd
+    told = layout.coding(task, "unit") or layout.traits(task).unit
+    form = "told" if told else ("integer", "float")[int(forms.argmax())]
+    return judge_depth(_expected(layout, task), _of_kind(layout, task, total), form)
 
 
-def _judge_whole(layout: Layout, total: Findings, classes: Collection[int]) -> None:
+def _of_kind(layout: Layout, task: str, total: Findings) -> dict[str, NDArray[Any]]:
+    """The sums of one task, named by its kind."""
+    kind = layout.traits(task).kind
+    own = {name: values for name, values in total.sums.items() if name.split(" ")[0] == task}
+    return {f"{kind}{name.removeprefix(task)}": values for name, values in own.items()}
+
+
+def _judge_task(layout: Layout, task: str, total: Findings, classes: Collection[int]) -> list[Doubt]:
+    """The doubts about one task of the whole set; they name it where it is not the field's."""
+    doubts = _judge_depths(layout, task, total)
+    sums = _of_kind(layout, task, total)
+    coding = layout.coding(task, "coding") or layout.traits(task).labels
+    doubts += judge_labels(_expected(layout, task), coding, sums, classes)
+    doubts += judge_masks(sums, sum(total.sizes.values())) + judge_values(sums) + judge_axes(sums)
+    return doubts if task in KINDS else [replace(doubt, sentence=f"{task}: {doubt.sentence}") for doubt in doubts]
+
+
+def _judge_whole(layout: Layout, tasks: list[str], total: Findings, classes: Mapping[str, Collection[int]]) -> None:
     """Turn doubts about the whole set into problems, or into warnings where they were accepted."""
-    doubts = _judge_depths(layout, total)
-    doubts += judge_labels(_expected(layout), layout.coding("semseg", "coding") or layout.labels, total.sums, classes)
-    doubts += judge_masks(total.sums, sum(total.sizes.values())) + judge_values(total.sums)
-    doubts += judge_pairs(total.sums) + judge_axes(total.sums)
+    doubts = [doubt for task in tasks for doubt in _judge_task(layout, task, total, classes.get(task, ()))]
+    doubts += judge_pairs(total.sums)
     for doubt in doubts:
         if doubt.code in layout.packaging.get("accepted", ()):
             total.warnings.append(doubt.sentence)
@@ -312,28 +334,30 @@ def each(work: Callable[[str], Any], ids: list[str]) -> Iterator[Any]:
         yield from pool.map(work, ids, chunksize=8)
 
 
-def statistics(found: Findings) -> dict[str, Any]:
+def statistics(found: Findings, layout: Layout) -> dict[str, Any]:
     """Summarise the sums: class shares, void share, depth quantiles in metres, orientation shares."""
     summary: dict[str, Any] = {"sizes": {f"{h}x{w}": count for (h, w), count in sorted(found.sizes.items())}}
-    for task in ("semseg", "human_parts", "sal", "edge"):
-        if task in found.sums:
-            counts = found.sums[task]
-            known = counts[:VOID]
-            classes = int(np.nonzero(known)[0].max(initial=0)) + 1
+    for task in layout.places:
+        sums, kind = _of_kind(layout, task, found), layout.traits(task).kind
+        if kind in sums:
+            summary[task] = _summary(kind, sums[kind])
+        elif "normals orientation" in sums:
+            counts = sums["normals orientation"]
             summary[task] = {
-                "void": round(float(counts[VOID] / counts.sum()), 4),
-                "shares": [round(float(share), 4) for share in known[:classes] / max(known.sum(), 1)],
+                name: round(float(count / counts[-1]), 3) for name, count in zip(_ORIENTATIONS, counts, strict=False)
             }
-    if "depth" in found.sums:
-        summary["depth"] = {
-            f"quantile_{q}": float(f"{depth_quantile(found.sums['depth'], q / 100):.3g}") for q in (5, 25, 50, 75, 95)
-        }
-    if "regression" in found.sums:
-        mean, deviation = moments(found.sums["regression"])
-        summary["regression"] = {"mean": float(f"{mean:.4g}"), "standard_deviation": float(f"{deviation:.4g}")}
-    if "orientation" in found.sums:
-        counts = found.sums["orientation"]
-        summary["normals"] = {
-            name: round(float(count / counts[-1]), 3) for name, count in zip(_ORIENTATIONS, counts, strict=False)
-        }
     return summary
+
+
+def _summary(kind: str, sums: NDArray[Any]) -> dict[str, Any]:
+    if kind == "depth":
+        return {f"quantile_{q}": float(f"{depth_quantile(sums, q / 100):.3g}") for q in (5, 25, 50, 75, 95)}
+    if kind == "regression":
+        mean, deviation = moments(sums)
+        return {"mean": float(f"{mean:.4g}"), "standard_deviation": float(f"{deviation:.4g}")}
+    known = sums[:VOID]
+    classes = int(np.nonzero(known)[0].max(initial=0)) + 1
+    return {
+        "void": round(float(sums[VOID] / sums.sum()), 4),
+        "shares": [round(float(share), 4) for share in known[:classes] / max(known.sum(), 1)],
+    }

@@ -45,23 +45,23 @@ def mask_codings(layout: Layout, ids: list[str]) -> dict[str, Any]:
     Reads files until one shows the usual coding, which is the first one of nearly every set.
     """
     found: dict[str, Any] = {}
-    highest, lowest = {"sal": 0.0, "edge": 0.0}, {"sal": np.inf, "edge": np.inf}
-    usual = {"sal": lambda value: value > 1, "edge": lambda value: 0 < value < VOID}
-    for task in ("sal", "edge"):
-        for image_id in ids if task in layout.places else ():
+    for task in layout.places:
+        kind = layout.traits(task).kind
+        highest, lowest = 0.0, np.inf
+        for image_id in ids if kind in ("sal", "edge") else ():
             path = layout.find(task, image_id)
-            if path is None or path.suffix == ".mat" or (task == "edge" and path.suffix == ".png"):
+            if path is None or path.suffix == ".mat" or (kind == "edge" and path.suffix == ".png"):
                 continue
             try:
                 values = read_plane(path, image_id).astype(np.float32)
             except UserError:
                 continue  # the check names it
-            highest[task] = max(highest[task], float(values.max()))
-            lowest[task] = min(lowest[task], float(values[values > 0].min(initial=np.inf)))
-            if usual[task](lowest[task] if task == "edge" else highest[task]):
+            highest = max(highest, float(values.max()))
+            lowest = min(lowest, float(values[values > 0].min(initial=np.inf)))
+            if (0 < lowest < VOID) if kind == "edge" else highest > 1:
                 break
-    if highest["sal"] == 1:
-        found["sal"] = {"coding": "0/1"}
-    if lowest["edge"] == VOID:
-        found["edge"] = {"coding": "0/255"}
+        if kind == "sal" and highest == 1:
+            found[task] = {"coding": "0/1"}
+        if kind == "edge" and lowest == VOID:
+            found[task] = {"coding": "0/255"}
     return found

@@ -106,7 +106,8 @@ def import_set(
         _describe(kind, project, folder)
         carried = {key: given[key] for key in _CARRIED if key in given} | told.packaging()
         unrecorded = layout_in(kind, folder)
-        carried |= _own_names(unrecorded) | mask_codings(unrecorded, _ids(unrecorded))
+        codings = mask_codings(unrecorded, _ids(unrecorded))
+        carried |= _own_names(unrecorded) | codings
         packaging.write(folder, carried)
         layout = layout_in(kind, folder)
         derived = _derived_before(layout, given)
@@ -126,7 +127,7 @@ def import_set(
             "counts": counts,
             "packaging": record["packaging"],
             "derived": derived,
-            **{key: carried[key] for key in ("depth", "semseg", "sal", "accepted") if key in carried},
+            **{key: carried[key] for key in ("depth", "semseg", *codings, "accepted") if key in carried},
             "source": origin or _origin(source),
             "licence": layout.licence,
         }
@@ -157,10 +158,15 @@ def record_set(project: Project, name: str, lock: dict[str, Any], track: bool) -
     write_json(lock_file(project.root, name), lock)  # last: until then what lies here is not what it says
 
 
-def classes_of_set(project: Project, name: str) -> set[int]:
-    """The numbers of semantic classes that the benchmarks on data set `name` declare."""
-    tasks = [project.benchmark(one).tasks for one in project.benchmark_names() if project.data_name(one) == name]
-    return {classes for one in tasks if "semseg" in one and (classes := one["semseg"].classes)}
+def classes_of_set(project: Project, name: str) -> dict[str, set[int]]:
+    """The numbers of classes that the benchmarks on data set `name` declare, by task."""
+    found: dict[str, set[int]] = {}
+    for benchmark in project.benchmark_names():
+        if project.data_name(benchmark) == name:
+            for task, options in project.benchmark(benchmark).tasks.items():
+                if options.classes:
+                    found.setdefault(task, set()).add(options.classes)
+    return found
 
 
 def problem_list(source: Path | str, problems: list[str]) -> str:
@@ -269,8 +275,13 @@ def _describe(kind: str, project: Project, folder: Path) -> None:
 
 def _own_names(layout: Layout) -> dict[str, Any]:
     """The names of the classes as packaging.json records them; those of mtcp's descriptions go without saying."""
-    described = layout.description.tasks.semseg if isinstance(layout, DescribedLayout) else None
-    return {"classes": described.names} if described and described.names and not description_path(layout.kind) else {}
+    if not isinstance(layout, DescribedLayout) or description_path(layout.kind):
+        return {}
+    named = {task: layout.traits(task) for task in layout.places if layout.traits(task).names}
+    names = {task: list(traits.names) for task, traits in named.items() if traits.kind == "semseg"}
+    return {task: {"names": own} for task, own in names.items() if task != "semseg"} | (
+        {"classes": names["semseg"]} if "semseg" in names else {}
+    )
 
 
 def _derived_before(layout: Layout, given: dict[str, Any]) -> dict[str, str]:
@@ -334,11 +345,12 @@ def _packaging(layout: Layout, findings: Findings, derived: dict[str, str]) -> d
     if layout.kind == "nyud" and classes == 41:
         words += ", 41-way labels (the field's usual ones have 40)"
     record: dict[str, Any] = {"layout": layout.kind, "packaging": f"{layout.title} {words}", "size": size}
-    if "normals_z" in findings.sums:
-        towards = findings.sums["normals_z"][0] > 0
-        record["normals"] = {"source": derived.get("normals", "given"), "z": "viewer" if towards else "away"}
-    if "edge" in findings.sums:
-        record["edge"] = {**layout.packaging.get("edge", {}), "source": derived.get("edge", "given")}
+    for task in layout.places:
+        kind, source = layout.traits(task).kind, {"source": derived.get(task, "given")}
+        if f"{task} z" in findings.sums:
+            record[task] = {**source, "z": "viewer" if findings.sums[f"{task} z"][0] > 0 else "away"}
+        if kind == "edge" and task in findings.sums:
+            record[task] = {**layout.packaging.get(task, {}), **source}
     return record
 
 

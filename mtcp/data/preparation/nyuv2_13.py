@@ -22,7 +22,7 @@ from mtcp.core.config import Project
 from mtcp.core.errors import UserError
 from mtcp.core.tasks import VOID
 from mtcp.data.formats import packaging
-from mtcp.data.formats.class_names import class_names
+from mtcp.data.formats.class_names import semseg_names
 from mtcp.data.formats.layouts import Layout
 from mtcp.data.formats.opening import layout_in
 from mtcp.data.formats.writing import write_ids
@@ -74,7 +74,7 @@ def derive_nyuv2_13(
         for done, _ in enumerate(each(_Derive(layout, folder), everything), start=1):
             bar(done, len(everything))
         packaging.write(folder, _packaging(layout, source))
-        findings = check_set(layout_in("nyud", folder), progress("checking"), (13,))
+        findings = check_set(layout_in("nyud", folder), progress("checking"), {"semseg": (13,)})
         if findings.problems:
             raise UserError(problem_list(f"data/{source}", findings.problems))
         lock |= {
@@ -155,6 +155,6 @@ def _packaging(layout: Layout, source: str) -> dict[str, Any]:
         "packaging": f"NYUv2-13 derived from data/{source} ({layout.packaging.get('packaging', 'NYUD_MT')})",
         "size": [HEIGHT, WIDTH],
         "normals": {"source": "depth, local plane fits", "z": "away"},
-        "classes": list(class_names("mtan_nyuv2", 13, {})),
+        "classes": list(semseg_names("mtan_nyuv2", 13)),
         "derived": "nyuv2_13",
     }

@@ -138,14 +138,16 @@ def judge_depth(expected: Expected, sums: Mapping[str, NDArray[Any]], form: str)
         ]
     if expected.depth[0] <= median <= expected.depth[1]:
         return []
-    measured = f" (NYUv2: {expected.usual_depth:g})" if expected.kind in _EXPECTED else ""
+    measured, remedy = "", f"correct `unit` in data/{expected.kind}.yaml"
+    if expected.kind in _EXPECTED:
+        measured, remedy = f" (NYUv2: {expected.usual_depth:g})", "say which: --depth-unit UNIT"
     read_as = {"integer": "millimetres", "float": "metres", "told": "the unit given"}[form]
     return [
         Doubt(
             "depth",
             f"depth of the whole set, read as {read_as}, has a median of {median:.3g} m; {expected.kind} sets "
             f"have {expected.depth[0]:g} to {expected.depth[1]:g} m{measured}: it is stored in "
-            f"another unit{_likely(median, expected.usual_depth, form)}; say which: --depth-unit UNIT",
+            f"another unit{_likely(median, expected.usual_depth, form)}; {remedy}",
         )
     ]
 
@@ -186,7 +188,11 @@ def judge_labels(
 
 
 def _judge_classes(sums: Mapping[str, NDArray[Any]], coding: str, expected: set[int], usual: Expected) -> list[str]:
-    known, stored, many = sums["semseg"][:VOID], sums.get("semseg stored", np.zeros(256)), sums["labelled"][0] >= ENOUGH
+    known, stored, many = (
+        sums["semseg"][:VOID],
+        sums.get("semseg stored", np.zeros(256)),
+        sums["semseg labelled"][0] >= ENOUGH,
+    )
     highest, seen = int(np.nonzero(known)[0].max(initial=-1)), np.count_nonzero(known)
     top, wanted = int(np.nonzero(stored[:VOID])[0].max(initial=0)), max(expected)
     if coding == "one" and stored[VOID]:
@@ -283,11 +289,16 @@ def judge_pairs(sums: Mapping[str, NDArray[Any]]) -> list[Doubt]:
     return doubts
 
 
+#: Whom a doubt about pairs falls on first.
+_SUSPECTS: Final = ("image", "semseg", "depth", "human_parts", "sal")
+
+
 def _culprit(sums: Mapping[str, NDArray[Any]], bad: Mapping[str, str]) -> str:
     """Name what belongs to no other: the map whose every comparison fails."""
     compared = [name.split(" on ") for name, fit in sums.items() if " on " in name and fit.shape == (5,)]
     failed = [name.split(" on ") for name in bad]
-    for suspect in ("image", "semseg", "depth", "human_parts", "sal"):
+    own = sorted({task for pair in compared for task in pair} - set(_SUSPECTS))
+    for suspect in (*_SUSPECTS, *own):
         mine = [pair for pair in compared if suspect in pair]
         if mine and all(pair in failed for pair in mine) and any(pair in failed for pair in mine):
             name = "photographs" if suspect == "image" else suspect
@@ -307,7 +318,7 @@ def judge_axes(sums: Mapping[str, NDArray[Any]]) -> list[Doubt]:
         if sums["normals compared"][0] >= ENOUGH and _agreement(stands) < _agreement(mirrored) + NORMALS_PAIRED:
             return [Doubt("pairing", "normals do not belong to depth: they agree no better than with mirrored depth")]
         return []
-    signs = sums.get("normals_signs")
+    signs = sums.get("normals signs")
     if signs is None or not signs.sum(axis=0).all():
         return []
     share = signs.max(axis=0) / signs.sum(axis=0)

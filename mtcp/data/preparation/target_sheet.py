@@ -6,32 +6,32 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mtcp.core.tasks import VOID
+from mtcp.core.tasks import CLASSES, VOID
 from mtcp.data.formats.label_codings import palette
 from mtcp.data.formats.layouts import Layout
 
 _VOID_GREY: Final = 60
 
 
-def colour(task: str, target: NDArray[Any]) -> NDArray[np.uint8]:
-    """Show one target (conventions of `mtcp.data.formats.layouts`) as RGB (H, W, 3); void is dark grey.
+def colour(kind: str, target: NDArray[Any]) -> NDArray[np.uint8]:
+    """Show a target of one kind (conventions of `mtcp.data.formats.layouts`) as RGB (H, W, 3); void is dark grey.
 
     Depth runs from near (light) to the image's farthest (dark), other numbers from the image's smallest (dark) to its
     largest (light); normals have the colours of `mtcp.evaluation.pictures`: red to the right, green upwards, blue to
     the viewer, each from -1 to 1.
     """
-    if task in ("semseg", "human_parts"):
+    if kind in CLASSES:
         picture = palette()[target]
         void = target == VOID
-    elif task == "depth":
+    elif kind == "depth":
         void = target == VOID
         farthest = target[~void].max(initial=1e-6)
         picture = np.repeat((255 * (1 - np.minimum(target / farthest, 1)))[..., None], 3, axis=-1)
-    elif task == "regression":
+    elif kind == "regression":
         void = target == VOID
         low, high = (target[~void].min(), target[~void].max()) if not void.all() else (0, 1)
         picture = np.repeat((255 * (target - low) / max(high - low, 1e-9))[..., None], 3, axis=-1)
-    elif task == "normals":
+    elif kind == "normals":
         void = target[..., 0] == VOID
         picture = (np.clip(target, -1, 1) * np.array([1, -1, -1]) + 1) * 127.5
     else:
@@ -44,7 +44,8 @@ def sheet(layout: Layout, ids: list[str], tasks: list[str]) -> Image.Image:
     """One row per image: the photograph and its targets side by side, rows scaled to one height."""
     rows = []
     for image_id in ids:
-        row = [layout.image(image_id), *(colour(task, layout.target(task, image_id)) for task in tasks)]
+        shown = (colour(layout.traits(task).kind, layout.target(task, image_id)) for task in tasks)
+        row = [layout.image(image_id), *shown]
         rows.append(np.concatenate(row, axis=1))
     widest = max(row.shape[1] for row in rows)
     tallest = max(row.shape[0] for row in rows)

@@ -9,7 +9,7 @@ import yaml
 
 from mtcp.analysis.claims import judge
 from mtcp.core.claims import Claim, load_claims
-from mtcp.core.config import Project
+from mtcp.core.config import Project, TaskConfig
 from mtcp.core.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -103,6 +103,13 @@ def test_an_absolute_claim_is_never_judged_on_a_rendered_benchmark():
 
 def test_a_claim_on_a_task_that_the_benchmark_lacks():
     assert verdicts([claim(measure="sal")], table([1.0])).loc["a"].reason == "rooms has no sal"
+
+
+def test_a_claim_on_another_metric_of_a_task_under_a_name_of_ones_own():
+    own = {"height": TaskConfig(kind="regression", rope=2.0, unit="cm")}
+    runs = table([-3.0 - 0.1 * seed for seed in range(8)], "height", "abs_error")
+    found = verdicts([claim(measure="height", metric="abs_error")], runs, tasks=own).loc["a"]
+    assert (found.verdict, found.unit, found.rope) == ("reproduced", "cm", 2.0)
 
 
 def test_the_projects_claims_name_existing_methods():

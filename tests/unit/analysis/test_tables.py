@@ -9,9 +9,9 @@ from made_up_store import ENVIRONMENT
 
 from mtcp.analysis.comparisons import delta_m_rows, measures, paired
 from mtcp.analysis.tables import build_tables, read_table, to_csv, write_metrics, write_tables
-from mtcp.core.claims import COSTS
 from mtcp.core.errors import UserError
 from mtcp.core.files import read_record, write_record, write_text
+from mtcp.core.measures import COSTS
 
 
 def value(table, **where):

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mtcp.core.config import Project
+from mtcp.core.config import Project, RunConfig
 from mtcp.core.errors import UserError
+from mtcp.core.hashing import digest
+from mtcp.core.task_names import RESERVED
 
 
 @pytest.fixture
@@ -122,7 +124,17 @@ def test_a_run_counts_once(project: Path, entry: str, problem: str) -> None:
             "is not a loss of normals (known here: normals_mse, normals_l1, normals_cosine)",
         ),
         ("depth: {positive_weight: 0.5}", "depth.positive_weight", "belongs to sal and edge"),
-        ("flow: {}", "flow", "unknown task 'flow': the tasks are semseg, human_parts, depth"),
+        ("depth: {unit: cm}", "depth.unit", "belongs to regression"),
+        ("depth: {kind: normals}", "depth.kind", "depth is a task of the field, and normals another one: take `kind`"),
+        ("flow: {}", "flow.kind", "required, and missing: 'flow' is none of the field's tasks (known: depth, "),
+        ("flow: {kind: regresion, rope: 1}", "flow.kind", "Input should be 'semseg', 'human_parts', 'depth', 'sal', "),
+        ("flow: {kind: regression}", "flow.rope", "required, and missing: what is practically equal"),
+        ("flow: {kind: semseg}", "flow.classes", "required, and missing: the number of classes"),
+        ("flow: {kind: depth, loss: normals_l1}", "flow.loss", "is not a loss of depth (known here: depth_l1)"),
+        ("flow: {kind: depth}", "flow", "layout 'nyud' has no 'flow' (known: depth, edge, normals, semseg)"),
+        ("Flow: {kind: depth}", "Flow", "'Flow' is not a task's name: use [a-z][a-z0-9_]*"),
+        ("lambda: {kind: depth}", "lambda", "'lambda' stands for something else"),
+        *((f"{word}: {{kind: depth}}", word, f"'{word}' stands for something else") for word in sorted(RESERVED)),
     ],
 )
 def test_an_option_that_its_task_does_not_have_is_refused(project: Path, task: str, key: str, problem: str) -> None:
@@ -133,6 +145,54 @@ def test_an_option_that_its_task_does_not_have_is_refused(project: Path, task: s
     said = refusal(project, lambda p: p.benchmark("rooms"))
     assert said.startswith(f"{path}, line 2, key 'tasks.{key}': ")
     assert problem in said
+
+
+def test_two_tasks_under_one_label_are_refused(project: Path) -> None:
+    path = project / "config/benchmarks/rooms.yaml"
+    edit(path, lambda content: content.update(tasks={"depth": {"label": "Edges"}, "edge": {"positive_weight": 0.8}}))
+    assert "key 'tasks.edge.label': depth is called 'Edges', too" in refusal(project, lambda p: p.benchmark("rooms"))
+
+
+OWN = """\
+title: Own
+images: "i/{split}/{id}.png"
+tasks:
+  height: {kind: regression, files: "h/{id}.png"}
+  bends: {kind: edge, files: "b/{id}.png"}
+  depth: {files: "d/{id}.png"}
+"""
+OWN_TASKS = {"height": {"kind": "regression", "rope": 1.0}, "bends": {"kind": "edge"}, "depth": {}}
+
+
+def own_tasks(project: Path, tasks: dict) -> RunConfig:
+    (project / "data").mkdir(exist_ok=True)
+    (project / "data/own.yaml").write_text(OWN)
+    path = project / "config/benchmarks/own.yaml"
+    content = yaml.safe_load((project / "config/benchmarks/rooms.yaml").read_text())
+    path.write_text(yaml.safe_dump({**content, "layout": "own", "rendered": None, "tasks": tasks}, sort_keys=False))
+    return Project(project).resolve("own", "mtcp", 0)
+
+
+def test_own_tasks_come_after_the_fields_and_their_order_in_the_file_is_in_no_key(project: Path) -> None:
+    config = own_tasks(project, OWN_TASKS)
+    assert [(task.name, task.kind) for task in config.task_list] == [
+        ("depth", "depth"), ("bends", "edge"), ("height", "regression"),
+    ]  # fmt: skip
+    turned = own_tasks(project, dict(reversed(OWN_TASKS.items())))
+    assert list(turned.tasks) != list(config.tasks) and turned.task_list == config.task_list
+    assert digest(turned.training_part()) == digest(config.training_part())
+
+
+def test_a_kind_is_in_the_key_where_the_name_does_not_say_it_and_wording_never(project: Path) -> None:
+    config = own_tasks(project, OWN_TASKS)
+    tasks = config.training_part()["tasks"]
+    assert [tasks[name].get("kind") for name in ("depth", "bends", "height")] == [None, "edge", "regression"]
+    worded = {**OWN_TASKS, "height": {**OWN_TASKS["height"], "unit": "cm", "label": "Height over ground"}}
+    said = own_tasks(project, {**worded, "depth": {"kind": "depth"}})
+    assert said.training_part() == config.training_part() and said.evaluation_part() == config.evaluation_part()
+    assert [(task.label, task.metric_unit) for task in said.task_list] == [
+        ("Depth", "m"), ("Bends", ""), ("Height over ground", "cm"),
+    ]  # fmt: skip
 
 
 def test_labels_and_resources_are_in_no_key(root: Path) -> None:

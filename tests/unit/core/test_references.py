@@ -66,7 +66,7 @@ def test_an_unknown_name_is_one_sentence(project: Path, file: str, old: str, new
     [
         ("reference: mtcq}", "entry 1, key 'reference': unknown method 'mtcq'; did you mean 'mtcp'?"),
         ("reference: dwa, benchmarks: [roms]}", "entry 1, key 'benchmarks': unknown benchmark 'roms'"),
-        ("reference: dwa, measure: semsg}", "entry 1, key 'measure': Input should be 'delta_m', "),
+        ("reference: dwa, measure: semsg}", "entry 1, key 'measure': unknown measure 'semsg'; did you mean 'semseg'?"),
         ("reference: dwa, measure: depth, metric: rsme}", "key 'metric': unknown metric of depth 'rsme'; did you mean"),
         ("reference: dwa, mesure: depth}", "entry 1, key 'mesure': unknown key (known here: benchmarks"),
         ("}", "give either `reference` (a method) or `published` (a number)"),
@@ -82,6 +82,38 @@ def test_a_wrong_claim_is_named_when_the_plan_is_made(project: Path, claim: str,
         require_known_names(Project(project))
     assert "claims.yaml, line 1, " in str(caught.value)
     assert said in str(caught.value)
+
+
+OWN = """\
+title: Own
+images: "i/{split}/{id}.png"
+tasks: {height: {kind: regression, files: "h/{id}.png"}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("claim", "said"),
+    [
+        ("reference: single_task, measure: height}", None),
+        ("reference: single_task, measure: height, metric: abs_error, benchmarks: [own]}", None),
+        ("reference: single_task, measure: heigth}", "key 'measure': unknown measure 'heigth'; did you mean 'height'?"),
+        ("reference: single_task, measure: height, metric: miou}", "key 'metric': unknown metric of height 'miou'"),
+    ],
+)
+def test_a_claim_may_be_about_a_task_under_a_name_of_ones_own(project: Path, claim: str, said: str | None) -> None:
+    (project / "data").mkdir()
+    (project / "data/own.yaml").write_text(OWN)
+    text = "extends: rooms\nlabel: Own\nlayout: own\nrendered: null\n"
+    tasks = "tasks: {semseg: null, depth: null, normals: null, edge: null, height: {kind: regression, rope: 1}}\n"
+    (project / "config/benchmarks/own.yaml").write_text(text + tasks)
+    (project / "params.yaml").write_text("benchmarks: [own]\nmethods: [mtcp, single_task]\nseeds: [0]\n")
+    (project / "config/claims.yaml").write_text(CLAIM + claim)
+    try:
+        require_known_names(Project(project))
+        found = ""
+    except UserError as error:
+        found = str(error)
+    assert said in found if said else not found
 
 
 ROW = "- {id: '1', severity: A, evidence: code, released: R., where: [a.py:1], here: H., covered_by: [method mtcp]}"

@@ -8,13 +8,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from mtcp.data.loading.augment import Transform, augment, draw_transform
+from mtcp.core.tasks import KINDS
+from mtcp.data.loading import augment as augmentation
+from mtcp.data.loading.augment import Transform, draw_transform
 from mtcp.data.rendering.camera import Camera
 from mtcp.data.rendering.raycast import render
 from mtcp.data.rendering.scene import Light, Material, Part, Scene
 from mtcp.data.rendering.shapes import Box, Capsule, Plane
 
 VOID = 255
+FIELDS = dict(zip(KINDS, KINDS, strict=True))
+
+
+def augment(image, targets, transforms, kinds=FIELDS):
+    return augmentation.augment(image, targets, kinds, transforms)
 
 
 def sample(height: int = 12, width: int = 16, count: int = 2) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
@@ -38,6 +45,19 @@ def test_flipping_mirrors_everything_and_normals_x():
     void = mirrored[:, :1] == VOID
     expected = torch.where(void, mirrored, mirrored * torch.tensor([-1.0, 1, 1]).view(1, 3, 1, 1))
     torch.testing.assert_close(warped["normals"], expected)
+
+
+def test_tasks_under_names_of_their_own_go_the_way_of_their_kind():
+    image, targets = sample()
+    own = {"facing": "normals", "range": "depth", "trees": "semseg"}
+    renamed = {name: targets[kind] for name, kind in own.items()}
+    transforms = [Transform(flip=True, angle=0.3, scale=1.2, zoom=1.2), Transform(flip=True)]
+    _, expected = augment(image, targets, transforms)
+    _, warped = augment(image, renamed, transforms, own)
+    assert all(torch.equal(warped[name], expected[kind]) for name, kind in own.items())
+    _, plain = augment(image, renamed, transforms, dict.fromkeys(own, "regression"))
+    assert torch.equal(plain["range"][1], targets["depth"][1].flip(-1))
+    assert torch.equal(plain["facing"][1], targets["normals"][1].flip(-1)), "numbers, which a mirror does not turn"
 
 
 def test_flipping_twice_is_the_identity():

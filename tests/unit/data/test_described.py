@@ -17,7 +17,7 @@ from mtcp.core.data_sets import Description, layout_names, read_description
 from mtcp.core.errors import UserError
 from mtcp.core.files import read_json
 from mtcp.core.validation import validated
-from mtcp.data.formats.class_names import class_names
+from mtcp.data.formats.class_names import semseg_names
 from mtcp.data.formats.opening import layout_in, open_layout
 from mtcp.data.preparation.contents import strays
 from mtcp.data.preparation.importing import import_set
@@ -117,7 +117,7 @@ def test_cityscapes_by_hand(cityscapes: Path) -> None:
     assert depth[18, 5] == 10 and depth[15, 12] == 40, "(p - 1) / 256"
     assert depth[18, 0] == 255, "0 is void"
     assert depth[0, 30] == 255, "so is no disparity"
-    assert class_names("cityscapes", 19, {})[13] == "car" and class_names("nyud", 40, {})[0] == "wall"
+    assert semseg_names("cityscapes", 19)[13] == "car" and semseg_names("nyud", 40)[0] == "wall"
 
 
 def test_a_damaged_target_of_a_city_is_named(project: Project, cityscapes: Path) -> None:
@@ -179,6 +179,8 @@ def valleys(root: Path, project: Project, tmp_path: Path) -> tuple[Project, Path
             Image.fromarray(image).save(folder / f"photos/{split}/{place}.jpg")
             png(folder / f"cover/{place}.png", cover)
             png(folder / f"height/{place}.png", height)
+            (folder / "slope/north").mkdir(parents=True, exist_ok=True)
+            np.save(folder / f"slope/{place}.npy", np.where(cover == 255, np.nan, cover / np.float32(10) - number))
     return Project(project.root), folder
 
 
@@ -195,11 +197,16 @@ def test_the_documented_example_is_imported_as_it_says(valleys: tuple[Project, P
     depth = layout.target("depth", "0002")
     assert depth[4, 5] == 2.5 and depth[20, 5] == 10 and depth[0, 0] == 255
     assert layout.target("edge", "0002")[7, 5] == 1, "water ends where the meadow begins"
-    assert class_names("valleys", 3, layout.packaging) == ["water", "meadow", "wood"]
+    assert layout.packaging["classes"] == ["water", "meadow", "wood"]
+    slope = layout.target("slope", "0002")
+    assert (slope[4, 5], slope[22, 5]) == (np.float32(-1), np.float32(3.1) - 2) and slope[0, 0] == 255
     assert strays(layout) == []
     (layout.folder / "cover/north/0099.png").write_bytes(b"")
     assert strays(layout) == ["cover/north/0099.png"]
-    assert set(project.benchmark("valleys").tasks) == {"semseg", "depth", "edge"}
+    config = project.resolve("valleys", "mtcp", 0)
+    assert config.kinds == {"semseg": "semseg", "depth": "depth", "edge": "edge", "slope": "regression"}
+    (slope,) = (task for task in config.task_list if task.name == "slope")
+    assert (slope.label, slope.unit, slope.metric_unit) == ("Slope", "°", "°")
 
 
 def test_a_changed_description_calls_for_another_import(valleys: tuple[Project, Path]) -> None:
@@ -241,7 +248,11 @@ def test_a_class_beyond_the_names_is_named_with_its_image(valleys: tuple[Project
         ("cover/{folder}/{id}.png", "cover/all.png", r"has {id} in its last part"),
         ("31: 2", "31: 3", "`values` has class 3, and there are 3 `names`"),
         ("31: 2", "300: 2", "less than or equal to 255"),
-        ("  edge:", "  slope:", r"line 14, key 'tasks.slope': unknown key \(known here: .*semseg"),
+        ("  edge:", "  bend:", r"line 14, key 'tasks.bend': a map under a name of its own says by `kind` .*edge"),
+        ("kind: regression", "kind: regresion", r"line 16, key 'tasks.slope': a map under a name of its own says"),
+        ("kind: regression", "kind: depth\n    scale: 2", r"line 18, key 'tasks.slope.scale': unknown key .*unit"),
+        ("  slope:", "  size:", "key 'tasks': 'size' stands for something else in tables and files"),
+        ("  edge:", "  edge:\n    kind: sal", "key 'tasks': edge is a task of the field, and no sal: take its `kind`"),
     ],
 )  # fmt: skip
 def test_mistakes_are_named_with_file_line_and_key(root: Path, tmp_path: Path, old: str, new: str, words: str) -> None:
@@ -291,6 +302,65 @@ def test_lists_and_several_patterns(tmp_path: Path) -> None:
         "the first that is there"
     )
     assert layout.expected("semseg", "3") == tmp_path / "a/3.png"
+
+
+def test_maps_under_names_of_their_own_are_read_like_their_kind(project: Project, tmp_path: Path) -> None:
+    """Codings, units and directions are those of each map's own entry, and are found out map by map."""
+    (project.root / "data").mkdir()
+    tasks = {
+        "semseg": {"files": "a/{id}.png", "coding": "one"},
+        "trees": {"kind": "semseg", "files": "b/{id}.png", "values": {9: 0, 4: 1}, "names": ["oak", "ash"]},
+        "range": {"kind": "depth", "files": "c/{id}.png", "unit": "dm", "median": [1, 9]},
+        "wet": {"kind": "sal", "files": "d/{id}.png"},
+        "facing": {"kind": "normals", "files": "e/{id}.npy"},
+    }
+    described = {"title": "Wood", "images": "photos/{split}/{id}.png", "tasks": tasks}
+    (project.root / "data/wood.yaml").write_text(yaml.safe_dump(described))
+    own = {name: {"kind": tasks[name]["kind"]} for name in ("range", "wet", "facing")}
+    project = write(project, "wood", benchmark(layout="wood", tasks={**own, "trees": {"kind": "semseg", "classes": 2}}))
+    folder, here = tmp_path / "wood", np.arange(HEIGHT * WIDTH).reshape(HEIGHT, WIDTH)
+    for number, split in enumerate(("train", "val")):
+        png(folder / f"photos/{split}/{number}.png", np.full((HEIGHT, WIDTH, 3), 90 + number, np.uint8))
+        png(folder / f"a/{number}.png", (here % 4).astype(np.uint8))
+        png(folder / f"b/{number}.png", np.where(here % 2, 9, np.where(here, 4, 7)).astype(np.uint8))
+        png(folder / f"c/{number}.png", np.where(here, here % 50 + 20, 0).astype(np.uint16))
+        png(folder / f"d/{number}.png", (here % 2).astype(np.uint8))
+        (folder / "e").mkdir(exist_ok=True)
+        np.save(folder / f"e/{number}.npy", np.tile(np.float32([0.6, 0, 0.8]), (HEIGHT, WIDTH, 1)))
+    import_set(project, "wood", folder, track=False)
+    layout = open_set(project, "wood")
+    assert layout.target("semseg", "0")[0, :5].tolist() == [255, 0, 1, 2, 255]
+    assert layout.target("trees", "0")[0, :4].tolist() == [255, 0, 1, 0]
+    assert layout.target("range", "0")[0, :3] == pytest.approx([255, 2.1, 2.2])
+    assert layout.target("wet", "0")[0, :4].tolist() == [0, 1, 0, 1], "a mask of 0 and 1 was found out"
+    assert layout.target("facing", "0")[0, 0] == pytest.approx([0.6, 0, -0.8]), "z to the viewer was found out"
+    assert layout.packaging["trees"] == {"names": ["oak", "ash"]}
+    png(folder / "c/0.png", (here + 1000).astype(np.uint16))
+    png(folder / "c/1.png", (here + 1000).astype(np.uint16))
+    np.save(folder / "e/1.npy", np.full((HEIGHT, WIDTH, 3), 7, np.float32))
+    with pytest.raises(
+        UserError, match=r"every range is above 100 m|range: depth of the whole set.* correct `unit`"
+    ) as bad:
+        import_set(project, "wood", folder, track=False)
+    assert "image '1': facing are no unit vectors" in str(bad.value)
+
+
+@pytest.mark.parametrize(
+    ("tasks", "words"),
+    [
+        (
+            {"slope": {"kind": "depth"}},
+            r"'tasks.slope.kind': depth here, and regression in .*data/valleys.yaml: let both",
+        ),
+        ({"slop": {"kind": "depth"}}, r"'tasks.slop': layout 'valleys' has no 'slop'; did you mean 'slope'\?"),
+        ({"sal": {}}, r"'tasks.sal': layout 'valleys' has no 'sal'"),
+        ({"slope": {"rope": 1}}, r"'tasks.slope.kind': required, and missing: 'slope' is none of the field's tasks"),
+    ],
+)
+def test_benchmark_and_description_agree(valleys: tuple[Project, Path], tasks: dict, words: str) -> None:
+    project = write(valleys[0], "other", benchmark(layout="valleys", tasks=tasks))
+    with pytest.raises(UserError, match=rf"other.yaml, line \d+, key {words}"):
+        project.benchmark("other")
 
 
 REGRESSION = {

@@ -502,7 +502,7 @@ class TestAtOnce:
 
 def test_statistics_by_hand(project: Project, nyud: Path):
     done = import_set(project, "nyud", nyud, track=False)
-    summary = statistics(done.findings)
+    summary = statistics(done.findings, open_layout("nyud", done.folder))
     assert summary["sizes"] == {"24x32": 6}
     labels = np.stack([open_layout("nyud", done.folder).target("semseg", f"000{k}") for k in range(1, 7)])
     assert summary["semseg"]["void"] == pytest.approx((labels == 255).mean(), abs=1e-4)
@@ -528,7 +528,7 @@ def test_real_frames_are_imported_with_derived_normals(project: Project, real_da
     assert [warning.split(",")[0] for warning in done.findings.warnings] == [
         "split 'train' has 6 images", "split 'val' has 4 images",
     ]  # fmt: skip
-    summary = statistics(done.findings)
+    summary = statistics(done.findings, open_layout("nyud", done.folder))
     assert 1 < summary["depth"]["quantile_50"] < 4
     assert summary["normals"]["up"] > summary["normals"]["down"]  # floors are seen more than ceilings
 
@@ -538,5 +538,5 @@ def test_real_frames_are_imported_with_derived_normals(project: Project, real_da
 def test_real_pascal_frames_are_imported(project: Project, real_data: Path):
     done = import_set(project, "pascal", real_data / "pascal_person_60", track=False)
     assert done.lock["counts"] == {"train": 30, "val": 30}
-    shares = statistics(done.findings)["human_parts"]["shares"]
+    shares = statistics(done.findings, open_layout("pascal", done.folder))["human_parts"]["shares"]
     assert len(shares) == 7 and min(shares) > 0.001

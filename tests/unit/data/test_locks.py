@@ -38,7 +38,7 @@ def test_a_rendered_set_is_shared_whatever_the_tasks(project: Project) -> None:
         ({"rendered": {"preset": "rooms", "train": 4, "test": 2}}, "rendered"),
         ({"rendered": {"preset": "rooms", "train": 3, "test": 2, "seed": 1}}, "rendered"),
         ({"rendered": None}, "rendered"),
-        ({"layout": "pascal"}, "layout"),
+        ({"layout": "mtan_nyuv2"}, "layout"),
     ],
 )
 def test_a_set_that_two_benchmarks_make_in_two_ways_is_named_when_the_plan_is_made(project, change, key) -> None:

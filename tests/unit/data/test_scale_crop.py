@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from mtcp.core.tasks import VOID
+from mtcp.core.tasks import KINDS, VOID
 from mtcp.data.loading.scale_crop import SCALES, Crop, draw_crop, scale_crop
 
 HEIGHT, WIDTH = 12, 18
+FIELDS = dict(zip(KINDS, KINDS, strict=True))
 
 
 def bilinear(plane: np.ndarray) -> np.ndarray:
@@ -43,6 +44,7 @@ def applied(crop: Crop, zoom_depth="divided"):
     found, warped = scale_crop(
         torch.tensor(image, dtype=torch.uint8)[None],
         {name: torch.tensor(target, dtype=torch.float32)[None] for name, target in targets.items()},
+        FIELDS,
         [crop],
         zoom_depth,
     )
@@ -116,8 +118,18 @@ def test_a_sample_does_not_depend_on_its_batch():
     image, targets = sample()
     crops = [Crop(1.0, 0, 0, 12, 18, True), Crop(1.5, 2, 3, 8, 12, False)]
     planes = {name: torch.tensor(np.stack([target] * 2), dtype=torch.float32) for name, target in targets.items()}
-    both, warped = scale_crop(torch.tensor(np.stack([image] * 2), dtype=torch.uint8), planes, crops, "divided")
+    both, warped = scale_crop(torch.tensor(np.stack([image] * 2), dtype=torch.uint8), planes, FIELDS, crops, "divided")
     for k, crop in enumerate(crops):
         one, alone = applied(crop)
         np.testing.assert_array_equal(both[k].numpy(), one)
         assert all(np.array_equal(warped[name][k].numpy(), alone[name]) for name in targets)
+
+
+def test_tasks_under_names_of_their_own_go_the_way_of_their_kind():
+    image, targets = sample()
+    own = {"facing": "normals", "range": "depth", "trees": "semseg"}
+    planes = {name: torch.tensor(target, dtype=torch.float32)[None] for name, target in targets.items()}
+    pictures, crops = torch.tensor(image, dtype=torch.uint8)[None], [Crop(1.5, 3, 1, 8, 12, True)]
+    _, expected = scale_crop(pictures, planes, FIELDS, crops, "divided")
+    _, found = scale_crop(pictures, {name: planes[kind] for name, kind in own.items()}, own, crops, "divided")
+    assert all(torch.equal(found[name], expected[kind]) for name, kind in own.items())

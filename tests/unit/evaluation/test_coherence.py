@@ -104,3 +104,17 @@ def test_people_are_judged_where_there_are_parts():
 def test_tasks_that_do_not_pair_up_give_nothing():
     targets = {"depth": torch.ones(1, 1, 4, 4)}
     assert CoherenceMeter(0.1, nyu_camera, None).update({"depth": torch.ones(1, 1, 4, 4)}, targets) == {}
+
+
+def test_tasks_under_names_of_their_own_take_no_part():
+    meter = CoherenceMeter(0.1, nyu_camera, None)
+    labels, depth = torch.randint(2, (1, 8, 8)), torch.rand(1, 1, 8, 8) + 1
+    targets = {"semseg": labels, "depth": depth}
+    before = meter.update(as_predictions(targets, {"semseg": 2}), targets)
+    further = {"range": depth.flip(-1), "trees": labels.flip(-1), "regression": -depth}
+    guesses = as_predictions(targets, {"semseg": 2}) | {"range": depth, "trees": torch.randn(1, 3, 8, 8)}
+    after = meter.update(guesses | {"regression": depth}, targets | further)
+    assert after.keys() == before.keys() == {"final", "truth"}
+    for output in after:
+        assert all(np.array_equal(after[output][name], before[output][name]) for name in before[output])
+    assert meter.update({"range": depth}, {"range": depth}) == {}

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from mtcp.core.config import EvaluationConfig, Project, RunConfig
+from mtcp.core.config import EvaluationConfig, Project, RunConfig, TaskConfig
 from mtcp.core.errors import UserError
 from mtcp.core.tasks import VOID, make_task
 from mtcp.data.loading.batches import Batch, evaluation_batches, open_split
@@ -206,6 +206,17 @@ def test_evaluating_twice_leaves_equal_files_and_no_stale_sheet(tiny_project: Pr
 
 
 @pytest.mark.slow
+def test_a_network_is_not_judged_as_another_kind_of_task(tiny_project: Project):
+    config = tiny_project.resolve("rooms", "mtcp", 0)
+    trained, other = (
+        config.model_copy(update={"tasks": {"range": TaskConfig(kind=kind)}}) for kind in ("depth", "sal")
+    )
+    with pytest.raises(
+        UserError, match="predicts 'range' with 1 channels, which is of kind sal, not depth, in benchmark"
+    ):
+        evaluate_elsewhere(trained, Path("none"), other, Path("none"), "cpu")
+
+
 def test_several_processes_give_the_same_statistics(tiny_project: Project, tmp_path: Path):
     config, data, network = prior(tiny_project)
     save_network(network, config, tmp_path / "model.safetensors")
@@ -222,7 +233,7 @@ def test_validation_and_snapshots_are_evaluated_where_they_were_kept(tiny_projec
     config, data, network = prior(tiny_project)
     config = config.model_copy(update={"training": config.training.model_copy(update={"snapshots": 1})})
     save_network(network, config, tmp_path / "model.safetensors")
-    network.depth += 1
+    network.depth_prior += 1
     save_network(network, config, tmp_path / "model-validation.safetensors")
     save_network(network, config, tmp_path / "snapshots/epoch-1.safetensors")
     metrics = run(config, data, tmp_path).metrics

@@ -1,17 +1,18 @@
 """Prediction sheets: every task drawn, void grey, broken predictions drawn, equal bits for equal input."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from mtcp.core.tasks import TASK_NAMES, VOID, make_task
+from mtcp.core.tasks import KINDS, VOID, make_task
 from mtcp.data.formats.class_names import class_names
 from mtcp.evaluation.pictures import class_colours
 from mtcp.evaluation.prediction_sheets import Sample, sheet, write_sheets
 
-TASKS = tuple(make_task(name, classes=40 if name == "semseg" else None) for name in TASK_NAMES)
+TASKS = tuple(make_task(name, classes=40 if name == "semseg" else None) for name in KINDS)
 SIZE = (12, 16)
 
 
@@ -54,13 +55,13 @@ def test_void_is_grey_in_truth_and_error():
 
 
 def test_sheets_are_named_reproducible_and_replace_older_ones(tmp_path: Path):
-    write_sheets(tmp_path, [sample("a/b"), sample("c")], TASKS, ["wall"])
+    write_sheets(tmp_path, [sample("a/b"), sample("c")], TASKS, {"semseg": ["wall"]})
     assert sorted(path.name for path in tmp_path.iterdir()) == ["00-a_b.png", "01-c.png"]
     first = (tmp_path / "01-c.png").read_bytes()
-    write_sheets(tmp_path, [sample("c")], TASKS, ["wall"])
+    write_sheets(tmp_path, [sample("c")], TASKS, {"semseg": ["wall"]})
     assert sorted(path.name for path in tmp_path.iterdir()) == ["00-c.png"]
     assert Image.open(tmp_path / "00-c.png").size == Image.open(tmp_path / "00-c.png").size
-    write_sheets(tmp_path, [sample("a"), sample("c")], TASKS, ["wall"])
+    write_sheets(tmp_path, [sample("a"), sample("c")], TASKS, {"semseg": ["wall"]})
     assert (tmp_path / "01-c.png").read_bytes() == first
 
 
@@ -71,10 +72,28 @@ def test_an_all_void_sample_can_be_drawn():
     assert sheet(given, TASKS, {}).width > 600
 
 
+def test_a_task_under_a_name_of_its_own_is_drawn_like_its_kind_with_its_label_and_unit():
+    given = sample()
+    (field,) = (task for task in TASKS if task.name == "regression")
+    moved = Sample(
+        given.image_id, given.image,
+        {"height": given.truths["regression"]}, {"height": given.predictions["regression"]},
+    )  # fmt: skip
+    own = make_task("height", kind="regression", label="Regression")
+    assert sheet(moved, [own], {}).tobytes() == sheet(given, [field], {}).tobytes()
+    for change in ({"unit": "cm"}, {"label": "Height"}):
+        assert sheet(moved, [replace(own, **change)], {}).tobytes() != sheet(moved, [own], {}).tobytes()
+
+
 def test_classes_have_the_names_recorded_with_the_data_or_the_data_sets_own():
-    assert class_names("nyud", 13, {"classes": ["wall", "bed"]}) == ["wall", "bed"]
-    assert (class_names("nyud", 40, {})[21], class_names("pascal", 21, {})[15]) == ("ceiling", "person")
-    assert [len(set(class_names(*key, {}))) for key in (("nyud", 40), ("pascal", 21), ("nyud", 41))] == [40, 21, 0]
+    def names(layout: str, count: int, **packaging: object) -> dict:
+        tasks = (make_task("semseg", classes=count), make_task("trees", kind="semseg", classes=2), make_task("depth"))
+        return class_names(layout, tasks, packaging)
+
+    assert names("nyud", 13, classes=["wall", "bed"]) == {"semseg": ["wall", "bed"], "trees": ()}
+    assert names("nyud", 13, trees={"names": ["oak", "ash"]})["trees"] == ["oak", "ash"]
+    assert (names("nyud", 40)["semseg"][21], names("pascal", 21)["semseg"][15]) == ("ceiling", "person")
+    assert [len(names(*key)["semseg"]) for key in (("nyud", 40), ("pascal", 21), ("nyud", 41))] == [40, 21, 0]
 
 
 def test_class_colours_are_distinct():

@@ -90,4 +90,4 @@ def test_state_survives_saving():
     network.fit(iter(BATCHES))
     other = TrivialPrior(CONTEXT, PluginParameters())
     other.load_state_dict(network.state_dict())
-    assert torch.equal(other.depth, network.depth)
+    assert torch.equal(other.depth_prior, network.depth_prior)

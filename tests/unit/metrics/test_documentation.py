@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mtcp.core.config import EvaluationConfig
-from mtcp.core.tasks import TASK_NAMES, VOID, make_task
+from mtcp.core.tasks import KINDS, VOID, make_task
 from mtcp.metrics.coherence import COHERENCE_METRICS
 from mtcp.metrics.meters import meter
 
@@ -29,7 +29,7 @@ def test_every_metric_of_coherence_is_documented(page):
         assert f"`{name}`" in page
 
 
-@pytest.mark.parametrize("name", TASK_NAMES)
+@pytest.mark.parametrize("name", KINDS)
 def test_every_metric_and_statistic_is_documented(page, name):
     judge = meter(make_task(name, classes=2 if name == "semseg" else None), EvaluationConfig())
     shape = (1, 8, 8) if judge.task.loss == "cross_entropy" else (1, judge.task.channels, 8, 8)

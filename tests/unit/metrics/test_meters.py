@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mtcp.core.config import EvaluationConfig
 from mtcp.core.errors import UserError
-from mtcp.core.tasks import TASK_NAMES, VOID, make_task
+from mtcp.core.tasks import KINDS, VOID, make_task
 from mtcp.metrics.meter import ImageError, merge, select
 from mtcp.metrics.meters import meter
 from mtcp.metrics.segmentation import most_likely
@@ -171,10 +171,19 @@ def test_regression_errors_by_hand_on_values_of_either_sign():
     assert m.compute(statistics) == pytest.approx({"rmse": math.sqrt(10 / 3), "abs_error": 4 / 3})
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_task_under_a_name_of_its_own_is_judged_like_its_kind(kind):
+    prediction, target = example(kind, 3)
+    own = meter(make_task("mine", kind=kind, classes=3 if kind == "semseg" else None), CONFIG)
+    field = judge(kind)
+    assert own.task.name == "mine" and own.task.metric == field.task.metric
+    assert own.compute(own.update(prediction, target)) == field.compute(field.update(prediction, target))
+
+
 # --- properties of every meter -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", TASK_NAMES)
+@pytest.mark.parametrize("name", KINDS)
 def test_batches_and_order_do_not_matter(name):
     m = judge(name)
     prediction, target = example(name, 5)
@@ -187,7 +196,7 @@ def test_batches_and_order_do_not_matter(name):
     assert m.compute(select(whole, order)) == pytest.approx(m.compute(whole), rel=1e-12)
 
 
-@pytest.mark.parametrize("name", TASK_NAMES)
+@pytest.mark.parametrize("name", KINDS)
 def test_an_update_leaves_prediction_and_target_as_they_are(name):
     prediction, target = example(name, 2)
     if name in ("semseg", "human_parts"):
@@ -216,7 +225,7 @@ def test_strips_do_not_matter(name, broken, monkeypatch):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
-@pytest.mark.parametrize("name", TASK_NAMES)
+@pytest.mark.parametrize("name", KINDS)
 def test_a_gpu_gives_the_same_metrics(name):
     m = judge(name)
     prediction, target = example(name, 3, size=(40, 50))
@@ -226,7 +235,7 @@ def test_a_gpu_gives_the_same_metrics(name):
     assert m.compute(found) == pytest.approx(m.compute(expected), rel=1e-5, nan_ok=True)
 
 
-@pytest.mark.parametrize("name", TASK_NAMES)
+@pytest.mark.parametrize("name", KINDS)
 def test_void_pixels_do_not_matter(name):
     m = judge(name)
     prediction, target = example(name, 2)
@@ -239,7 +248,7 @@ def test_void_pixels_do_not_matter(name):
         assert found == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("name", TASK_NAMES)
+@pytest.mark.parametrize("name", KINDS)
 def test_an_all_void_image_changes_nothing_and_alone_gives_no_number(name):
     m = judge(name)
     prediction, target = example(name, 2)
@@ -250,7 +259,7 @@ def test_an_all_void_image_changes_nothing_and_alone_gives_no_number(name):
 
 
 @pytest.mark.parametrize("broken", [float("nan"), float("inf"), -float("inf")])
-@pytest.mark.parametrize("name", TASK_NAMES)
+@pytest.mark.parametrize("name", KINDS)
 def test_broken_predictions_are_counted_and_never_help(name, broken):
     m = judge(name)
     _, target = example(name, 2)
@@ -284,7 +293,7 @@ def test_broken_depth_in_void_is_counted_but_does_not_spoil_the_number():
     assert m.compute(statistics) == expected
 
 
-@pytest.mark.parametrize("name", TASK_NAMES)
+@pytest.mark.parametrize("name", KINDS)
 def test_shapes_that_differ_are_refused(name):
     m = judge(name)
     prediction, target = example(name, 2)

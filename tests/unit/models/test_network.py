@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mtcp.core.config import PluginConfig, Project, RunConfig
+from mtcp.core.config import PluginConfig, Project, RunConfig, TaskConfig
 from mtcp.core.errors import UserError
 from mtcp.models.architecture import build_network
 
@@ -25,6 +25,14 @@ def at_size(height: int, width: int, config: RunConfig | None = None) -> RunConf
     config = config or rooms()
     encoder = config.encoder.model_copy(update={"model": "test_resnet", "args": {}})
     return config.model_copy(update={"height": height, "width": width, "encoder": encoder})
+
+
+def test_a_task_that_is_called_like_an_attribute_of_modules_is_refused():
+    tasks = {"values": TaskConfig(kind="depth")}
+    with pytest.raises(
+        UserError, match="task 'values' of benchmark 'rooms' cannot be called so: modules of torch have"
+    ):
+        build_network(rooms(tasks=tasks))
 
 
 IMAGE = torch.randn(2, 3, 48, 64, generator=torch.Generator().manual_seed(1))

@@ -59,7 +59,7 @@ def test_the_page_and_the_markdown_say_the_same(tabled, other):
     for cells, each in zip(rows, listed, strict=True):
         if isinstance(each.task, str):
             assert cells[2:6] == expected(each)
-    cells = next(row for row in rows if row[:2] == ["mtcp", "depth: RMSE (m)"])
+    cells = next(row for row in rows if row[:2] == ["mtcp", "Depth: RMSE (m)"])
     value = table[(table.method == "mtcp") & (table.metric == "rmse")].iloc[0]
     assert cells[2:6] == [f"{value.before:.4f}", f"{value.after:.4f}", "+0.0100", "[+0.0100, +0.0100]"]
     assert cells[6:] == ["4", "changed: training key"]

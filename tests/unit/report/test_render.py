@@ -11,7 +11,8 @@ from PIL import Image
 
 from mtcp.analysis.tables import write_tables
 from mtcp.core.errors import UserError
-from mtcp.report.formats import difference, display, probability
+from mtcp.core.tasks import make_task
+from mtcp.report.formats import Display, difference, display, probability
 from mtcp.report.render import compile_pdf, write_report
 from mtcp.report.templating import escape_tex
 
@@ -191,6 +192,13 @@ def test_pdf_without_pdflatex(tabled, monkeypatch):
 def test_pdf_compiles(tabled):
     pdf = write_report(tabled.root, "rooms", pdf=True)[-1]
     assert pdf.read_bytes().startswith(b"%PDF")
+
+
+def test_a_task_under_a_name_of_ones_own_is_shown_like_its_kind_in_its_unit():
+    tasks = (make_task("height", kind="regression", unit="cm"), make_task("range", kind="depth"), make_task("depth"))
+    assert display("height", "rmse", tasks) == Display("RMSE", digits=4, unit="cm")
+    assert display("range", "log_rmse", tasks) == display("depth", "log_rmse") == Display("log-RMSE", digits=4)
+    assert display("range", "rmse", tasks).unit == "m" and difference("height", "abs_error", tasks).unit == "cm"
 
 
 def test_tex_escaping():

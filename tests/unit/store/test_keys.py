@@ -18,16 +18,19 @@ from mtcp.core.plugins import PACKAGE_ROOT
 from mtcp.store.keys import differences
 
 #: Fields of a resolved run that change neither training nor metrics.
-OUTSIDE = {"method", "tasks.*.rope", "evaluation.batch_size"}
+OUTSIDE = {"method", "tasks.*.rope", "tasks.*.label", "tasks.*.unit", "evaluation.batch_size"}
 #: Fields whose default reaches no run: wording, what is asked of the machine, what tables compare, and the budget,
 #: whose trials have keys of their own. A method's `losses` and `scheme`, a benchmark's `evaluation` stand for models
 #: of which every field is tested; `search` counts under a budget alone.
 UNREACHING = {
-    "TaskConfig.rope", "EvaluationConfig.batch_size", "Method.description", "Method.search", "Benchmark.data",
+    "TaskConfig.rope", "TaskConfig.label", "EvaluationConfig.batch_size", "Method.description", "Method.search",
+    "Benchmark.data",
     "Benchmark.budget", "Benchmark.rendered", "Benchmark.resources", "Benchmark.baseline", "Benchmark.reference",
     "Benchmark.delta_m_rope", "Benchmark.delta_m_readings",
     "ResourceConfig.runs_per_gpu", "ResourceConfig.threads", "ResourceConfig.mem_mb", "ResourceConfig.runtime",
 }  # fmt: skip
+#: Values of fields for which not every other value makes a task.
+CHOSEN = {"tasks.*.kind": "regression"}
 #: Defaults that need a value of a certain form, and those that no task of the smallest project could have.
 FORMS = {
     "Method.training": {"weight_decay": 0.3},
@@ -38,8 +41,8 @@ FORMS = {
     "ResourceConfig.processes": 2,
 }
 REFUSED = {
-    "TaskConfig.classes", "TaskConfig.loss", "TaskConfig.positive_weight", "EncoderConfig.revision",
-    "EncoderConfig.sha256", "TrainingConfig.decay_every", "TrainingConfig.sync_batch_norm",
+    "TaskConfig.kind", "TaskConfig.unit", "TaskConfig.classes", "TaskConfig.loss", "TaskConfig.positive_weight",
+    "EncoderConfig.revision", "EncoderConfig.sha256", "TrainingConfig.decay_every", "TrainingConfig.sync_batch_norm",
 }  # fmt: skip
 SMALLEST = {
     "params.yaml": "benchmarks: [small]\nmethods: [plain]\nseeds: [0]\n",
@@ -113,7 +116,8 @@ def changes(model: BaseModel, prefix: str = "") -> Iterator[tuple[str, BaseModel
                 for inner, changed in changes(part, f"{path}.*."):
                     yield inner, model.model_copy(update={name: {**value, key: changed}})
         else:
-            yield path, model.model_copy(update={name: other(field.annotation, value)})
+            changed = CHOSEN.get(path) or other(field.annotation, value)
+            yield path, model.model_copy(update={name: changed})
     if isinstance(model, configuration.PluginConfig):
         yield f"{prefix}parameter", type(model)(**model.model_dump(), parameter=1)
 
@@ -200,10 +204,12 @@ def test_a_neutral_value_is_left_out_and_every_other_one_is_hashed(smallest: Pat
     *part, field = path.split(".")
 
     def within(model: Any) -> Any:
-        return getattr(model, part[0]) if part else model
+        for name in part:
+            model = vars(model)[name] if isinstance(model, BaseModel) else model["depth" if name == "*" else name]
+        return model
 
     def hashed(model: RunConfig) -> dict[str, Any]:
-        return model.training_part()[part[0]] if part else model.training_part()
+        return within(model.training_part())
 
     assert getattr(within(config), field) == NEUTRAL[path], "the value in force where nothing is said"
     assert field not in hashed(config)

@@ -23,7 +23,21 @@ def plane(*values: float) -> torch.Tensor:
 
 def test_the_configuration_knows_every_loss():
     assert list(tasks.LOSSES) == list(losses.LOSSES)
-    assert {task for names in tasks.LOSSES.values() for task in names} == set(tasks.TASK_NAMES)
+    assert {task for names in tasks.LOSSES.values() for task in names} == set(tasks.KINDS)
+
+
+@pytest.mark.parametrize("kind", tasks.KINDS)
+@pytest.mark.parametrize("auxiliary", ["own", "as_released"])
+def test_a_task_under_a_name_of_its_own_has_the_losses_of_its_kind(kind, auxiliary):
+    draws = torch.Generator().manual_seed(0)
+    classes = 2 if kind == "semseg" else None
+    field, own = make_task(kind, classes=classes), make_task("mine", kind=kind, classes=classes)
+    outputs = {name: torch.randn(2, field.channels, 4, 5, generator=draws) for name in ("final", "aux1", "aux2")}
+    shape = (2, 4, 5) if field.classifies else (2, field.channels, 4, 5)
+    target = torch.randint(0, 2, shape, generator=draws).float()
+    config = LossConfig(auxiliary=auxiliary)
+    found = [batch_losses({task.name: outputs}, {task.name: target}, [task], config) for task in (field, own)]
+    assert [losses[kind] for losses in found[0]] == [losses["mine"] for losses in found[1]]
 
 
 def test_cross_entropy_ignores_void():
