@@ -172,38 +172,42 @@ def evaluate_run(
         meters = {task.name: meter(task, config.evaluation, map_images) for task in config.task_list}
         together = coherence_meter(config, split.layout.packaging, map_images)
 
-        def judge(
-            network: Architecture, coherence: CoherenceMeter | None = together, **options: Any
-        ) -> EvaluationResult:
+        def judge(network: Architecture, **options: Any) -> EvaluationResult:
             batches = evaluation_batches(split, config)
             with faults_named(f"architecture '{config.architecture.name}'"):
-                return evaluate(network, meters, batches, device, coherence=coherence, on_images=advance, **options)
+                return evaluate(network, meters, batches, device, on_images=advance, **options)
 
         def final_only(checkpoint: Path, **options: Any) -> Metrics:
             network = load_network(config, checkpoint)
             return judge(network, outputs=lambda name: name == "final", **options).metrics(meters)
 
         network = load_network(config, directory / MODEL)
-        last = judge(network, samples=config.evaluation.samples)
+        last = judge(network, coherence=together, samples=config.evaluation.samples)
         counted = gflops(network, (config.height, config.width))
         del network
         metrics = {"last": last.metrics(meters)}
         if best_validation_is_last:
             metrics["validation"] = {"final": metrics["last"]["final"]}
         elif best_validation_is_other:
-            metrics["validation"] = final_only(validation)
+            metrics["validation"] = final_only(validation, coherence=together)
         # Nothing reads the coherence of single epochs, and it takes longer than all the rest.
-        found = {path.name: final_only(path, coherence=None) for path in kept}
-        tasks_of_last = {"final": {name: metrics["last"]["final"][name] for name in meters}}
-        if config.training.snapshots:
-            metrics["best_on_test"] = best_on_test(config, tasks_of_last, list(found.values()))
-        if count := config.training.last_epochs:
-            first = max(config.training.epochs - count, 0)
-            names_of_last = [Path(snapshot_file(epoch)).name for epoch in range(first, config.training.epochs - 1)]
-            metrics["last_epochs_mean"] = mean_metrics([*(found[name] for name in names_of_last), tasks_of_last])
+        found = {path.name: final_only(path) for path in kept}
+    metrics |= _of_epochs(config, {"final": {name: metrics["last"]["final"][name] for name in meters}}, found)
     names = class_names(config.layout, config.task_list, split.layout.packaging)
     write_sheets(directory / SAMPLES, last.samples, config.task_list, names)
     return Judgement(last, metrics, counted)
+
+
+def _of_epochs(config: RunConfig, last: Metrics, found: dict[str, Metrics]) -> dict[str, Metrics]:
+    """The metrics of selections among epochs: `last` are those of the last one, `found` of the others by file."""
+    metrics = {}
+    if config.training.snapshots:
+        metrics["best_on_test"] = best_on_test(config, last, list(found.values()))
+    if count := config.training.last_epochs:
+        first = max(config.training.epochs - count, 0)
+        names_of_last = [Path(snapshot_file(epoch)).name for epoch in range(first, config.training.epochs - 1)]
+        metrics["last_epochs_mean"] = mean_metrics([*(found[name] for name in names_of_last), last])
+    return metrics
 
 
 def evaluate_elsewhere(

@@ -91,7 +91,7 @@ def _times(page: Page) -> Iterator[str]:
         first = next(rows_of(speed))
         count, others = speed["round"].nunique(), speed.others.max()
         yield (
-            f"Seconds and memory are those of `mtcp benchmark`: {count} rounds on {first.processor}, "
+            f"Seconds and memory are those of 'mtcp benchmark': {count} rounds on {first.processor}, "
             f"{first.threads} {'thread' if first.threads == 1 else 'threads'}"
             + (f", beside other processes on up to {others:.1f} cores." if is_busy(others, first.cores) else ".")
         )
@@ -101,5 +101,5 @@ def _times(page: Page) -> Iterator[str]:
         yield (
             f"Seconds are the grid's own, and the load was above the cores at the end of {len(loaded)} of "
             f"{len(provenance)} runs (up to {loaded.load.max():.1f} on {int(loaded.cores.iloc[0])}): compare them only "
-            f"roughly, or measure them apart with `mtcp benchmark {page.name}`."
+            f"roughly, or measure them apart with 'mtcp benchmark {page.name}'."
         )

@@ -3,10 +3,12 @@
 from math import isfinite
 from typing import Any, Final
 
+import numpy as np
 import pandas as pd
 
 from mtcp.analysis.comparisons import MULTI_TASK, benchmark_tasks
 from mtcp.analysis.rows import rows_of
+from mtcp.analysis.speed import MEASURED
 from mtcp.core.config import Benchmark
 from mtcp.report.formats import Display, difference, display, probability
 
@@ -38,15 +40,19 @@ def tally(claims: pd.DataFrame) -> str:
 
 
 def verdict_groups(
-    claims: pd.DataFrame, pairs: pd.DataFrame, labels: dict[str, str], benchmark: Benchmark
+    claims: pd.DataFrame, pairs: pd.DataFrame, labels: dict[str, str], benchmark: Benchmark, *, apart: bool
 ) -> list[dict[str, Any]]:
-    """Return the judged claims by family, in the file's order: heading, note (size, least n, error rate), claims."""
+    """Return the judged claims by family, in the file's order: heading, note (size, least n, error rate), claims.
+
+    `apart`: costs were measured by `mtcp benchmark`, in rounds in the place of seeds.
+    """
     judged = claims[claims.n > 0]
+    judged = judged.assign(unit=np.where(judged.metric.isin(MEASURED) & apart, "round", "seed"))
     return [
         {
             "title": FAMILIES.get(str(family), str(family)),
             "note": f"{_claims(int(rows.family_size.max()))} at {100 * rows.alpha.iloc[0]:g} % · "
-            f"{int(rows.least_n.max())} seeds are the least that can conclude",
+            f"{int(rows.least_n.max())} {'s and '.join(rows.unit.unique())}s are the least that can conclude",
             "claims": [claim_view(row, pairs[pairs.claim == row.id], labels, benchmark) for row in rows.itertuples()],
         }
         for family, rows in judged.groupby("family", sort=False)
@@ -58,7 +64,7 @@ def _claims(count: int) -> str:
 
 
 def claim_view(row: Any, pairs: pd.DataFrame, labels: dict[str, str], benchmark: Benchmark) -> dict[str, Any]:
-    """Return one claim as text, with the seeds behind it (`pairs`: its rows of pairs.csv)."""
+    """Return one claim as text, with the seeds or rounds behind it (`pairs`: its rows of pairs.csv)."""
     tasks = benchmark_tasks(benchmark)
     shown, values = (how(str(row.task), str(row.metric), tasks) for how in (difference, display))
     has = row.n > 0
@@ -80,12 +86,19 @@ def claim_view(row: Any, pairs: pd.DataFrame, labels: dict[str, str], benchmark:
         "rope": f"±{shown.number(row.rope)} {shown.unit}".strip() if has else "",
         "n": int(row.n) if has else 0,
         "least": int(row.least_n) if has else 0,
-        "command": f"mtcp grid add-seeds {missing} && snakemake --cores all" if missing > 0 else "",
+        "unit": row.unit if has else "",
+        "command": f"{_more(row, missing)} && snakemake --cores all" if missing > 0 else "",
         "seeds": [_seed(pair, row, shown, values) for pair in rows_of(pairs)],
         "picture": _picture(pairs, row, shown) if has else None,
         "lines": _lines(pairs, row, values) if has else None,
         **posterior(row),
     }
+
+
+def _more(row: Any, missing: int) -> str:
+    if row.unit == "round":
+        return f"mtcp benchmark {row.benchmark} --rounds {int(row.least_n)}"
+    return f"mtcp grid add-seeds {missing}"
 
 
 def posterior(row: Any) -> dict[str, Any]:
@@ -126,13 +139,13 @@ def _lines(pairs: pd.DataFrame, row: Any, values: Display) -> dict[str, Any]:
             (at(pair.reference_value), at(pair.method_value), pair.seed, pair.improvement > 0)
             for pair in rows_of(pairs)
         ],
-        "words": "The same seeds as lines from the value compared with to the claimed one: "
+        "words": f"The same {row.unit}s as lines from the value compared with to the claimed one: "
         + ", ".join(f"{text(pair.reference_value)} to {text(pair.method_value)}" for pair in rows_of(pairs)),
     }
 
 
 def _picture(pairs: pd.DataFrame, row: Any, shown: Display) -> dict[str, Any]:
-    """Return the places (px) of a drawing: ROPE, zero, Holm interval, a dot per seed; and it in words."""
+    """Return the places (px) of a drawing: ROPE, zero, Holm interval, a dot per seed or round; and it in words."""
     known = [*pairs.improvement, row.holm_low, row.holm_high, row.rope, -row.rope, 0.0]
     values = [float(value) for value in known if isfinite(value)]
     low, high = min(values), max(values)
@@ -150,7 +163,7 @@ def _picture(pairs: pd.DataFrame, row: Any, shown: Display) -> dict[str, Any]:
         "interval": (at(row.holm_low), at(row.holm_high)) if has_interval else None,
         "mean": at(row.improvement),
         "dots": [(at(pair.improvement), pair.seed) for pair in rows_of(pairs)],
-        "words": f"Improvement on each of {int(row.n)} seeds: "
+        "words": f"Improvement on each of {int(row.n)} {row.unit}s: "
         + ", ".join(shown.number(value, signed=True) for value in pairs.improvement)
         + f"; practically equal within {shown.number(row.rope)} {shown.unit}".rstrip(),
     }

@@ -42,7 +42,8 @@ def test_the_grid_of_schemes_is_rooms_in_short():
         "reference",
         "scheme_parameters",
     }
-    assert {key for key in rooms["training"] if rooms["training"][key] != schemes["training"][key]} == {"epochs"}
+    differing = {key for key in rooms["training"] if rooms["training"][key] != schemes["training"][key]}
+    assert differing == {"epochs", "learning_rate", "schedule_per"}
 
 
 @pytest.mark.slow
