@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
+from torch.utils.flop_counter import FlopCounterMode, _FlopCounterMode, conv_flop_count
 
 from mtcp.core.config import RunConfig
 from mtcp.core.startup import call_without_compiler
@@ -59,8 +59,8 @@ def gflops(network: nn.Module, size: tuple[int, int]) -> float:
     if isinstance(network, Architecture) and not network.trainable:
         return 0.0
     device = next(network.parameters()).device
+    call_without_compiler(_FlopCounterMode.__torch_dispatch__)
     with FlopCounterMode(display=False, custom_mapping=_CALLED_DIRECTLY) as counter:
-        call_without_compiler(type(counter.mode).__torch_dispatch__)
         network.eval()(torch.zeros(1, 3, *size, device=device))
     return counter.get_total_flops() / 1e9
 
