@@ -9,8 +9,8 @@ float32 resolves, and as a share of the largest change of the tensor. Gradient s
 Two steps of some networks turn on rounding: what is further off than 0.01 is tried on brighter and darker images, then
 compared with how far the plain form is from itself on images changed by 1e-7. `inductor`, the default, is what a run
 takes; `aot_eager_decomp_partition` traces, differentiates and splits the same graphs without compiling them to C++,
-which takes minutes a network, `eager` traces them alone. Ends with status 1 where a method fails, or is further off than
-0.01 and ten times that.
+which takes minutes a network, `eager` traces them alone. Ends with status 1 where a method fails, or is further off
+than 0.01 and ten times that.
 """
 
 import argparse
