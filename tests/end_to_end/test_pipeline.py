@@ -113,7 +113,7 @@ def test_why_names_what_changed(project) -> None:
     assert "never been trained" in project.mtcp("why", "rooms", "mtcp", "--seed", "0").stdout
     project.edit("params.yaml", methods=["mtcp"], seeds=[0])
     assert project.snakemake("--until", "train").returncode == 0
-    project.edit("config/benchmarks/rooms.yaml", training__learning_rate=0.002)
+    project.edit("config/benchmarks/rooms.yaml", training__learning_rate=0.003)
     assert "config.training.learning_rate" in project.mtcp("why", "rooms", "mtcp", "--seed", "0").stdout
 
 
