@@ -43,8 +43,13 @@ def schema(file: str) -> dict[str, Any]:
     if file in ("params", "data"):
         return _draft(found)
     required, definitions = found.pop("required"), found.pop("$defs")
+    # An entry that extends another one may state a part of a section, too.
+    sections = {name: value["$ref"].split("/")[-1] for name, value in found["properties"].items() if "$ref" in value}
+    whole = {name: {"required": needed} for name, of in sections.items() if (needed := definitions[of].get("required"))}
+    for section in sections.values():
+        definitions[section].pop("required", None)
     found["properties"] = {"extends": _EXTENDS, **found["properties"]}
-    found["anyOf"] = [{"required": ["extends"]}, {"required": required}]
+    found["anyOf"] = [{"required": ["extends"]}, {"required": required, "properties": whole}]
     if file == "benchmark":
         return _draft({**found, "$defs": definitions})
     names = {"pattern": "^[a-z0-9_]+$"}

@@ -34,9 +34,13 @@ def test_every_shipped_file_passes_its_schema(root: Path) -> None:
         jsonschema.validate(json.loads(json.dumps(content)), schema(file))  # keys of JSON are text
 
 
-def test_a_mistake_does_not_pass() -> None:
+def test_a_mistake_does_not_pass(root: Path) -> None:
     base = {"extends": "rooms", "label": "X"}
     jsonschema.validate(base, schema("benchmark"))
+    jsonschema.validate({**base, "training": {"epochs": 9}}, schema("benchmark"))
+    rooms = yaml.safe_load((root / "config/benchmarks/rooms.yaml").read_text(encoding="utf-8"))
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**rooms, "training": {"epochs": 9}}, schema("benchmark"))
     for wrong in ({"label": "X"}, {**base, "higth": 48}, {**base, "height": 2}, {**base, "layout": "no name"}):
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(wrong, schema("benchmark"))
