@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from functools import cache
 from math import isfinite
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -173,24 +173,14 @@ class RegressionMap(Target):
         return scale
 
 
-_FORMS: Final[dict[str, type[Target]]] = {
-    "semseg": ClassMap,
-    "human_parts": ClassMap,
-    "depth": PositiveMap,
-    "sal": BinaryMap,
-    "normals": VectorMap,
-    "edge": BinaryMap,
-    "regression": RegressionMap,
-}
-
-
 def _of_its_kind(given: Any) -> Any:
     kind = given.get("kind") if isinstance(given, dict) else None
-    if kind not in _FORMS:
+    if kind not in KINDS:
         raise ValueError(
             f"a map under a name of its own says by `kind` which of the field's tasks it is like: {', '.join(KINDS)}"
         )
-    return _FORMS[kind].model_validate(given)
+    form, _ = get_args(DataTasks.model_fields[kind].annotation)
+    return form.model_validate(given)
 
 
 _Own = Annotated[

@@ -36,7 +36,8 @@ class DescribedLayout(Layout):
         self.title, self.licence = description.title, description.licence
         self.usual = description.counts.model_dump() if description.counts else {}
         self._targets = description.tasks.given()
-        self._traits = {task: _traits(description.tasks.kinds[task], target) for task, target in self._targets.items()}
+        kinds = description.tasks.kinds
+        self._traits = {task: _traits(kinds[task], target) for task, target in self._targets.items()}
         self._patterns = {task: _ended(target.files, ARRAYS) for task, target in self._targets.items()}
         self._images = _ended(description.images, PICTURES)
         # No read-only view: workers get the layout by pickle, which takes none.

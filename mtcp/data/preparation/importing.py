@@ -277,11 +277,13 @@ def _own_names(layout: Layout) -> dict[str, Any]:
     """The names of the classes as packaging.json records them; those of mtcp's descriptions go without saying."""
     if not isinstance(layout, DescribedLayout) or description_path(layout.kind):
         return {}
-    named = {task: layout.traits(task) for task in layout.places if layout.traits(task).names}
-    names = {task: list(traits.names) for task, traits in named.items() if traits.kind == "semseg"}
-    return {task: {"names": own} for task, own in names.items() if task != "semseg"} | (
-        {"classes": names["semseg"]} if "semseg" in names else {}
-    )
+    found: dict[str, Any] = {}
+    for task in layout.places:
+        traits = layout.traits(task)
+        if traits.kind == "semseg" and traits.names:
+            names = list(traits.names)
+            found |= {"classes": names} if task == "semseg" else {task: {"names": names}}
+    return found
 
 
 def _derived_before(layout: Layout, given: dict[str, Any]) -> dict[str, str]:
