@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mtcp.analysis.comparisons import MULTI_TASK, PRIMARY, Measure, benchmark_tasks, by_seed, paired
+from mtcp.analysis.comparisons import MULTI_TASK, PRIMARY, Measure, by_seed, paired
 from mtcp.analysis.statistics import spread, t_interval
 from mtcp.core.config import Benchmark, Method
 from mtcp.core.tasks import Task
@@ -33,7 +33,7 @@ def task_changes(table: pd.DataFrame, benchmark: Benchmark, methods: Mapping[str
     """
     rows = []
     for method in _trained(methods):
-        for task in benchmark_tasks(benchmark):
+        for task in benchmark.task_list:
             measure = Measure(task.name, task.metric, task.higher_is_better, 0.0)
             both = paired(table, method, benchmark.baseline, measure)
             rows.append((method, task.name, relative_change(both.own, both.other, task.higher_is_better)))
@@ -52,7 +52,7 @@ def class_differences(
     One row per method, task with classes, and class that occurs in truth or prediction of all paired runs; fractions.
     `packaging` is the data set's record, which names its classes.
     """
-    names = class_names(benchmark.layout, benchmark_tasks(benchmark), packaging)
+    names = class_names(benchmark.layout, benchmark.task_list, packaging)
     found: dict[tuple[str, str], dict[int, NDArray[np.float64]]] = {}
     for run in runs:
         if names and run.method in _trained(methods) and run.images_path.exists():
@@ -88,7 +88,7 @@ def image_changes(runs: Sequence[Run], benchmark: Benchmark) -> pd.DataFrame:
     which a baseline's metric is zero or a metric does not exist has no Delta_m on that seed, and without one on every
     paired seed no place.
     """
-    tasks = benchmark_tasks(benchmark)
+    tasks = benchmark.task_list
     sides = {
         (run.method, run.seed): run
         for run in runs

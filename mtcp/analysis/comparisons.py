@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mtcp.core.config import Benchmark, task_list
+from mtcp.core.config import Benchmark
 from mtcp.core.errors import UserError
 from mtcp.core.measures import COSTS
 from mtcp.core.tasks import Task
@@ -58,17 +58,12 @@ class Measure:
         return self.metric in ("parameters", "gflops")
 
 
-def benchmark_tasks(benchmark: Benchmark) -> tuple[Task, ...]:
-    """Return the tasks of `benchmark` in their order."""
-    return task_list(benchmark.tasks)
-
-
 def measures(benchmark: Benchmark) -> dict[str, Measure]:
     """Return {name: measure}: `delta_m`, `delta_coherence`, tasks (their primary metrics) and costs."""
     coherent = "semseg" in benchmark.tasks and not coherence.TOGETHER.isdisjoint(benchmark.tasks)
     changes = ["delta_m", *(["delta_coherence"] if coherent else [])]
     found = {name: Measure(MULTI_TASK, name, True, benchmark.delta_m_rope, "%") for name in changes}
-    for task in benchmark_tasks(benchmark):
+    for task in benchmark.task_list:
         rope = benchmark.tasks[task.name].rope or DEFAULT_ROPES[task.metric_unit]
         found[task.name] = Measure(task.name, task.metric, task.higher_is_better, rope, task.metric_unit)
     return found | {metric: Measure(COST, metric, False, COST_ROPE, "%", relative=True) for metric in COSTS}
@@ -87,7 +82,7 @@ def delta_m_rows(runs: pd.DataFrame, benchmark: Benchmark) -> pd.DataFrame:
     `mtcp.metrics.multi_task`), and are left out where one of those is missing; `delta_m_<name>` are the benchmark's
     `delta_m_readings`; `delta_coherence` is Delta_c of docs/metrics.md.
     """
-    tasks = benchmark_tasks(benchmark)
+    tasks = benchmark.task_list
     chosen = runs[runs.value.notna() & (runs.task != COST) & (runs.output != TRUTH)]
     found: dict[tuple[str, int, str, str], Values] = {}
     heads: dict[tuple[str, int, str, str], dict] = {}

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mtcp.analysis.comparisons import MULTI_TASK, benchmark_tasks
+from mtcp.analysis.comparisons import MULTI_TASK
 from mtcp.analysis.rows import rows_of
 from mtcp.analysis.statistics import image_bootstrap
 from mtcp.core.config import Benchmark
@@ -35,7 +35,7 @@ def draw_metrics(runs: Sequence[Run], benchmark: Benchmark) -> Draws:
 
     Runs without stored statistics per image are left out. Raises `UserError` where two runs saw different images.
     """
-    tasks = benchmark_tasks(benchmark)
+    tasks = benchmark.task_list
     found: Draws = {}
     known: tuple[str, ...] | None = None
     for run in runs:
@@ -82,7 +82,7 @@ def add_image_intervals(compared: pd.DataFrame, draws: Draws, benchmark: Benchma
 
     NaN where a run of the comparison has no stored statistics, and for what is not drawn (coherence).
     """
-    tasks = benchmark_tasks(benchmark)
+    tasks = benchmark.task_list
     with_change = {
         key: {**values, MULTI_TASK: delta_m(values, draws[benchmark.baseline, key[1]], tasks)}
         if (benchmark.baseline, key[1]) in draws

@@ -39,7 +39,6 @@ from mtcp.analysis.comparisons import (
     COST,
     MULTI_TASK,
     PRIMARY,
-    benchmark_tasks,
     delta_m_rows,
     measures,
     paired,
@@ -449,7 +448,7 @@ def average_curves(history: pd.DataFrame) -> pd.DataFrame:
 
 def metrics_tree(summary: pd.DataFrame, benchmark: Benchmark) -> dict[str, dict[str, float]]:
     """Return {method: {primary metric of each task, delta_m}}: means over seeds, six significant digits."""
-    names = {(task.name, task.metric): f"{task.name}_{task.metric}" for task in benchmark_tasks(benchmark)}
+    names = {(task.name, task.metric): f"{task.name}_{task.metric}" for task in benchmark.task_list}
     names[MULTI_TASK, "delta_m"] = "delta_m"
     tree: dict[str, dict[str, float]] = {}
     for row in rows_of(summary[(summary.selection == "last") & (summary.output == "final")]):

@@ -62,9 +62,12 @@ class TaskConfig(Model):
         return make_task(name, **self.model_dump(exclude={"rope"}))
 
 
-def task_list(tasks: Mapping[str, TaskConfig]) -> tuple[Task, ...]:
-    """Return the tasks in the order of training and tables (`mtcp.core.tasks.in_order`)."""
+def _task_list(tasks: Mapping[str, TaskConfig]) -> tuple[Task, ...]:
     return tuple(tasks[name].task(name) for name in in_order(tasks))
+
+
+def _kinds(tasks: Mapping[str, TaskConfig]) -> dict[str, str]:
+    return {name: tasks[name].kind or name for name in in_order(tasks)}
 
 
 class EncoderConfig(Model):
@@ -305,6 +308,16 @@ class Benchmark(Model):
             )
         return self
 
+    @property
+    def task_list(self) -> tuple[Task, ...]:
+        """The tasks in the order of training and tables (`mtcp.core.tasks.in_order`)."""
+        return _task_list(self.tasks)
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """The kind of each task by its name."""
+        return _kinds(self.tasks)
+
 
 class Method(Model):
     """One entry of `config/methods.yaml`: a row of the tables."""
@@ -410,12 +423,12 @@ class RunConfig(Model):
     @property
     def task_list(self) -> tuple[Task, ...]:
         """The tasks in the order of training."""
-        return task_list(self.tasks)
+        return _task_list(self.tasks)
 
     @property
     def kinds(self) -> dict[str, str]:
         """The kind of each task by its name."""
-        return {task.name: task.kind for task in self.task_list}
+        return _kinds(self.tasks)
 
     def training_part(self) -> dict[str, Any]:
         """What determines the trained network: every field with its value, but for `NEUTRAL` ones."""
@@ -514,7 +527,7 @@ class Project:
             raise UserError(f"params.yaml: unknown benchmark '{name}': config/benchmarks/ has {known}")
         benchmark = validated(Benchmark, self.benchmark_entry(name).content, path)
         _require_sound(benchmark.tasks, path)
-        require_layout(benchmark.layout, {task.name: task.kind for task in task_list(benchmark.tasks)}, self.root, path)
+        require_layout(benchmark.layout, benchmark.kinds, self.root, path)
         self._benchmarks[name] = benchmark
         return benchmark
 

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from mtcp.core.claims import Claim, Published, load_claims
-from mtcp.core.config import Project, task_list
+from mtcp.core.config import Project
 from mtcp.core.errors import alternatives
 from mtcp.core.ledger import load_ledger
 from mtcp.core.measures import CHANGES, COSTS
@@ -62,7 +62,7 @@ def _own_metrics(project: Project, claim: Claim) -> dict[str, Collection[str]]:
     """The metrics, by task, that every benchmark has on which a claim can be judged and that has the task."""
     found: dict[str, Collection[str]] = {}
     for name in claim.benchmarks or project.params.benchmarks:
-        for task in task_list(project.benchmark(name).tasks):
+        for task in project.benchmark(name).task_list:
             known = METRICS[task.kind]
             found[task.name] = [metric for metric in found.get(task.name, known) if metric in known]
     return found

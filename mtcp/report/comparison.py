@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from mtcp.analysis.comparisons import COST, benchmark_tasks
+from mtcp.analysis.comparisons import COST
 from mtcp.analysis.tables import to_csv
 from mtcp.analysis.versions import compare_states, read_state
 from mtcp.core.config import Benchmark, Project
@@ -45,7 +45,7 @@ def _row(row: Any, benchmark: Benchmark) -> dict[str, str]:
     if not isinstance(row.task, str):
         empty = dict.fromkeys(("measure", "before", "after", "improvement", "interval"), "–")
         return {"method": row.method, **empty, "n": "0", "note": row.changed}
-    tasks = benchmark_tasks(benchmark)
+    tasks = benchmark.task_list
     shown, change = display(row.task, row.metric, tasks), difference(row.task, row.metric, tasks)
     task = next((f"{each.label}: " for each in tasks if each.name == row.task), "")
     return {

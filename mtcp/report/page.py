@@ -6,7 +6,6 @@ from typing import Any
 
 import pandas as pd
 
-from mtcp.analysis.comparisons import benchmark_tasks
 from mtcp.analysis.rows import rows_of
 from mtcp.analysis.tables import read_table
 from mtcp.core.config import Benchmark, Project
@@ -38,7 +37,7 @@ class Page:
 
     @cached_property
     def tasks(self) -> tuple[Task, ...]:
-        return benchmark_tasks(self.benchmark)
+        return self.benchmark.task_list
 
     @cached_property
     def labels(self) -> dict[Any, str]:

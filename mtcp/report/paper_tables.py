@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from mtcp.analysis.comparisons import COST, MULTI_TASK, benchmark_tasks
+from mtcp.analysis.comparisons import COST, MULTI_TASK
 from mtcp.analysis.paper_tables import PARTS
 from mtcp.analysis.rows import rows_of
 from mtcp.core.config import Benchmark
@@ -26,7 +26,7 @@ CAPTIONS: Final = {
 def paper_view(paper: pd.DataFrame, benchmark: str, settings: Benchmark, baseline: str) -> list[dict[str, Any]]:
     """Return the tables for the templates: caption with n, columns with units, rows with cells and ticks."""
     found = []
-    tasks = benchmark_tasks(settings)
+    tasks = settings.task_list
     for name, rows in paper.groupby("table", sort=False):
         keys = list(dict.fromkeys(zip(rows.task, rows.metric, strict=True)))
         cells = {(row.method, row.task, row.metric): row for row in rows.itertuples()}

@@ -6,7 +6,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from mtcp.analysis.comparisons import MULTI_TASK, benchmark_tasks
+from mtcp.analysis.comparisons import MULTI_TASK
 from mtcp.analysis.rows import rows_of
 from mtcp.analysis.speed import MEASURED
 from mtcp.core.config import Benchmark
@@ -65,7 +65,7 @@ def _claims(count: int) -> str:
 
 def claim_view(row: Any, pairs: pd.DataFrame, labels: dict[str, str], benchmark: Benchmark) -> dict[str, Any]:
     """Return one claim as text, with the seeds or rounds behind it (`pairs`: its rows of pairs.csv)."""
-    tasks = benchmark_tasks(benchmark)
+    tasks = benchmark.task_list
     shown, values = (how(str(row.task), str(row.metric), tasks) for how in (difference, display))
     has = row.n > 0
     method, reference = (str(labels.get(name, name)) for name in (row.method, row.reference))

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from made_up_statistics import IMAGES, write_statistics
 
-from mtcp.analysis.comparisons import benchmark_tasks
 from mtcp.analysis.image_bootstrap import DRAWS, draw_metrics
 from mtcp.analysis.statistics import image_bootstrap
 from mtcp.analysis.tables import build_tables
@@ -22,7 +21,7 @@ def with_images(small):
 def test_draws_are_the_metrics_of_resampled_images(with_images):
     run = with_images.plan.run("rooms", "mtcp", 0)
     config = with_images.plan.project.benchmark("rooms")
-    tasks = benchmark_tasks(config)
+    tasks = config.task_list
     draws = draw_metrics([run], config)["mtcp", 0]
     _, statistics = read_statistics(run.images_path)
     whole = metrics_from_statistics(statistics, tasks, run.config.evaluation)
