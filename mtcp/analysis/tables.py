@@ -230,7 +230,8 @@ def _run_rows(run: Run) -> list[dict[str, Any]]:
         reason = (record.reason if record else "") or _failure(run) or f"the run is {status}"
         return [{**head, "flags": ";".join(flags), "value": np.nan, "reason": reason}]
     evaluation = run.metrics()
-    require_unchanged(run.directory, evaluation.files, f"remove {run.metrics_path.name} and run `snakemake` again")
+    if not run.archived:
+        require_unchanged(run.directory, evaluation.files, f"remove {run.metrics_path.name} and run `snakemake` again")
     flags += ["non_finite_predictions"] if any(evaluation.non_finite.values()) else []
     head["flags"] = ";".join(flags)
     costs = {

@@ -1,7 +1,8 @@
 """Checks of the run store against itself: what a record says, what its files hold, what the tables show."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -66,8 +67,7 @@ def _run_problems(run: Run) -> Iterator[str]:
     except UserError as error:
         yield str(error)
         return
-    if short_key(record.key_parts) != run.train_key:
-        yield "the key that follows from its recorded parts is not its train_key"
+    yield from key_problem(record)
     yield from changed(run.directory, record.files)
     if run.trial is not None:
         return
@@ -75,6 +75,12 @@ def _run_problems(run: Run) -> Iterator[str]:
         yield f"is not evaluated: {run.metrics_path.name} is missing"
         return
     yield from _metric_problems(run)
+
+
+def key_problem(record: RunRecord) -> Iterator[str]:
+    """Name a record whose `train_key` does not follow from the parts that it lists."""
+    if short_key(record.key_parts) != record.train_key:
+        yield "the key that follows from its recorded parts is not its train_key"
 
 
 def _choice_problems(choice: Choice) -> Iterator[str]:
@@ -150,8 +156,6 @@ def _foreign(plan: Plan) -> Iterator[tuple[Path, str]]:
 
 def _table_problems(plan: Plan, benchmark: str) -> Iterator[Problem]:
     """Write the tables again to a temporary folder and compare them cell by cell."""
-    import pandas as pd
-
     from mtcp.analysis.tables import write_tables
 
     stamp = plan.stamps(benchmark).tables
@@ -166,16 +170,7 @@ def _table_problems(plan: Plan, benchmark: str) -> Iterator[Problem]:
             return
         for path in (path for path in paths if path.suffix == ".csv"):
             there = plan.root / TABLES / benchmark / path.name
-            where = str(there.relative_to(plan.root))
-            if not there.exists():
-                yield {"where": where, "problem": "is missing"}
-                continue
-            if there.read_bytes() == path.read_bytes():
-                continue
-            try:
-                yield from _cell_problems(where, pd.read_csv(there, dtype=str), pd.read_csv(path, dtype=str))
-            except ValueError as error:
-                yield {"where": where, "problem": f"cannot be read as a table: {error}"}
+            yield from different_cells(there, path.read_text(), str(there.relative_to(plan.root)))
 
 
 def _count_problems(plan: Plan, benchmark: str) -> Iterator[Problem]:
@@ -203,17 +198,46 @@ def _count_problems(plan: Plan, benchmark: str) -> Iterator[Problem]:
         return  # a damaged table is named by its cells
 
 
-def _cell_problems(where: str, written, derived) -> Iterator[Problem]:
+def different_cells(
+    path: Path, derived_text: str, where: str, leave_out: Sequence[str] = (), tolerance: float = 0.0
+) -> Iterator[Problem]:
+    """Compare the written table at `path` with the one that the runs give, cell by cell, but for columns left out.
+
+    Numbers may differ by the relative `tolerance`.
+    """
+    import pandas as pd
+
+    if not path.exists():
+        yield {"where": where, "problem": "is missing"}
+        return
+    if path.read_bytes() == derived_text.encode():
+        return
+    try:
+        written, derived = (
+            pd.read_csv(source, dtype=str).drop(columns=list(leave_out), errors="ignore")
+            for source in (path, StringIO(derived_text))
+        )
+    except ValueError as error:
+        yield {"where": where, "problem": f"cannot be read as a table: {error}"}
+        return
     if list(written.columns) != list(derived.columns) or len(written) != len(derived):
         yield {"where": where, "problem": f"has shape {written.shape}, the runs give {derived.shape}"}
         return
     unequal = written.fillna("").ne(derived.fillna(""))
     for row, column in zip(*unequal.to_numpy().nonzero(), strict=True):
-        before, now = written.iat[row, column], derived.iat[row, column]
-        yield {
-            "where": f"{where} row {row + 2}, {written.columns[column]}",
-            "problem": f"shows {before}, the runs give {now}",
-        }
+        before, now = str(written.iat[row, column]), str(derived.iat[row, column])
+        if not (tolerance and _close(before, now, tolerance)):
+            yield {
+                "where": f"{where} row {row + 2}, {written.columns[column]}",
+                "problem": f"shows {before}, the runs give {now}",
+            }
+
+
+def _close(before: str, now: str, tolerance: float) -> bool:
+    try:
+        return math.isclose(float(before), float(now), rel_tol=tolerance, abs_tol=1e-12)
+    except ValueError:
+        return False
 
 
 def explain(plan: Plan, run: Run) -> Iterator[str]:

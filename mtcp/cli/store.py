@@ -1,4 +1,4 @@
-"""`mtcp verify`, `why`, `gc` and `doctor`: look after the run store and the machine."""
+"""`mtcp verify`, `archive`, `why`, `gc` and `doctor`: look after the run store and the machine."""
 
 import json
 import shutil
@@ -12,23 +12,60 @@ from mtcp.cli.options import AsJson, BenchmarkName, MethodName, Seed, print_tabl
 
 def register(app: typer.Typer) -> None:
     """Add this file's commands to `app`."""
-    for command in (verify, why, gc, doctor):
+    for command in (verify, archive, why, gc, doctor):
         app.command()(command)
 
 
-def verify(as_json: AsJson = False) -> None:
+def verify(
+    reference: Annotated[
+        bool, typer.Option("--reference", help="Check what is committed in results/reference instead.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Re-derive every key, digest and table cell from the runs; name each mismatch, with exit status 2."""
-    from mtcp.analysis.verification import verify_all
-    from mtcp.store.plan import Plan
-
-    planned = Plan.load()
-    problems = verify_all(planned)
+    problems, said = _reference_problems() if reference else _store_problems()
     print_table(["where", "problem"], problems, as_json)
     if problems:
         raise typer.Exit(2)
     if not as_json:
-        trials = f" and {len(planned.trials)} trials" if planned.trials else ""
-        typer.echo(f"{len(planned.runs)} runs{trials}: keys, digests, metrics and tables are in order")
+        typer.echo(said)
+
+
+def _store_problems() -> tuple[list[dict[str, str]], str]:
+    from mtcp.analysis.verification import verify_all
+    from mtcp.store.plan import Plan
+
+    planned = Plan.load()
+    trials = f" and {len(planned.trials)} trials" if planned.trials else ""
+    said = f"{len(planned.runs)} runs{trials}: keys, digests, metrics and tables are in order"
+    return verify_all(planned), said
+
+
+def _reference_problems() -> tuple[list[dict[str, str]], str]:
+    from mtcp.analysis.archived import verify_archive
+    from mtcp.core.project_files import REFERENCE
+    from mtcp.store.archive import archives
+
+    folders = archives(Path.cwd())
+    checked = [verify_archive(Path.cwd(), folder) for folder in folders]
+    runs = ", ".join(f"{count} runs of {folder.name}" for folder, (_, count) in zip(folders, checked, strict=True))
+    said = f"{runs}: keys, histories and tables are in order" if folders else f"nothing is archived in {REFERENCE}"
+    return [problem for problems, _ in checked for problem in problems], said
+
+
+def archive(benchmark: BenchmarkName) -> None:
+    """Keep a finished benchmark for others to check: records, histories, tables and report, a few MB to commit.
+
+    It goes to results/reference/BENCHMARK, the report to reports/reference. No weights and no images are kept.
+    `mtcp verify --reference` re-derives the tables from it.
+
+    Example: mtcp archive rooms
+    """
+    from mtcp.store.archive import archive as write_archive
+    from mtcp.store.plan import Plan
+
+    planned = Plan.load()
+    typer.echo(write_archive(planned, benchmark).relative_to(planned.root))
 
 
 def why(benchmark: BenchmarkName, method: MethodName, seed: Seed, as_json: AsJson = False) -> None:

@@ -6,6 +6,8 @@ from typing import Final
 #: Folders of the project.
 RUNS: Final = "results/runs"
 TABLES: Final = "results/tables"
+REFERENCE: Final = "results/reference"
+REPORTS: Final = "reports"
 
 #: In a run's folder. `run.json` is written last: a folder without it holds no finished training.
 RECORD: Final = "run.json"

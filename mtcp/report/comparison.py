@@ -10,6 +10,7 @@ from mtcp.analysis.tables import to_csv
 from mtcp.analysis.versions import compare_states, read_state
 from mtcp.core.config import Benchmark, Project
 from mtcp.core.files import write_text
+from mtcp.core.project_files import REPORTS
 from mtcp.report.formats import difference, display
 from mtcp.report.templating import html_environment
 
@@ -19,7 +20,7 @@ def write_comparison(root: Path, before: str, after: str) -> list[Path]:
     project = Project(root)
     table = compare_states(read_state(root, before), read_state(root, after), project)
     view = {"before": before, "after": after, "groups": _groups(table, project)}
-    paths = [root / "reports" / f"compare.{ending}" for ending in ("html", "md", "csv")]
+    paths = [root / REPORTS / f"compare.{ending}" for ending in ("html", "md", "csv")]
     write_text(paths[0], html_environment().get_template("compare.html.j2").render(view))
     write_text(paths[1], html_environment(escape=False).get_template("compare.md.j2").render(view))
     write_text(paths[2], to_csv(table))

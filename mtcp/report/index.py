@@ -5,7 +5,7 @@ from pathlib import Path
 from mtcp.analysis.tables import read_table
 from mtcp.core.config import Project
 from mtcp.core.files import write_text
-from mtcp.core.project_files import TABLES
+from mtcp.core.project_files import REPORTS, TABLES
 from mtcp.report.templating import html_environment
 from mtcp.report.verdicts import tally
 
@@ -13,7 +13,7 @@ from mtcp.report.verdicts import tally
 def write_index(root: Path) -> Path:
     """Write the index of all reports in `reports/` from their tables; return its path."""
     project, rows = Project(root), []
-    for page in sorted((root / "reports").glob("*.html")):
+    for page in sorted((root / REPORTS).glob("*.html")):
         folder = root / TABLES / page.stem
         if not (folder / "claims.csv").exists() or page.stem not in project.benchmark_names():
             continue
@@ -28,6 +28,6 @@ def write_index(root: Path) -> Path:
                 "finished": f"{int(methods.finished.sum())} of {int(methods.seeds.sum())}",
             }
         )
-    path = root / "reports/index.html"
+    path = root / REPORTS / "index.html"
     write_text(path, html_environment().get_template("index.html.j2").render(rows=rows))
     return path

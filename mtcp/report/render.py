@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from mtcp.core.errors import UserError
 from mtcp.core.files import replacing, write_text
+from mtcp.core.project_files import REPORTS
 from mtcp.report.chart_files import write_charts
 from mtcp.report.extremes import draw_extremes
 from mtcp.report.templating import html_environment, tex_environment
@@ -41,15 +42,15 @@ def write_report(
     root = Path(root)
     draw_extremes(root, benchmark)
     view = build_view(root, benchmark, with_images)
-    html, tex = (root / "reports" / f"{benchmark}.{ending}" for ending in ("html", "tex"))
+    html, tex = (root / REPORTS / f"{benchmark}.{ending}" for ending in ("html", "tex"))
     write_text(html, html_environment().get_template("report.html.j2").render(view, bundle=Markup(_bundle())))
     write_text(tex, tex_environment().get_template("report.tex.j2").render(view))
-    paper = root / "reports" / f"{benchmark}-tables.tex"
+    paper = root / REPORTS / f"{benchmark}-tables.tex"
     write_text(paper, tex_environment().get_template("paper.tex.j2").render(view))
     written = [html, tex, paper, *([compile_pdf(tex)] if pdf else [])]
     if figures:
         charts = {name: view[key] for name, key in _CHARTS.items()}
-        written += write_charts(root / f"reports/{benchmark}-figures", charts, view["reference"], view["baseline"])
+        written += write_charts(root / REPORTS / f"{benchmark}-figures", charts, view["reference"], view["baseline"])
     return written
 
 

@@ -20,6 +20,7 @@ from mtcp.core.project_files import (
     FAILURE,
     LOCK,
     RECORD,
+    REPORTS,
     RUNS,
     STATE,
     TABLES,
@@ -45,7 +46,7 @@ class Run:
     """Benchmark x method x seed with its keys: the unit of work, of caching and of provenance.
 
     Under a budget a run is a `trial`, or its configuration comes from a `choice`; while that is not made the run is
-    waiting, under keys under which nothing is ever written.
+    waiting, under keys under which nothing is ever written. Of an `archived` run only records and history are there.
     """
 
     config: RunConfig
@@ -55,6 +56,7 @@ class Run:
     root: Path = field(repr=False)
     trial: int | None = None
     choice: "Choice | None" = field(default=None, repr=False)
+    archived: bool = False
 
     @property
     def benchmark(self) -> str:
@@ -293,7 +295,7 @@ class Plan:
         return Stamps(
             check=self.root / f"results/checks/{benchmark}-{checked}.ok",
             tables=self.root / TABLES / benchmark / f"grid-{tables}.stamp",
-            report=self.root / f"reports/.{benchmark}-grid-{report}.stamp",
+            report=self.root / REPORTS / f".{benchmark}-grid-{report}.stamp",
         )
 
     def metrics_stamp(self) -> Path:

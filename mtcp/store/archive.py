@@ -1,0 +1,122 @@
+"""What is kept of a finished benchmark for others to check: configuration, records, histories, tables and the report.
+
+No weights, no images, no statistics per image. `results/reference/<benchmark>/` is a project of its own, so that the
+code that reads a project reads an archive; its report lies in `reports/reference/`. `archive.json` names every file by
+its SHA-256.
+"""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import yaml
+
+from mtcp.core.config import Project
+from mtcp.core.errors import UserError
+from mtcp.core.files import read_record, write_record, write_text
+from mtcp.core.project_files import HISTORY, RECORD, REFERENCE, REPORTS, RUNS, TABLES, lock_file, speed_file
+from mtcp.store.integrity import changed, digests, stamped_problems
+from mtcp.store.plan import Plan, Run
+from mtcp.store.records import RunRecord
+
+_SEAL: Final = "archive.json"
+_CONFIGURATION: Final = ("config/methods.yaml", "config/claims.yaml", "config/ledger.yaml", "results/published.csv")
+
+
+def archive(plan: Plan, benchmark: str) -> Path:
+    """Write the archive of `benchmark` in place of an older one; return its folder.
+
+    Raises `UserError` where the benchmark's tables or its report are not those of the grid, or where its methods were
+    tuned under a budget: the trials behind a choice are not kept.
+    """
+    stamps = plan.stamps(benchmark)
+    for stamp, what in ((stamps.tables, "tables"), (stamps.report, "report")):
+        if not stamp.exists() or stamped_problems(stamp):
+            raise UserError(f"the {what} of {benchmark} are not those of the grid: run `snakemake --cores all` first")
+    if plan.choices:
+        raise UserError(f"{benchmark} has a budget, and an archive keeps no trials: archive a benchmark without one")
+    root, folder = plan.root, plan.root / REFERENCE / benchmark
+    reports = root / REPORTS / "reference"
+    shutil.rmtree(folder, ignore_errors=True)
+    for path in _sources(plan, benchmark):
+        target = folder / path.relative_to(root)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+    params = plan.project.params.model_copy(update={"benchmarks": [benchmark]}).model_dump(exclude_none=True)
+    write_text(folder / "params.yaml", yaml.safe_dump(params, sort_keys=False))
+    reports.mkdir(parents=True, exist_ok=True)
+    for path in _pages(root / REPORTS, benchmark):
+        shutil.copyfile(path, reports / path.name)
+    write_record(folder / _SEAL, {"files": digests(root, _kept(root, folder))})
+    return folder
+
+
+def archives(root: Path) -> list[Path]:
+    """Return the folders of the archives of the project at `root`."""
+    return sorted(path.parent for path in (root / REFERENCE).glob(f"*/{_SEAL}"))
+
+
+def seal_problems(root: Path, folder: Path) -> Iterator[str]:
+    """Name every file of the archive that is missing, has other bytes, or is none of its own."""
+    try:
+        written = read_record(folder / _SEAL)["files"]
+    except UserError as error:
+        yield str(error)
+        return
+    yield from changed(root, written)
+    names = (path.relative_to(root).as_posix() for path in _kept(root, folder))
+    yield from (f"{name} is no part of the archive: remove it" for name in names if name not in written)
+
+
+def archived_plan(folder: Path) -> Plan:
+    """Return the plan of an archive: its grid, each run with the keys that it was made under.
+
+    Raises `UserError` where the grid names a run that is not there once.
+    """
+    project = Project(folder)
+    params = project.params
+    return Plan(
+        project,
+        tuple(
+            _archived_run(folder, benchmark, method, seed)
+            for benchmark in params.benchmarks
+            for method in params.methods
+            for seed in params.seeds
+        ),
+    )
+
+
+def _archived_run(root: Path, benchmark: str, method: str, seed: int) -> Run:
+    place = root / RUNS / benchmark / method
+    records, metrics = (sorted(place.glob(f"seed{seed}-*/{name}")) for name in (RECORD, "metrics-*.json"))
+    if len(records) != 1 or len(metrics) != 1:
+        raise UserError(
+            f"{place} has {len(records)} records and {len(metrics)} metrics of seed {seed}, not one of each"
+        )
+    record = RunRecord.read(records[0])
+    train_key, eval_key = (path.stem.rpartition("-")[2] for path in (records[0].parent, metrics[0]))
+    return Run(record.run_config(), record.key_parts, train_key, eval_key, root, archived=True)
+
+
+def _sources(plan: Plan, benchmark: str) -> Iterator[Path]:
+    """Every file of the project that an archive has a copy of."""
+    project, root = plan.project, plan.root
+    yield from (root / name for name in _CONFIGURATION)
+    yield from (project.benchmark_path(name) for name in (benchmark, *project.benchmark_entry(benchmark).bases))
+    yield lock_file(root, project.data_name(benchmark))
+    yield from sorted((root / TABLES / benchmark).glob("*.csv"))
+    for run in plan.of(benchmark):
+        yield from (run.run_path, run.metrics_path, run.directory / HISTORY)
+    measured = (speed_file(root, benchmark, method) for method in project.params.methods)
+    yield from (path for path in measured if path.exists())
+
+
+def _kept(root: Path, folder: Path) -> list[Path]:
+    """Every file of an archive but its seal."""
+    inside = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != _SEAL]
+    return [*inside, *_pages(root / REPORTS / "reference", folder.name)]
+
+
+def _pages(reports: Path, benchmark: str) -> list[Path]:
+    return [reports / f"{benchmark}{ending}" for ending in (".html", ".tex", "-tables.tex")]

@@ -1,0 +1,152 @@
+"""An archive is checked from its own files: what was edited, lost or added is named."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mtcp.analysis.archived import verify_archive
+from mtcp.analysis.tables import write_tables
+from mtcp.core.errors import UserError
+from mtcp.core.files import read_record, write_record
+from mtcp.core.hashing import short_key
+from mtcp.report.render import write_report
+from mtcp.store.archive import archive, archives
+from mtcp.store.integrity import digests, stamping
+from mtcp.store.plan import Plan
+from tests.support.made_up_store import Store
+
+
+def keyed(store: Store) -> Store:
+    """The store with runs whose keys follow from their parts, as verification wants them."""
+    runs = []
+    for run in store.plan.runs:
+        parts = {"config": {"method": run.method, "seed": run.seed}}
+        runs.append(type(run)(run.config, parts, short_key(parts), run.eval_key, run.root))
+    made = Store(store.root, Plan(store.plan.project, tuple(runs)))
+    made.write_all()
+    return made
+
+
+@pytest.fixture
+def kept(store: Store) -> Path:
+    """The archive of a finished store, with tables and report of its grid."""
+    made = keyed(store)
+    (store.root / "data").mkdir()
+    (store.root / "data/rooms.lock.json").write_text("{}\n")
+    stamps = made.plan.stamps("rooms")
+    with stamping(stamps.tables) as paths:
+        paths += write_tables(made.plan, "rooms")
+    with stamping(stamps.report) as paths:
+        paths += write_report(store.root, "rooms")
+    return archive(made.plan, "rooms")
+
+
+def problems(folder: Path) -> list[str]:
+    root = folder.parents[2]
+    return [f"{each['where']}: {each['problem']}" for each in verify_archive(root, folder)[0]]
+
+
+def resealed(folder: Path) -> None:
+    """Seal what is there, as someone would who edits a number and knows how."""
+    root, seal = folder.parents[2], folder / "archive.json"
+    write_record(seal, {"files": digests(root, [root / name for name in read_record(seal)["files"]])})
+
+
+def test_an_archive_is_in_order_and_holds_neither_weights_nor_images(kept: Path) -> None:
+    assert verify_archive(kept.parents[2], kept) == ([], 28)
+    assert archives(kept.parents[2]) == [kept]
+    assert {path.suffix for path in kept.rglob("*") if path.is_file()} == {".yaml", ".json", ".csv"}
+    assert sorted(path.name for path in (kept.parents[2] / "reports/reference").iterdir()) == [
+        "rooms-tables.tex", "rooms.html", "rooms.tex",
+    ]  # fmt: skip
+
+
+def one(folder: Path, pattern: str) -> Path:
+    return sorted(folder.glob(pattern))[0]
+
+
+def edit_cell(folder: Path) -> None:
+    path = folder / "results/tables/rooms/summary.csv"
+    lines = path.read_text().splitlines()
+    cells = lines[1].split(",")
+    cells[7] = "0.123"
+    path.write_text("\n".join([lines[0], ",".join(cells), *lines[2:]]) + "\n")
+
+
+def edit_metric(folder: Path) -> None:
+    path = one(folder, "results/runs/rooms/mtcp/seed0-*/metrics-*.json")
+    content = read_record(path)
+    content["metrics"]["last"]["final"]["semseg"]["miou"] = 0.99
+    write_record(path, content)
+
+
+def edit_record(folder: Path) -> None:
+    path = one(folder, "results/runs/rooms/mtcp/seed0-*/run.json")
+    path.write_text(path.read_text().replace('"seconds": 21.5', '"seconds": 2.5'))
+
+
+def edit_parts(folder: Path) -> None:
+    path = one(folder, "results/runs/rooms/mtcp/seed0-*/run.json")
+    write_record(path, read_record(path) | {"key_parts": {"config": {"method": "mtcp", "seed": 7}}})
+
+
+def edit_history(folder: Path) -> None:
+    path = one(folder, "results/runs/rooms/mtcp/seed0-*/history.csv")
+    path.write_text(path.read_text().replace("3.5", "3.6"))
+
+
+@pytest.mark.parametrize(
+    ("edit", "named"),
+    [
+        (edit_cell, "summary.csv row 2, mean: shows 0.123"),
+        (edit_metric, "runs.csv row"),
+        (edit_parts, "rooms/mtcp/seed0: the key that follows from its recorded parts"),
+        (edit_history, "history.csv is not the file that was written there"),
+    ],
+)
+def test_what_was_edited_and_sealed_again_is_named(kept: Path, edit: Callable[[Path], None], named: str) -> None:
+    edit(kept)
+    assert any("SHA-256" in each for each in problems(kept))
+    resealed(kept)
+    assert any(named in each for each in problems(kept))
+
+
+def test_a_record_without_its_seal_is_named(kept: Path) -> None:
+    edit_record(kept)
+    resealed(kept)
+    assert any("was changed after it was written" in each for each in problems(kept))
+
+
+def test_lost_and_added_files_are_named(kept: Path) -> None:
+    (kept.parents[2] / "reports/reference/rooms.html").unlink()
+    (kept / "weights.bin").write_text("x")
+    one(kept, "results/runs/rooms/mtcp/seed1-*/run.json").unlink()
+    found = "\n".join(problems(kept))
+    assert "reports/reference/rooms.html is missing" in found
+    assert "weights.bin is no part of the archive" in found
+    assert "0 records and 1 metrics of seed 1" in found
+
+
+def test_the_last_digits_of_another_machine_are_no_problem(kept: Path) -> None:
+    path = kept / "results/tables/rooms/summary.csv"
+    rows = [line.split(",") for line in path.read_text().splitlines()]
+    place = rows[0].index("mean")
+    for row in rows[1:]:
+        row[place] = f"{float(row[place]) * (1 + 1e-8):.12g}"
+    path.write_text("\n".join(",".join(row) for row in rows) + "\n")
+    resealed(kept)
+    assert problems(kept) == []
+
+
+def test_only_what_the_grid_made_is_archived(store: Store) -> None:
+    made = keyed(store)
+    with pytest.raises(UserError, match="the tables of rooms are not those of the grid: run `snakemake"):
+        archive(made.plan, "rooms")
+
+
+def test_the_configuration_that_is_kept_plans_the_grid(kept: Path) -> None:
+    assert json.loads((kept / "archive.json").read_text())["files"]
+    text = (kept / "params.yaml").read_text()
+    assert "benchmarks:\n- rooms" in text and "- mtcp_no_cfm" in text
