@@ -31,11 +31,12 @@ IMAGES, ROUNDS = 16, max(2, int(os.environ.get("ROUNDS", "7")))
 
 
 def configuration(batch_size: int) -> RunConfig:
-    """`mtcp` on `nyud_lite`, from random weights."""
+    """`mtcp` on `nyud_lite` at 96x128, from random weights."""
     config = Project(ROOT).resolve("nyud_lite", "mtcp", 0)
     encoder = config.encoder.model_copy(update={"weights": None})
     training = config.training.model_copy(update={"batch_size": batch_size})
-    return config.model_copy(update={"encoder": encoder, "training": training, "validation_share": 0.0})
+    changes = {"height": 96, "width": 128, "encoder": encoder, "training": training, "validation_share": 0.0}
+    return config.model_copy(update=changes)
 
 
 def epochs(config: RunConfig, split: Split, group: Group | None) -> Callable[[int], None]:
