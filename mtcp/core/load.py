@@ -30,9 +30,13 @@ class Watch:
     busy: float | None = field(default_factory=_busy_seconds)
     own: float = field(default_factory=_own_seconds)
 
-    def others(self) -> float | None:
-        """Cores that other processes kept busy on average, at least 0; None where the system does not say."""
+    def others(self, helpers: float = 0.0) -> float | None:
+        """Cores that other processes kept busy on average, at least 0; None where the system does not say.
+
+        `helpers`: processor seconds that other processes took since then on behalf of this one.
+        """
         now = _busy_seconds()
         if now is None or self.busy is None:
             return None
-        return max((now - self.busy - _own_seconds() + self.own) / (time.perf_counter() - self.started), 0.0)
+        own = _own_seconds() - self.own + helpers
+        return max((now - self.busy - own) / (time.perf_counter() - self.started), 0.0)
