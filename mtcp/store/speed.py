@@ -15,6 +15,7 @@ from typing import Final
 from mtcp.core.errors import UserError
 from mtcp.core.load import Watch
 from mtcp.core.project_files import speed_file
+from mtcp.core.usage import available_memory_mb
 from mtcp.store.environment import environment
 from mtcp.store.plan import Plan, Run
 from mtcp.store.records import SpeedRecord, SpeedRound
@@ -101,8 +102,7 @@ def is_busy(others: float | None, cores: int | None) -> bool:
 
 def _groups(runs: Sequence[Run], device: str, mem_mb: int) -> list[list[Run]]:
     """Methods that take turns: as many as the free memory holds, each at `mem_mb`; on a GPU each alone."""
-    free_mb = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**20
-    most = max(1, int(free_mb / mem_mb)) if device == "cpu" else 1
+    most = max(1, int(available_memory_mb() / mem_mb)) if device == "cpu" else 1
     return [list(runs[first : first + most]) for first in range(0, len(runs), most)]
 
 

@@ -86,8 +86,7 @@ def test_methods_take_turns_and_another_one_begins_each_time():
 
 def test_as_many_take_turns_as_the_memory_holds(store, monkeypatch):
     runs = speed.first_runs(store.plan, "rooms")
-    pages = {"SC_AVPHYS_PAGES": 4 * 2**20, "SC_PAGE_SIZE": 1024}
-    monkeypatch.setattr(speed.os, "sysconf", pages.__getitem__)
+    monkeypatch.setattr(speed, "available_memory_mb", lambda: 4096.0)
     sizes = {mem_mb: [len(group) for group in speed._groups(runs, "cpu", mem_mb)] for mem_mb in (500, 1024, 2000, 9000)}
     assert sizes == {500: [6], 1024: [4, 2], 2000: [2, 2, 2], 9000: [1] * 6}
     assert [run for group in speed._groups(runs, "cpu", 1024) for run in group] == runs
