@@ -34,9 +34,7 @@ build/requirements-cpu.lock: requirements.lock
 	mkdir -p build
 	sed -E '/^(nvidia-|cuda-|triton)/d; s/^(torch|torchvision)==([^ ;]+)/\1==\2+cpu/' $< > $@
 
-# Costs first, while nothing else runs here: the report's claims about speed rest on them.
-reproduce: setup ## measure costs, run the whole pipeline and leave a report in reports/
-	mtcp benchmark --allow-busy || echo "the report's costs will be those of the grid" >&2
+reproduce: setup ## run the whole pipeline and leave a report in reports/
 	snakemake --cores $(CORES)
 
 # Its grid takes the place of params.yaml, never of changes there.

@@ -128,9 +128,13 @@ def _dims(width: int) -> tuple[int, int, int]:
 
 
 def _truncated_normal(network: InvPT) -> None:
-    """Linear layers and `project` start truncated normal (0.02), their biases at 0 (linear layers alone)."""
+    """Linear layers and `project` start truncated normal (0.02), their biases at 0 (linear layers alone).
+
+    Not the encoder's: Mask2Former's are linear layers, too, and may be pre-trained.
+    """
+    encoder = set(network.encoder.modules())
     for module in network.modules():
-        if isinstance(module, Projection):
+        if isinstance(module, Projection) and module not in encoder:
             nn.init.trunc_normal_(module.weight, std=0.02)
             nn.init.zeros_(module.bias)
     for project in network.project.values():

@@ -5,15 +5,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mtcp.cli.options import AsJson, Device, Threads, held_device, print_table, progress
+from mtcp.cli.options import AsJson, BenchmarkName, Device, Threads, held_device, print_table, progress
 from mtcp.core.errors import UserError, alternatives
 
 if TYPE_CHECKING:
-    from mtcp.store.plan import Plan, Run
     from mtcp.store.records import SpeedRecord
 
-COLUMNS = ["benchmark", "method", "ms_per_step", "steps_spread", "ms_per_image", "images_spread", "images_per_second",
-           "step_mb", "image_mb", "rounds", "others"]  # fmt: skip
+COLUMNS = ["method", "ms_per_step", "steps_spread", "ms_per_image", "images_spread", "images_per_second", "step_mb",
+           "image_mb", "rounds", "others"]  # fmt: skip
 
 
 def register(app: typer.Typer) -> None:
@@ -22,67 +21,35 @@ def register(app: typer.Typer) -> None:
 
 
 def benchmark(
-    benchmark: Annotated[
-        str | None, typer.Argument(help="Which benchmark; all of params.yaml if left out.", metavar="[BENCHMARK]")
-    ] = None,
+    benchmark: BenchmarkName,
     methods: Annotated[
         list[str] | None, typer.Argument(help="Methods of the grid; all of them by default.", metavar="[METHOD]...")
     ] = None,
-    rounds: Annotated[int, typer.Option("--rounds", min=2, help="Times each method is measured.")] = 8,
+    rounds: Annotated[int, typer.Option("--rounds", min=2, help="Times each method is measured, in turns.")] = 8,
     steps: Annotated[int, typer.Option("--steps", min=1, help="Steps and predictions of a round, after two more.")] = 5,
     allow_busy: Annotated[
         bool, typer.Option("--allow-busy", help="Keep figures although other processes run; reports say so.")
     ] = False,
-    again: Annotated[bool, typer.Option("--again", help="Measure what is measured already, too.")] = False,
     device: Device = "auto",
     threads: Threads = 1,
     as_json: AsJson = False,
 ) -> None:
-    """Measure seconds and memory of a training step and of predicting an image, apart from the grid.
+    """Measure seconds and memory of a training step and of predicting an image, alone on the machine.
 
-    The grid's own times are taken while its runs share the machine. Here the methods take turns, step by step, each in
-    a fresh process every round. Once every method of the grid is measured, tables, reports and the claims about cost
-    use these figures; another configuration or code makes them void, and as long as they hold they are shown and not
-    measured again. No data are needed. Refused on a busy machine.
+    The grid's own times are taken while its runs share the machine. These are not: one method at a time, each in a
+    fresh process, in turns. Once every method of the grid is measured, tables, reports and the claims about cost use
+    these figures; another configuration or code makes them void. No data are needed. Refused on a busy machine.
 
     Example: mtcp benchmark rooms
     """
     from mtcp.store.plan import Plan
-    from mtcp.store.speed import measure, measured
+    from mtcp.store.speed import first_runs, measure
 
     planned = Plan.load()
-    records: list[SpeedRecord] = []
-    for name in [benchmark] if benchmark else planned.project.params.benchmarks:
-        runs = _measurable(planned, name, methods or [])
-        known = [record for record in measured(planned, name) if record.method in {run.method for run in runs}]
-        if known and not again and all(len(record.rounds) >= rounds for record in known):
-            typer.echo(f"{name} is measured: --again measures it anew", err=True)
-            records += known
-            continue
-        with held_device(device, planned.resources(name)) as where, progress(f"measuring {name} on {where}") as bar:
-            records += measure(
-                planned,
-                runs,
-                where,
-                threads=threads,
-                rounds=rounds,
-                steps=steps,
-                allow_busy=allow_busy,
-                on_round=bar,
-            )
-    print_table(COLUMNS, [_row(record) for record in records], as_json, title=_title(records[0]))
-
-
-def _measurable(planned: "Plan", benchmark: str, methods: list[str]) -> "list[Run]":
-    """A run of every method to measure; raises `UserError` where one of them cannot be."""
-    from mtcp.store.speed import first_runs
-
     if benchmark not in planned.project.params.benchmarks:
         raise UserError(f"params.yaml plans no run of benchmark '{benchmark}': add it there")
     runs = first_runs(planned, benchmark)
-    if not runs:
-        raise UserError("no method of params.yaml trains: there is nothing to measure")
-    if unknown := set(methods) - {run.method for run in runs}:
+    if unknown := set(methods or ()) - {run.method for run in runs}:
         raise UserError(
             f"no method '{sorted(unknown)[0]}' that trains in the grid of params.yaml"
             f"{alternatives(sorted(unknown)[0], [run.method for run in runs])}"
@@ -95,12 +62,23 @@ def _measurable(planned: "Plan", benchmark: str, methods: list[str]) -> "list[Ru
             f"{together[0]} trains in several processes (`resources` of config/benchmarks/{benchmark}.yaml), and what "
             "is measured here is one: set `processes: 1`, or `gpu: 1`"
         )
-    return runs
+    with held_device(device, planned.resources(benchmark)) as where, progress(f"measuring on {where}") as bar:
+        records = measure(
+            planned,
+            runs,
+            where,
+            threads=threads,
+            rounds=rounds,
+            steps=steps,
+            allow_busy=allow_busy,
+            on_round=bar,
+        )
+    print_table(COLUMNS, [_row(record) for record in records], as_json, title=_title(records[0]))
 
 
 def _title(record: "SpeedRecord") -> str:
     where = f"{record.threads} threads on {record.environment.processor}"
-    return f"{where}; medians and quartiles over rounds"
+    return f"{record.benchmark}: {where}, medians and quartiles over rounds"
 
 
 def _row(record: "SpeedRecord") -> dict[str, Any]:
@@ -108,7 +86,6 @@ def _row(record: "SpeedRecord") -> dict[str, Any]:
     images = [1e3 * one.seconds_per_image for one in record.rounds]
     busiest = max((one.others for one in record.rounds if one.others is not None), default=None)
     return {
-        "benchmark": record.benchmark,
         "method": record.method,
         "ms_per_step": round(statistics.median(steps), 2),
         "steps_spread": _quartiles(steps),

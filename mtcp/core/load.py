@@ -30,13 +30,9 @@ class Watch:
     busy: float | None = field(default_factory=_busy_seconds)
     own: float = field(default_factory=_own_seconds)
 
-    def others(self, helpers: float = 0.0) -> float | None:
-        """Cores that other processes kept busy on average, at least 0; None where the system does not say.
-
-        `helpers`: processor seconds that other processes took since then on behalf of this one.
-        """
+    def others(self) -> float | None:
+        """Cores that other processes kept busy on average, at least 0; None where the system does not say."""
         now = _busy_seconds()
         if now is None or self.busy is None:
             return None
-        own = _own_seconds() - self.own + helpers
-        return max((now - self.busy - own) / (time.perf_counter() - self.started), 0.0)
+        return max((now - self.busy - _own_seconds() + self.own) / (time.perf_counter() - self.started), 0.0)

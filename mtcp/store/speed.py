@@ -1,25 +1,30 @@
 """What a step of training and a prediction cost, measured apart from the grid, whose runs share the machine.
 
-Every round starts every method once, each in a fresh process, and lets them take turns, step by step: what drifts
-(clock, temperature, neighbours) meets all methods alike, and rounds can be paired. Images and targets are made up: no
-data are needed, and their loading is no part of the figures. Medians over a round's steps, after some that warm up.
+Every round measures every method once, each in a fresh process with nothing else to do, so that what drifts (clock,
+temperature) meets all methods alike and rounds can be paired. Images and targets are made up: no data are needed, and
+their loading is no part of the figures. Medians over the steps of a round, after some that warm up.
 """
 
 import os
 import statistics
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from concurrent.futures import ProcessPoolExecutor
 from datetime import date
+from multiprocessing import get_context
+from pathlib import Path
 from typing import Final
 
+from mtcp.core.config import RunConfig
 from mtcp.core.errors import UserError
 from mtcp.core.load import Watch
+from mtcp.core.processes import end_with_parent
 from mtcp.core.project_files import speed_file
-from mtcp.core.usage import available_memory_mb
+from mtcp.core.startup import compute_with, quiet_libraries, uncollected
+from mtcp.core.usage import peak_memory_mb
 from mtcp.store.environment import environment
 from mtcp.store.plan import Plan, Run
 from mtcp.store.records import SpeedRecord, SpeedRound
-from mtcp.store.timing import Action, Worker
 
 #: Others may keep this share of the cores busy while something is measured.
 QUIET: Final = 0.1
@@ -38,19 +43,17 @@ def measure(
     allow_busy: bool,
     on_round: Callable[[int, int], None],
 ) -> list[SpeedRecord]:
-    """Measure the configuration of each of `runs` (one per method of a benchmark) and write a record for each.
+    """Measure the configuration of each of `runs` (one per method) and write a record for each.
 
     Raises `UserError` where other processes keep more than `QUIET` of the cores busy, after a few tries, unless
     `allow_busy`; nothing is written then.
     """
-    take = _round if allow_busy else _quiet_round
+    take = _in_a_process if allow_busy else _quiet_round
     found: dict[str, list[SpeedRound]] = {run.method: [] for run in runs}
-    done, total = 0, rounds * len(runs)
-    for group in rounds * _groups(runs, device, plan.resources(runs[0].benchmark).mem_mb):
-        for run, one in zip(group, take(group, device, threads, steps), strict=True):
-            found[run.method].append(one)
-        done += len(group)
-        on_round(done, total)
+    for number in range(rounds):
+        for place, run in enumerate(runs):
+            found[run.method].append(take(run, device, threads, steps))
+            on_round(number * len(runs) + place + 1, rounds * len(runs))
     records = [
         SpeedRecord(
             benchmark=run.benchmark,
@@ -100,56 +103,67 @@ def is_busy(others: float | None, cores: int | None) -> bool:
     return others is not None and others > QUIET * (cores or 1)
 
 
-def _groups(runs: Sequence[Run], device: str, mem_mb: int) -> list[list[Run]]:
-    """Methods that take turns: as many as the free memory holds, each at `mem_mb`; on a GPU each alone."""
-    most = max(1, int(available_memory_mb() / mem_mb)) if device == "cpu" else 1
-    return [list(runs[first : first + most]) for first in range(0, len(runs), most)]
-
-
-def _quiet_round(runs: Sequence[Run], device: str, threads: int, steps: int) -> list[SpeedRound]:
-    """The first round on a quiet machine; raises `UserError` where `_TRIES` of them were not."""
+def _quiet_round(run: Run, device: str, threads: int, steps: int) -> SpeedRound:
+    """The first measurement on a quiet machine; raises `UserError` where `_TRIES` of them were not."""
     busiest = 0.0
     for _ in range(_TRIES):
-        found = _round(runs, device, threads, steps)
-        others = max((one.others for one in found if one.others is not None), default=None)
-        if not is_busy(others, os.cpu_count()):
-            return found
-        busiest = max(busiest, others or 0.0)
+        one = _in_a_process(run, device, threads, steps)
+        if not is_busy(one.others, os.cpu_count()):
+            return one
+        busiest = max(busiest, one.others or 0.0)
     raise UserError(
         f"the machine is busy: other processes kept up to {busiest:.1f} of {os.cpu_count()} cores busy while "
-        f"{', '.join(run.method for run in runs)} took turns; nothing was kept: repeat it when nothing else runs, or "
-        "keep such figures with --allow-busy"
+        f"{run.name} was measured; nothing was kept: repeat it when nothing else runs, or keep such figures with "
+        "--allow-busy"
     )
 
 
-def _round(runs: Sequence[Run], device: str, threads: int, steps: int) -> list[SpeedRound]:
-    """One round of `runs`: predictions first, since memory is counted by its peak so far."""
-    with ExitStack() as stack:
-        workers = [stack.enter_context(Worker(run, device, threads)) for run in runs]
-        used, watch = sum(worker.used() for worker in workers), Watch()
-        images = _in_turns(workers, Action.PREDICT, steps)
-        image_memory = [worker.memory() for worker in workers]
-        trained = _in_turns(workers, Action.STEP, steps)
-        others = watch.others(sum(worker.used() for worker in workers) - used)
-        return [
-            SpeedRound(
-                seconds_per_step=statistics.median(step),
-                seconds_per_image=statistics.median(image) / run.config.evaluation.batch_size,
-                step_memory_mb=worker.memory(),
-                image_memory_mb=memory,
-                others=others,
-            )
-            for run, worker, image, memory, step in zip(runs, workers, images, image_memory, trained, strict=True)
-        ]
+def _in_a_process(run: Run, device: str, threads: int, steps: int) -> SpeedRound:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=end_with_parent) as pool:
+        return pool.submit(_round, run.config, run.root, device, threads, steps).result()
 
 
-def _in_turns(workers: Sequence[Worker], action: Action, steps: int) -> list[list[float]]:
-    """The seconds of every worker's turns, those that warm up left out; another one begins each time."""
-    for _ in range(_WARM_UP):
-        for worker in workers:
-            worker.take(action)
-    found: list[list[float]] = [[] for _ in workers]
-    for number in range(steps):
-        for place in range(number, number + len(workers)):
-            found[place % len(workers)].append(workers[place % len(workers)].take(action))
-    return found
+def _round(config: RunConfig, root: Path, device: str, threads: int, steps: int) -> SpeedRound:
+    """One measurement, in a process of its own: predictions first, since memory is counted by its peak so far."""
+    quiet_libraries()
+    os.chdir(root)  # where plug-ins are looked for
+    with uncollected():
+        import torch
+
+        from mtcp.models.architecture import build_network
+        from mtcp.store.rehearsal import made_up, made_up_training
+    compute_with(threads)
+    network = build_network(config).to(device)
+    judged, trained = (
+        made_up(config, images).to(device) for images in (config.evaluation.batch_size, config.training.batch_size)
+    )
+    stepper, _ = made_up_training(config, network, trained)
+
+    def predict() -> None:
+        with torch.no_grad(), stepper.autocast():
+            network(judged.image)
+
+    def step() -> None:
+        stepper.micro_step(trained, 0, boundary=True)
+
+    def seconds(action: Callable[[], None]) -> float:
+        times = []
+        for _ in range(_WARM_UP + steps):
+            started = time.perf_counter()
+            action()
+            if device.startswith("cuda"):
+                torch.cuda.synchronize(device)
+            times.append(time.perf_counter() - started)
+        return statistics.median(times[_WARM_UP:])
+
+    watch = Watch()
+    network.eval()
+    image, image_memory = seconds(predict) / config.evaluation.batch_size, peak_memory_mb(device)
+    network.train()
+    return SpeedRound(
+        seconds_per_step=seconds(step),
+        seconds_per_image=image,
+        step_memory_mb=peak_memory_mb(device),
+        image_memory_mb=image_memory,
+        others=watch.others(),
+    )

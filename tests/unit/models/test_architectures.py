@@ -185,6 +185,18 @@ def test_mask2former_gives_the_maps_of_its_swin_encoder(small_mask2former):
     assert not any("pixel_level" in name or "transformer_module" in name for name in maps.state_dict())
 
 
+@pytest.mark.parametrize("name", [name for name in LITTLE if name not in STAGED and name != "single_task_light"])
+def test_no_architecture_starts_its_encoder_anew(name, small_mask2former):
+    """Its values may be pre-trained: they are those that the encoder gave itself."""
+    given = context(size=(64, 96), encoder={"kind": "mask2former", "model": "x", "args": small_mask2former})
+    alone = MapEncoder(given).state_dict()
+    held = build(name, given, **LITTLE[name]).state_dict()
+    keys = [key for key in held if ".source." in key]
+    assert len(keys) > 20
+    for key in keys:
+        torch.testing.assert_close(held[key], alone[key[key.index("source.") :]], rtol=0, atol=0)
+
+
 def test_widths_are_the_maps_and_belong_to_what_is_shared():
     network = build("mtl_baseline_light", widths=(4, 6, 8, 10))
     assert [level.shape[1] for level in network.encode(torch.randn(2, 3, 64, 64))] == [4, 6, 8, 10]

@@ -66,33 +66,6 @@ def test_a_tenth_of_the_cores_is_quiet(others, busy):
     assert speed.is_busy(others, 2) is busy
 
 
-class Recorder:
-    """A worker that notes its turns."""
-
-    def __init__(self, name: str, turns: list[tuple[str, speed.Action]]) -> None:
-        self.name, self.turns = name, turns
-
-    def take(self, action: speed.Action) -> float:
-        self.turns.append((self.name, action))
-        return float(len(self.turns))
-
-
-def test_methods_take_turns_and_another_one_begins_each_time():
-    turns = []
-    found = speed._in_turns([Recorder(name, turns) for name in "abc"], speed.Action.STEP, 4)
-    assert "".join(name for name, _ in turns) == "abcabc" + "abc" + "bca" + "cab" + "abc"
-    assert found == [[7.0, 12.0, 14.0, 16.0], [8.0, 10.0, 15.0, 17.0], [9.0, 11.0, 13.0, 18.0]]
-
-
-def test_as_many_take_turns_as_the_memory_holds(store, monkeypatch):
-    runs = speed.first_runs(store.plan, "rooms")
-    monkeypatch.setattr(speed, "available_memory_mb", lambda: 4096.0)
-    sizes = {mem_mb: [len(group) for group in speed._groups(runs, "cpu", mem_mb)] for mem_mb in (500, 1024, 2000, 9000)}
-    assert sizes == {500: [6], 1024: [4, 2], 2000: [2, 2, 2], 9000: [1] * 6}
-    assert [run for group in speed._groups(runs, "cpu", 1024) for run in group] == runs
-    assert [len(group) for group in speed._groups(runs, "cuda:0", 500)] == [1] * 6
-
-
 @pytest.mark.slow
 def test_measured_through_the_front_door(small_project, tmp_path):
     project = small_project(tmp_path / "project")
@@ -108,9 +81,6 @@ def test_measured_through_the_front_door(small_project, tmp_path):
         assert row["rounds"] == 2
         record = SpeedRecord.read(speed_file(project.path, "rooms", row["method"]))
         assert record.environment.cores and record.images[0] > 0
-    again = project.run("mtcp", "benchmark", *arguments)
-    assert json.loads(again.stdout) == rows, "what holds is shown and not measured again"
-    assert "rooms is measured: --again" in again.stderr
 
 
 @pytest.mark.parametrize(
