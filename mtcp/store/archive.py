@@ -102,14 +102,13 @@ def _archived_run(root: Path, benchmark: str, method: str, seed: int) -> Run:
 def _sources(plan: Plan, benchmark: str) -> Iterator[Path]:
     """Every file of the project that an archive has a copy of."""
     project, root = plan.project, plan.root
-    yield from (root / name for name in _CONFIGURATION)
+    optional = [*(root / name for name in _CONFIGURATION), lock_file(root, project.data_name(benchmark))]
+    optional += [speed_file(root, benchmark, method) for method in project.params.methods]
+    yield from (path for path in optional if path.exists())
     yield from (project.benchmark_path(name) for name in (benchmark, *project.benchmark_entry(benchmark).bases))
-    yield lock_file(root, project.data_name(benchmark))
     yield from sorted((root / TABLES / benchmark).glob("*.csv"))
     for run in plan.of(benchmark):
         yield from (run.run_path, run.metrics_path, run.directory / HISTORY)
-    measured = (speed_file(root, benchmark, method) for method in project.params.methods)
-    yield from (path for path in measured if path.exists())
 
 
 def _kept(root: Path, folder: Path) -> list[Path]:

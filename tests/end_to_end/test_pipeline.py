@@ -37,9 +37,10 @@ def test_snakemake_leaves_a_report_and_content_decides_what_runs_again(project) 
     tables = {path: path.read_bytes() for path in (project.path / "results/tables/rooms").glob("*.csv")}
     checked = project.mtcp("verify")
     assert checked.returncode == 0, said(checked)
-    assert project.mtcp("archive", "rooms").stdout == "results/reference/rooms\n"
+    archived = project.mtcp("archive", "rooms")
+    assert archived.stdout == "results/reference/rooms\n", said(archived)
     checked = project.mtcp("verify", "--reference")
-    assert checked.stdout == "4 runs of rooms: keys, histories and tables are in order\n", said(checked)
+    assert checked.stdout.endswith("4 runs of rooms: keys, histories and tables are in order\n"), said(checked)
 
     done = project.snakemake("--report", "report.zip")
     assert done.returncode == 0, said(done)

@@ -33,8 +33,6 @@ def keyed(store: Store) -> Store:
 def kept(store: Store) -> Path:
     """The archive of a finished store, with tables and report of its grid."""
     made = keyed(store)
-    (store.root / "data").mkdir()
-    (store.root / "data/rooms.lock.json").write_text("{}\n")
     stamps = made.plan.stamps("rooms")
     with stamping(stamps.tables) as paths:
         paths += write_tables(made.plan, "rooms")
