@@ -92,7 +92,7 @@ class InvPT(Architecture):
         self.project = per_task(context, "project", lambda task: ConvNorm(width, width, 3, bias=True))
         self.head = per_task(context, "head", lambda task: nn.Sequential(OrderedDict(predict=prediction(width, task))))
         with context.part("linear layers"):
-            _truncated_normal(self)
+            _truncated_normal(self, encoder)
 
     def encode(self, image: Tensor) -> list[Tensor]:
         return self.encoded(image)
@@ -127,14 +127,14 @@ def _dims(width: int) -> tuple[int, int, int]:
     return width, width // 2, width // 4
 
 
-def _truncated_normal(network: InvPT) -> None:
+def _truncated_normal(network: InvPT, encoder: nn.Module) -> None:
     """Linear layers and `project` start truncated normal (0.02), their biases at 0 (linear layers alone).
 
     Not the encoder's: Mask2Former's are linear layers, too, and may be pre-trained.
     """
-    encoder = set(network.encoder.modules())
+    encoders = set(encoder.modules())
     for module in network.modules():
-        if isinstance(module, Projection) and module not in encoder:
+        if isinstance(module, Projection) and module not in encoders:
             nn.init.trunc_normal_(module.weight, std=0.02)
             nn.init.zeros_(module.bias)
     for project in network.project.values():
