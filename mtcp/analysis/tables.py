@@ -85,12 +85,12 @@ TEXT: Final = (
 _LITERATURE: Final = {"nyud": "NYUD-v2", "pascal": "PASCAL-Context"}
 
 
-def write_tables(plan: Plan, benchmark: str, partial: bool = False, folder: Path | None = None) -> list[Path]:
-    """Write all tables of `benchmark` to `folder` (default `results/tables/<benchmark>`) and return their paths.
+def write_tables(plan: Plan, benchmark: str, partial: bool = False) -> list[Path]:
+    """Write all tables of `benchmark` to `results/tables/<benchmark>` and return their paths.
 
     Raises `UserError` where a run of the grid is not done, unless `partial`: then it becomes a row with its state.
     """
-    folder = folder or plan.root / TABLES / benchmark
+    folder = plan.root / TABLES / benchmark
     written = []
     for name, table in build_tables(plan, benchmark, partial).items():
         written.append(folder / f"{name}.csv")

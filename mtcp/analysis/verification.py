@@ -4,7 +4,6 @@ import math
 from collections.abc import Iterator, Sequence
 from io import StringIO
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from mtcp.core.errors import UserError
 from mtcp.core.hashing import short_key
@@ -155,22 +154,15 @@ def _foreign(plan: Plan) -> Iterator[tuple[Path, str]]:
 
 
 def _table_problems(plan: Plan, benchmark: str) -> Iterator[Problem]:
-    """Write the tables again to a temporary folder and compare them cell by cell."""
-    from mtcp.analysis.tables import write_tables
-
+    """Compare the written tables with those that the runs give."""
     stamp = plan.stamps(benchmark).tables
     yield from _stamp_problems(plan, stamp)
     if not stamp.exists():
         return
-    with TemporaryDirectory() as folder:
-        try:
-            paths = write_tables(plan, benchmark, partial=False, folder=Path(folder))
-        except UserError as error:
-            yield {"where": f"tables of {benchmark}", "problem": str(error)}
-            return
-        for path in (path for path in paths if path.suffix == ".csv"):
-            there = plan.root / TABLES / benchmark / path.name
-            yield from different_cells(there, path.read_text(), str(there.relative_to(plan.root)))
+    try:
+        yield from cell_problems(plan, benchmark)
+    except UserError as error:
+        yield {"where": f"tables of {benchmark}", "problem": str(error)}
 
 
 def _count_problems(plan: Plan, benchmark: str) -> Iterator[Problem]:
@@ -198,13 +190,29 @@ def _count_problems(plan: Plan, benchmark: str) -> Iterator[Problem]:
         return  # a damaged table is named by its cells
 
 
-def different_cells(
-    path: Path, derived_text: str, where: str, leave_out: Sequence[str] = (), tolerance: float = 0.0
+def cell_problems(
+    plan: Plan,
+    benchmark: str,
+    tables_left_out: Sequence[str] = (),
+    columns_left_out: Sequence[str] = (),
+    tolerance: float = 0.0,
 ) -> Iterator[Problem]:
-    """Compare the written table at `path` with the one that the runs give, cell by cell, but for columns left out.
+    """Derive the tables again and compare them with the written ones, cell by cell, but for what is left out.
 
-    Numbers may differ by the relative `tolerance`.
+    Numbers may differ by the relative `tolerance`. Raises `UserError` where the runs give no tables.
     """
+    from mtcp.analysis.tables import build_tables, to_csv
+
+    for name, table in build_tables(plan, benchmark).items():
+        if name not in tables_left_out:
+            path = plan.root / TABLES / benchmark / f"{name}.csv"
+            where = str(path.relative_to(plan.root))
+            yield from _different_cells(path, to_csv(table), where, columns_left_out, tolerance)
+
+
+def _different_cells(
+    path: Path, derived_text: str, where: str, columns_left_out: Sequence[str], tolerance: float
+) -> Iterator[Problem]:
     import pandas as pd
 
     if not path.exists():
@@ -214,7 +222,7 @@ def different_cells(
         return
     try:
         written, derived = (
-            pd.read_csv(source, dtype=str).drop(columns=list(leave_out), errors="ignore")
+            pd.read_csv(source, dtype=str).drop(columns=list(columns_left_out), errors="ignore")
             for source in (path, StringIO(derived_text))
         )
     except ValueError as error:

@@ -56,7 +56,7 @@ def _reference_problems() -> tuple[list[dict[str, str]], str]:
 def archive(benchmark: BenchmarkName) -> None:
     """Keep a finished benchmark for others to check: records, histories, tables and report, a few MB to commit.
 
-    It goes to results/reference/BENCHMARK, the report to reports/reference. No weights and no images are kept.
+    It goes to results/reference/BENCHMARK, with the configuration. No weights and no images are kept.
     `mtcp verify --reference` re-derives the tables from it.
 
     Example: mtcp archive rooms

@@ -1,13 +1,14 @@
 """What is kept of a finished benchmark for others to check: configuration, records, histories, tables and the report.
 
 No weights, no images, no statistics per image. `results/reference/<benchmark>/` is a project of its own, so that the
-code that reads a project reads an archive; its report lies in `reports/reference/`. `archive.json` names every file by
-its SHA-256.
+code that reads a project reads an archive. `archive.json` names every file by its SHA-256. The report lies inside, too:
+DVC refuses an output, such as `reports/`, of which git tracks a file.
 """
 
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 import yaml
@@ -19,6 +20,7 @@ from mtcp.core.project_files import HISTORY, RECORD, REFERENCE, REPORTS, RUNS, T
 from mtcp.store.integrity import changed, digests, stamped_problems
 from mtcp.store.plan import Plan, Run
 from mtcp.store.records import RunRecord
+from mtcp.store.runs import writable
 
 _SEAL: Final = "archive.json"
 _CONFIGURATION: Final = ("config/methods.yaml", "config/claims.yaml", "config/ledger.yaml", "results/published.csv")
@@ -27,46 +29,49 @@ _CONFIGURATION: Final = ("config/methods.yaml", "config/claims.yaml", "config/le
 def archive(plan: Plan, benchmark: str) -> Path:
     """Write the archive of `benchmark` in place of an older one; return its folder.
 
-    Raises `UserError` where the benchmark's tables or its report are not those of the grid, or where its methods were
-    tuned under a budget: the trials behind a choice are not kept.
+    Raises `UserError` where the benchmark's tables or its report are not those of the grid, where its methods were
+    tuned under a budget (the trials behind a choice are not kept), or where the disk is full.
     """
     stamps = plan.stamps(benchmark)
     for stamp, what in ((stamps.tables, "tables"), (stamps.report, "report")):
         if not stamp.exists() or stamped_problems(stamp):
             raise UserError(f"the {what} of {benchmark} are not those of the grid: run `snakemake --cores all` first")
-    if plan.choices:
+    if any(choice.benchmark == benchmark for choice in plan.choices):
         raise UserError(f"{benchmark} has a budget, and an archive keeps no trials: archive a benchmark without one")
-    root, folder = plan.root, plan.root / REFERENCE / benchmark
-    reports = root / REPORTS / "reference"
-    shutil.rmtree(folder, ignore_errors=True)
-    for path in _sources(plan, benchmark):
-        target = folder / path.relative_to(root)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, target)
+    folder = plan.root / REFERENCE / benchmark
     params = plan.project.params.model_copy(update={"benchmarks": [benchmark]}).model_dump(exclude_none=True)
-    write_text(folder / "params.yaml", yaml.safe_dump(params, sort_keys=False))
-    reports.mkdir(parents=True, exist_ok=True)
-    for path in _pages(root / REPORTS, benchmark):
-        shutil.copyfile(path, reports / path.name)
-    write_record(folder / _SEAL, {"files": digests(root, _kept(root, folder))})
+    with writable(folder.parent):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=folder.parent, prefix=".") as scratch:
+            written = Path(scratch) / benchmark  # whole before it takes the place of an older one
+            for path in _sources(plan, benchmark):
+                target = written / path.relative_to(plan.root)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, target)
+            write_text(written / "params.yaml", yaml.safe_dump(params, sort_keys=False))
+            write_record(written / _SEAL, {"files": digests(written, _kept(written))})
+            if folder.exists():
+                folder.rename(Path(scratch) / "older")
+            written.rename(folder)
     return folder
 
 
 def archives(root: Path) -> list[Path]:
     """Return the folders of the archives of the project at `root`."""
-    return sorted(path.parent for path in (root / REFERENCE).glob(f"*/{_SEAL}"))
+    return sorted(path for path in (root / REFERENCE).glob("[!.]*") if path.is_dir())
 
 
-def seal_problems(root: Path, folder: Path) -> Iterator[str]:
+def seal_problems(folder: Path) -> Iterator[str]:
     """Name every file of the archive that is missing, has other bytes, or is none of its own."""
     try:
         written = read_record(folder / _SEAL)["files"]
     except UserError as error:
         yield str(error)
         return
-    yield from changed(root, written)
-    names = (path.relative_to(root).as_posix() for path in _kept(root, folder))
-    yield from (f"{name} is no part of the archive: remove it" for name in names if name not in written)
+    yield from changed(folder, written)
+    for path in _kept(folder):
+        if path.relative_to(folder).as_posix() not in written:
+            yield f"{path} is no part of the archive: remove it"
 
 
 def archived_plan(folder: Path) -> Plan:
@@ -107,15 +112,11 @@ def _sources(plan: Plan, benchmark: str) -> Iterator[Path]:
     yield from (path for path in optional if path.exists())
     yield from (project.benchmark_path(name) for name in (benchmark, *project.benchmark_entry(benchmark).bases))
     yield from sorted((root / TABLES / benchmark).glob("*.csv"))
+    yield from (root / REPORTS / f"{benchmark}{ending}" for ending in (".html", ".tex", "-tables.tex"))
     for run in plan.of(benchmark):
         yield from (run.run_path, run.metrics_path, run.directory / HISTORY)
 
 
-def _kept(root: Path, folder: Path) -> list[Path]:
+def _kept(folder: Path) -> list[Path]:
     """Every file of an archive but its seal."""
-    inside = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != _SEAL]
-    return [*inside, *_pages(root / REPORTS / "reference", folder.name)]
-
-
-def _pages(reports: Path, benchmark: str) -> list[Path]:
-    return [reports / f"{benchmark}{ending}" for ending in (".html", ".tex", "-tables.tex")]
+    return [path for path in sorted(folder.rglob("*")) if path.is_file() and path != folder / _SEAL]

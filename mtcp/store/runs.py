@@ -156,7 +156,7 @@ def locked(directory: Path) -> Iterator[None]:
 
     Raises `UserError` naming the holder where another process has it.
     """
-    with _writable(directory):
+    with writable(directory):
         directory.mkdir(parents=True, exist_ok=True)
         handle = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     try:
@@ -165,7 +165,7 @@ def locked(directory: Path) -> Iterator[None]:
             raise UserError(f"{directory} is in use by {holder}: wait for it, or stop it first")
         if os.fstat(handle).st_nlink == 0:
             raise UserError(f"{directory} was removed by another process: try again")
-        with _writable(directory):
+        with writable(directory):
             os.ftruncate(handle, 0)
             os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
             for part in directory.glob(".*-*"):
@@ -176,7 +176,8 @@ def locked(directory: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _writable(directory: Path) -> Iterator[None]:
+def writable(directory: Path) -> Iterator[None]:
+    """Raise `UserError` where the system refuses to write to `directory` inside the block."""
     try:
         yield
     except OSError as error:

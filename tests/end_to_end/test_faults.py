@@ -19,7 +19,7 @@ import yaml
 from made_up_store import Store, measure_all
 
 from mtcp.analysis import image_bootstrap
-from mtcp.analysis.tables import write_tables
+from mtcp.analysis.tables import build_tables, to_csv, write_tables
 from mtcp.analysis.verification import verify_all
 from mtcp.cli import evaluate as evaluate_commands
 from mtcp.cli import report as report_commands
@@ -152,13 +152,13 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def tables_of(root: Path, tmp: Path) -> dict[str, bytes] | str:
+def tables_of(root: Path) -> dict[str, bytes] | str:
     """The tables that the runs at `root` give now, or the sentence that refuses them."""
     try:
-        write_tables(Plan.load(root), "rooms", folder=tmp)
+        tables = build_tables(Plan.load(root), "rooms")
     except UserError as error:
         return str(error)
-    return contents(tmp)
+    return {f"{name}.csv": to_csv(table).encode() for name, table in tables.items()}
 
 
 def clean_tables(finished: Path) -> dict[str, bytes]:
@@ -186,11 +186,11 @@ def nothing_lost(finished: Path, root: Path, but: Path | None = None) -> None:
 
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("pattern", RUN_FILES)
-def test_a_damaged_run_file(copy: Path, finished: Path, tmp_path: Path, pattern: str, damage: Callable) -> None:
+def test_a_damaged_run_file(copy: Path, finished: Path, pattern: str, damage: Callable) -> None:
     directory = directory_of(copy)
     path = one(directory, pattern)
     damage(path)
-    tables = tables_of(copy, tmp_path / "tables")
+    tables = tables_of(copy)
     if pattern in READ_BY_TABLES:
         assert isinstance(tables, str), "tables were made from a damaged file"
         assert "mtcp/seed0" in tables
@@ -201,10 +201,10 @@ def test_a_damaged_run_file(copy: Path, finished: Path, tmp_path: Path, pattern:
 
 
 @pytest.mark.parametrize("pattern", RUN_FILES)
-def test_a_run_file_of_another_seed(copy: Path, finished: Path, tmp_path: Path, pattern: str) -> None:
+def test_a_run_file_of_another_seed(copy: Path, finished: Path, pattern: str) -> None:
     path = one(directory_of(copy), pattern)
     shutil.copy(one(directory_of(copy, seed=1), pattern), path)
-    tables = tables_of(copy, tmp_path / "tables")
+    tables = tables_of(copy)
     assert isinstance(tables, str) if pattern in READ_BY_TABLES else tables == clean_tables(finished)
     named(copy, "mtcp/seed0" if path.suffix == ".json" else path.name)
     nothing_lost(finished, copy, but=path.parent)
@@ -378,10 +378,10 @@ def exchanged_with_another_method(root: Path) -> str:
         copied_under_another_method, renamed_to_another_key, exchanged_with_another_seed, exchanged_with_another_method,
     ],
 )  # fmt: skip
-def test_a_store_that_was_touched(copy: Path, finished: Path, tmp_path: Path, fault: Callable) -> None:
+def test_a_store_that_was_touched(copy: Path, finished: Path, fault: Callable) -> None:
     fragment = fault(copy)
     named(copy, fragment)
-    tables = tables_of(copy, tmp_path / "tables")
+    tables = tables_of(copy)
     assert isinstance(tables, str) or tables == clean_tables(finished)
     nothing_lost(finished, copy, but=directory_of(copy))
 
@@ -619,7 +619,7 @@ def test_a_task_that_learns_nothing_is_flagged_and_its_cells_are_marked(
 
 
 @pytest.mark.parametrize("stage", ["evaluate", "tables"])
-def test_killed_while_it_writes(copy: Path, finished: Path, tmp_path: Path, project_at, stage: str) -> None:
+def test_killed_while_it_writes(copy: Path, finished: Path, project_at, stage: str) -> None:
     """kill -9 as soon as the first temporary or finished file of the stage appears; the same command goes on."""
     directory = directory_of(copy)
     if stage == "evaluate":
@@ -639,7 +639,7 @@ def test_killed_while_it_writes(copy: Path, finished: Path, tmp_path: Path, proj
     process.communicate()
     assert process.returncode == -signal.SIGKILL
     if stage == "evaluate":
-        assert isinstance(tables_of(copy, tmp_path / "tables"), str)
+        assert isinstance(tables_of(copy), str)
         evaluate(copy)
     make_tables(copy)
     assert verify_all(Plan.load(copy)) == []

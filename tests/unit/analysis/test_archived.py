@@ -1,6 +1,8 @@
 """An archive is checked from its own files: what was edited, lost or added is named."""
 
+import errno
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from mtcp.report.render import write_report
 from mtcp.store.archive import archive, archives
 from mtcp.store.integrity import digests, stamping
 from mtcp.store.plan import Plan
-from tests.support.made_up_store import Store
+from tests.support.made_up_store import Store, make_store
 
 
 def keyed(store: Store) -> Store:
@@ -29,16 +31,27 @@ def keyed(store: Store) -> Store:
     return made
 
 
-@pytest.fixture
-def kept(store: Store) -> Path:
-    """The archive of a finished store, with tables and report of its grid."""
-    made = keyed(store)
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A finished store with tables and report of its grid."""
+    made = keyed(make_store(tmp_path_factory.mktemp("made"), range(4)))
     stamps = made.plan.stamps("rooms")
     with stamping(stamps.tables) as paths:
         paths += write_tables(made.plan, "rooms")
     with stamping(stamps.report) as paths:
-        paths += write_report(store.root, "rooms")
+        paths += write_report(made.root, "rooms")
+    return made
+
+
+@pytest.fixture(scope="module")
+def _archived(made: Store) -> Path:
     return archive(made.plan, "rooms")
+
+
+@pytest.fixture
+def kept(tmp_path: Path, _archived: Path) -> Path:
+    """The archive of a finished store; a copy of its own for every test."""
+    return Path(shutil.copytree(_archived, tmp_path / "results/reference/rooms"))
 
 
 def problems(folder: Path) -> list[str]:
@@ -48,17 +61,17 @@ def problems(folder: Path) -> list[str]:
 
 def resealed(folder: Path) -> None:
     """Seal what is there, as someone would who edits a number and knows how."""
-    root, seal = folder.parents[2], folder / "archive.json"
-    write_record(seal, {"files": digests(root, [root / name for name in read_record(seal)["files"]])})
+    seal = folder / "archive.json"
+    write_record(seal, {"files": digests(folder, [folder / name for name in read_record(seal)["files"]])})
 
 
 def test_an_archive_is_in_order_and_holds_neither_weights_nor_images(kept: Path) -> None:
     assert verify_archive(kept.parents[2], kept) == ([], 28)
     assert archives(kept.parents[2]) == [kept]
-    assert {path.suffix for path in kept.rglob("*") if path.is_file()} == {".yaml", ".json", ".csv"}
-    assert sorted(path.name for path in (kept.parents[2] / "reports/reference").iterdir()) == [
-        "rooms-tables.tex", "rooms.html", "rooms.tex",
-    ]  # fmt: skip
+    reports = sorted((kept / "reports").iterdir())
+    assert [path.name for path in reports] == ["rooms-tables.tex", "rooms.html", "rooms.tex"]
+    others = {path.suffix for path in kept.rglob("*") if path.is_file() and path not in reports}
+    assert others == {".yaml", ".json", ".csv"}
 
 
 def one(folder: Path, pattern: str) -> Path:
@@ -118,11 +131,11 @@ def test_a_record_without_its_seal_is_named(kept: Path) -> None:
 
 
 def test_lost_and_added_files_are_named(kept: Path) -> None:
-    (kept.parents[2] / "reports/reference/rooms.html").unlink()
+    (kept / "reports/rooms.html").unlink()
     (kept / "weights.bin").write_text("x")
     one(kept, "results/runs/rooms/mtcp/seed1-*/run.json").unlink()
     found = "\n".join(problems(kept))
-    assert "reports/reference/rooms.html is missing" in found
+    assert "reports/rooms.html is missing" in found
     assert "weights.bin is no part of the archive" in found
     assert "0 records and 1 metrics of seed 1" in found
 
@@ -136,6 +149,37 @@ def test_the_last_digits_of_another_machine_are_no_problem(kept: Path) -> None:
     path.write_text("\n".join(",".join(row) for row in rows) + "\n")
     resealed(kept)
     assert problems(kept) == []
+
+
+def test_an_archive_without_its_seal_is_named(kept: Path) -> None:
+    (kept / "archive.json").unlink()
+    assert archives(kept.parents[2]) == [kept]
+    assert any("archive.json is missing" in each for each in problems(kept))
+
+
+def test_another_grid_in_its_params_is_named(kept: Path) -> None:
+    params = kept / "params.yaml"
+    params.write_text(params.read_text().replace("- rooms", "- rooms\n- people"))
+    resealed(kept)
+    assert problems(kept) != []
+
+
+def test_a_new_archive_takes_the_place_of_the_older_one(made: Store, _archived: Path) -> None:
+    (_archived / "left.txt").write_text("x")
+    assert archive(made.plan, "rooms") == _archived
+    assert problems(_archived) == []
+    assert [path.name for path in _archived.parent.iterdir()] == ["rooms"]
+
+
+def test_an_older_archive_survives_what_cannot_be_written(made: Store, _archived: Path, monkeypatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(UserError, match="No space left on device; free space"):
+        archive(made.plan, "rooms")
+    assert problems(_archived) == []
+    assert [path.name for path in _archived.parent.iterdir()] == ["rooms"]
 
 
 def test_only_what_the_grid_made_is_archived(store: Store) -> None:
