@@ -32,7 +32,8 @@ def predict(
     """Predict on photographs of your own: pictures and exact values of every task, and a sheet to look at.
 
     Written to results/predictions/RUN/, which git ignores: IMAGE-TASK.png, IMAGE-TASK.npy and IMAGE-sheet.png. In
-    IMAGE-semseg.png the pixel values are the classes; depth is in millimetres (.png) or metres (.npy).
+    IMAGE-semseg.png the pixel values are the classes; depth is in millimetres (.png) or metres (.npy),
+    a disparity in colours or its own unit.
 
     Example: mtcp predict rooms/mtcp/seed0 photograph.jpg
     """
@@ -53,7 +54,7 @@ def predict(
             photograph = read_photograph(path)
             values = found.predict(photograph, existing_device(device))
             tasks = found.config.task_list
-            written += write_predictions(folder, path.stem, photograph, values, tasks, found.class_names())
+            written += write_predictions(folder, path.stem, photograph, values, tasks, found.class_names)
             bar(done, len(images))
     typer.echo(json.dumps([str(path) for path in written], indent=1) if as_json else "\n".join(map(str, written)))
 

@@ -45,7 +45,9 @@ class TaskConfig(Model):
         min_length=1,
         description="what tables, reports, cards and sheets call it; null: the usual word, or the name",
     )
-    unit: str | None = Field(None, min_length=1, description="of its values, where it is the set's own (regression)")
+    unit: str | None = Field(
+        None, min_length=1, description="of its values, where it is the set's own (a regression, a disparity)"
+    )
     classes: int | None = Field(None, ge=2, le=254, description="number of classes of a classification task")
     loss: str | None = Field(None, description="a loss of mtcp.training.losses other than the task's own")
     metric: str | None = Field(
@@ -527,7 +529,7 @@ class Project:
             raise UserError(f"params.yaml: unknown benchmark '{name}': config/benchmarks/ has {known}")
         benchmark = validated(Benchmark, self.benchmark_entry(name).content, path)
         _require_sound(benchmark.tasks, path)
-        require_layout(benchmark.layout, benchmark.kinds, self.root, path)
+        require_layout(benchmark.layout, benchmark.task_list, self.root, path)
         self._benchmarks[name] = benchmark
         return benchmark
 

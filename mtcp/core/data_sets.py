@@ -5,7 +5,7 @@ either. `mtcp.data.formats.described` reads a set by its description.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable
 from functools import cache
 from math import isfinite
 from pathlib import Path, PurePosixPath
@@ -25,12 +25,12 @@ from mtcp.core.errors import UserError, alternatives
 from mtcp.core.files import read_yaml
 from mtcp.core.plugins import PACKAGE_ROOT
 from mtcp.core.task_names import name_fault
-from mtcp.core.tasks import KINDS, Kind, in_order
+from mtcp.core.tasks import KINDS, METRE, Kind, Task, in_order
 from mtcp.core.validation import Model, fault, validated
 
 BUNDLED: Final = PACKAGE_ROOT / "mtcp/data/bundled"
-#: Layouts that no description expresses: a module of `mtcp.data.formats` reads them.
-CODED: Final = ("mtan_nyuv2", "mtan_cityscapes")
+#: Layouts that no description expresses, and what their depth is: a module of `mtcp.data.formats` reads them.
+CODED: Final = {"mtan_nyuv2": "depth", "mtan_cityscapes": "disparity"}
 #: Endings that `.*` stands for.
 PICTURES: Final = (".jpg", ".png", ".jpeg")
 ARRAYS: Final = (".npy", ".png")
@@ -131,7 +131,9 @@ class PositiveMap(Target):
         None, description="m, dm, cm, mm, a fraction such as 1/256, or inverse; null: integers mm, floating point m"
     )
     offset: float = Field(0.0, description="taken from the stored values before they are scaled; what is 0 stays void")
-    quantity: Literal["depth", "disparity"] = Field("depth", description="a disparity has no unit: nearer is larger")
+    quantity: Literal["depth", "disparity"] = Field(
+        "depth", description="a disparity is larger where nearer; benchmarks say its unit"
+    )
     median: tuple[float, float] | None = Field(
         None, description="bounds of the median over the whole set (m), outside of which import doubts the unit"
     )
@@ -295,22 +297,29 @@ def _read(path: Path, _modified_ns: int) -> Description:
     return validated(Description, read_yaml(path, dict), path)
 
 
-def require_layout(layout: str, kinds: Mapping[str, str], root: Path, path: Path) -> None:
-    """Raise `UserError` where the benchmark file `path` names a layout that nothing describes, or that has other tasks.
-
-    `kinds` are the benchmark's tasks and of what kind each is.
-    """
+def require_layout(layout: str, tasks: Iterable[Task], root: Path, path: Path) -> None:
+    """Raise `UserError` where the layout of the benchmark file `path` is unknown or lacks one of `tasks`."""
     described = description_path(layout, root)
     if described is None and layout not in CODED:
         raise fault(
             path, ("layout",), f"unknown layout '{layout}': describe it in data/{layout}.yaml, or use one of "
             f"{', '.join(layout_names(root))}",
         )  # fmt: skip
-    known = read_description(described).tasks.kinds if described else dict(zip(KINDS, KINDS, strict=True))
-    for name, kind in kinds.items():
+    given = read_description(described).tasks if described else None
+    known = given.kinds if given else dict(zip(KINDS, KINDS, strict=True))
+    for task in tasks:
+        name = task.name
         if name not in known:
             raise fault(path, ("tasks", name), f"layout '{layout}' has no '{name}'{alternatives(name, known)}")
-        if known[name] != kind:
+        if known[name] != task.kind:
             raise fault(
-                path, ("tasks", name, "kind"), f"{kind} here, and {known[name]} in {described}: let both say the same"
+                path,
+                ("tasks", name, "kind"),
+                f"{task.kind} here, and {known[name]} in {described}: let both say the same",
             )
+        if task.kind == "depth":
+            target = given.given()[name] if given else None
+            quantity = target.quantity if isinstance(target, PositiveMap) else CODED.get(layout, "depth")
+            if (quantity == "disparity") == (task.unit == METRE):
+                said = "a disparity: say its unit, such as px" if quantity == "disparity" else "in metres: leave it out"
+                raise fault(path, ("tasks", name, "unit"), f"'{name}' of layout '{layout}' is {said}")

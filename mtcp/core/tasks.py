@@ -32,13 +32,15 @@ Kind = Literal["semseg", "human_parts", "depth", "sal", "normals", "edge", "regr
 #: The kinds, which are also the names of the field's tasks, in the order of the released code: NYUD (semseg, depth,
 #: normals, edge), PASCAL (semseg, human_parts, sal, ...).
 KINDS: Final[tuple[str, ...]] = get_args(Kind)
-#: Metrics of each kind (docs/metrics.md): whether higher is better, and the unit; "" is also the data set's own.
+#: Stands for the unit of a task's values.
+OWN: Final = "own"
+#: Metrics of each kind (docs/metrics.md): whether higher is better, and the unit; "" of a number without one.
 METRICS: Final[dict[str, dict[str, tuple[bool, str]]]] = {
     "semseg": dict.fromkeys(("miou", "miou_present", "pixel_accuracy"), (True, "")),
     "human_parts": dict.fromkeys(("miou", "miou_present", "pixel_accuracy"), (True, "")),
     "depth": {
-        "rmse": (False, "m"), "log_rmse": (False, ""), "rmse_capped": (False, "m"), "log_rmse_capped": (False, ""),
-        "abs_error": (False, "m"), "rel_error": (False, ""),
+        "rmse": (False, OWN), "log_rmse": (False, ""), "rmse_capped": (False, OWN), "log_rmse_capped": (False, ""),
+        "abs_error": (False, OWN), "rel_error": (False, ""),
         **dict.fromkeys(("within_1_25", "within_1_25_2", "within_1_25_3"), (True, "%")),
     },
     "sal": dict.fromkeys(("max_miou", "max_f"), (True, "")),
@@ -47,12 +49,14 @@ METRICS: Final[dict[str, dict[str, tuple[bool, str]]]] = {
         **dict.fromkeys(("within_11_25", "within_22_5", "within_30"), (True, "%")),
     },
     "edge": dict.fromkeys(("ods_f", "ois_f", "ap"), (True, "")),
-    "regression": dict.fromkeys(("rmse", "abs_error"), (False, "")),
+    "regression": dict.fromkeys(("rmse", "abs_error"), (False, OWN)),
 }  # fmt: skip
 #: Kinds whose targets are classes: whole numbers; those of all others are float32.
 CLASSES: Final = ("semseg", "human_parts")
-#: Kinds whose values have a unit of the data set's own.
-UNITS: Final = ("regression",)
+#: Kinds whose values can have a unit of the data set's own; depth where it is a disparity.
+UNITS: Final = ("depth", "regression")
+#: The unit of depth that is a distance.
+METRE: Final = "m"
 #: A run's flag for a task that nothing was learnt of: prefix + task.
 UNTRAINED: Final = "untrained:"
 
@@ -65,7 +69,7 @@ class Task:
     `mtcp.training.losses`; `metric` is the primary metric, the one that enters Delta_m.
     `positive_weight` is the weight of positive pixels in a binary cross-entropy; None balances each batch.
     `bias_initialisation` is what its untrained heads predict on average, in the task's unit; None: near zero.
-    `unit` is that of its values where it is the data set's own, as of a regression; else "".
+    `unit` is that of its values: metres of a depth, or the data set's own, as of a disparity or a regression; else "".
     """
 
     name: str
@@ -87,7 +91,8 @@ class Task:
     @property
     def metric_unit(self) -> str:
         """The unit of its primary metric; "" of a number without one."""
-        return METRICS[self.kind][self.metric][1] or self.unit
+        unit = METRICS[self.kind][self.metric][1]
+        return self.unit if unit == OWN else unit
 
 
 #: Channels (0: as many as the benchmark says), loss, primary metric and label of each kind.
@@ -140,7 +145,8 @@ def misfits(name: str, options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     known = [other for other, kinds in LOSSES.items() if kind in kinds]
     if loss is not None and loss not in known:
         yield "loss", f"'{loss}' is not a loss of {kind} (known here: {', '.join(known)})"
-    if kind == "regression" and options.get("rope") is None:
+    own_unit = kind == "regression" or (kind == "depth" and options.get("unit") not in (None, METRE))
+    if own_unit and options.get("rope") is None:
         yield "rope", "required, and missing: what is practically equal, in the unit of the data set's values"
     if options.get("positive_weight") is not None and kind not in LOSSES["balanced_bce"]:
         yield "positive_weight", f"belongs to {' and '.join(LOSSES['balanced_bce'])}: {kind} has no positive pixels"
@@ -181,7 +187,7 @@ def make_task(
         positive_weight=positive_weight,
         bias_initialisation=bias_initialisation,
         label=label or (usual_label if name == kind else name.replace("_", " ").capitalize()),
-        unit=unit or "",
+        unit=unit or (METRE if kind == "depth" else ""),
     )
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from mtcp.core.config import RunConfig
 from mtcp.core.errors import UserError
 from mtcp.core.files import replacing
-from mtcp.core.tasks import Task
+from mtcp.core.tasks import METRE, UNITS, Task
 from mtcp.data.formats.layouts import read_picture
 from mtcp.data.formats.writing import write_array
 from mtcp.data.loading.batches import network_input
@@ -25,9 +25,9 @@ from mtcp.evaluation.pictures import RGB, Row, class_colours, class_legend, colo
 from mtcp.models.architecture import Architecture
 from mtcp.models.layers import at_size
 
-#: By task, as its kind says: classes uint8 (H, W); depth float32 (H, W) in metres; normals float32 (H, W, 3), unit
-#: vectors, x to the right, y down, z away from the viewer; edge and sal float32 (H, W), probabilities; regression
-#: float32 (H, W) in the data set's unit.
+#: By task, as its kind says: classes uint8 (H, W); depth float32 (H, W) in metres, or a disparity; normals float32
+#: (H, W, 3), unit vectors, x to the right, y down, z away from the viewer; edge and sal float32 (H, W), probabilities;
+#: regression float32 (H, W) in the data set's unit.
 Predictions = dict[str, NDArray[Any]]
 
 
@@ -88,8 +88,8 @@ def write_predictions(
     """Write `<name>-<task>.png`, exact values as `<name>-<task>.npy`, and `<name>-sheet.png`; return the paths.
 
     In the picture of a class map the pixel values are the classes, and the palette their colours; depth is 16-bit
-    millimetres, normals are colours (red right, green up, blue to the viewer), probabilities 8-bit grey, other numbers
-    colours from the smallest to the largest. Classes have no .npy: their picture is exact.
+    millimetres, normals are colours (red right, green up, blue to the viewer), probabilities 8-bit grey, disparities
+    and other numbers colours from the smallest to the largest. Classes have no .npy: their picture is exact.
     """
     paths, rows = [], []
     for task in tasks:
@@ -119,11 +119,11 @@ def _shown(task: Task, values: NDArray[Any], photograph: RGB, names: Sequence[st
         picture = Image.fromarray(values)
         picture.putpalette(colours.tobytes())
         return picture, row(colours[values], legend=class_legend(np.unique(values), task.channels, names))
-    if task.kind == "depth":
+    if task.kind == "depth" and task.unit == METRE:
         low, high = float(values.min()), float(values.max())
         millimetres = (np.nan_to_num(values) * 1000).round().clip(0, 2**16 - 1).astype(np.uint16)
         return Image.fromarray(millimetres), row(coloured(values, low, high), bar=f"{low:.1f} m to {high:.1f} m")
-    if task.kind == "regression":
+    if task.kind in UNITS:
         low, high = float(values.min()), float(values.max())
         picture = coloured(values, low, high)
         return Image.fromarray(picture), row(picture, bar=f"{low:.4g} to {high:.4g} {task.unit}".rstrip())

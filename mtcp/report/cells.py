@@ -27,8 +27,8 @@ def task_columns(page: Page) -> list[Column]:
 
 def column_of(task: str, metric: str, page: Page) -> dict[str, str]:
     """Return the heading of a column: title, detail, and how it sorts first."""
-    shown = display(task, metric, page.tasks)
-    label = shown.label_for(page.benchmark.evaluation)
+    shown = display(task, metric, page.benchmark)
+    label = shown.label
     known = {each.name: each for each in page.tasks}
     higher = COHERENCE_METRICS.get(metric, known[task].higher_is_better if task in known else task == MULTI_TASK)
     title = known[task].label if task in known else label.capitalize() if task == COST else label
@@ -60,7 +60,7 @@ def marked(cells: Cells, methods: pd.DataFrame) -> Cells:
 
 def cell_of(row: Any, place: Any, page: Page) -> Cell:
     """Return the cell of a row of summary.csv, marked where its place is the first or second."""
-    shown, change = display(row.task, row.metric, page.tasks), row.task == MULTI_TASK
+    shown, change = display(row.task, row.metric, page.benchmark), row.task == MULTI_TASK
     spread = shown.number(row.sd) if isfinite(row.sd) else ""
     more = shown.interval(row.low, row.high) if change and isfinite(row.low) else ""
     if row.task == COST:  # of the page alone: in print there is no room for it

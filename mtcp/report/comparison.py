@@ -46,12 +46,11 @@ def _row(row: Any, benchmark: Benchmark) -> dict[str, str]:
     if not isinstance(row.task, str):
         empty = dict.fromkeys(("measure", "before", "after", "improvement", "interval"), "–")
         return {"method": row.method, **empty, "n": "0", "note": row.changed}
-    tasks = benchmark.task_list
-    shown, change = display(row.task, row.metric, tasks), difference(row.task, row.metric, tasks)
-    task = next((f"{each.label}: " for each in tasks if each.name == row.task), "")
+    shown, change = (how(row.task, row.metric, benchmark) for how in (display, difference))
+    task = next((f"{each.label}: " for each in benchmark.task_list if each.name == row.task), "")
     return {
         "method": row.method,
-        "measure": f"{task}{shown.label_for(benchmark.evaluation)}" + (f" ({shown.unit})" if shown.unit else ""),
+        "measure": f"{task}{shown.label}" + (f" ({shown.unit})" if shown.unit else ""),
         "before": shown.number(row.before),
         "after": shown.number(row.after),
         "improvement": change.number(row.improvement, signed=True) + (" %" if row.task == COST else ""),

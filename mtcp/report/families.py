@@ -16,14 +16,14 @@ def families(page: Page) -> list[dict[str, Any]]:
     """Return the comparisons of every family with its size, least n and ROPE."""
     compared, benchmark = page.tables["comparisons"], page.benchmark
     known = {(each.task, each.metric): name for name, each in measures(benchmark).items()}
-    names = {task.name: f"{task.label} ({display(task.kind, task.metric).label})" for task in page.tasks}
+    names = {task.name: f"{task.label} ({display(task.name, task.metric, benchmark).label})" for task in page.tasks}
     if compared.empty:
         return []
     found = []
     for _, rows in compared.groupby("family", sort=False):
         first = rows.iloc[0]
-        shown = difference(first.task, first.metric, page.tasks)
-        measure = names.get(known[first.task, first.metric], display(first.task, first.metric).label)
+        shown = difference(first.task, first.metric, benchmark)
+        measure = names.get(known[first.task, first.metric], display(first.task, first.metric, benchmark).label)
         found.append(
             {
                 "title": f"{measure}, against {page.labels[first.reference]}",
@@ -36,7 +36,7 @@ def families(page: Page) -> list[dict[str, Any]]:
 
 
 def _compared(row: Any, page: Page) -> dict[str, Any]:
-    shown = difference(row.task, row.metric, page.tasks)
+    shown = difference(row.task, row.metric, page.benchmark)
     mixed = " (mixed environments)" if row.environments == "mixed" else ""
     return {
         "label": page.labels[row.method] + mixed,

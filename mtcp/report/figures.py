@@ -10,6 +10,7 @@ import altair as alt
 import pandas as pd
 
 from mtcp.analysis.rows import rows_of
+from mtcp.core.config import Benchmark
 from mtcp.core.tasks import Task
 from mtcp.report.chart_parts import (
     ACCENT,
@@ -53,15 +54,15 @@ def delta_m_chart(
     return finish(alt.layer(band, zero, interval, seeds, mean), height=ROW * len(order))
 
 
-def seed_charts(runs: pd.DataFrame, methods: pd.DataFrame, tasks: tuple[Task, ...]) -> list[dict[str, Any]]:
+def seed_charts(runs: pd.DataFrame, methods: pd.DataFrame, benchmark: Benchmark) -> list[dict[str, Any]]:
     """One strip chart per task: every seed a point, its primary metric on the last epoch's final output."""
     charts = []
-    for task in tasks:
+    for task in benchmark.task_list:
         own = runs[(runs.task == task.name) & (runs.metric == task.metric)]
         rows = labelled(own[(own.selection == "last") & (own.output == "final")].dropna(subset=["value"]), methods)
         if rows.empty:
             continue
-        shown = display(task.name, task.metric, tasks)
+        shown = display(task.name, task.metric, benchmark)
         rows = rows.assign(shown=rows.value * shown.scale)
         order = [label for label in methods.label if label in set(rows.label)]
         better = "right" if task.higher_is_better else "left"
@@ -253,17 +254,17 @@ def trade_off_chart(summary: pd.DataFrame, methods: pd.DataFrame, cost: str) -> 
     return finish(alt.layer(line.encode(x=x, y=y), interval, points), height=260)
 
 
-def sweep_charts(rows: pd.DataFrame, tasks: tuple[Task, ...]) -> list[dict[str, Any]]:
+def sweep_charts(rows: pd.DataFrame, benchmark: Benchmark) -> list[dict[str, Any]]:
     """One scatter per pair of tasks: schemes as dots, fixed weights as diamonds, a dashed line along their front.
 
     `rows` are those of `mtcp.analysis.fixed_weights.sweep`.
     """
-    known, charts = {task.name: task for task in tasks}, []
+    known, charts = {task.name: task for task in benchmark.task_list}, []
     for (architecture, *both), group in rows.groupby(["architecture", "first", "second"], sort=False):
         pair = [str(name) for name in both]
         axes, shown = {}, group
         for axis, task in zip(("x", "y"), (known[name] for name in pair), strict=True):
-            metric = display(task.name, task.metric, tasks)
+            metric = display(task.name, task.metric, benchmark)
             shown = shown.assign(**{axis: shown[axis] * metric.scale})
             better = (
                 ("right" if axis == "x" else "up") if task.higher_is_better else ("left" if axis == "x" else "down")

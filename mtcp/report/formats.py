@@ -1,20 +1,16 @@
 """How numbers are shown: unit, digits and label of every metric. Presentation only; tables keep the plain values."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Final
 
-from mtcp.core.config import EvaluationConfig
-from mtcp.core.tasks import Task
+from mtcp.core.config import Benchmark
+from mtcp.core.tasks import OWN
 
 
 @dataclass(frozen=True)
 class Display:
-    """A metric is shown as value x `scale` with `digits` decimals, under `label`, in `unit`.
-
-    Numbers in a label are the benchmark's: `label_for` fills in those of its evaluation.
-    """
+    """A metric is shown as value x `scale` with `digits` decimals, under `label`, in `unit`."""
 
     label: str
     scale: float = 1.0
@@ -28,10 +24,6 @@ class Display:
         text = f"{value * self.scale:{'+' if signed else ''},.{self.digits}f}"
         return text.replace("-", "−")
 
-    def label_for(self, evaluation: EvaluationConfig) -> str:
-        """The label with the settings of `evaluation` in it."""
-        return self.label.format(depth_cap=evaluation.depth_cap)
-
     def interval(self, low: float, high: float) -> str:
         """Return "[low, high]", signed; a dash where there is none."""
         if not (isfinite(low) and isfinite(high)):
@@ -41,6 +33,7 @@ class Display:
 
 _PERCENT: Final = {"scale": 100.0, "digits": 2, "unit": "%"}
 _ANGLE: Final = {"digits": 2, "unit": "°"}
+#: By kind of task, or by "" for all kinds, and metric. What a benchmark decides is filled in by `display`.
 _DISPLAYS: Final = {
     ("", "miou"): Display("mIoU", **_PERCENT),
     ("", "miou_present"): Display("mIoU of present classes", **_PERCENT),
@@ -50,11 +43,11 @@ _DISPLAYS: Final = {
     ("", "ods_f"): Display("odsF", **_PERCENT),
     ("", "ois_f"): Display("oisF", **_PERCENT),
     ("", "ap"): Display("AP", **_PERCENT),
-    ("depth", "rmse"): Display("RMSE", digits=4, unit="m"),
-    ("depth", "rmse_capped"): Display("RMSE below {depth_cap:g} m", digits=4, unit="m"),
+    ("depth", "rmse"): Display("RMSE", digits=4, unit=OWN),
+    ("depth", "rmse_capped"): Display("RMSE below {cap:g} {unit}", digits=4, unit=OWN),
     ("depth", "log_rmse"): Display("log-RMSE", digits=4),
-    ("depth", "log_rmse_capped"): Display("log-RMSE below {depth_cap:g} m", digits=4),
-    ("depth", "abs_error"): Display("absolute error", digits=4, unit="m"),
+    ("depth", "log_rmse_capped"): Display("log-RMSE below {cap:g} {unit}", digits=4),
+    ("depth", "abs_error"): Display("absolute error", digits=4, unit=OWN),
     ("depth", "rel_error"): Display("relative error", digits=4),
     ("depth", "within_1_25"): Display("δ < 1.25", digits=1, unit="%"),
     ("depth", "within_1_25_2"): Display("δ < 1.25²", digits=1, unit="%"),
@@ -65,8 +58,8 @@ _DISPLAYS: Final = {
     ("normals", "within_11_25"): Display("within 11.25°", digits=1, unit="%"),
     ("normals", "within_22_5"): Display("within 22.5°", digits=1, unit="%"),
     ("normals", "within_30"): Display("within 30°", digits=1, unit="%"),
-    ("regression", "rmse"): Display("RMSE", digits=4),
-    ("regression", "abs_error"): Display("absolute error", digits=4),
+    ("regression", "rmse"): Display("RMSE", digits=4, unit=OWN),
+    ("regression", "abs_error"): Display("absolute error", digits=4, unit=OWN),
     ("multi_task", "delta_m"): Display("Δm", digits=2, unit="%"),
     ("multi_task", "delta_m_per_metric"): Display("Δm per metric, then task", digits=2, unit="%"),
     ("multi_task", "delta_m_pooled"): Display("Δm over all metrics", digits=2, unit="%"),
@@ -90,22 +83,23 @@ _DISPLAYS: Final = {
 PER_CENT: Final = Display("", digits=1, unit="%")
 
 
-def display(task: str, metric: str, tasks: Sequence[Task] = ()) -> Display:
+def display(task: str, metric: str, benchmark: Benchmark | None = None) -> Display:
     """Return how `metric` of `task` is shown; a metric without an entry under its own name with four digits.
 
-    `tasks` are the benchmark's, each shown as its kind and in its unit; what is none of them needs none.
+    A task of the `benchmark` is shown as its kind, in its unit; costs and changes over all tasks need none.
     """
-    if own := next((each for each in tasks if each.name == task), None):
+    if benchmark and (own := next((each for each in benchmark.task_list if each.name == task), None)):
         shown = display(own.kind, metric)
-        return replace(shown, unit=shown.unit or own.unit)
+        label = shown.label.format(cap=benchmark.evaluation.depth_cap, unit=own.unit)
+        return replace(shown, label=label, unit=own.unit if shown.unit == OWN else shown.unit)
     if task == "multi_task" and (reading := metric.removeprefix("delta_m_")) not in (metric, "per_metric", "pooled"):
         return Display(f"Δm {reading.replace('_', ' ')}", digits=2, unit="%")
     return _DISPLAYS.get((task, metric)) or _DISPLAYS.get(("", metric)) or Display(metric.replace("_", " "), digits=4)
 
 
-def difference(task: str, metric: str, tasks: Sequence[Task] = ()) -> Display:
+def difference(task: str, metric: str, benchmark: Benchmark | None = None) -> Display:
     """Return how a difference in `metric` of `task` is shown."""
-    return PER_CENT if task == "cost" else display(task, metric, tasks)
+    return PER_CENT if task == "cost" else display(task, metric, benchmark)
 
 
 def probability(value: float) -> str:

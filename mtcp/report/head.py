@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from mtcp.analysis.rows import rows_of
-from mtcp.data.formats.opening import layout_in
+from mtcp.core.tasks import METRE
 from mtcp.report.data_facts import data_facts
 from mtcp.report.page import Page
 from mtcp.store.speed import is_busy
@@ -58,7 +58,7 @@ def notes(page: Page) -> Iterator[str]:
         )
     yield from _times(page)
     for label in _disparities(page):
-        yield f"{label} is a disparity here: larger is nearer, and its errors have no unit, although columns say m."
+        yield f"{label} is a disparity here: larger is nearer."
     if len(comparisons) and (comparisons.environments == "mixed").any():
         mixed = comparisons[comparisons.environments == "mixed"].method.map(page.labels).unique()
         yield f"Pairs across different environments (device or library versions): {', '.join(mixed)}."
@@ -75,13 +75,8 @@ def same_networks(provenance: pd.DataFrame) -> list[list[str]]:
 
 
 def _disparities(page: Page) -> list[str]:
-    """The labels of tasks that are called depth and are none."""
-    depths = [task for task in page.tasks if task.kind == "depth"]
-    if not depths:
-        return []
-    folder = page.project.root / "data" / page.project.data_name(page.name)
-    layout = layout_in(page.benchmark.layout, folder, root=page.project.root)
-    return [task.label for task in depths if layout.traits(task.name).disparity]
+    """The labels of tasks that are of the kind of depth and no distance."""
+    return [task.label for task in page.tasks if task.kind == "depth" and task.unit != METRE]
 
 
 def _times(page: Page) -> Iterator[str]:

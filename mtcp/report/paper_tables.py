@@ -1,6 +1,5 @@
 """LaTeX of the tables that papers print (booktabs, siunitx), from paper.csv; to be \\input into a two-column paper."""
 
-from collections.abc import Sequence
 from math import isfinite
 from typing import Any, Final
 
@@ -10,7 +9,7 @@ from mtcp.analysis.comparisons import COST, MULTI_TASK
 from mtcp.analysis.paper_tables import PARTS
 from mtcp.analysis.rows import rows_of
 from mtcp.core.config import Benchmark
-from mtcp.core.tasks import METRICS, Task
+from mtcp.core.tasks import METRICS
 from mtcp.report.formats import Display, display
 
 CAPTIONS: Final = {
@@ -26,13 +25,12 @@ CAPTIONS: Final = {
 def paper_view(paper: pd.DataFrame, benchmark: str, settings: Benchmark, baseline: str) -> list[dict[str, Any]]:
     """Return the tables for the templates: caption with n, columns with units, rows with cells and ticks."""
     found = []
-    tasks = settings.task_list
     for name, rows in paper.groupby("table", sort=False):
         keys = list(dict.fromkeys(zip(rows.task, rows.metric, strict=True)))
         cells = {(row.method, row.task, row.metric): row for row in rows.itertuples()}
         narrow = name == "ablation"  # ticks take the room of spreads and costs
         keys = [key for key in keys if not (narrow and key[0] == COST)]
-        columns = [_column(task, metric, tasks, rows, narrow, settings) for task, metric in keys]
+        columns = [_column(task, metric, rows, narrow, settings) for task, metric in keys]
         spread = "mean" if narrow else "mean ± standard deviation"
         coherent = " and Δc" if (MULTI_TASK, "delta_coherence") in keys else ""
         counts = sorted({int(n) for n in rows.n})
@@ -52,7 +50,9 @@ def paper_view(paper: pd.DataFrame, benchmark: str, settings: Benchmark, baselin
                         "label": row.label,
                         "ticks": [part in str(row.parts).split(";") for part in PARTS] if name == "ablation" else [],
                         "kappa": f"{row.kappa:g}" if name == "kappa" and isfinite(row.kappa) else "",
-                        "cells": [_cell(cells.get((row.method, *key)), display(*key, tasks), narrow) for key in keys],
+                        "cells": [
+                            _cell(cells.get((row.method, *key)), display(*key, settings), narrow) for key in keys
+                        ],
                     }
                     for row in rows_of(rows.drop_duplicates("method"))
                 ],
@@ -61,12 +61,10 @@ def paper_view(paper: pd.DataFrame, benchmark: str, settings: Benchmark, baselin
     return found
 
 
-def _column(
-    task: str, metric: str, tasks: Sequence[Task], rows: pd.DataFrame, narrow: bool, settings: Benchmark
-) -> dict[str, str]:
-    known = {each.name: each for each in tasks}
-    shown = display(task, metric, tasks)
-    label = shown.label_for(settings.evaluation)
+def _column(task: str, metric: str, rows: pd.DataFrame, narrow: bool, settings: Benchmark) -> dict[str, str]:
+    known = {each.name: each for each in settings.task_list}
+    shown = display(task, metric, settings)
+    label = shown.label
     own = rows[(rows.task == task) & (rows.metric == metric)]
     whole = max((len(f"{abs(value * shown.scale):.0f}") for value in own["mean"]), default=1)
     sign = "+" if task == MULTI_TASK else ""

@@ -65,13 +65,12 @@ def _claims(count: int) -> str:
 
 def claim_view(row: Any, pairs: pd.DataFrame, labels: dict[str, str], benchmark: Benchmark) -> dict[str, Any]:
     """Return one claim as text, with the seeds or rounds behind it (`pairs`: its rows of pairs.csv)."""
-    tasks = benchmark.task_list
-    shown, values = (how(str(row.task), str(row.metric), tasks) for how in (difference, display))
+    shown, values = (how(str(row.task), str(row.metric), benchmark) for how in (difference, display))
     has = row.n > 0
     method, reference = (str(labels.get(name, name)) for name in (row.method, row.reference))
     if isinstance(row.reference_output, str) and row.reference_output:
         reference = f"{'its' if row.reference == row.method else reference + ','} {OUTPUTS[row.reference_output]}"
-    what = f", {values.label_for(benchmark.evaluation)}" if isinstance(row.metric, str) else ""
+    what = f", {values.label}" if isinstance(row.metric, str) else ""
     missing = int(row.least_n - row.n) if has else 0
     return {
         "verdict": row.verdict,

@@ -21,5 +21,5 @@ def export_run(run: TrainedRun, folder: Path) -> dict[str, Any]:
     except UserError:  # trained, not evaluated
         metrics = []
     file = {"name": model.name, "sha256": file_digest(model), "differences": differences}
-    write_text(card, model_card(run.record, run.config, metrics, run.class_names(), file))
+    write_text(card, model_card(run.record, run.config, metrics, run.class_names, file))
     return {"model": str(model), "card": str(card), "differences": differences}

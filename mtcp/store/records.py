@@ -72,6 +72,8 @@ class DataRecord(Model):
 
     digest: str
     note: str = ""
+    #: Names of the classes of each task whose names are known, from class 0.
+    classes: dict[str, list[str]] = Field(default_factory=dict)
 
 
 class RunRecord(Record):

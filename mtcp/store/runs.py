@@ -41,6 +41,8 @@ def train_run(
 
     Divergence is a result: it is recorded with its reason, and evaluation gives it no numbers.
     """
+    from mtcp.data.formats import packaging
+    from mtcp.data.formats.class_names import class_names
     from mtcp.data.preparation.sets import require_checked
     from mtcp.models.weights import weights_record
     from mtcp.training.loop import Listeners
@@ -51,9 +53,11 @@ def train_run(
         run.failure_path.unlink(missing_ok=True)
         manifest = require_checked(plan.project, run.benchmark)
         weights = weights_record(run.config.encoder)  # before days of training: the hub may be out of reach
+        folder = plan.data_folder(run.benchmark)
+        names = class_names(run.config.layout, run.config.task_list, packaging.read(folder))
         started, cpu = datetime.now(UTC), cpu_seconds()
         with stop_on_signal() as stop, _reason_kept(run):
-            result, memory = _trained(run, plan.data_folder(run.benchmark), device, Listeners(on_step, on_epoch, stop))
+            result, memory = _trained(run, folder, device, Listeners(on_step, on_epoch, stop))
         record = RunRecord(
             benchmark=run.benchmark,
             method=run.method,
@@ -76,7 +80,11 @@ def train_run(
             device=device,
             determinism=_determinism(),
             environment=environment(device, plan.root),
-            data=DataRecord(digest=run.parts["data"], note=manifest.get("note", "")),
+            data=DataRecord(
+                digest=run.parts["data"],
+                note=manifest.get("note", ""),
+                classes={task: list(known) for task, known in names.items() if known},
+            ),
             weights=weights,
             git=git_state(plan.root),
             started=started.isoformat(timespec="seconds"),

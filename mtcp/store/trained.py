@@ -121,11 +121,10 @@ class TrainedRun:
             photograph = read_photograph(Path(photograph))
         return predict(self.network, self.config, photograph, device)
 
-    def class_names(self) -> dict[str, Any]:
-        """Names of the classes of each task that has any, as far as they are known."""
-        from mtcp.data.formats.class_names import class_names
-
-        return class_names(self.config.layout, self.config.task_list, {})
+    @property
+    def class_names(self) -> dict[str, list[str]]:
+        """Names of the classes of each task whose names are known, from class 0."""
+        return self.record.data.classes
 
 
 def load_run(run: str | Path, root: Path | str = ".") -> TrainedRun:

@@ -10,6 +10,8 @@ import pytest
 import yaml
 from PIL import Image
 
+from mtcp.api import load_run
+
 pytestmark = pytest.mark.slow
 
 HEIGHT, WIDTH = 32, 48
@@ -139,10 +141,13 @@ def test_a_photograph_is_predicted_and_the_network_exported(quarry) -> None:
     assert np.load(seen / "9-height.npy").shape == np.load(seen / "9-roughness.npy").shape == (HEIGHT, WIDTH)
     assert np.load(seen / "9-facing.npy").shape == (HEIGHT, WIDTH, 3)
     assert np.asarray(Image.open(seen / "9-materials.png")).max() < 4
+    names = load_run("quarry/mtcp/seed0", quarry.path).class_names
+    assert names == {"semseg": ["sky", "rock"], "materials": ROCKS}, "sheets and cards have the set's own names"
     said(quarry, "export", "quarry/mtcp/seed0", "--output", "out")
     card = (quarry.path / "out/MODEL_CARD.md").read_text()
     assert f"{', '.join(ORDER)} = network(image)" in card
     assert "| height | 1 | Height over ground: value, in cm |" in card
+    assert f"Classes of materials, from 0: {', '.join(ROCKS)}." in card
     assert "| roughness | 1 | Roughness: value, in the unit of the data set |" in card
 
 

@@ -1,15 +1,18 @@
 """The sweep of fixed weights: its front, by hand and by its definition, and which methods it takes in."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mtcp.analysis.fixed_weights import sweep, undominated
-from mtcp.core.tasks import make_task
+from mtcp.core.config import Project
 from mtcp.report.figures import sweep_charts
 
-TASKS = (make_task("semseg", classes=13), make_task("depth"))
+BENCHMARK = Project(Path(__file__).parents[3]).benchmark("nyud_lite")
+TASKS = BENCHMARK.task_list[:2]  # semseg, depth
 #: Method -> (scheme, mIoU, RMSE): `b` is dominated by `a`; `moving` beats all and belongs to no front.
 VALUES = {
     "a": ("equal", 0.40, 0.60),
@@ -55,7 +58,7 @@ def test_a_row_is_on_the_front_unless_another_is_at_least_as_good_everywhere_and
 
 
 def test_the_chart_shows_every_method_and_a_line_along_the_front():
-    (chart,) = sweep_charts(sweep(*tables(), TASKS), TASKS)
+    (chart,) = sweep_charts(sweep(*tables(), TASKS), BENCHMARK)
     assert chart["title"] == "Segmentation and Depth"
     line, points = (list(layer["data"]["values"]) for layer in chart["spec"]["layer"])
     assert [point["x"] for point in line] == [30, 40]

@@ -22,6 +22,7 @@ from mtcp.data.formats.opening import layout_in, open_layout
 from mtcp.data.preparation.contents import strays
 from mtcp.data.preparation.importing import import_set
 from mtcp.data.preparation.sets import open_set
+from mtcp.evaluation.predicting import write_predictions
 
 HEIGHT, WIDTH = 32, 64
 #: Ids of the official label maps; those of the camera's own car and of licence plates (-1) are not judged.
@@ -69,7 +70,8 @@ def cityscapes(tmp_path: Path) -> Path:
 
 def benchmark(**changes: object) -> dict:
     return {
-        "label": "own", "layout": "cityscapes", "tasks": {"semseg": {"classes": 19}, "depth": {"metric": "abs_error"}},
+        "label": "own", "layout": "cityscapes",
+        "tasks": {"semseg": {"classes": 19}, "depth": {"metric": "abs_error", "unit": "px", "rope": 0.1}},
         "height": HEIGHT, "width": WIDTH, "channels": 8,
         "encoder": {
             "kind": "timm", "model": "resnet10t", "args": {"channels": [8, 8, 16, 16], "stem_width": 8},
@@ -103,6 +105,7 @@ def test_cityscapes_from_the_official_files_to_a_trained_network(project: Projec
     assert "finished after 1 epochs" in mtcp(project, "train", "cityscapes", "mtcp", "--seed", "0")
     (record,) = project.root.glob("results/runs/cityscapes/mtcp/seed0-*/run.json")
     assert read_json(record)["status"] == "finished"
+    assert read_json(record)["data"]["classes"]["semseg"][13] == "car"
     history = (record.parent / "history.csv").read_text().splitlines()
     assert {"loss_semseg", "loss_depth"} <= set(history[0].split(",")) and len(history) == 2
 
@@ -118,6 +121,21 @@ def test_cityscapes_by_hand(cityscapes: Path) -> None:
     assert depth[18, 0] == 255, "0 is void"
     assert depth[0, 30] == 255, "so is no disparity"
     assert semseg_names("cityscapes", 19)[13] == "car" and semseg_names("nyud", 40)[0] == "wall"
+
+
+@pytest.mark.parametrize("layout", ["cityscapes", "mtan_cityscapes"])
+def test_a_disparity_says_its_unit(project: Project, layout: str) -> None:
+    wordless = write(project, "city", benchmark(layout=layout, tasks={"semseg": {"classes": 19}, "depth": {}}))
+    with pytest.raises(UserError, match=rf"'depth' of layout '{layout}' is a disparity: say its unit, such as px"):
+        wordless.benchmark("city")
+
+
+def test_a_disparity_is_predicted_as_numbers_and_no_millimetres(project: Project, tmp_path: Path) -> None:
+    config = write(project, "city", benchmark()).resolve("city", "mtcp", 0)
+    found = {"semseg": np.zeros((8, 8), np.uint8), "depth": np.linspace(2, 90, 64, dtype=np.float32).reshape(8, 8)}
+    write_predictions(tmp_path, "street", np.zeros((8, 8, 3), np.uint8), found, config.task_list, {})
+    assert Image.open(tmp_path / "street-depth.png").mode == "RGB", "16 bits of thousandths end at 65"
+    assert np.load(tmp_path / "street-depth.npy").max() == 90
 
 
 def test_a_damaged_target_of_a_city_is_named(project: Project, cityscapes: Path) -> None:

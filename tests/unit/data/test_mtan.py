@@ -21,6 +21,7 @@ from mtcp.data.preparation.importing import import_set
 from mtcp.data.preparation.sets import dvc
 
 HEIGHT, WIDTH, TRAIN, VAL = 24, 32, 11, 3
+DISPARITY = {"unit": "disparity", "rope": 0.0002}
 
 
 def frame(number: int) -> dict[str, np.ndarray]:
@@ -76,8 +77,8 @@ def mtan_project(tmp_path: Path) -> Project:
     (root / "config/benchmarks").mkdir(parents=True)
     tasks = {
         "nyuv2_13": ("mtan_nyuv2", {"semseg": {"classes": 13}, "depth": {}, "normals": {"loss": "normals_cosine"}}),
-        "cityscapes_7": ("mtan_cityscapes", {"semseg": {"classes": 7}, "depth": {}}),
-        "cityscapes_19": ("mtan_cityscapes", {"semseg": {"classes": 19}, "depth": {}}),
+        "cityscapes_7": ("mtan_cityscapes", {"semseg": {"classes": 7}, "depth": DISPARITY}),
+        "cityscapes_19": ("mtan_cityscapes", {"semseg": {"classes": 19}, "depth": DISPARITY}),
     }
     for name, (layout, chosen) in tasks.items():
         content = {

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from mtcp.core.config import Project
+from mtcp.report.cells import column_of
 from mtcp.report.head import notes, same_networks
 from mtcp.report.page import Page
 
@@ -27,12 +28,14 @@ def test_what_is_not_trained_is_equal_to_nothing() -> None:
     assert same_networks(provenance(lps=[None, "b"], clipped=[None, "b"], other=["", ""], another=["", ""])) == []
 
 
-@pytest.mark.parametrize(("layout", "said"), [("nyud", False), ("cityscapes", True), ("mtan_cityscapes", True)])
-def test_a_disparity_is_not_taken_for_metres(tabled, layout: str, said: bool) -> None:
+@pytest.mark.parametrize(("unit", "said"), [(None, False), ("px", True)])
+def test_a_disparity_is_not_taken_for_metres(tabled, unit: str | None, said: bool) -> None:
     page = Page.read(Project(tabled.root), "rooms")
-    benchmark = page.benchmark.model_copy(update={"layout": layout})
-    found = list(notes(Page(page.project, page.name, benchmark, page.tables)))
-    assert any("Depth is a disparity" in note for note in found) == said
+    depth = page.benchmark.tasks["depth"].model_copy(update={"unit": unit})
+    benchmark = page.benchmark.model_copy(update={"tasks": {**page.benchmark.tasks, "depth": depth}})
+    page = Page(page.project, page.name, benchmark, page.tables)
+    assert any("Depth is a disparity" in note for note in notes(page)) == said
+    assert column_of("depth", "rmse", page)["detail"] == f"RMSE {unit or 'm'} ↓"
 
 
 def test_equal_networks_are_one_note(tabled) -> None:

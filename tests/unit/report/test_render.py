@@ -11,8 +11,8 @@ from made_up_store import measure_all
 from PIL import Image
 
 from mtcp.analysis.tables import write_tables
+from mtcp.core.config import Project, TaskConfig
 from mtcp.core.errors import UserError
-from mtcp.core.tasks import make_task
 from mtcp.report.formats import Display, difference, display, probability
 from mtcp.report.render import compile_pdf, write_report
 from mtcp.report.templating import escape_tex
@@ -210,11 +210,18 @@ def test_pdf_compiles(tabled):
     assert pdf.read_bytes().startswith(b"%PDF")
 
 
-def test_a_task_under_a_name_of_ones_own_is_shown_like_its_kind_in_its_unit():
-    tasks = (make_task("height", kind="regression", unit="cm"), make_task("range", kind="depth"), make_task("depth"))
-    assert display("height", "rmse", tasks) == Display("RMSE", digits=4, unit="cm")
-    assert display("range", "log_rmse", tasks) == display("depth", "log_rmse") == Display("log-RMSE", digits=4)
-    assert display("range", "rmse", tasks).unit == "m" and difference("height", "abs_error", tasks).unit == "cm"
+def test_a_task_under_a_name_of_ones_own_is_shown_like_its_kind_in_its_unit(root):
+    tasks = {
+        "height": TaskConfig(kind="regression", unit="cm"),
+        "range": TaskConfig(kind="depth"),
+        "far": TaskConfig(kind="depth", unit="px"),
+    }
+    benchmark = Project(root).benchmark("rooms").model_copy(update={"tasks": tasks})
+    assert display("height", "rmse", benchmark) == Display("RMSE", digits=4, unit="cm")
+    assert display("range", "log_rmse", benchmark) == display("depth", "log_rmse") == Display("log-RMSE", digits=4)
+    assert display("range", "rmse", benchmark).unit == "m"
+    assert difference("height", "abs_error", benchmark).unit == "cm"
+    assert display("far", "rmse_capped", benchmark) == Display("RMSE below 6.5535 px", digits=4, unit="px")
 
 
 def test_tex_escaping():
