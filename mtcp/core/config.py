@@ -186,7 +186,7 @@ class AugmentationConfig(Model):
 
     policy: Literal["nyud", "pascal", "scale_crop", "none"]
     zoom_depth: Literal["divided", "multiplied"] = Field(
-        "divided", description="what scale_crop does to depth: metres are divided, a disparity multiplied by the scale "
+        "divided", description="what nyud's zoom and scale_crop do to depth: metres are divided, a disparity multiplied by the scale "
         "(the published numbers of Cityscapes were trained with a division)"
     )  # fmt: skip
 

@@ -35,16 +35,18 @@ if TYPE_CHECKING:
 THRESHOLDS: Final = np.arange(1, 100) / 100
 
 
-def boundary_counts(strength: np.ndarray, truths: Sequence[np.ndarray], tolerance: float) -> Statistics:
+def boundary_counts(
+    strength: np.ndarray, truths: Sequence[np.ndarray], tolerance: float, thresholds: np.ndarray = THRESHOLDS
+) -> Statistics:
     """Return the counts of one image: probabilities (H, W) against the boolean (H, W) maps of its annotators.
 
-    `tolerance` is a share of the diagonal. Keys: `predicted`, `matched_predicted`, `matched_true` (99,) per
+    `tolerance` is a share of the diagonal. Keys: `predicted`, `matched_predicted`, `matched_true` (T,) per
     threshold; `true` (), all int32.
     """
-    levels = len(THRESHOLDS)
-    ridges = suppress(strength, THRESHOLDS[0])
+    levels = len(thresholds)
+    ridges = suppress(strength, thresholds[0])
     # Rounded as float32, so that a probability written as 0.3 reaches the threshold 0.3.
-    words = thin(stack_levels(np.searchsorted(THRESHOLDS.astype(np.float32), ridges, side="right"), levels))
+    words = thin(stack_levels(np.searchsorted(thresholds.astype(np.float32), ridges, side="right"), levels))
     somewhere = np.asarray(words.any(axis=2))
     cuts = unstack(words[somewhere], levels)
     distance = tolerance * float(np.hypot(*strength.shape))
@@ -129,7 +131,7 @@ def _f(precision: np.ndarray, recall: np.ndarray) -> np.ndarray:
 
 
 def _between(values: np.ndarray) -> np.ndarray:
-    """Return `values` (99,) with 100 linear steps between neighbours."""
+    """Return `values` (T,) with 100 linear steps between neighbours."""
     places = np.linspace(0, len(values) - 1, 100 * (len(values) - 1) + 1)
     return np.interp(places, np.arange(len(values)), values)
 

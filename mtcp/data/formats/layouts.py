@@ -81,6 +81,11 @@ class Layout(ABC):
         """What the import or the renderer recorded about this folder; empty for a folder not imported yet."""
         return packaging.read(self.folder)
 
+    @property
+    def reading(self) -> Any:
+        """What says how the files are read, beside code and `packaging`; None where nothing does."""
+        return None
+
     @abstractmethod
     def listed(self, split: Split) -> tuple[tuple[str, ...], list[str]]:
         """Return the split's usable image ids, and what is wrong with its list."""

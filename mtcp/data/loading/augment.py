@@ -52,15 +52,21 @@ class Transform:
         return [[mirror * c, mirror * s / self.aspect, 0.0], [-s * self.aspect, c, 0.0]]
 
 
-def draw_transform(policy: Literal["nyud", "pascal", "none"], seed: int, aspect: float = 1.0) -> Transform:
-    """Return the sample's transform, a pure function of `seed`."""
+def draw_transform(
+    policy: Literal["nyud", "pascal", "none"],
+    seed: int,
+    aspect: float = 1.0,
+    zoom_depth: Literal["divided", "multiplied"] = "divided",
+) -> Transform:
+    """Return the sample's transform, a pure function of `seed`; a disparity is `multiplied` by the zoom."""
     if policy == "none":
         return Transform(aspect=aspect)
     draw = np.random.Generator(np.random.PCG64(seed))
     flip, first, second = draw.random() < 0.5, draw.random(), draw.random()
     if policy == "nyud":
         zoom = _ZOOMS[int(first * len(_ZOOMS))]
-        return Transform(flip=flip, scale=zoom, aspect=aspect, zoom=zoom)
+        by = zoom if zoom_depth == "divided" else 1 / zoom
+        return Transform(flip=flip, scale=zoom, aspect=aspect, zoom=by)
     return Transform(flip=flip, angle=math.radians(40 * first - 20), scale=0.75 + 0.5 * second, aspect=aspect)
 
 

@@ -241,7 +241,7 @@ def test_validation_and_snapshots_are_evaluated_where_they_were_kept(tiny_projec
     assert metrics["validation"]["final"]["depth"]["rmse"] > metrics["last"]["final"]["depth"]["rmse"]
     kept, last = (metrics[selection]["final"] for selection in ("best_on_test", "last"))
     assert kept == {task: values for task, values in last.items() if task != "coherence"}, "coherence of two alone"
-    assert "coherence" in last and "coherence" in metrics["validation"]["final"]
+    assert "coherence" in last and "coherence" not in metrics["validation"]["final"]
 
 
 def test_the_last_epoch_is_not_judged_twice_where_it_was_the_best(tiny_project: Project, tmp_path: Path):
@@ -249,9 +249,10 @@ def test_the_last_epoch_is_not_judged_twice_where_it_was_the_best(tiny_project: 
     for name in ("model", "model-validation"):
         save_network(network, config, tmp_path / f"{name}.safetensors")
     told: list[tuple[int, int]] = []
+    run(config, data, tmp_path)  # the ceiling of coherence is known from here on
     metrics = run(config, data, tmp_path, on_image=lambda done, total: told.append((done, total))).metrics
     assert told[-1] == (5, 5)
-    assert metrics["validation"]["final"] == metrics["last"]["final"]
+    assert metrics["validation"]["final"].items() <= metrics["last"]["final"].items()
 
 
 def test_best_on_test_maximises_the_mean_relative_gain(tiny_project: Project):
