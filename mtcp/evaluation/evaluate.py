@@ -209,12 +209,17 @@ def evaluate_run(
 def _of_epochs(config: RunConfig, last: Metrics, found: dict[str, Metrics]) -> dict[str, Metrics]:
     """The metrics of selections among epochs: `last` are those of the last one, `found` of the others by file."""
     metrics = {}
-    if config.training.snapshots:
-        metrics["best_on_test"] = best_on_test(config, last, list(found.values()))
-    if count := config.training.last_epochs:
-        first = max(config.training.epochs - count, 0)
-        names_of_last = [Path(snapshot_file(epoch)).name for epoch in range(first, config.training.epochs - 1)]
-        metrics["last_epochs_mean"] = mean_metrics([*(found[name] for name in names_of_last), last])
+    training = config.training
+    kept = {}  # nothing of a network that is not trained
+    for epoch in range(training.epochs - 1):
+        if (name := Path(snapshot_file(epoch)).name) in found:
+            kept[epoch] = found[name]
+    if training.snapshots:
+        spaced = [own for epoch, own in kept.items() if training.spaced(epoch)]
+        metrics["best_on_test"] = best_on_test(config, last, spaced)
+    if training.last_epochs:
+        of_last = [own for epoch, own in kept.items() if epoch >= training.epochs - training.last_epochs]
+        metrics["last_epochs_mean"] = mean_metrics([*of_last, last])
     return metrics
 
 
