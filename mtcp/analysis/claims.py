@@ -7,10 +7,11 @@ from typing import Any, Final, Literal
 import numpy as np
 import pandas as pd
 
-from mtcp.analysis.comparisons import MULTI_TASK, Measure, Pairs, by_seed, measures, paired
+from mtcp.analysis.comparisons import DEFAULT_ROPES, MULTI_TASK, Measure, Pairs, by_seed, measures, paired
 from mtcp.analysis.statistics import ALPHA, Comparison, compare_family
 from mtcp.core.claims import Claim, Published
 from mtcp.core.config import Benchmark
+from mtcp.core.errors import UserError
 
 Verdict = Literal["reproduced", "contradicted", "equivalent", "inconclusive", "not run"]
 _VERDICTS: dict[str, Verdict] = {
@@ -25,7 +26,7 @@ _COMPARED: Final = (
 )  # fmt: skip
 _COLUMNS: Final = [
     "benchmark", "id", "family", "text", "evidence", "source", "method", "reference", "reference_output", "task",
-    "metric", "unit", "verdict", "reason", *_COMPARED,
+    "metric", "unit", "verdict", "reason", "environments", *_COMPARED,
 ]  # fmt: skip
 
 
@@ -75,7 +76,7 @@ def judge(
         )
         results |= dict(zip(members, compared, strict=True))
     rows = [
-        _row(claim, chosen[claim.id], results.get(claim.id), obstacles.get(claim.id) or pairs[claim.id].lacking)
+        _row(claim, chosen[claim.id], results.get(claim.id), pairs.get(claim.id), obstacles.get(claim.id, ""))
         for claim in claims
     ]
     seeds = [
@@ -93,8 +94,21 @@ def _measure(claim: Claim, known: dict[str, Measure], benchmark: Benchmark) -> M
     measure = known.get(claim.measure)
     if measure and claim.metric:
         task = benchmark.tasks[measure.task].model_copy(update={"metric": claim.metric}).task(measure.task)
-        return replace(measure, metric=task.metric, higher_is_better=task.higher_is_better, unit=task.metric_unit)
-    return measure
+        # A ROPE in degrees says nothing about shares of pixels.
+        rope = measure.rope if task.metric_unit == measure.unit else DEFAULT_ROPES.get(task.metric_unit)
+        if rope is None and claim.rope is None:
+            raise UserError(
+                f"config/claims.yaml: claim '{claim.id}' is about {claim.metric} in {task.metric_unit}, and nothing "
+                "says what is practically equal there: give the claim a `rope`"
+            )
+        measure = replace(
+            measure,
+            metric=task.metric,
+            higher_is_better=task.higher_is_better,
+            unit=task.metric_unit,
+            rope=rope or 0.0,
+        )
+    return replace(measure, rope=claim.rope) if measure and claim.rope is not None else measure
 
 
 def _pairs(
@@ -159,8 +173,11 @@ def _against_published(
     return Pairs(tuple(int(seed) for seed in own.index), values, other, difference, lacking=lacking)
 
 
-def _row(claim: Claim, measure: Measure | None, result: Comparison | None, obstacle: str) -> dict[str, Any]:
+def _row(
+    claim: Claim, measure: Measure | None, result: Comparison | None, pairs: Pairs | None, obstacle: str
+) -> dict[str, Any]:
     verdict: Verdict = _VERDICTS[result.conclusion] if result and result.n else "not run"
+    obstacle = pairs.lacking if pairs else obstacle
     return {
         "benchmark": "",
         "id": claim.id,
@@ -176,6 +193,7 @@ def _row(claim: Claim, measure: Measure | None, result: Comparison | None, obsta
         "unit": measure.unit if measure else "",
         "verdict": verdict,
         "reason": _reason(result, measure) if result and result.n and measure else obstacle,
+        "environments": ("mixed" if pairs.mixed else "same") if pairs and result and result.n else "",
         **{key: getattr(result, key, np.nan) for key in _COMPARED},
     }
 

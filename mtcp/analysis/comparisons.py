@@ -22,6 +22,8 @@ MULTI_TASK: Final = "multi_task"
 COST: Final = "cost"
 #: The output under which evaluation writes what the truths themselves reach.
 TRUTH: Final = "truth"
+#: Stands between two classes of environments.
+_AGAINST: Final = "against"
 #: The number a comparison is about: the last epoch's final outputs, chosen without a look at the test images.
 PRIMARY: Final = {"selection": "last", "output": "final"}
 #: Practically equal within this where a benchmark's `rope` is silent, by unit: fractions and metres, degrees, per cent.
@@ -36,6 +38,8 @@ AVERAGED: Final = {
     "edge": ("ods_f", "ois_f", "ap"),
     "regression": ("rmse", "abs_error"),
 }
+#: Of a depth whose primary metric is one of these: the loss-weighting literature's.
+_ERRORS: Final = ("abs_error", "rel_error")
 #: Costs are compared in per cent of the reference's, lower is better.
 COST_ROPE: Final = 5.0
 
@@ -83,6 +87,8 @@ def delta_m_rows(runs: pd.DataFrame, benchmark: Benchmark) -> pd.DataFrame:
     `delta_m_readings`; `delta_coherence` is Delta_c of docs/metrics.md.
     """
     tasks = benchmark.task_list
+    coherent = runs[(runs.task == COHERENCE) & (runs.output == PRIMARY["output"])].metric
+    together = tuple(name for name in coherence.AVERAGED if name in set(coherent))
     chosen = runs[runs.value.notna() & (runs.task != COST) & (runs.output != TRUTH)]
     found: dict[tuple[str, int, str, str], Values] = {}
     heads: dict[tuple[str, int, str, str], dict] = {}
@@ -92,17 +98,29 @@ def delta_m_rows(runs: pd.DataFrame, benchmark: Benchmark) -> pd.DataFrame:
         heads.setdefault(key, row)
     rows = []
     for (method, seed, selection, output), values in found.items():
-        reference = found.get((benchmark.baseline, seed, selection, PRIMARY["output"]), {})
-        for metric, change in _changes(values, reference, tasks, benchmark.delta_m_readings).items():
+        place = benchmark.baseline, seed, selection, PRIMARY["output"]
+        reference = found.get(place, {})
+        for metric, change in _changes(values, reference, tasks, benchmark.delta_m_readings, together).items():
             head = heads[method, seed, selection, output]
-            rows.append({**head, "task": MULTI_TASK, "metric": metric, "value": change})
+            environment = _across(head["environment"], heads[place]["environment"])
+            change_row = {"task": MULTI_TASK, "metric": metric, "value": change, "environment": environment}
+            rows.append({**head, **change_row})
     return pd.DataFrame(rows, columns=runs.columns)
 
 
+def _across(own: str, other: str) -> str:
+    """The environment class of a number made from runs of two."""
+    return own if own == other else f"{own} {_AGAINST} {other}"
+
+
 def _changes(
-    values: Values, reference: Values, tasks: Sequence[Task], readings: Mapping[str, Mapping[str, str]]
+    values: Values,
+    reference: Values,
+    tasks: Sequence[Task],
+    readings: Mapping[str, Mapping[str, str]],
+    together: Sequence[str],
 ) -> dict[str, float]:
-    """Return every Delta_m of one output that its numbers allow."""
+    """Return every Delta_m of one output that its numbers allow; `together` is what Delta_c averages."""
     kinds = {task.name: task.kind for task in tasks}
     primary = {task.name: (task.metric,) for task in tasks}
     chosen = {"delta_m": primary}
@@ -114,10 +132,10 @@ def _changes(
     for name, metrics in chosen.items():
         if (sides := _both(values, reference, metrics)) is not None:
             changes[name] = float(multi_task.delta_m_pooled(*sides, kinds))
-    if (sides := _both(values, reference, {task.name: AVERAGED[task.kind] for task in tasks})) is not None:
+    averaged = {task.name: _ERRORS if task.metric in _ERRORS else AVERAGED[task.kind] for task in tasks}
+    if (sides := _both(values, reference, averaged)) is not None:
         changes["delta_m_per_metric"] = float(multi_task.delta_m_per_metric(*sides, kinds))
         changes["delta_m_pooled"] = float(multi_task.delta_m_pooled(*sides, kinds))
-    together = tuple(name for name in coherence.AVERAGED if name in values.get(COHERENCE, {}))
     if together and (sides := _both(values, reference, {COHERENCE: together})) is not None:
         changes["delta_coherence"] = float(multi_task.delta_m_pooled(*sides))
     return changes
@@ -182,5 +200,7 @@ def paired(
     difference = (own - against) * (1 if measure.higher_is_better else -1)
     if measure.relative:
         difference = 100 * difference / against
-    mixed = bool((both.environment_own != both.environment_reference).any())
+    environments = [both.environment_own, both.environment_reference]
+    apart = [each.str.contains(f" {_AGAINST} ", regex=False) for each in environments]
+    mixed = bool(((environments[0] != environments[1]) | apart[0] | apart[1]).any())
     return Pairs(tuple(int(seed) for seed in both.index), own, against, difference, mixed)

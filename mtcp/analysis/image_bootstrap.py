@@ -23,8 +23,9 @@ from mtcp.metrics.recompute import metrics_from_statistics, read_statistics
 from mtcp.store.plan import Run
 
 DRAWS: Final = 200
-#: The histogram of angles serves the median and the shares, not the mean, and is most of the bytes.
-_LARGE: Final = {"normals": ("bins_1", "bins_256")}
+#: The histogram of angles is most of the bytes, and serves neither the mean nor the RMS angle.
+_HISTOGRAM: Final = ("bins_1", "bins_256")
+_WITHOUT_HISTOGRAM: Final = ("mean", "rmse")
 
 #: {(method, seed): {task: its primary metric in each draw (draws,)}}
 Draws = dict[tuple[str, int], dict[str, NDArray[np.float64]]]
@@ -51,9 +52,9 @@ def draw_metrics(runs: Sequence[Run], benchmark: Benchmark) -> Draws:
 
 def _draws(statistics: dict, tasks: Sequence[Task], run: Run, images: int) -> dict[str, NDArray[np.float64]]:
     large = {
-        task.name: {name: values[:1] for name, values in statistics[task.name].items() if name in _LARGE[task.kind]}
+        task.name: {name: values[:1] for name, values in statistics[task.name].items() if name in _HISTOGRAM}
         for task in tasks
-        if task.kind in _LARGE
+        if task.kind == "normals" and task.metric in _WITHOUT_HISTOGRAM
     }
     small = {
         task.name: {

@@ -118,7 +118,9 @@ def paper_tables(
             numbers = {
                 method: by_key[key] for method in group if (key := (method, measure.task, measure.metric)) in by_key
             }
-            best = _best(table, measure, {method: float(row["mean"]) for method, row in numbers.items()})
+            most = max((row["n"] for row in numbers.values()), default=0)
+            whole = {method: float(row["mean"]) for method, row in numbers.items() if row["n"] == most}
+            best = _best(table, measure, whole)
             rows += [
                 {
                     "benchmark": summary.benchmark.iloc[0],
@@ -143,7 +145,10 @@ def _kappa(benchmark: Benchmark, method: Method) -> Any:
 
 
 def _best(table: pd.DataFrame, measure: Measure, means: dict[str, float]) -> set[str]:
-    """The method with the best mean, and those that the exact test cannot tell from it; costs have no test."""
+    """The method with the best mean, and those that the exact test cannot tell from it; costs have no test.
+
+    `means` are of methods that lack no seed: a mean over fewer is a mean over others.
+    """
     if not means or measure.task == COST:
         return set()
     best = (max if measure.higher_is_better else min)(means, key=lambda name: means[name])

@@ -111,14 +111,18 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     return adjusted
 
 
-def holm_levels(p_values: ArrayLike, alpha: float = ALPHA) -> NDArray[np.float64]:
-    """Return the confidence level (m,) at which each interval of a family is drawn: 1 - alpha / (m - rank + 1).
+def holm_levels(p_values: ArrayLike, inside: ArrayLike, alpha: float = ALPHA) -> NDArray[np.float64]:
+    """Return the confidence level (m,) at which each interval of a family is drawn.
 
-    Rank counts from 1, the smallest p first; equal p values share the strictest rank among them, so that the
-    answer does not depend on the order of rows. These are the levels of Holm's steps, not a simultaneous region.
+    1 - alpha / (m - rank + 1) where the mean lies beyond the ROPE, so that only a difference can be concluded. Rank
+    counts from 1, the smallest p first; equal p values share the strictest rank among them, so that the answer does not
+    depend on the order of rows. 1 - alpha / m where it lies `inside` (m,): only equivalence can be concluded there, and
+    Holm's steps, which order by evidence for a difference, would give the least certain of them the weakest level.
+    These are levels of single intervals, not a simultaneous region.
     """
     p = np.asarray(p_values, dtype=float)
-    return 1 - alpha / (p.size + 1 - stats.rankdata(p, method="min"))
+    steps = p.size + 1 - stats.rankdata(p, method="min")
+    return 1 - alpha / np.where(np.asarray(inside, dtype=bool), p.size, steps)
 
 
 def least_n(family: int, alpha: float = ALPHA) -> int:
@@ -229,8 +233,10 @@ def compare_family(
     arrays = [np.asarray(x, dtype=float) for x in improvements]
     p = np.array([sign_flip_p(x) if x.size else 1.0 for x in arrays])
     least = 1 if deterministic else least_n(max(1, len(arrays)), alpha)
+    inside = [bool(x.size) and abs(x.mean()) <= rope for x, rope in zip(arrays, ropes, strict=True)]
+    levels = holm_levels(p, inside, alpha)
     rows = []
-    for x, rope, p_value, adjusted, level in zip(arrays, ropes, p, holm(p), holm_levels(p, alpha), strict=True):
+    for x, rope, p_value, adjusted, level in zip(arrays, ropes, p, holm(p), levels, strict=True):
         n = int(x.size)
         mean = float(x.mean()) if n else float("nan")
         holm_low, holm_high = (mean, mean) if deterministic else t_interval(x, level)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from mtcp.analysis.claims import judge
-from mtcp.analysis.statistics import ALPHA, alpha_of_look, least_n
+from mtcp.analysis.statistics import ALPHA, alpha_of_look
 from mtcp.analysis.tables import RUN_COLUMNS, published_numbers
 from mtcp.core.claims import load_claims
 from mtcp.core.config import Params
@@ -27,7 +27,7 @@ def families(plan: Plan, benchmark: str) -> list[dict[str, Any]]:
             "benchmark": benchmark,
             "family": family,
             "claims": len(rows),
-            "least_n": (least := least_n(len(rows), alpha)),
+            "least_n": (least := int(rows.least_n.max())),
             "seeds": seeds,
             "can_conclude": "yes" if seeds >= least else f"needs {least - seeds} more seeds",
             "ids": ", ".join(rows.id),

@@ -6,6 +6,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import pandas as pd
 
 from mtcp.analysis.comparisons import MULTI_TASK, Measure, by_seed, measures
@@ -118,7 +119,7 @@ def _row(before: pd.DataFrame, after: pd.DataFrame, method: str, measure: Measur
     old, new = both.value_before.to_numpy(float), both.value_after.to_numpy(float)
     improvements = (new - old) * (1 if measure.higher_is_better else -1)
     if measure.relative:
-        improvements = 100 * improvements / old
+        improvements = np.where(new == old, 0, 100 * improvements / np.where(old == 0, np.nan, old))
     low, high = t_interval(improvements)
     return {
         "task": measure.task, "metric": measure.metric, "n": len(both), "before": old.mean(), "after": new.mean(),

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from mtcp.core.config import Name
 from mtcp.core.entries import Entry, read_entries
+from mtcp.core.measures import CHANGES, COSTS
 from mtcp.core.validation import Model
 
 Evidence = Literal["code", "figure", "abstract", "secondary", "paper"]
@@ -41,12 +42,24 @@ class Claim(Entry):
     published: Published | None = None
     measure: Name = "delta_m"
     metric: str | None = Field(None, description="another metric of the task than its primary one")
+    rope: float | None = Field(
+        None,
+        gt=0,
+        description="practically equal within this, in the metric's unit; null: the task's, or a usual one where "
+        "`metric` has another unit (costs: per cent)",
+    )
     benchmarks: list[Name] = Field(default_factory=list, description="where it can be judged; empty: anywhere")
 
     @model_validator(mode="after")
     def _compares_with_one_thing(self) -> "Claim":
         if (self.reference is None) == (self.published is None):
             raise ValueError("give either `reference` (a method) or `published` (a number)")
+        if self.metric is not None and self.measure in (*CHANGES, *COSTS):
+            raise ValueError(f"`metric` chooses among those of a task, and `measure` is {self.measure}: leave it out")
+        if self.reference_output is not None and self.measure in COSTS:
+            raise ValueError(f"all outputs of a network have one {self.measure}: leave `reference_output` out")
+        if self.reference == self.method and self.reference_output is None:
+            raise ValueError("`method` and `reference` are the same: compare with another one, or `reference_output`")
         return self
 
 

@@ -7,8 +7,9 @@ import pandas as pd
 
 from mtcp.analysis.comparisons import COST, MULTI_TASK
 from mtcp.analysis.rows import rows_of
-from mtcp.core.tasks import UNTRAINED
+from mtcp.core.tasks import METRICS, UNTRAINED
 from mtcp.metrics.coherence import COHERENCE_METRICS
+from mtcp.metrics.literature import BATCHES
 from mtcp.report.formats import display
 from mtcp.report.marks import FLAG_MARK, flags
 from mtcp.report.page import Page
@@ -30,7 +31,10 @@ def column_of(task: str, metric: str, page: Page) -> dict[str, str]:
     shown = display(task, metric, page.benchmark)
     label = shown.label
     known = {each.name: each for each in page.tasks}
-    higher = COHERENCE_METRICS.get(metric, known[task].higher_is_better if task in known else task == MULTI_TASK)
+    if task in known:
+        higher = METRICS[known[task].kind][metric.removesuffix(BATCHES)][0]
+    else:
+        higher = COHERENCE_METRICS.get(metric, task == MULTI_TASK)
     title = known[task].label if task in known else label.capitalize() if task == COST else label
     parts = [label] if task in known else []
     detail = " ".join([*parts, shown.unit, "↑" if higher else "↓"]).strip()

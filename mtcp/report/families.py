@@ -73,5 +73,5 @@ def statistics_note(compared: pd.DataFrame) -> str:
     )
     return (
         f"All comparisons are paired by seed. The exact test needs at least {least} seeds before a family of {size} "
-        f"comparisons can be concluded at 5 % after Holm's correction; {verdict}"
+        f"comparisons can be concluded at {100 * compared.alpha.max():g} % after Holm's correction; {verdict}"
     )

@@ -33,7 +33,7 @@ def paper_view(paper: pd.DataFrame, benchmark: str, settings: Benchmark, baselin
         columns = [_column(task, metric, rows, narrow, settings) for task, metric in keys]
         spread = "mean" if narrow else "mean ± standard deviation"
         coherent = " and Δc" if (MULTI_TASK, "delta_coherence") in keys else ""
-        counts = sorted({int(n) for n in rows.n})
+        counts = sorted({int(n) for n in rows[rows.task != COST].n})
         seeds = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
         found.append(
             {
@@ -85,7 +85,7 @@ def _cell(row: Any, shown: Display, narrow: bool) -> dict[str, Any]:
         return {"mean": "", "sd": "", "best": False}
     has_spread = not narrow and row.task != COST and row.sd > 0
     return {
-        "mean": shown.number(row.mean, signed=row.task == MULTI_TASK).replace("−", "-"),
-        "sd": shown.number(row.sd) if has_spread else "",
+        "mean": shown.number(row.mean, signed=row.task == MULTI_TASK).replace("−", "-").replace(",", ""),
+        "sd": shown.number(row.sd).replace(",", "") if has_spread else "",
         "best": str(row.best) == "True",
     }

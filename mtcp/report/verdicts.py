@@ -71,6 +71,7 @@ def claim_view(row: Any, pairs: pd.DataFrame, labels: dict[str, str], benchmark:
     if isinstance(row.reference_output, str) and row.reference_output:
         reference = f"{'its' if row.reference == row.method else reference + ','} {OUTPUTS[row.reference_output]}"
     what = f", {values.label}" if isinstance(row.metric, str) else ""
+    what += ", across different environments" if row.environments == "mixed" else ""
     missing = int(row.least_n - row.n) if has else 0
     return {
         "verdict": row.verdict,

@@ -112,6 +112,40 @@ def test_a_claim_on_another_metric_of_a_task_under_a_name_of_ones_own():
     assert (found.verdict, found.unit, found.rope) == ("reproduced", "cm", 2.0)
 
 
+@pytest.mark.parametrize(
+    ("metric", "chosen", "rope"),
+    [
+        ("rmse_capped", {}, 0.02),
+        ("rel_error", {}, 0.005),
+        ("within_1_25", {}, 0.5),
+        ("rel_error", {"rope": 0.03}, 0.03),
+    ],
+)
+def test_practically_equal_is_said_in_the_metrics_own_unit(metric, chosen, rope):
+    """A ROPE in metres says nothing about relative errors: 0.02 m would call a tenth of 0.15 equivalent."""
+    runs = table([-0.0145 - 0.0001 * seed for seed in range(8)], "depth", metric)
+    found = verdicts([claim(measure="depth", metric=metric, **chosen)], runs, tasks={"depth": TaskConfig(rope=0.02)})
+    assert found.loc["a"].rope == rope
+    if metric == "rel_error":
+        assert found.loc["a"].verdict == ("equivalent" if chosen else "reproduced")
+
+
+def test_a_unit_of_the_sets_own_needs_a_rope():
+    own = {"depth": TaskConfig(unit="px", metric="rel_error", rope=0.01)}
+    runs = table([-1.0] * 8, "depth", "abs_error")
+    with pytest.raises(UserError, match=r"claim 'a' is about abs_error in px.* give the claim a `rope`"):
+        verdicts([claim(measure="depth", metric="abs_error")], runs, tasks=own)
+
+
+def test_pairs_across_environments_are_marked():
+    runs = table([4.0, 4.1, 4.2, 3.9, 4.0, 4.1])
+    assert verdicts([claim()], runs).loc["a"].environments == "same"
+    runs.loc[runs.method == "mtcp", "environment"] = "cuda"
+    assert verdicts([claim()], runs).loc["a"].environments == "mixed"
+    runs["environment"] = "cpu against cuda"
+    assert verdicts([claim()], runs).loc["a"].environments == "mixed", "both relative to a baseline elsewhere"
+
+
 def test_the_projects_claims_name_existing_methods():
     methods = Project(ROOT).methods
     for each in load_claims(ROOT / "config/claims.yaml"):
@@ -140,6 +174,10 @@ def test_published_numbers_that_claims_need_are_there_once():
         ({"reference": None}, "give either `reference`"),
         ({"unknown": 1}, "entry 1, key 'unknown'"),
         ({"id": "Not A Name"}, "entry 1, key 'id'"),
+        ({"metric": "rmse"}, "`metric` chooses among those of a task, and `measure` is delta_m"),
+        ({"measure": "gflops", "metric": "rmse"}, "`metric` chooses among those of a task, and `measure` is gflops"),
+        ({"measure": "seconds_per_image", "reference_output": "aux1"}, "all outputs of a network have one"),
+        ({"reference": "mtcp"}, "`method` and `reference` are the same"),
     ],
 )
 def test_a_wrong_claim_is_one_sentence(tmp_path, change, message):

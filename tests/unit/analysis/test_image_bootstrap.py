@@ -35,6 +35,26 @@ def test_draws_are_the_metrics_of_resampled_images(with_images):
     assert expected.shape == (3,)
 
 
+@pytest.mark.parametrize("metric", ["median", "within_11_25", "within_30", "rmse"])
+def test_draws_of_other_metrics_of_normals_have_their_histogram(with_images, metric):
+    run = with_images.plan.run("rooms", "mtcp", 0)
+    with np.load(run.images_path) as kept:
+        arrays = dict(kept)
+    degrees = np.random.default_rng(2).uniform(3, 60, IMAGES)
+    place = np.arange(18_000)
+    near = np.abs(place - 100 * degrees[:, None]) < 50
+    arrays |= {"final/normals/bins_1": near.astype(np.uint8), "final/normals/pixels": near.sum(1)}
+    np.savez(run.images_path, **arrays)
+    config = with_images.plan.project.benchmark("rooms")
+    tasks = config.tasks | {"normals": config.tasks["normals"].model_copy(update={"metric": metric})}
+    config = config.model_copy(update={"tasks": tasks})
+    drawn = draw_metrics([run], config)["mtcp", 0]["normals"]
+    _, statistics = read_statistics(run.images_path)
+    whole = metrics_from_statistics(statistics, config.task_list, run.config.evaluation)["normals"][metric]
+    assert drawn.std() > 0 or metric == "rmse"
+    assert drawn.mean() == pytest.approx(whole, rel=0.15)
+
+
 def test_comparisons_carry_image_intervals(with_images):
     compared = build_tables(with_images.plan, "rooms")["comparisons"].set_index(["family", "method"])
     better = compared.loc["mtcp/normals", "uncertainty"]

@@ -77,6 +77,7 @@ def false_share(improvements: NDArray[np.float64], rope: float, wrong: set[str],
         (0.0, 0.5, {"better", "worse"}),
         (0.5, 0.5, {"better"}),  # at the very edge neither verdict is earned
         (0.51, 0.5, {"equivalent", "worse"}),
+        (1.01, 1.0, {"equivalent", "worse"}),  # wide enough for intervals of eight seeds to lie inside
     ],
 )
 @pytest.mark.slow

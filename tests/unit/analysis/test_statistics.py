@@ -91,7 +91,17 @@ def test_holm_by_hand():
 
 
 def test_holm_levels_are_strict_for_ties():
-    assert holm_levels([0.001, 0.25, 0.25]) == pytest.approx([1 - 0.05 / 3, 1 - 0.05 / 2, 1 - 0.05 / 2])
+    expected = [1 - 0.05 / 3, 1 - 0.05 / 2, 1 - 0.05 / 2]
+    assert holm_levels([0.001, 0.25, 0.25], [False] * 3) == pytest.approx(expected)
+
+
+def test_equivalence_is_judged_at_the_strictest_level():
+    """Holm's steps order by evidence for a difference: what is nearest to zero would get 95 %."""
+    assert holm_levels([0.001, 0.25, 0.9], [False, False, True]) == pytest.approx([1 - 0.05 / 3, 0.975, 1 - 0.05 / 3])
+    far, near = np.linspace(5, 6, 8), np.linspace(-0.2, 0.3, 8)
+    rows = compare_family([far, far + 1, near], [1.0] * 3)
+    assert rows[2].holm_level == pytest.approx(1 - 0.05 / 3) and rows[2].conclusion == "equivalent"
+    assert (rows[2].holm_low, rows[2].holm_high) == pytest.approx(t_interval(near, 1 - 0.05 / 3))
 
 
 @pytest.mark.parametrize(("family", "n"), [(1, 6), (2, 7), (4, 8), (8, 9), (16, 10)])

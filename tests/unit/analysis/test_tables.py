@@ -8,7 +8,8 @@ import pytest
 from made_up_store import ENVIRONMENT
 
 from mtcp.analysis.comparisons import delta_m_rows, measures, paired
-from mtcp.analysis.tables import build_tables, read_table, to_csv, write_metrics, write_tables
+from mtcp.analysis.paper_tables import paper_tables
+from mtcp.analysis.tables import build_tables, read_table, summarise, to_csv, write_metrics, write_tables
 from mtcp.core.errors import UserError
 from mtcp.core.files import read_record, write_record, write_text
 from mtcp.core.measures import COSTS
@@ -294,6 +295,51 @@ def test_keys_stay_text(tmp_path):
 
 def test_csv_keeps_nine_digits():
     assert to_csv(pd.DataFrame({"a": [1 / 3], "b": [None]})) == "a,b\n0.333333333,\n"
+
+
+def test_delta_c_averages_the_same_metrics_of_every_run_or_is_not_there(done):
+    runs = build_tables(done.plan, "rooms")["runs"]
+    config = done.plan.project.benchmark("rooms")
+    one = (runs.method == "mtcp") & (runs.seed == 0) & (runs.metric == "edge_boundary_f") & (runs.output == "final")
+    change = delta_m_rows(runs.assign(value=runs.value.mask(one)), config)
+    own = change[(change.metric == "delta_coherence") & (change.method == "mtcp") & (change.output == "final")]
+    assert set(own.seed) == {1, 2, 3}
+
+
+def test_errors_of_depth_are_averaged_where_one_of_them_is_primary(done):
+    runs = build_tables(done.plan, "rooms")["runs"]
+    config = done.plan.project.benchmark("rooms")
+    errors = config.tasks | {"depth": config.tasks["depth"].model_copy(update={"metric": "abs_error"})}
+    config = config.model_copy(update={"tasks": errors})
+    kept = runs[~runs.metric.isin(["rmse", "log_rmse"]) | (runs.task != "depth")]
+    rows = [kept]
+    for metric in ("abs_error", "rel_error"):
+        rows.append(runs[(runs.task == "depth") & (runs.metric == "rmse")].assign(metric=metric))
+    change = delta_m_rows(pd.concat(rows, ignore_index=True), config)
+    assert {"delta_m_per_metric", "delta_m_pooled"} <= set(change.metric), "the nine metrics of NYUv2"
+
+
+def test_a_change_against_a_baseline_elsewhere_says_so(done):
+    runs = build_tables(done.plan, "rooms")["runs"]
+    config = done.plan.project.benchmark("rooms")
+    moved = runs.assign(environment=runs.environment.mask(runs.method == config.baseline, "cuda-torch2"))
+    change = delta_m_rows(moved, config)
+    assert set(change[change.method == "mtcp"].environment) == {f"{runs.environment[0]} against cuda-torch2"}
+    assert set(change[change.method == config.baseline].environment) == {"cuda-torch2"}
+
+
+def test_bold_is_nothing_that_lacks_seeds(done):
+    table = build_tables(done.plan, "rooms")
+    runs = pd.concat([table["runs"], table["multi_task"]], ignore_index=True)
+    depth = (runs.task == "depth") & (runs.metric == "rmse") & (runs.output == "final") & (runs.selection == "last")
+    lucky = depth & (runs.method == "mtl_baseline")
+    runs = runs.assign(value=runs.value.mask(lucky, 0.01).mask(lucky & (runs.seed > 0)))
+    config, methods = done.plan.project.benchmark("rooms"), done.plan.project.methods
+    planned = {name: methods[name] for name in dict.fromkeys(runs.method)}
+    paper = paper_tables(runs, summarise(runs, config, planned), config, planned)
+    rows = paper[(paper.table == "main") & (paper.task == "depth") & (paper.metric == "rmse")].set_index("method")
+    assert rows.n["mtl_baseline"] == 1 and not rows.best["mtl_baseline"]
+    assert rows.best.any()
 
 
 def test_delta_m_needs_every_task(done):

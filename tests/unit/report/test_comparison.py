@@ -45,6 +45,12 @@ def test_paired_differences_and_what_changed(tabled, other):
     assert found.xs("uncertainty").changed.item() == f"not in {other}"
 
 
+def test_a_state_compared_with_itself_differs_in_nothing(tabled):
+    state = read_state(tabled.root, str(tabled.root))
+    found = compare_states(state, state, Project(tabled.root))
+    assert (found.improvement == 0).all(), "also where nothing is trained and every cost is 0"
+
+
 def test_the_page_and_the_markdown_say_the_same(tabled, other):
     html, markdown, csv = write_comparison(tabled.root, str(tabled.root), str(other))
     rows = [

@@ -38,6 +38,14 @@ def test_a_disparity_is_not_taken_for_metres(tabled, unit: str | None, said: boo
     assert column_of("depth", "rmse", page)["detail"] == f"RMSE {unit or 'm'} ↓"
 
 
+def test_arrows_are_those_of_the_metric_and_not_of_the_task(tabled) -> None:
+    page = Page.read(Project(tabled.root), "rooms")
+    shown = {("normals", "within_11_25"): "↑", ("normals", "mean"): "↓", ("depth", "within_1_25"): "↑"}
+    shown |= {("depth", "abs_error_batches"): "↓", ("semseg", "miou"): "↑", ("coherence", "depth_boundary_f"): "↑"}
+    for (task, metric), arrow in shown.items():
+        assert column_of(task, metric, page)["detail"].endswith(arrow), (task, metric)
+
+
 def test_equal_networks_are_one_note(tabled) -> None:
     page = Page.read(Project(tabled.root), "rooms")
     rows = provenance(mtcp=["a"], mtcp_equal=["a"], mtl_baseline=["b"], uncertainty=["b"], single_task=["c"])

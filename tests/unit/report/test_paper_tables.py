@@ -10,6 +10,7 @@ import pytest
 from mtcp.analysis.paper_tables import equal_cost_members, members
 from mtcp.core.config import Project
 from mtcp.report.formats import display
+from mtcp.report.paper_tables import paper_view
 from mtcp.report.render import write_report
 
 NUMBER = r"[+−-]?[\d,]+(?:\.\d+)?"
@@ -53,6 +54,20 @@ def test_every_number_in_latex_and_html_equals_its_csv_cell(tabled):
             cells = re.findall(r"<td data-mean[^>]*>(.*?)</td>", row[1])
             shown[row[0]] = [parsed(re.sub("<.*?>", "", cell)) for cell in cells]
         assert shown == expected
+
+
+def test_numbers_of_a_thousand_and_more_are_numbers_to_latex(tabled):
+    settings = Project(tabled.root).benchmark("rooms")
+    row = {"benchmark": "rooms", "table": "encoder", "method": "mtcp", "label": "MT-CP", "parts": "", "kappa": None}
+    rows = [
+        {**row, "task": "cost", "metric": metric, "n": n, "mean": mean, "sd": 0.0, "best": False}
+        for metric, mean, n in (("gflops", 1234.567, 8), ("seconds_per_image", 1.2345, 3))
+    ]
+    rows.append({**row, "task": "depth", "metric": "rmse", "n": 8, "mean": 1234.5, "sd": 1000.25, "best": True})
+    (view,) = paper_view(pd.DataFrame(rows), "rooms", settings, "single task")
+    cells = view["rows"][0]["cells"]
+    assert [cell["mean"] for cell in cells] == ["1234.567", "1234.5", "1234.5000"] and cells[2]["sd"] == "1000.2500"
+    assert "over n = 8 seeds" in view["caption"], "rounds of a cost are no seeds"
 
 
 def test_bold_is_the_best_and_what_the_test_cannot_tell_from_it(tabled):
