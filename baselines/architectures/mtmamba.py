@@ -112,7 +112,7 @@ class Head(nn.Module):
 class MTMamba(MapArchitecture):
     """X_t = F32; stages s = 16, 8, 4: per task expansion, merging with F_s and two STM blocks, then one CTM block.
 
-    Shared: the encoder. The public code sums logarithms of losses (the scheme `gls`). Its scan is slow on a CPU.
+    Shared: the encoder. The public code sums logarithms of losses (the scheme `scale_invariant`). Its scan is slow on a CPU.
     """
 
     class Parameters(MapParameters):

@@ -4,7 +4,7 @@ Intervals are 95 % Student intervals over seeds, each for itself: these tables d
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,6 @@ from mtcp.analysis.comparisons import MULTI_TASK, PRIMARY, Measure, by_seed, pai
 from mtcp.analysis.statistics import spread, t_interval
 from mtcp.core.config import Benchmark, Method
 from mtcp.core.tasks import Task
-from mtcp.data.formats.class_names import class_names
 from mtcp.metrics.meter import Statistics
 from mtcp.metrics.multi_task import delta_m, relative_change
 from mtcp.metrics.recompute import metrics_from_statistics, read_statistics
@@ -44,20 +43,20 @@ def task_changes(table: pd.DataFrame, benchmark: Benchmark, methods: Mapping[str
     return pd.DataFrame(found, columns=CHANGE_COLUMNS)
 
 
-def class_differences(
-    runs: Sequence[Run], benchmark: Benchmark, methods: Mapping[str, Method], packaging: Mapping[str, Any]
-) -> pd.DataFrame:
+def class_differences(runs: Sequence[Run], benchmark: Benchmark, methods: Mapping[str, Method]) -> pd.DataFrame:
     """Return the IoU of every class, pooled over the test images, and its difference to the baseline's.
 
     One row per method, task with classes, and class that occurs in truth or prediction of all paired runs; fractions.
-    `packaging` is the data set's record, which names its classes.
+    Their names are those that the runs recorded.
     """
-    names = class_names(benchmark.layout, benchmark.task_list, packaging)
+    tasks = [task.name for task in benchmark.task_list if task.classifies]
+    names: dict[str, Sequence[str]] = dict.fromkeys(tasks, ())
     found: dict[tuple[str, str], dict[int, NDArray[np.float64]]] = {}
     for run in runs:
-        if names and run.method in _trained(methods) and run.images_path.exists():
-            _, statistics = read_statistics(run.images_path, tasks=list(names))
-            for task in names:
+        if tasks and run.method in _trained(methods) and run.images_path.exists():
+            names |= run.record().data.classes
+            _, statistics = read_statistics(run.images_path, tasks=tasks)
+            for task in tasks:
                 found.setdefault((run.method, task), {})[run.seed] = _iou(statistics[task])
     rows = []
     for (method, task_name), ours in found.items():

@@ -54,9 +54,8 @@ from mtcp.core.errors import UserError
 from mtcp.core.files import write_json, write_text
 from mtcp.core.measures import COSTS
 from mtcp.core.project_files import DELTA_M, HISTORY, LITERATURE, METRICS, MODEL, TABLES, mean_metrics_file
-from mtcp.core.published import COLUMNS, read_published
+from mtcp.core.published import COLUMNS, PUBLISHED_FOR, read_published
 from mtcp.core.roles import with_roles
-from mtcp.data.formats import packaging
 from mtcp.store.integrity import require_unchanged
 from mtcp.store.plan import Plan, Run
 from mtcp.store.records import RunRecord
@@ -81,8 +80,6 @@ TEXT: Final = (
     "weights_sha256", "weights_revision", "network_sha256",
     "status", "reason", "reasons", "flags", "chosen", "environment", "environments", "torch", "python", "backbone",
 )  # fmt: skip
-#: How data sets are called in results/published.csv.
-_LITERATURE: Final = {"nyud": "NYUD-v2", "pascal": "PASCAL-Context"}
 
 
 def write_tables(plan: Plan, benchmark: str, partial: bool = False) -> list[Path]:
@@ -182,14 +179,14 @@ def build_tables(plan: Plan, benchmark: str, partial: bool = False) -> dict[str,
         ),
         "curves": average_curves(history),
         "changes": task_changes(with_change, config, methods),
-        "classes": class_differences(finished, config, methods, packaging.read(plan.data_folder(benchmark))),
+        "classes": class_differences(finished, config, methods),
         "images": image_changes(finished, config),
         "ranks": by_seed_alone,
         "provenance": pd.DataFrame([_provenance(run) for run in runs], columns=PROVENANCE_COLUMNS),
         "speed": speed,
     }
-    if (data_set := plan.project.data_name(benchmark)) in _LITERATURE:
-        tables[LITERATURE] = published[published.dataset == _LITERATURE[data_set]].reset_index(drop=True)
+    if data_set := PUBLISHED_FOR.get(plan.project.data_name(benchmark)):
+        tables[LITERATURE] = published[published.dataset == data_set].reset_index(drop=True)
     return tables
 
 

@@ -41,7 +41,8 @@ Accept = Annotated[
     typer.Option(
         "--accept",
         help="Take a set although something about it as a whole looks wrong: depth (its unit), labels (their coding), "
-        "masks (edges, saliency), pairing (image and targets belong together), normals (their axes). May be repeated; "
+        "masks (edges, saliency), pairing (image and targets belong together), normals (their axes), regression (one "
+        "value everywhere). May be repeated; "
         "import's message says which word it needs.",
         metavar="DOUBT",
     ),

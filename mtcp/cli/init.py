@@ -55,7 +55,7 @@ mtcp watch                    # how far it is
 ```
 
 `params.yaml` says what to run, `config/benchmarks/{name}.yaml` on what, `config/methods.yaml` has the methods; each of
-the last two takes `extends: NAME`. Schemes and architectures of one's own go into `plugins/` (`mtcp schemes new NAME`).
+the last two takes `extends: NAME`. Your own schemes and architectures go into `plugins/` (`mtcp schemes new NAME`).
 The report is `reports/{name}.html`.
 """
 

@@ -56,7 +56,7 @@ def reference() -> None:
 
 
 @app.command()
-def schema(file: Annotated[str, typer.Argument(help="params, benchmark or methods.", metavar="FILE")]) -> None:
+def schema(file: Annotated[str, typer.Argument(help="params, benchmark, methods or data.", metavar="FILE")]) -> None:
     """Print the JSON schema of one kind of configuration file, by which editors complete and check it.
 
     Example: mtcp show schema benchmark

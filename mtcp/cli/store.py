@@ -144,7 +144,11 @@ def _gpu() -> dict[str, Any]:
 
     if torch.cuda.is_available():
         return {"part": "GPU", "found": torch.cuda.get_device_name(0), "without_it": None}
-    return {"part": "GPU", "found": "none", "without_it": "rooms and people run on CPU; nyud and pascal take weeks"}
+    return {
+        "part": "GPU",
+        "found": "none",
+        "without_it": "rooms and people run on CPU; nyud and pascal would take months",
+    }
 
 
 def _tools() -> list[dict[str, Any]]:

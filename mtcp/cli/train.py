@@ -46,7 +46,7 @@ def train(
             f"`snakemake --cores all` trains them; `mtcp plan` lists them"
         )
     require_key(run.name, key, run.train_key)
-    if not planned.manifest(benchmark).exists():
+    if not run.run_path.exists() and not planned.manifest(benchmark).exists():
         _prepare(planned, benchmark)
     with uncollected():
         from mtcp.store.runs import train_run

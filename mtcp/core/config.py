@@ -14,11 +14,11 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from mtcp.core.data_sets import require_layout
-from mtcp.core.errors import UserError
+from mtcp.core.errors import UserError, alternatives
 from mtcp.core.files import read_yaml
 from mtcp.core.inheritance import Entry, Resolved, resolved
 from mtcp.core.task_names import name_fault
-from mtcp.core.tasks import Kind, Task, in_order, make_task, misfits
+from mtcp.core.tasks import METRICS, Kind, Task, in_order, make_task, misfits
 from mtcp.core.validation import Model, fault, validated
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$")]
@@ -534,6 +534,7 @@ class Project:
             raise UserError(f"params.yaml: unknown benchmark '{name}': config/benchmarks/ has {known}")
         benchmark = validated(Benchmark, self.benchmark_entry(name).content, path)
         _require_sound(benchmark.tasks, path)
+        _require_readings(benchmark, path)
         require_layout(benchmark.layout, benchmark.task_list, self.root, path)
         self._benchmarks[name] = benchmark
         return benchmark
@@ -613,6 +614,18 @@ def _require_sound(tasks: Mapping[str, TaskConfig], path: Path) -> None:
         label = options.task(name).label
         if (other := labelled.setdefault(label, name)) != name:
             raise fault(path, ("tasks", name, "label"), f"{other} is called '{label}', too: give one another `label`")
+
+
+def _require_readings(benchmark: "Benchmark", path: Path) -> None:
+    """Raise `UserError` for the first of `delta_m_readings` that names no task, or no metric of it."""
+    for reading, metrics in benchmark.delta_m_readings.items():
+        for task, metric in metrics.items():
+            keys = ("delta_m_readings", reading, task)
+            if task not in benchmark.kinds:
+                raise fault(path, keys, f"'{task}' is not among the tasks{alternatives(task, benchmark.kinds)}")
+            known = METRICS[benchmark.kinds[task]]
+            if metric not in known:
+                raise fault(path, keys, f"'{metric}' is not a metric of {task}{alternatives(metric, known)}")
 
 
 def _mapping(content: Any) -> dict[str, Any]:

@@ -74,6 +74,10 @@ class _Loader(_Safe):
         seen: dict[str, int] = {}
         for key, _ in node.value:
             line = key.start_mark.line + 1
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(
+                    None, None, "a key is a plain word or a number here; text with braces needs quotes", key.start_mark
+                )
             if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
                 raise yaml.constructor.ConstructorError(
                     None, None, f"key '{key.value}' stands here and in line {seen[key.value]}: keep one", key.start_mark
@@ -91,6 +95,8 @@ def read_yaml(path: Path, kind: type[dict] | type[list]) -> Any:
         content = yaml.load(read_utf8(path), _Loader)
     except FileNotFoundError as error:
         raise UserError(f"{path} is missing: run the command from the project's folder") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f", line {mark.line + 1}" if mark else ""

@@ -9,6 +9,8 @@ from typing import Final
 from mtcp.core.errors import UserError
 from mtcp.core.files import read_utf8
 
+#: What a data set is called there.
+PUBLISHED_FOR: Final = {"nyud": "NYUD-v2", "pascal": "PASCAL-Context"}
 COLUMNS: Final = ("dataset", "task", "metric", "method", "backbone", "value", "source")
 
 

@@ -18,9 +18,9 @@ RENAMED: Final = {
 
 
 class Model(BaseModel):
-    """Immutable, and unknown keys are refused."""
+    """Immutable; unknown keys are refused, and numbers that are infinite or none."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 AnyModel = TypeVar("AnyModel", bound=BaseModel)

@@ -17,21 +17,22 @@ from mtcp.core.validation import fault
 def data_digest(project: Project, name: str) -> str:
     """Return the digest of the data set of benchmark `name`, known before the data exist.
 
-    A DVC-tracked or imported set: the digest in `data/<name>.dvc`, else in `data/<name>.lock.json`. A rendered
-    one: the renderer's code and settings. Raises `UserError` that says how to get data where there are none.
+    A rendered set: the renderer's code and settings, tracked by DVC or not. A DVC-tracked or imported one: the digest
+    in `data/<name>.dvc`, else in `data/<name>.lock.json`. Raises `UserError` that says how to get data where there are
+    none.
     """
     benchmark, data = project.benchmark(name), project.data_name(name)
     _require_one_set(project, name)
+    if benchmark.rendered is not None:
+        scenes = PACKAGE_ROOT / f"mtcp/data/rendering/{benchmark.rendered.get('preset')}.py"
+        code = code_digest([PACKAGE_ROOT / "mtcp/data/rendering/render.py", *([scenes] if scenes.exists() else [])])
+        return digest(["rendered", code, benchmark.rendered, benchmark.height, benchmark.width])
     tracked = dvc_file(project.root, data)
     if tracked.exists():
         try:
             return str(read_yaml(tracked, dict)["outs"][0]["md5"])
         except (KeyError, IndexError, TypeError) as error:
             raise UserError(f"{tracked} names no `outs: - md5:`; track data/{data} with `dvc add` again") from error
-    if benchmark.rendered is not None:
-        scenes = PACKAGE_ROOT / f"mtcp/data/rendering/{benchmark.rendered.get('preset')}.py"
-        code = code_digest([PACKAGE_ROOT / "mtcp/data/rendering/render.py", *([scenes] if scenes.exists() else [])])
-        return digest(["rendered", code, benchmark.rendered, benchmark.height, benchmark.width])
     recorded = read_lock(project, data)
     if recorded is None:
         raise UserError(missing_sentence(data))

@@ -59,6 +59,9 @@ def notes(page: Page) -> Iterator[str]:
     yield from _times(page)
     for label in _disparities(page):
         yield f"{label} is a disparity here: larger is nearer."
+    weights = page.tables["provenance"].dropna(subset=["weights_sha256"]).groupby("method").weights_sha256.nunique()
+    if several := [page.labels[name] for name in weights[weights > 1].index]:
+        yield f"Runs started from different pre-trained weights (a `sha256` or `revision` pins them): {', '.join(several)}."
     if len(comparisons) and (comparisons.environments == "mixed").any():
         mixed = comparisons[comparisons.environments == "mixed"].method.map(page.labels).unique()
         yield f"Pairs across different environments (device or library versions): {', '.join(mixed)}."

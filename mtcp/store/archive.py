@@ -109,6 +109,7 @@ def _sources(plan: Plan, benchmark: str) -> Iterator[Path]:
     project, root = plan.project, plan.root
     optional = [*(root / name for name in _CONFIGURATION), lock_file(root, project.data_name(benchmark))]
     optional += [speed_file(root, benchmark, method) for method in project.params.methods]
+    optional.append(root / f"data/{project.benchmark(benchmark).layout}.yaml")  # a description of the user's own
     yield from (path for path in optional if path.exists())
     yield from (project.benchmark_path(name) for name in (benchmark, *project.benchmark_entry(benchmark).bases))
     yield from sorted((root / TABLES / benchmark).glob("*.csv"))

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mtcp.core.errors import UserError
-from mtcp.core.files import read_record, write_record
+from mtcp.core.files import read_record, write_record, write_text
 from mtcp.core.hashing import file_digest
 
 
@@ -39,16 +39,26 @@ def stamping(stamp: Path, complete: bool = True) -> Iterator[list[Path]]:
     """Yield a list for the paths that get written; on success they are stamped.
 
     Older stamps go first: with two of them lying there, changing a value and changing it back would leave stale files.
-    What is not `complete` (partial tables, a report with photographs) gets a stamp that no plan asks for.
+    Where the work is refused before it wrote anything they come back. What is not `complete` (partial tables, a report
+    with photographs) gets a stamp that no plan asks for.
     """
     prefix, _, _ = stamp.stem.rpartition("-")
+    before = {}
     for older in stamp.parent.glob(f"{prefix}-*{stamp.suffix}"):
         try:
+            before[older] = older.read_text(encoding="utf-8")
             older.unlink(missing_ok=True)
         except OSError as error:
             raise UserError(f"cannot remove {older}: {error.strerror}; change the folder's permissions") from error
     paths: list[Path] = []
-    yield paths
+    try:
+        yield paths
+    except BaseException:
+        for older, content in before.items():
+            write_text(older, content)
+            if stamped_problems(older):
+                older.unlink()
+        raise
     name = stamp.name if complete else f"{prefix}-partial{stamp.suffix}"
     write_record(stamp.with_name(name), {"files": digests(stamp.parent, paths)})
 

@@ -159,7 +159,7 @@ class Choice:
 
     @cached_property
     def key(self) -> str:
-        code = code_digest([PACKAGE_ROOT / "mtcp/store/tuning_search.py"])
+        code = code_digest([PACKAGE_ROOT / f"mtcp/store/{name}.py" for name in ("tuning_search", "tuning_choice")])
         return short_key(["choice", [trial.train_key for trial in self.trials], code])
 
     def eval_key(self, seed: int) -> str:
@@ -304,10 +304,16 @@ class Plan:
         return self.root / TABLES / f"metrics-{key}.stamp"
 
     def superseded(self) -> Iterator[Path]:
-        """Run directories and choices in the store that no run of the grid names: older keys, other grids."""
+        """Run directories and choices in the store that no run of the grid names: older keys, other grids.
+
+        Nothing of a method whose choice is open: finished runs of whichever configuration wins are wanted again.
+        """
         wanted = {run.directory for run in (*self.runs, *self.trials)} | {choice.path for choice in self.choices}
+        open_choices = {choice.path.parent for choice in self.choices if choice.record() is None}
         for pattern in ("*/*/seed*-*", "*/*/choice-*.json"):
-            yield from (path for path in sorted((self.root / RUNS).glob(pattern)) if path not in wanted)
+            for path in sorted((self.root / RUNS).glob(pattern)):
+                if path not in wanted and path.parent not in open_choices:
+                    yield path
 
 
 def runs_of(project: Project, benchmark: str, method: str, seeds: list[int]) -> tuple[Run, ...]:

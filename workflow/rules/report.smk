@@ -9,6 +9,7 @@ for BENCHMARK, BENCHMARK_STAMPS in STAMPS.items():
         output:
             in_report(f"reports/{BENCHMARK}.html", "page", BENCHMARK),
             f"reports/{BENCHMARK}.tex",
+            f"reports/{BENCHMARK}-tables.tex",
             stamp=relative(BENCHMARK_STAMPS.report),
         log:
             f"logs/report/{BENCHMARK}.log",

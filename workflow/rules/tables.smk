@@ -9,6 +9,7 @@ for BENCHMARK, BENCHMARK_STAMPS in STAMPS.items():
             *[metrics_of(BENCHMARK, method) for method in PLAN.project.params.methods],
         output:
             [in_report(f"{TABLES}/{BENCHMARK}/{table}.csv", table, BENCHMARK) for table in TABLE_NAMES],
+            [f"{TABLES}/{BENCHMARK}/{LITERATURE}.csv"] if PLAN.project.data_name(BENCHMARK) in PUBLISHED_FOR else [],
             stamp=relative(BENCHMARK_STAMPS.tables),
         log:
             f"logs/tables/{BENCHMARK}.log",

@@ -176,7 +176,10 @@ class DescribedLayout(Layout):
         return _numbers(described, values, f"image '{image_id}': {path}")
 
     def _sal(self, task: str, values: NDArray[np.uint8], path: Path, image_id: str) -> NDArray[np.uint8]:
-        return (values > (0 if self.coding(task, "coding") == "0/1" else 127)).astype(np.uint8)
+        coding = self.coding(task, "coding")
+        if path.suffix.lower() == ".npy" or coding == "0/1/255":
+            return np.where(values == VOID, VOID, values > 0.5).astype(np.uint8)
+        return (values > (0 if coding == "0/1" else 127)).astype(np.uint8)
 
     def _edge(self, task: str, values: NDArray[Any], path: Path, image_id: str) -> NDArray[np.uint8]:
         if path.suffix.lower() == ".mat":

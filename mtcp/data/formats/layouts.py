@@ -173,7 +173,7 @@ class Layout(ABC):
         kind = self.traits(task).kind
         if kind == "semseg" and self.coding(task, "coding") == "colours":
             return from_colours(read_vectors(path, image_id), f"image '{image_id}': {path}")
-        if kind in LABELS:
+        if kind in LABELS and not (kind == "sal" and path.suffix.lower() == ".npy"):
             return read_labels(path, image_id)
         return read_vectors(path, image_id) if kind == "normals" else read_plane(path, image_id)
 
@@ -199,9 +199,10 @@ class Layout(ABC):
         return np.where(valid, values / np.where(valid, length, 1), np.float32(VOID))
 
     def _edge(self, task: str, values: NDArray[Any], path: Path, image_id: str) -> NDArray[np.uint8]:
-        if path.suffix.lower() == ".png":  # a picture, black and white: without void
+        picture, told = path.suffix.lower() == ".png", self.coding(task, "coding")
+        if picture and told != "0/1/255":  # black and white: without void
             return (values > values.max() / 2).astype(np.uint8)
-        if self.coding(task, "coding") == "0/255":
+        if told == "0/255":
             return (values == VOID).astype(np.uint8)
         return np.where(values == VOID, VOID, values > 0.5).astype(np.uint8)
 

@@ -40,28 +40,31 @@ class Told:
 
 
 def mask_codings(layout: Layout, ids: list[str]) -> dict[str, Any]:
-    """Find out how masks are stored where a set's values tell it: saliency of 0 and 1, edges (arrays) of 0 and 255.
+    """Find out how masks are stored where a set's values tell it and it is not the usual way.
 
-    Reads files until one shows the usual coding, which is the first one of nearly every set.
+    Usual are pictures from black to white, and arrays of 0, 1 and 255 for void. Others are 0/1 (saliency), 0/255
+    (arrays of edges) and 0/1/255 (pictures with void). Reads files until a value is none of these three.
     """
     found: dict[str, Any] = {}
     for task in layout.places:
         kind = layout.traits(task).kind
-        highest, lowest = 0.0, np.inf
+        seen: set[float] = set()
+        pictures = False
         for image_id in ids if kind in ("sal", "edge") else ():
             path = layout.find(task, image_id)
-            if path is None or path.suffix == ".mat" or (kind == "edge" and path.suffix == ".png"):
+            if path is None or path.suffix.lower() == ".mat":
                 continue
             try:
-                values = read_plane(path, image_id).astype(np.float32)
+                seen.update(np.unique(read_plane(path, image_id)).tolist())
             except UserError:
                 continue  # the check names it
-            highest = max(highest, float(values.max()))
-            lowest = min(lowest, float(values[values > 0].min(initial=np.inf)))
-            if (0 < lowest < VOID) if kind == "edge" else highest > 1:
+            pictures = path.suffix.lower() != ".npy"
+            if not seen <= {0, 1, VOID}:
                 break
-        if kind == "sal" and highest == 1:
+        if pictures and {1, VOID} <= seen <= {0, 1, VOID}:
+            found[task] = {"coding": "0/1/255"}
+        elif pictures and kind == "sal" and {1} <= seen <= {0, 1}:
             found[task] = {"coding": "0/1"}
-        if kind == "edge" and lowest == VOID:
+        elif not pictures and kind == "edge" and {VOID} <= seen <= {0, VOID}:
             found[task] = {"coding": "0/255"}
     return found

@@ -20,7 +20,7 @@ def runs(small):
 
 def by_class(store, runs):
     methods = {run.method: store.plan.project.method(run.method) for run in runs}
-    return class_differences(runs, store.plan.project.benchmark("rooms"), methods, {})
+    return class_differences(runs, store.plan.project.benchmark("rooms"), methods)
 
 
 def by_image(store, runs):

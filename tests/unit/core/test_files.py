@@ -63,6 +63,8 @@ def test_a_truncated_and_a_missing_file_are_named(tmp_path: Path) -> None:
         (b"a: \x00\n", "is not valid YAML"),
         (b"", "must hold a mapping of keys to values, not NoneType"),
         ("- 1\n", "must hold a mapping of keys to values, not list"),
+        ("a: 1\ntitle: {{ my study }}\n", "line 2: a key is a plain word or a number here"),
+        ("? [a, b]\n: 1\n", "line 1: a key is a plain word or a number here"),
     ],
 )
 def test_yaml_that_cannot_mean_one_thing_is_named_with_its_line(tmp_path: Path, content, problem: str) -> None:
@@ -72,6 +74,12 @@ def test_yaml_that_cannot_mean_one_thing_is_named_with_its_line(tmp_path: Path, 
         read_yaml(path, dict)
     assert str(caught.value).startswith(str(path))
     assert problem in str(caught.value)
+
+
+def test_a_folder_where_a_file_should_be_is_named(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").mkdir()
+    with pytest.raises(UserError, match=r"params\.yaml cannot be read: Is a directory"):
+        read_yaml(tmp_path / "params.yaml", dict)
 
 
 def test_yaml_of_any_editor_is_read(tmp_path: Path) -> None:

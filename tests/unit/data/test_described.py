@@ -1,5 +1,6 @@
 """Sets that a description tells all about: Cityscapes as it is given out, and one's own."""
 
+import json
 import pickle
 import re
 import subprocess
@@ -16,9 +17,12 @@ from mtcp.core.config import Project
 from mtcp.core.data_sets import Description, layout_names, read_description
 from mtcp.core.errors import UserError
 from mtcp.core.files import read_json
+from mtcp.core.tasks import VOID
 from mtcp.core.validation import validated
 from mtcp.data.formats.class_names import semseg_names
+from mtcp.data.formats.described import DescribedLayout
 from mtcp.data.formats.opening import layout_in, open_layout
+from mtcp.data.preparation.codings import mask_codings
 from mtcp.data.preparation.contents import strays
 from mtcp.data.preparation.importing import import_set
 from mtcp.data.preparation.sets import open_set
@@ -162,6 +166,31 @@ def test_one_id_in_two_cities_and_an_empty_split(project: Project, cityscapes: P
     assert "expected one at least in the split 'val'" in str(error.value)
     with pytest.raises(UserError, match="is not a cityscapes data set: photographs leftImg8bit/"):
         import_set(project, "cityscapes", cityscapes / "gtFine", track=False)
+
+
+MASK = np.zeros((20, 24), np.uint8)
+MASK[4:9, 5:12], MASK[:2] = 1, VOID
+
+
+@pytest.mark.parametrize("ending", ["png", "npy"])
+@pytest.mark.parametrize("kind", ["sal", "edge"])
+def test_masks_of_0_and_1_with_255_for_void_are_read_as_such(tmp_path: Path, kind: str, ending: str) -> None:
+    """The largest value is void: half of it, the usual threshold of pictures, would swap objects and void."""
+    tasks = {kind: {"files": f"mask/{{id}}.{ending}"}}
+    own = validated(Description, {"title": "Own", "images": "photos/{split}/{id}.png", "tasks": tasks}, tmp_path)
+    for number in range(3):
+        png(tmp_path / f"photos/train/{number}.png", np.zeros((20, 24, 3), np.uint8))
+        values = MASK if number else np.where(MASK == VOID, 0, MASK).astype(np.uint8)
+        path = tmp_path / f"mask/{number}.{ending}"
+        path.parent.mkdir(exist_ok=True)
+        png(path, values) if ending == "png" else np.save(path, values)
+    layout = DescribedLayout("own", own, tmp_path)
+    found = mask_codings(layout, ["0", "1", "2"])
+    assert found == ({kind: {"coding": "0/1/255"}} if ending == "png" else {})
+    (tmp_path / "packaging.json").write_text(json.dumps({"layout": "own", **found}))
+    layout = DescribedLayout("own", own, tmp_path)
+    np.testing.assert_array_equal(layout.target(kind, "1"), MASK)
+    np.testing.assert_array_equal(layout.target(kind, "0"), np.where(MASK == VOID, 0, MASK), "an image without void")
 
 
 # The example of docs/data.md.

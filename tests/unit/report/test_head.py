@@ -46,6 +46,16 @@ def test_arrows_are_those_of_the_metric_and_not_of_the_task(tabled) -> None:
         assert column_of(task, metric, page)["detail"].endswith(arrow), (task, metric)
 
 
+def test_runs_from_other_weights_are_named(tabled) -> None:
+    page = Page.read(Project(tabled.root), "rooms")
+    table = page.tables["provenance"]
+    one = table.assign(weights_sha256="a" * 64)
+    two = one.assign(weights_sha256=one.weights_sha256.mask((one.method == "mtcp") & (one.seed == 0), "b" * 64))
+    for rows, said in ((table, False), (one, False), (two, True)):
+        found = list(notes(Page(page.project, page.name, page.benchmark, page.tables | {"provenance": rows})))
+        assert any("different pre-trained weights" in note and page.labels["mtcp"] in note for note in found) == said
+
+
 def test_equal_networks_are_one_note(tabled) -> None:
     page = Page.read(Project(tabled.root), "rooms")
     rows = provenance(mtcp=["a"], mtcp_equal=["a"], mtl_baseline=["b"], uncertainty=["b"], single_task=["c"])

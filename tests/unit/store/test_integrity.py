@@ -48,6 +48,20 @@ def test_a_failed_write_leaves_no_stamp(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("wrote", [False, True])
+def test_a_refused_command_leaves_the_stamp_of_what_is_still_there(tmp_path: Path, wrote: bool) -> None:
+    table, stamp = tmp_path / "t.csv", tmp_path / "grid-1.stamp"
+    with stamping(stamp) as paths:
+        table.write_text("1.5")
+        paths.append(table)
+    with pytest.raises(UserError, match="a run is missing"), stamping(tmp_path / "grid-2.stamp"):
+        if wrote:
+            table.write_text("1.6")
+        raise UserError("a run is missing")
+    assert [path.name for path in tmp_path.glob("*.stamp")] == ([] if wrote else ["grid-1.stamp"])
+    assert wrote or stamped_problems(stamp) == []
+
+
 def test_a_missing_table_is_work_and_a_changed_one_a_fault(tmp_path: Path) -> None:
     table, stamp = tmp_path / "t.csv", tmp_path / "grid-1.stamp"
     with stamping(stamp) as paths:
