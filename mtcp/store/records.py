@@ -82,7 +82,7 @@ class RunRecord(Record):
     The hash of `key_parts` is `train_key`. `config` is the resolved configuration at that time (`run_config`).
     `files`: {name in the run's folder: SHA-256}. `seconds` is wall time over all attempts; `cpu_seconds` is CPU time of
     the last attempt; `gpu_seconds` is the time for which GPUs were held, added up over GPUs. Memory is in MiB. `load`:
-    the machine's load average at the end; if it exceeds the number of cores, the times were affected by other processes.
+    the machine's load average at the end; above the number of cores, the times were affected by other processes.
     """
 
     benchmark: str
