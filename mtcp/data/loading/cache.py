@@ -1,4 +1,4 @@
-"""Packed splits: one memory-mapped file that holds a decoded split, shared by all processes of a machine."""
+"""Packed splits: a memory-mapped file with a decoded split, shared by all processes of a machine."""
 
 import fcntl
 import hashlib
@@ -15,7 +15,7 @@ from mtcp.core.files import replacing, write_text
 from mtcp.core.hashing import file_digest
 from mtcp.data.formats.layouts import Layout
 
-#: How records are made of files; another number packs everything again.
+#: Version of the packed form; changing it packs everything again.
 _FORM: Final = 2
 
 
@@ -27,11 +27,11 @@ def packed(
     purpose: str,
     fill: Callable[[NDArray[np.void]], None],
 ) -> NDArray[np.void]:
-    """Return records of type `kind`, one an id, read-only and memory-mapped; `fill` makes them where they are absent.
+    """Return one record of type `kind` per id, read-only and memory-mapped; `fill` makes them if they are absent.
 
-    The file lies in `.packed/` beside the data set. Its name holds a digest of the record type and of the name, size
-    and time of every source file, so that changed data are packed again; the file that they replace is removed. So is
-    one that differs from the SHA-256 beside it: it is read once, here, as training reads it anyway.
+    The file is in `.packed/` beside the data set. Its name contains a digest of the record type and of the name, size
+    and time of every source file, so changed data are packed again, and the older file is removed. A file that does not
+    match the SHA-256 beside it is packed again, too; the check reads it once, which training does anyway.
     """
     folder = layout.folder.parent / ".packed"
     stem = f"{layout.folder.name}-{purpose}"
@@ -41,7 +41,7 @@ def packed(
             if not _intact(path):
                 with replacing(path) as temporary:
                     records = np.lib.format.open_memmap(temporary, "w+", kind, (len(ids),))
-                    # A full disk raises an error here; in a mapped file it would kill the process.
+                    # On a full disk this raises an error; writing to the mapped file would kill the process.
                     with temporary.open("r+b") as file:
                         os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
                     fill(records)
@@ -73,7 +73,7 @@ def _fingerprint(layout: Layout, ids: tuple[str, ...], tasks: tuple[str, ...], k
 
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
-    """Wait for other processes that hold the lock file `path`."""
+    """Hold the lock file `path` inside the block; waits for other processes that hold it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
