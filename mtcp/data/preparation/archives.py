@@ -26,7 +26,7 @@ def is_archive(path: Path) -> bool:
 
 
 def unpack(path: Path, folder: Path) -> None:
-    """Unpack `path` into the existing `folder`; raises `UserError` if it is damaged or unsafe, or space is too small."""
+    """Unpack `path` into the existing `folder`; raises `UserError` for damage, unsafe entries or too little space."""
     try:
         if path.name.lower().endswith(".zip"):
             with zipfile.ZipFile(path) as archive:
