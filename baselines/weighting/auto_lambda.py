@@ -50,6 +50,7 @@ class AutoLambda(LossScheme):
         assert look is not None
         kept = {name: value.clone() for name, value in network.state_dict().items()}
         moved = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        torch.manual_seed(self.step_seed())  # the same noise (drop path) in every process
         with torch.enable_grad():
             wanted = torch.stack(list(look(self.steps).values())).sum()
             direction = torch.autograd.grad(wanted, moved, materialize_grads=True)
@@ -73,5 +74,5 @@ class AutoLambda(LossScheme):
     ) -> dict[str, Tensor]:
         for parameter, piece in zip(parameters, direction, strict=True):
             parameter.add_(piece, alpha=step)
-        torch.manual_seed(self.step_seed())  # the same noise (drop path) for both differences
+        torch.manual_seed(self.step_seed())  # and for both differences
         return recompute()

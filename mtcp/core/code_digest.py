@@ -113,17 +113,19 @@ def _imported_names(nodes: Iterable[ast.AST], path: Path) -> Iterable[str]:
                 base = ".".join([*package, *([base] if base else [])])
             if base == _PUBLIC and _module_name(path) != _PUBLIC:
                 exported = _exports(PACKAGE_ROOT / "mtcp/api.py")
-                yield from (exported.get(alias.name, base) for alias in node.names)
+                for alias in node.names:
+                    module, defined = exported.get(alias.name, (base, alias.name))
+                    yield from (module, f"{module}.{defined}")
                 continue
             yield base
             yield from (f"{base}.{alias.name}" for alias in node.names)
 
 
 @cache
-def _exports(api: Path) -> dict[str, str]:
-    """Return {name: module that defines it} of the public interface, from its import statements."""
+def _exports(api: Path) -> dict[str, tuple[str, str]]:
+    """Return {name: (module or package that it is imported from, its name there)} for the public interface."""
     return {
-        alias.asname or alias.name: node.module or ""
+        alias.asname or alias.name: (node.module or "", alias.name)
         for node in ast.parse(api.read_bytes(), str(api)).body
         if isinstance(node, ast.ImportFrom)
         for alias in node.names

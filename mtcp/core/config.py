@@ -159,6 +159,11 @@ class TrainingConfig(Model):
             raise ValueError(f"`warmup_epochs` {self.warmup_epochs} leaves none of the {self.epochs} epochs")
         return self
 
+    def spaced(self, epoch: int) -> bool:
+        """Whether `epoch`, from 0, is one of the `snapshots` evenly spaced ones."""
+        before, after = (count * self.snapshots // self.epochs for count in (epoch, epoch + 1))
+        return after > before
+
 
 class LossConfig(Model):
     """Variants of the losses; the defaults are as intended, the alternatives reproduce bugs of the released code."""
@@ -186,8 +191,8 @@ class AugmentationConfig(Model):
 
     policy: Literal["nyud", "pascal", "scale_crop", "none"]
     zoom_depth: Literal["divided", "multiplied"] = Field(
-        "divided", description="what scale_crop does to depth: metres are divided, a disparity multiplied by the scale "
-        "(the published numbers of Cityscapes were trained with a division)"
+        "divided", description="what nyud's zoom and scale_crop do to depth: metres are divided, a disparity is "
+        "multiplied by the scale (the published numbers of Cityscapes were trained with a division)"
     )  # fmt: skip
 
 

@@ -28,7 +28,7 @@ _TASKS = coherence.TOGETHER | {"semseg"}
 
 @dataclass(frozen=True)
 class CoherenceMeter:
-    """Judges the final predictions of a batch together; the truths likewise, as the ceiling.
+    """Judges the predictions for an image together, and the truths likewise: the ceiling.
 
     `camera` gives the intrinsics at a size (height, width); `person` is the class of people, None where there is none.
     """
@@ -38,38 +38,26 @@ class CoherenceMeter:
     person: int | None
     map_images: Callable[..., Any] = map
 
-    def update(
-        self,
-        predictions: Mapping[str, Tensor],
-        targets: Mapping[str, Tensor],
-        outputs: Callable[[str], bool] = lambda name: True,
-    ) -> dict[str, Statistics]:
-        """Return {"final": statistics, "truth": statistics} of a batch, (images, ...); empty where nothing pairs up.
+    def update(self, predictions: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Statistics:
+        """Return the statistics of a batch, (images, ...); empty where nothing pairs up.
 
         `predictions` (B, C, H, W) as networks give them and `targets` as `mtcp.core.tasks` says, by task, equal sizes.
-        `outputs` chooses among the two: matching the boundaries of either takes longer than everything else.
-        Of numbers in a unit of their own (regression) and of tasks under names of one's own nothing is known that they
-        should agree with: they enter nothing.
+        A regression and tasks with names of their own enter nothing: it is not known what they should agree with.
         """
-        truths = _by_image(
-            {
-                name: target if name in CLASSES else target.squeeze(1)
-                for name, target in targets.items()
-                if name in _TASKS
-            }
-        )
-        guesses = _by_image(
-            {name: _decoded(name, prediction) for name, prediction in predictions.items() if name in _TASKS}
-        )
+        guesses = {name: _decoded(name, prediction) for name, prediction in predictions.items() if name in _TASKS}
+        return self._merged(_by_image(guesses), _truths(targets))
+
+    def ceiling(self, targets: Mapping[str, Tensor]) -> Statistics:
+        """Return the statistics of the truths themselves, as `update` does for predictions."""
+        truths = _truths(targets)
+        return self._merged(truths, truths)
+
+    def _merged(self, images: list[Maps], truths: list[Maps]) -> Statistics:
         judge = replace(self, map_images=map)  # what is sent to processes must not hold the pool
-        found = {}
-        for output, images in (("final", guesses), ("truth", truths)):
-            if not outputs(output):
-                continue
-            parts = list(self.map_images(judge.counts, images, truths))
-            if parts and parts[0]:
-                found[output] = merge({name: np.asarray(value)[None] for name, value in part.items()} for part in parts)
-        return found
+        parts = list(self.map_images(judge.counts, images, truths))
+        if not parts or not parts[0]:
+            return {}
+        return merge({name: np.asarray(value)[None] for name, value in part.items()} for part in parts)
 
     def counts(self, maps: Maps, truth: Maps) -> Statistics:
         """Return the statistics of one image's `maps`; void pixels of `truth` never count."""
@@ -79,6 +67,7 @@ class CoherenceMeter:
             valid = known["depth"] & known["normals"]
             of_depth = normals_from_depth(maps["depth"], self.camera(*maps["depth"].shape))
             of_depth[of_depth[..., 0] == VOID] = 0  # no plane fits: no direction
+            of_depth[~np.isfinite(maps["depth"])] = np.nan
             boundary = edges_from_labels(truth["semseg"]) == 1
             reach = self.tolerance * float(np.hypot(*boundary.shape))
             near = np.asarray(distance_transform_edt(~boundary)) <= reach if boundary.any() else boundary
@@ -101,10 +90,19 @@ class CoherenceMeter:
         """Strength of what should lie where the segmentation has its boundaries; 0 where a truth is void."""
         makers = {"depth": coherence.depth_contrast, "normals": coherence.normals_contrast, "edge": np.asarray}
         return {
-            name: np.nan_to_num(np.where(known[name] & known["semseg"], make(maps[name]), 0))
+            name: np.nan_to_num(np.where(known[name] & known["semseg"], make(_without_void(maps[name])), 0))
             for name, make in makers.items()
             if name in maps
         }
+
+
+def _without_void(values: NDArray[Any]) -> NDArray[Any]:
+    """Give void pixels of a truth (H, W) or (H, W, C) the nearest value: a border of void is no discontinuity."""
+    void = (values if values.ndim == 2 else values[..., 0]) == VOID
+    if not void.any() or void.all():
+        return values
+    nearest = distance_transform_edt(void, return_distances=False, return_indices=True)
+    return values[tuple(np.asarray(nearest))]
 
 
 def coherence_meter(
@@ -138,6 +136,12 @@ def _decoded(task: str, prediction: Tensor) -> Tensor:
     if task == "normals":
         return torch.nn.functional.normalize(prediction, dim=1)
     return prediction[:, 0].clamp(min=_NEAREST) if task == "depth" else prediction[:, 0].sigmoid()
+
+
+def _truths(targets: Mapping[str, Tensor]) -> list[Maps]:
+    return _by_image(
+        {name: target if name in CLASSES else target.squeeze(1) for name, target in targets.items() if name in _TASKS}
+    )
 
 
 def _by_image(maps: Mapping[str, Tensor]) -> list[Maps]:

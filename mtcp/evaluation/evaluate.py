@@ -33,6 +33,7 @@ from mtcp.core.project_files import BEST_ON_VALIDATION, MODEL, SAMPLES, snapshot
 from mtcp.core.tasks import Task
 from mtcp.data.formats.class_names import class_names
 from mtcp.data.loading.batches import Batch, evaluation_batches, open_split
+from mtcp.evaluation.ceiling import ceiling, ceiling_file
 from mtcp.evaluation.coherence import CoherenceMeter, coherence_meter
 from mtcp.evaluation.prediction_sheets import Sample, write_sheets
 from mtcp.metrics.coherence import COHERENCE, coherence_metrics
@@ -71,6 +72,11 @@ class EvaluationResult:
             }
             for output, tasks in self.statistics.items()
         }
+
+    def add_ceiling(self, statistics: Statistics) -> None:
+        """Add what the truths themselves reach together, where there is such a thing."""
+        if statistics:
+            self.statistics["truth"] = {COHERENCE: statistics}
 
     def non_finite(self) -> dict[str, int]:
         """Return the number of pixels with a non-finite final prediction by task."""
@@ -114,9 +120,8 @@ def evaluate(
                     gathered.setdefault((output, task), Gathering()).add(part)
                     if output == "final":
                         finals[task] = resized
-        if coherence is not None:
-            for output, part in coherence.update(finals, batch.targets, outputs).items():
-                gathered.setdefault((output, COHERENCE), Gathering()).add(part)
+        if coherence is not None and (part := coherence.update(finals, batch.targets)):
+            gathered.setdefault(("final", COHERENCE), Gathering()).add(part)
         result.samples += _samples(batch, predictions, samples - len(result.samples))
         result.ids += batch.ids
         on_images(len(batch.ids))
@@ -160,7 +165,8 @@ def evaluate_run(
     # Where the last epoch was the best one, its network is not judged twice.
     best_validation_is_last = validation.exists() and filecmp.cmp(validation, directory / MODEL, shallow=False)
     best_validation_is_other = validation.exists() and not best_validation_is_last
-    total = len(split) * (1 + best_validation_is_other + len(kept))
+    unknown = not ceiling_file(split, config).exists()
+    total = len(split) * (1 + unknown + best_validation_is_other + len(kept))
     done = 0
 
     def advance(count: int) -> None:
@@ -183,14 +189,16 @@ def evaluate_run(
 
         network = load_network(config, directory / MODEL)
         last = judge(network, coherence=together, samples=config.evaluation.samples)
+        last.add_ceiling(ceiling(split, config, together, advance))
         counted = gflops(network, (config.height, config.width))
         del network
         metrics = {"last": last.metrics(meters)}
         if best_validation_is_last:
-            metrics["validation"] = {"final": metrics["last"]["final"]}
+            own = {name: values for name, values in metrics["last"]["final"].items() if name != COHERENCE}
+            metrics["validation"] = {"final": own}
         elif best_validation_is_other:
-            metrics["validation"] = final_only(validation, coherence=together)
-        # Nothing reads the coherence of single epochs, and it takes longer than all the rest.
+            metrics["validation"] = final_only(validation)
+        # Nothing reads the coherence of other selections, and it takes as long as all the rest.
         found = {path.name: final_only(path) for path in kept}
     metrics |= _of_epochs(config, {"final": {name: metrics["last"]["final"][name] for name in meters}}, found)
     names = class_names(config.layout, config.task_list, split.layout.packaging)
@@ -201,12 +209,17 @@ def evaluate_run(
 def _of_epochs(config: RunConfig, last: Metrics, found: dict[str, Metrics]) -> dict[str, Metrics]:
     """The metrics of selections among epochs: `last` are those of the last one, `found` of the others by file."""
     metrics = {}
-    if config.training.snapshots:
-        metrics["best_on_test"] = best_on_test(config, last, list(found.values()))
-    if count := config.training.last_epochs:
-        first = max(config.training.epochs - count, 0)
-        names_of_last = [Path(snapshot_file(epoch)).name for epoch in range(first, config.training.epochs - 1)]
-        metrics["last_epochs_mean"] = mean_metrics([*(found[name] for name in names_of_last), last])
+    training = config.training
+    kept = {}  # nothing of a network that is not trained
+    for epoch in range(training.epochs - 1):
+        if (name := Path(snapshot_file(epoch)).name) in found:
+            kept[epoch] = found[name]
+    if training.snapshots:
+        spaced = [own for epoch, own in kept.items() if training.spaced(epoch)]
+        metrics["best_on_test"] = best_on_test(config, last, spaced)
+    if training.last_epochs:
+        of_last = [own for epoch, own in kept.items() if epoch >= training.epochs - training.last_epochs]
+        metrics["last_epochs_mean"] = mean_metrics([*of_last, last])
     return metrics
 
 
@@ -239,6 +252,7 @@ def evaluate_elsewhere(
         together = coherence_meter(config, split.layout.packaging, map_images)
         network, batches = load_network(trained, checkpoint), evaluation_batches(split, config)
         result = evaluate(network, meters, batches, device, coherence=together, on_images=on_images)
+        result.add_ceiling(ceiling(split, config, together, lambda count: None))
     return result, result.metrics(meters)
 
 

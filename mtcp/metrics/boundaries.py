@@ -36,16 +36,18 @@ if TYPE_CHECKING:
 THRESHOLDS: Final = np.arange(1, 100) / 100
 
 
-def boundary_counts(strength: np.ndarray, truths: Sequence[np.ndarray], tolerance: float) -> Statistics:
+def boundary_counts(
+    strength: np.ndarray, truths: Sequence[np.ndarray], tolerance: float, thresholds: np.ndarray = THRESHOLDS
+) -> Statistics:
     """Return the counts of one image: probabilities (H, W) against the boolean maps (H, W) of its annotators.
 
-    `tolerance` is a fraction of the diagonal. Keys: `predicted`, `matched_predicted`, `matched_true` (99,) per
+    `tolerance` is a fraction of the diagonal. Keys: `predicted`, `matched_predicted`, `matched_true` (T,) per
     threshold; `true` (); all int32.
     """
-    levels = len(THRESHOLDS)
-    ridges = suppress(strength, THRESHOLDS[0])
+    levels = len(thresholds)
+    ridges = suppress(strength, thresholds[0])
     # Thresholds in float32, so that a float32 probability of 0.3 reaches the threshold 0.3.
-    words = thin(stack_levels(np.searchsorted(THRESHOLDS.astype(np.float32), ridges, side="right"), levels))
+    words = thin(stack_levels(np.searchsorted(thresholds.astype(np.float32), ridges, side="right"), levels))
     somewhere = np.asarray(words.any(axis=2))
     cuts = unstack(words[somewhere], levels)
     distance = tolerance * float(np.hypot(*strength.shape))
@@ -130,7 +132,7 @@ def _f(precision: np.ndarray, recall: np.ndarray) -> np.ndarray:
 
 
 def _between(values: np.ndarray) -> np.ndarray:
-    """Return `values` (99,) interpolated linearly, with 100 steps between neighbours."""
+    """Return `values` (T,) interpolated linearly, with 100 steps between neighbours."""
     places = np.linspace(0, len(values) - 1, 100 * (len(values) - 1) + 1)
     return np.interp(places, np.arange(len(values)), values)
 

@@ -23,10 +23,10 @@ def pairs_within(predicted: np.ndarray, truth: np.ndarray, distance: float) -> P
 
     Pixels are numbered in row-major order within their own map.
     """
+    distance *= 1 + 1e-9  # a tolerance of a whole number of pixels includes that number despite rounding
     reach = int(distance)
     rows, columns = np.mgrid[-reach : reach + 1, -reach : reach + 1]
-    # With the slack, a distance of a whole number of pixels includes that number despite rounding.
-    disc = rows**2 + columns**2 <= distance**2 * (1 + 1e-9)
+    disc = rows**2 + columns**2 <= distance**2
     padded = np.pad(truth, reach)
     number = np.full(padded.shape, _NONE, dtype=np.int32)
     number[padded] = np.arange(padded.sum(), dtype=np.int32)

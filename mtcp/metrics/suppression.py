@@ -26,7 +26,7 @@ def suppress(strength: np.ndarray, floor: float) -> np.ndarray:
     down_down, down_right, right_right = (
         uniform_filter(product, _WIDE, mode="nearest") for product in (down * down, down * right, right * right)
     )
-    rows, columns = np.nonzero(strength >= floor)
+    rows, columns = np.nonzero(strength >= np.float32(floor))
     across = 0.5 * np.arctan2(2 * down_right[rows, columns], right_right[rows, columns] - down_down[rows, columns])
     step_row, step_column = np.sin(across), np.cos(across)
     here = strength[rows, columns] * TOLERANCE

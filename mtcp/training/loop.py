@@ -241,6 +241,5 @@ def is_snapshot(epoch: int, settings: TrainingConfig) -> bool:
 
     The final epoch is not: it is saved as the model anyway.
     """
-    before, after = (count * settings.snapshots // settings.epochs for count in (epoch, epoch + 1))
-    wanted = after > before or epoch >= settings.epochs - settings.last_epochs
+    wanted = settings.spaced(epoch) or epoch >= settings.epochs - settings.last_epochs
     return wanted and epoch + 1 < settings.epochs

@@ -103,7 +103,7 @@ class Stepper:
         self.network.eval()
         sums: dict[str, float] = {}
         counts: dict[str, int] = {}
-        for batch in evaluation_batches(validation, self.config):
+        for batch in evaluation_batches(validation, self.config, self.settings.batch_size):
             batch = batch.to(self.device)
             with self.autocast():
                 outputs = self.network(batch.image)

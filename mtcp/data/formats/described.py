@@ -48,6 +48,11 @@ class DescribedLayout(Layout):
         self.marker = _fixed(description.lists or description.images[0])
         self.recognised_by = _recognised_by(description)
 
+    @property
+    def reading(self) -> Any:
+        """The part of the description that determines what is read."""
+        return self.description.reading()
+
     def listed(self, split: Split) -> tuple[tuple[str, ...], list[str]]:
         """Return the ids of the split's list, or of the existing photographs, and the problems found."""
         if self.description.lists is not None:

@@ -81,6 +81,11 @@ class Layout(ABC):
         """What import or the renderer recorded about this folder; empty for a folder that was not imported yet."""
         return packaging.read(self.folder)
 
+    @property
+    def reading(self) -> Any:
+        """What determines how files are read, besides code and `packaging`; None if nothing does."""
+        return None
+
     @abstractmethod
     def listed(self, split: Split) -> tuple[tuple[str, ...], list[str]]:
         """Return the split's usable image ids, and the problems of its list."""

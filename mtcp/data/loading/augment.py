@@ -1,6 +1,7 @@
 """Augmentation: one affine map per sample, with which the image and every target are resampled once.
 
-nyud: horizontal flip (p 1/2); zoom about the centre by 1, 1.2 or 1.5; depth is divided by the zoom.
+nyud: horizontal flip (p 1/2); zoom about the centre by 1, 1.2 or 1.5, by which depth is divided (a disparity
+multiplied).
 pascal: flip; rotation U(-20°, 20°) and scale U(0.75, 1.25) about the centre, in the original image's aspect ratio.
 As in the released code, except for two bugs: here the bicubic image is clamped (not wrapped around), and pixels from
 outside the image are void (not class 0). Normals are mirrored and rotated with the image.
@@ -35,7 +36,8 @@ _TIE: Final = 1e-6
 class Transform:
     """One sample's geometry: mirror, then rotate by `angle` (radians, clockwise on screen) and magnify by `scale`.
 
-    `aspect` is the original width over height, at which angles are preserved. Depth is divided by `zoom`.
+    `aspect` is the original width over height, at which angles are preserved. Depth is divided by `zoom`, which for a
+    disparity is 1 / `scale`.
     """
 
     flip: bool = False
@@ -52,15 +54,21 @@ class Transform:
         return [[mirror * c, mirror * s / self.aspect, 0.0], [-s * self.aspect, c, 0.0]]
 
 
-def draw_transform(policy: Literal["nyud", "pascal", "none"], seed: int, aspect: float = 1.0) -> Transform:
-    """Return the sample's transform, a pure function of `seed`."""
+def draw_transform(
+    policy: Literal["nyud", "pascal", "none"],
+    seed: int,
+    aspect: float = 1.0,
+    zoom_depth: Literal["divided", "multiplied"] = "divided",
+) -> Transform:
+    """Return the sample's transform, a pure function of `seed`; a disparity is `multiplied` by the zoom."""
     if policy == "none":
         return Transform(aspect=aspect)
     draw = np.random.Generator(np.random.PCG64(seed))
     flip, first, second = draw.random() < 0.5, draw.random(), draw.random()
     if policy == "nyud":
         zoom = _ZOOMS[int(first * len(_ZOOMS))]
-        return Transform(flip=flip, scale=zoom, aspect=aspect, zoom=zoom)
+        by = zoom if zoom_depth == "divided" else 1 / zoom
+        return Transform(flip=flip, scale=zoom, aspect=aspect, zoom=by)
     return Transform(flip=flip, angle=math.radians(40 * first - 20), scale=0.75 + 0.5 * second, aspect=aspect)
 
 

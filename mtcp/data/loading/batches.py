@@ -201,7 +201,7 @@ def _augmented(raw: _Raw, config: RunConfig, epoch: int, device: torch.device | 
         crops = [draw_crop(stream(*parts, image_id), *image.shape[-2:]) for image_id in raw.ids]
         return _batch(raw.ids, *scale_crop(image, planes, kinds, crops, config.augmentation.zoom_depth), kinds)
     transforms = [
-        draw_transform(config.augmentation.policy, stream(*parts, image_id), aspect)
+        draw_transform(config.augmentation.policy, stream(*parts, image_id), aspect, config.augmentation.zoom_depth)
         for image_id, aspect in zip(raw.ids, raw.aspects, strict=True)
     ]
     return _batch(raw.ids, *augment(image, planes, kinds, transforms), kinds)
@@ -216,13 +216,13 @@ def drawn_batch(split: Split, config: RunConfig, number: int) -> Batch:
     return _batch(tuple(split.ids[k] for k in chosen), planes.pop("image"), planes, config.kinds)
 
 
-def evaluation_batches(split: Split, config: RunConfig) -> Iterator[Batch]:
+def evaluation_batches(split: Split, config: RunConfig, limit: int | None = None) -> Iterator[Batch]:
     """Yield every image once, in order, not augmented: the image at network size, targets at the original size.
 
-    Images of different original sizes are never in the same batch.
+    Batches have at most `limit` images (None: `evaluation.batch_size`), all of the same original size.
     """
     size = [config.height, config.width]
-    limit = config.evaluation.batch_size
+    limit = limit or config.evaluation.batch_size
     if split.layout.packaging.get("size") == size:
         for first in range(0, len(split), limit):
             planes = _stored(split.records, slice(first, first + limit))

@@ -6,17 +6,15 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mtcp.core.code_digest import code_digest
 from mtcp.core.files import replacing, write_text
-from mtcp.core.hashing import file_digest
+from mtcp.core.hashing import file_digest, short_key
+from mtcp.core.plugins import PACKAGE_ROOT
 from mtcp.data.formats.layouts import Layout
-
-#: Version of the packed form; changing it packs everything again.
-_FORM: Final = 2
 
 
 def packed(
@@ -29,13 +27,15 @@ def packed(
 ) -> NDArray[np.void]:
     """Return one record of type `kind` per id, read-only and memory-mapped; `fill` makes them if they are absent.
 
-    The file is in `.packed/` beside the data set. Its name contains a digest of the record type and of the name, size
-    and time of every source file, so changed data are packed again, and the older file is removed. A file that does not
-    match the SHA-256 beside it is packed again, too; the check reads it once, which training does anyway.
+    The file is in `.packed/` beside the data set. Its name contains a digest of what is packed (ids and record type)
+    and one of its sources (files, description, decoding code): after a change it is packed again, and the older file is
+    removed. A file that does not match the SHA-256 beside it is packed again, too; the check reads it once, which
+    training does anyway.
     """
-    folder = layout.folder.parent / ".packed"
-    stem = f"{layout.folder.name}-{purpose}"
-    path = folder / f"{stem}-{_fingerprint(layout, ids, tasks, kind)}.npy"
+    folder = packed_folder(layout)
+    stem = f"{layout.folder.name}-{purpose}-{short_key([ids, tasks, repr(kind.descr)])[:8]}"
+    code = code_digest([PACKAGE_ROOT / "mtcp/data/loading/batches.py"])
+    path = folder / f"{stem}-{short_key([fingerprint(layout, ids, tasks), code])}.npy"
     if not _intact(path):
         with _alone(folder / f"{stem}.lock"):
             if not _intact(path):
@@ -62,8 +62,14 @@ def _intact(path: Path) -> bool:
     return path.exists() and written.exists() and written.read_text() == file_digest(path)
 
 
-def _fingerprint(layout: Layout, ids: tuple[str, ...], tasks: tuple[str, ...], kind: np.dtype) -> str:
-    total = hashlib.sha256(repr((_FORM, kind.descr, layout.packaging)).encode())
+def packed_folder(layout: Layout) -> Path:
+    """Where what is made of a data set lies, beside the set."""
+    return layout.folder.parent / ".packed"
+
+
+def fingerprint(layout: Layout, ids: tuple[str, ...], tasks: tuple[str, ...]) -> str:
+    """Digest of how a set is read and of the name, size and time of every file of the images `ids`."""
+    total = hashlib.sha256(repr((layout.reading, layout.packaging)).encode())
     for image_id in ids:
         paths = [layout.image_path(image_id), *(layout.find(task, image_id) for task in tasks)]
         stats = [(path.relative_to(layout.folder).as_posix(), path.stat()) for path in paths if path]

@@ -65,7 +65,7 @@ def drawn_material(
     contrast: tuple[float, float],
     emission: float = 0.0,
 ) -> Material:
-    """Draw a material: a level in `grey`, and a colour around it, by at most `spread` of the room to 0 or 1."""
+    """Draw a material: a level in `grey`, and a colour around it, at most `spread` of the way to 0 or 1."""
     level = draw.uniform(*grey)
     most = draw.uniform(0.0, spread) * min(level, 1 - level)
     colour = triple(level + draw.uniform(-most, most) for _ in range(3))

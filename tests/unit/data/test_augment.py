@@ -20,6 +20,13 @@ VOID = 255
 FIELDS = dict(zip(KINDS, KINDS, strict=True))
 
 
+def test_a_disparity_grows_with_the_zoom():
+    for seed in range(20):
+        depth, disparity = (augmentation.draw_transform("nyud", seed, 1.0, how) for how in ("divided", "multiplied"))
+        assert (depth.scale, depth.flip) == (disparity.scale, disparity.flip)
+        assert depth.zoom == depth.scale and disparity.zoom == 1 / depth.scale
+
+
 def augment(image, targets, transforms, kinds=FIELDS):
     return augmentation.augment(image, targets, kinds, transforms)
 

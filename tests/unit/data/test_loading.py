@@ -151,6 +151,20 @@ def test_a_large_split_is_packed_once_and_gives_the_same_batches(nyud: Path, con
     assert not file.exists() and len(list((nyud.parent / ".packed").glob("*.npy"))) == 1
 
 
+def test_decoding_code_and_other_tasks_have_packed_files_of_their_own(nyud: Path, config: Make, monkeypatch):
+    def packed(*tasks: str) -> set[Path]:
+        given = config() if not tasks else config(tasks={name: config().tasks[name] for name in tasks})
+        list(training_batches(open_split(given, nyud, "train"), given, 0))
+        return set((nyud.parent / ".packed").glob("*.npy"))
+
+    monkeypatch.setattr(batches_module, "_IN_MEMORY", 0)
+    whole = packed()
+    both = packed("depth")
+    assert len(both) == 2 and whole < both, "another benchmark of the same set takes nobody's file away"
+    monkeypatch.setattr("mtcp.data.loading.cache.code_digest", lambda entries: "other code")
+    assert len(packed()) == 2 and not whole & packed(), "decoded by other code: packed again"
+
+
 @pytest.mark.parametrize("damage", ["flipped", "halved", "removed"])
 def test_a_damaged_packed_file_is_packed_again(nyud: Path, config: Make, monkeypatch, damage: str):
     def epoch() -> list[Batch]:

@@ -8,6 +8,7 @@ from torch.nn.functional import one_hot
 from mtcp.core.tasks import CLASSES, VOID
 from mtcp.data.loading.batches import evaluation_batches, open_split
 from mtcp.data.preparation.derive import nyu_camera
+from mtcp.evaluation.ceiling import ceiling, ceiling_file
 from mtcp.evaluation.coherence import CoherenceMeter, coherence_meter
 from mtcp.metrics.coherence import coherence_metrics
 
@@ -28,10 +29,9 @@ def test_a_network_that_predicts_the_truth_reaches_the_ceiling(tiny_project):
     split = open_split(config, tiny_project.root / "data/rooms", "test")
     batch = next(evaluation_batches(split, config))
     channels = {task.name: task.channels for task in config.task_list}
-    found = coherence_meter(config, split.layout.packaging).update(
-        as_predictions(batch.targets, channels), batch.targets
-    )
-    own, ceiling = (coherence_metrics(found[output]) for output in ("final", "truth"))
+    meter = coherence_meter(config, split.layout.packaging)
+    predictions = as_predictions(batch.targets, channels)
+    own, ceiling = map(coherence_metrics, (meter.update(predictions, batch.targets), meter.ceiling(batch.targets)))
     assert own == pytest.approx(ceiling, rel=1e-5)
     assert set(own) == {
         "depth_normals_angle", "depth_normals_angle_near", "depth_boundary_f", "normals_boundary_f", "edge_boundary_f",
@@ -50,24 +50,47 @@ def test_flat_normals_on_a_slanted_plane_are_off_by_the_slant():
     normals = torch.tensor([0.0, 0.0, -1.0]).reshape(1, 3, 1, 1).expand(1, 3, 48, 64)
     targets = {"semseg": torch.zeros(1, 48, 64, dtype=torch.long), "depth": depth, "normals": normals}
     predictions = {"semseg": torch.zeros(1, 2, 48, 64), "depth": depth, "normals": normals}
-    found = CoherenceMeter(0.02, nyu_camera, None).update(predictions, targets)
-    assert coherence_metrics(found["final"])["depth_normals_angle"] == pytest.approx(45, abs=0.5)
+    meter = CoherenceMeter(0.02, nyu_camera, None)
+    assert coherence_metrics(meter.update(predictions, targets))["depth_normals_angle"] == pytest.approx(45, abs=0.5)
+    broken = predictions | {"depth": torch.full_like(depth, torch.nan)}
+    assert coherence_metrics(meter.update(broken, targets))["depth_normals_angle"] == 180, "depth that is no number"
 
 
-def test_only_what_is_asked_for_is_measured(tiny_project):
+def test_a_border_of_void_is_no_discontinuity_of_the_truth():
+    labels = torch.zeros(1, 48, 64, dtype=torch.long)
+    labels[:, :, 32:] = 1
+    depth = torch.where(labels == 1, 2.0, 1.0)[:, None]
+    normals = torch.tensor([0.0, 0.0, -1.0]).reshape(1, 3, 1, 1).repeat(1, 1, 48, 64)
+    normals[..., 32:] = torch.tensor([1.0, 0.0, 0.0]).reshape(1, 3, 1, 1)
+    targets = {"semseg": labels, "depth": depth, "normals": normals}
+    meter = CoherenceMeter(0.02, nyu_camera, None)
+    whole = coherence_metrics(meter.ceiling(targets))
+    assert whole["depth_boundary_f"] > 0.95 and whole["normals_boundary_f"] > 0.95
+    for name in ("depth", "normals"):
+        targets[name] = targets[name].clone()
+        targets[name][..., 10:20, 5:15] = VOID
+    holed = coherence_metrics(meter.ceiling(targets))
+    assert holed["depth_boundary_f"] == whole["depth_boundary_f"]
+    assert holed["normals_boundary_f"] == whole["normals_boundary_f"]
+
+
+def test_the_ceiling_is_computed_once_and_again_where_anything_changed(tiny_project, monkeypatch):
     config = tiny_project.resolve("rooms", "mtcp", 0)
     split = open_split(config, tiny_project.root / "data/rooms", "test")
-    batch = next(evaluation_batches(split, config))
-    predictions = as_predictions(batch.targets, {task.name: task.channels for task in config.task_list})
-    judged = []
-
-    def counting(work, *images):
-        judged.append(len(images[0]))
-        return map(work, *images)
-
-    meter = coherence_meter(config, split.layout.packaging, counting)
-    assert set(meter.update(predictions, batch.targets, lambda name: name == "final")) == {"final"}
-    assert judged == [len(batch.ids)], "boundaries of the truth are not matched in vain"
+    meter, seen = coherence_meter(config, split.layout.packaging), []
+    first = ceiling(split, config, meter, seen.append)
+    assert sum(seen) == len(split)
+    again = ceiling(split, config, meter, seen.append)
+    assert sum(seen) == len(split) and first.keys() == again.keys()
+    assert all(np.array_equal(first[name], again[name]) for name in first)
+    kept = ceiling_file(split, config)
+    stricter = config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"edge_tolerance": 0.001})})
+    assert ceiling_file(split, stricter) != kept
+    kept.write_bytes(kept.read_bytes()[:100])
+    assert all(
+        np.array_equal(first[name], values) for name, values in ceiling(split, config, meter, seen.append).items()
+    )
+    assert sum(seen) == 2 * len(split), "a damaged file is made again"
 
 
 def test_void_pixels_do_not_count(tiny_project):
@@ -79,11 +102,11 @@ def test_void_pixels_do_not_count(tiny_project):
         target[..., :20] = VOID
     predictions = as_predictions(batch.targets, channels)
     meter = coherence_meter(config, split.layout.packaging)
-    before = meter.update(predictions, batch.targets)["final"]
+    before = meter.update(predictions, batch.targets)
     predictions["semseg"][..., :20] = torch.rand_like(predictions["semseg"][..., :20])
     predictions["normals"][..., :20] = 7
     predictions["edge"][..., :20] = 7
-    after = meter.update(predictions, batch.targets)["final"]
+    after = meter.update(predictions, batch.targets)
     assert all((before[name] == after[name]).all() for name in before)
 
 
@@ -94,11 +117,11 @@ def test_people_are_judged_where_there_are_parts():
     }  # fmt: skip
     predictions = as_predictions(targets, {"semseg": 2, "human_parts": 7})
     predictions["human_parts"] = one_hot(torch.tensor([[[3, 0, 2, 0]]]), 7).movedim(-1, 1).float()
-    found = CoherenceMeter(0.1, nyu_camera, person=1).update(predictions, targets)
-    assert coherence_metrics(found["final"]) == {
+    meter = CoherenceMeter(0.1, nyu_camera, person=1)
+    assert coherence_metrics(meter.update(predictions, targets)) == {
         "parts_outside_person": 50, "person_without_parts": 50, "person_not_salient": 0,
     }  # fmt: skip
-    assert coherence_metrics(found["truth"])["person_without_parts"] == 50
+    assert coherence_metrics(meter.ceiling(targets))["person_without_parts"] == 50
 
 
 def test_tasks_that_do_not_pair_up_give_nothing():
@@ -114,7 +137,7 @@ def test_tasks_under_names_of_their_own_take_no_part():
     further = {"range": depth.flip(-1), "trees": labels.flip(-1), "regression": -depth}
     guesses = as_predictions(targets, {"semseg": 2}) | {"range": depth, "trees": torch.randn(1, 3, 8, 8)}
     after = meter.update(guesses | {"regression": depth}, targets | further)
-    assert after.keys() == before.keys() == {"final", "truth"}
-    for output in after:
-        assert all(np.array_equal(after[output][name], before[output][name]) for name in before[output])
+    assert after.keys() == before.keys() and all(np.array_equal(after[name], before[name]) for name in before)
+    ceilings = meter.ceiling(targets), meter.ceiling(targets | further)
+    assert all(np.array_equal(*(each[name] for each in ceilings)) for name in before)
     assert meter.update({"range": depth}, {"range": depth}) == {}

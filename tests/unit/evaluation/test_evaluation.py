@@ -177,7 +177,9 @@ def test_a_run_is_evaluated_into_its_folder(tiny_project: Project, tmp_path: Pat
     save_network(network, config, tmp_path / "model.safetensors")
     told: list[tuple[int, int]] = []
     found = run(config, data, tmp_path, on_image=lambda done, total: told.append((done, total)))
-    assert told == [(2, 5), (4, 5), (5, 5)]
+    assert told[-3:] in ([(2, 5), (4, 5), (5, 5)], [(7, 10), (9, 10), (10, 10)]), (
+        "twice where the ceiling is not known yet"
+    )
     assert set(found.metrics) == {"last"}
     final, truth = (found.metrics["last"][output] for output in ("final", "truth"))
     assert set(final) == {"semseg", "depth", "normals", "edge", "coherence"}
@@ -231,17 +233,19 @@ def assert_equal(first: EvaluationResult, second: EvaluationResult) -> None:
 
 def test_validation_and_snapshots_are_evaluated_where_they_were_kept(tiny_project: Project, tmp_path: Path):
     config, data, network = prior(tiny_project)
-    config = config.model_copy(update={"training": config.training.model_copy(update={"snapshots": 1})})
+    config = config.model_copy(update={"training": config.training.model_copy(update={"epochs": 6, "snapshots": 2})})
     save_network(network, config, tmp_path / "model.safetensors")
     network.depth_prior += 1
     save_network(network, config, tmp_path / "model-validation.safetensors")
-    save_network(network, config, tmp_path / "snapshots/epoch-1.safetensors")
+    save_network(network, config, tmp_path / "snapshots/epoch-0002.safetensors")
+    network.depth_prior -= 1.5  # the best by far, and kept for the mean of the last epochs alone
+    save_network(network, config, tmp_path / "snapshots/epoch-0004.safetensors")
     metrics = run(config, data, tmp_path).metrics
     assert set(metrics) == {"last", "validation", "best_on_test"}
     assert metrics["validation"]["final"]["depth"]["rmse"] > metrics["last"]["final"]["depth"]["rmse"]
     kept, last = (metrics[selection]["final"] for selection in ("best_on_test", "last"))
     assert kept == {task: values for task, values in last.items() if task != "coherence"}, "coherence of two alone"
-    assert "coherence" in last and "coherence" in metrics["validation"]["final"]
+    assert "coherence" in last and "coherence" not in metrics["validation"]["final"]
 
 
 def test_the_last_epoch_is_not_judged_twice_where_it_was_the_best(tiny_project: Project, tmp_path: Path):
@@ -249,9 +253,10 @@ def test_the_last_epoch_is_not_judged_twice_where_it_was_the_best(tiny_project: 
     for name in ("model", "model-validation"):
         save_network(network, config, tmp_path / f"{name}.safetensors")
     told: list[tuple[int, int]] = []
+    run(config, data, tmp_path)  # the ceiling of coherence is known from here on
     metrics = run(config, data, tmp_path, on_image=lambda done, total: told.append((done, total))).metrics
     assert told[-1] == (5, 5)
-    assert metrics["validation"]["final"] == metrics["last"]["final"]
+    assert metrics["validation"]["final"].items() <= metrics["last"]["final"].items()
 
 
 def test_best_on_test_maximises_the_mean_relative_gain(tiny_project: Project):

@@ -1,0 +1,191 @@
+"""Write the tables of docs/findings.md from what is archived in results/reference.
+
+    python examples/photographs/findings.py            # rewrites docs/findings.md
+    python examples/photographs/findings.py --check    # ends with status 1 where that would change it
+
+A table stands between `<!-- BENCHMARK TABLE -->` and `<!-- end -->`. Everything follows from the archive's tables.
+"""
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from mtcp.analysis.tables import read_table
+from mtcp.core.config import Benchmark, Project
+from mtcp.core.project_files import REFERENCE, TABLES
+from mtcp.core.tasks import Task
+from mtcp.report.formats import difference, display
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs/findings.md"
+_BLOCK = re.compile(r"(<!-- (\w+) (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+class Archive:
+    """The tables of one archived benchmark, and its configuration."""
+
+    def __init__(self, name: str) -> None:
+        self.folder = ROOT / REFERENCE / name
+        self.name = name
+        self.benchmark: Benchmark = Project(self.folder).benchmark(name)
+
+    def table(self, name: str) -> pd.DataFrame:
+        """One of its tables."""
+        return read_table(self.folder / TABLES / self.name / f"{name}.csv")
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What each method is called."""
+        methods = self.table("methods")
+        return dict(zip(methods.method, methods.label, strict=True))
+
+    @property
+    def measures(self) -> list[tuple[str, str]]:
+        """Task and primary metric of each task, and Delta_m."""
+        return [*((task.name, task.metric) for task in self.benchmark.task_list), ("multi_task", "delta_m")]
+
+
+def claims(archive: Archive) -> list[list[str]]:
+    """Every claim with a pair of runs: verdict, improvement, interval, seeds, detectable effect."""
+    rows = [["claim", "verdict", "improvement", "Holm interval", "n (least)", "detectable"]]
+    for row in archive.table("claims").itertuples():
+        if not row.n > 0:
+            continue
+        shown = difference(str(row.task), str(row.metric), archive.benchmark)
+        rows.append(
+            [
+                row.text.rstrip("."),
+                row.verdict,
+                f"{shown.number(row.improvement, signed=True)} {shown.unit}".strip(),
+                shown.interval(row.holm_low, row.holm_high),
+                f"{row.n:.0f} ({row.least_n:.0f})",
+                f"{shown.number(row.detectable)} {shown.unit}".strip(),
+            ]
+        )
+    return rows
+
+
+def results(archive: Archive) -> list[list[str]]:
+    """Mean and standard deviation over seeds of every method: final output of the last epoch."""
+    summary = archive.table("summary")
+    final = summary[(summary.selection == "last") & (summary.output == "final")]
+    columns = [*archive.measures, ("multi_task", "delta_coherence")]
+    return _means(archive, final, columns)
+
+
+def costs(archive: Archive) -> list[list[str]]:
+    """Parameters, operations and seconds of every method, as the grid measured them."""
+    summary = archive.table("summary")
+    columns = [("cost", name) for name in ("parameters", "gflops", "seconds_per_step", "seconds_per_image")]
+    return _means(archive, summary[summary.task == "cost"], columns)
+
+
+def coherence(archive: Archive) -> list[list[str]]:
+    """Coherence between the predictions of every method; the truths' own last."""
+    summary = archive.table("summary")
+    rows = summary[(summary.selection == "last") & (summary.task == "coherence")]
+    columns = [
+        ("coherence", name) for name in dict.fromkeys(rows.metric) if rows[rows.metric == name]["mean"].notna().any()
+    ]
+    return _means(archive, rows[rows.output.isin(["final", "truth"])], columns)
+
+
+def _means(archive: Archive, rows: pd.DataFrame, columns: list[tuple[str, str]]) -> list[list[str]]:
+    shown = [display(task, metric, archive.benchmark) for task, metric in columns]
+    found = [["method", *(f"{each.label} {each.unit}".strip() for each in shown)]]
+    for method, label in archive.labels.items():
+        own = rows[rows.method == method].set_index(["task", "metric"])
+        cells = []
+        for each, key in zip(shown, columns, strict=True):
+            if key not in own.index or not np.isfinite(own["mean"][key]):
+                cells.append("")
+                continue
+            spread = own["sd"][key]
+            signed = key[0] == "multi_task"
+            cells.append(
+                each.number(own["mean"][key], signed=signed) + (f" ± {each.number(spread)}" if spread > 0 else "")
+            )
+        if any(cells):
+            found.append([label, *cells])
+    return found
+
+
+def shares(archive: Archive) -> list[list[str]]:
+    """Shares of the variance over trained methods x seeds: two-way layout, one run a cell.
+
+    x_ms = mean + method_m + seed_s + rest_ms; each share is its sum of squares over the total.
+    """
+    runs, methods = archive.table("runs"), archive.table("methods")
+    trained = set(methods[methods.family != "trivial"].method)
+    changes = archive.table("multi_task")
+    every = pd.concat([runs, changes])
+    final = every[(every.selection == "last") & (every.output == "final") & every.method.isin(trained)]
+    rows = [["measure", "methods %", "seeds %", "rest %"]]
+    for task, metric in archive.measures:
+        own = final[(final.task == task) & (final.metric == metric)]
+        grid = own.pivot_table(index="method", columns="seed", values="value").dropna(axis=1)
+        if task == "multi_task":
+            grid = grid.drop(index=archive.benchmark.baseline, errors="ignore")  # 0 by definition
+        centred = grid.to_numpy() - grid.to_numpy().mean()
+        by_method, by_seed = centred.mean(1, keepdims=True), centred.mean(0, keepdims=True)
+        parts = [
+            (by_method**2).sum() * centred.shape[1],
+            (by_seed**2).sum() * centred.shape[0],
+            ((centred - by_method - by_seed) ** 2).sum(),
+        ]
+        shown = display(task, metric, archive.benchmark)
+        rows.append([_named(task, archive) + shown.label, *(f"{100 * part / sum(parts):.0f}" for part in parts)])
+    return rows
+
+
+def weights(archive: Archive) -> list[list[str]]:
+    """Mean weight of every task in the first and the last epoch, and the share of epochs in which it is negative."""
+    history = archive.table("history") if (archive.folder / TABLES / archive.name / "history.csv").exists() else None
+    assert history is not None
+    tasks: tuple[Task, ...] = archive.benchmark.task_list
+    rows = [["method", *(f"{task.label}: first, last epoch; negative" for task in tasks)]]
+    for method, label in archive.labels.items():
+        own = history[history.method == method]
+        cells = []
+        for task in tasks:
+            weight = own[own.column == f"weight_{task.name}"]
+            if weight.empty:
+                continue
+            by_epoch = weight.groupby("epoch").value.mean()
+            negative = 100 * (weight.value < 0).mean()
+            cells.append(f"{by_epoch.iloc[0]:.3g}, {by_epoch.iloc[-1]:.3g}; {negative:.0f} %")
+        if len(set(cells)) > 1:
+            rows.append([label, *cells])
+    return rows
+
+
+def _named(task: str, archive: Archive) -> str:
+    return next((f"{each.label}, " for each in archive.benchmark.task_list if each.name == task), "")
+
+
+TABLE_OF: dict[str, Callable[[Archive], list[list[str]]]] = {
+    function.__name__: function for function in (claims, results, costs, coherence, shares, weights)
+}
+
+
+def markdown(rows: list[list[str]]) -> str:
+    """The rows as a Markdown table, the first as its head."""
+    head, *body = [f"| {' | '.join(cells)} |\n" for cells in rows]
+    return "".join([head, "|---" * len(rows[0]) + "|\n", *body])
+
+
+def main() -> int:
+    text = PAGE.read_text()
+    written = _BLOCK.sub(lambda found: found[1] + markdown(TABLE_OF[found[3]](Archive(found[2]))) + found[4], text)
+    if "--check" in sys.argv[1:]:
+        return int(written != text)
+    PAGE.write_text(written)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,52 @@
+"""How coherent the truths of a split are: the same for every run, so it is computed once and kept beside the data."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+
+from mtcp.core.code_digest import code_digest
+from mtcp.core.config import RunConfig
+from mtcp.core.errors import UserError
+from mtcp.core.files import replacing
+from mtcp.core.hashing import short_key
+from mtcp.core.plugins import PACKAGE_ROOT
+from mtcp.data.loading.batches import Split, evaluation_batches
+from mtcp.data.loading.cache import fingerprint, packed_folder
+from mtcp.evaluation.coherence import CoherenceMeter
+from mtcp.metrics.meter import Statistics, merge
+
+
+def ceiling(split: Split, config: RunConfig, meter: CoherenceMeter, on_images: Callable[[int], None]) -> Statistics:
+    """Return the statistics of the truths of `split`, in the order of its ids; empty where nothing pairs up.
+
+    They are kept in `ceiling_file` where the folder can be written. `on_images` is told how many images each step took.
+    """
+    path = ceiling_file(split, config)
+    with suppress(OSError, ValueError, EOFError, BadZipFile), np.load(path, allow_pickle=False) as kept:
+        return dict(kept)
+    parts = []
+    for batch in evaluation_batches(split, config):
+        parts.append(meter.ceiling(batch.targets))
+        on_images(len(batch.ids))
+    found = merge(parts) if all(parts) else {}
+    with suppress(UserError), replacing(path) as temporary:  # where data are read-only every run computes them again
+        np.savez_compressed(temporary, allow_pickle=False, **found)
+    return found
+
+
+def ceiling_file(split: Split, config: RunConfig) -> Path:
+    """Where the statistics are kept: the name follows from the files, the evaluation's settings and the code."""
+    tasks = tuple(task.name for task in config.task_list)
+    key = short_key(
+        [
+            fingerprint(split.layout, split.ids, tasks),
+            [[task.name, task.kind, task.channels] for task in config.task_list],
+            [config.height, config.width],
+            config.evaluation_part(),
+            code_digest([PACKAGE_ROOT / "mtcp/evaluation/coherence.py"]),
+        ]
+    )
+    return packed_folder(split.layout) / f"{split.layout.folder.name}-ceiling-{key}.npz"
