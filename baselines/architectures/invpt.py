@@ -130,7 +130,7 @@ def _dims(width: int) -> tuple[int, int, int]:
 def _truncated_normal(network: InvPT, encoder: nn.Module) -> None:
     """Initialise linear layers and `project` from a truncated normal (std 0.02), and linear layers' biases with 0.
 
-    The encoder is left out: Mask2Former has linear layers, too, which may be pre-trained.
+    The encoder is left out: Mask2Former also has linear layers, which may be pre-trained.
     """
     encoders = set(encoder.modules())
     for module in network.modules():

@@ -24,7 +24,7 @@ _CALLED_DIRECTLY: Final = {torch.ops.aten._slow_conv2d_forward: _direct_convolut
 class Cost:
     """`parameters` in total; `gflops` of one forward pass of one image (multiplication and addition count as two).
 
-    `shared_...`: the share of the encoder that all tasks share; 0 where nothing is shared.
+    `shared_...`: the part of these in the encoder that all tasks share; 0 where nothing is shared.
     """
 
     parameters: int

@@ -63,12 +63,12 @@ def _intact(path: Path) -> bool:
 
 
 def packed_folder(layout: Layout) -> Path:
-    """Where what is made of a data set lies, beside the set."""
+    """The folder beside a data set for files that are derived from it."""
     return layout.folder.parent / ".packed"
 
 
 def fingerprint(layout: Layout, ids: tuple[str, ...], tasks: tuple[str, ...]) -> str:
-    """Digest of how a set is read and of the name, size and time of every file of the images `ids`."""
+    """Digest of how a set is read, and of the name, size and time of every file of the images `ids`."""
     total = hashlib.sha256(repr((layout.reading, layout.packaging)).encode())
     for image_id in ids:
         paths = [layout.image_path(image_id), *(layout.find(task, image_id) for task in tasks)]
