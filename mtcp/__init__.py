@@ -2,7 +2,7 @@
 
 
 def __getattr__(name: str) -> str:
-    """Look the installed version up when `__version__` is asked for: it takes a tenth of the time of `mtcp plan`."""
+    """Look up the installed version only when `__version__` is read: it takes a tenth of the time of `mtcp plan`."""
     if name != "__version__":
         raise AttributeError(f"module 'mtcp' has no attribute '{name}'")
     from importlib.metadata import PackageNotFoundError, version

@@ -1,6 +1,6 @@
-"""The public interface: what a scheme or an architecture in a file of one's own, and a notebook, import.
+"""The public interface: what plug-ins (schemes and architectures) and notebooks import.
 
-Names that are exported here keep their meaning between minor versions; everything else of `mtcp` may move.
+Names exported here keep their meaning between minor versions; everything else in `mtcp` may change.
 """
 
 from mtcp.core.config import Project

@@ -1,10 +1,10 @@
-"""Run `snakemake --lint` and fail on every hint that has no answer here."""
+"""Run `snakemake --lint` and fail on every hint that is not answered here."""
 
 import subprocess
 import sys
 from collections.abc import Iterator
 
-#: Start of a hint: why it is meant otherwise here.
+#: Start of a hint -> why it does not apply here.
 ANSWERS = {
     "Specify a conda environment or container": "the locked environment is recorded in every run; conda adds nothing",
     "Shell command directly uses variable MTCP": "it is how rules call Python; what decides the work is in the "
@@ -14,7 +14,7 @@ ANSWERS = {
 
 
 def open_hints(report: str) -> Iterator[str]:
-    """Yield place and title of every hint in the text of `snakemake --lint` that has no answer."""
+    """Yield place and title of every unanswered hint in the output of `snakemake --lint`."""
     place = ""
     for line in report.splitlines():
         if line.startswith("Lints for "):

@@ -1,1 +1,1 @@
-"""Architectures that MT-CP is compared with, one per file."""
+"""The architectures that MT-CP is compared with, one per file."""

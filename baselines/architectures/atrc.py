@@ -1,6 +1,6 @@
-"""ATRC (Brueggemann et al., ICCV 2021) with its global context for every pair of tasks.
+"""ATRC (Brueggemann et al., ICCV 2021) with global context for every pair of tasks.
 
-The part of ATRC that needs neither its architecture search nor CUDA kernels; local and label contexts are left out.
+Only the part of ATRC that needs neither architecture search nor CUDA kernels: local and label contexts are left out.
 """
 
 from collections import OrderedDict
@@ -27,7 +27,7 @@ from mtcp.api import (
 
 
 class GlobalContext(nn.Module):
-    """What a target gathers from a source over all positions p', by linear attention in A channels.
+    """The context that a target task gathers from a source task over all positions p', by linear attention.
 
     q = softplus(pair(Q_target)), k = softplus(pair(Q_source)), v = ReLU(BN(conv Q_source));
     V[m, p] = sum_d (sum_p' v[m, p'] k[d, p']) q[d, p] / max(sum_d (sum_p' k[d, p']) q[d, p], 1e-12).
@@ -51,10 +51,10 @@ class GlobalContext(nn.Module):
 
 @architecture("atrc")
 class ATRC(MapArchitecture):
-    """X = cat of the four maps at 1/4 (S wide); Q_t = ReLU(BN(conv3x3 X)), O = S / 4 wide.
+    """X = cat of the four maps at 1/4, S wide; Q_t = ReLU(BN(conv3x3 X)), S / 4 wide.
 
-    Y_t = BN(conv1x1(cat over sources u, t itself included, of the contexts of u for t)), its BatchNorm 0 at first;
-    final_t = predict(dropout(ReLU(BN(conv1x1(cat(Q_t, Y_t)))))). Shared: the encoder.
+    Y_t = BN(conv1x1(cat over all sources u, including t, of the context of u for t)), where the BatchNorm's weight and
+    bias start at 0; final_t = predict(dropout(ReLU(BN(conv1x1(cat(Q_t, Y_t)))))). Shared: the encoder.
     """
 
     class Parameters(MapParameters):

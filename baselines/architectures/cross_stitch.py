@@ -25,7 +25,7 @@ Maps = dict[str, Tensor]
 
 
 class StitchedEncoders(nn.Module):
-    """Encoders of equal initial values, and the units after all stages but the last."""
+    """One encoder per task, with equal initial values, and the units after all stages except the last."""
 
     def __init__(self, context: BuildContext, unit: Callable[[int], nn.Module]) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class StitchedEncoders(nn.Module):
                 setattr(self, f"unit{scale}", unit(width))
 
     def forward(self, image: Tensor) -> list[Maps]:
-        """Return [y4, y8, y16, x32]: of every task, the maps after the units, and the last stage's before its own."""
+        """Return [y4, y8, y16, x32], by task: the maps after the units, and the last stage's map before its unit."""
         mixed: list[Maps] = []
         maps = dict.fromkeys(self.encoder, image)
         for index, scale in enumerate(SCALES):
@@ -56,23 +56,23 @@ class StitchedEncoders(nn.Module):
 
 
 class StitchedParameters(PluginParameters):
-    """What both kinds of units start from."""
+    """The initial values of both kinds of units."""
 
     own: float | None = Field(
         None, gt=0, le=1, description="initial weight a of a task's own map; null: 0.9 for two tasks, else 0.8"
     )
 
     def weights(self, tasks: int) -> tuple[float, float]:
-        """Return the initial weights of a task's own map, a, and of every other, (1 - a) / (T - 1)."""
+        """Return the initial weights of a task's own map, a, and of every other map, (1 - a) / (T - 1)."""
         own = self.own or (0.9 if tasks == 2 else 0.8)
         return own, (1 - own) / max(tasks - 1, 1)
 
 
 class Stitched(Architecture):
-    """x_{t,s} = stage_{t,s}(y_t of the stage before), y_{.,s} = unit_s(x_{.,s}); Head_t reads y_{t,4..32}.
+    """x_{t,s} = stage_{t,s}(y_t of the previous stage), y_{.,s} = unit_s(x_{.,s}); Head_t reads y_{t,4..32}.
 
-    `unit` returns, for a width, a module from the maps {task: x} to {task: y}. Shared: all encoders and the units but
-    the last, so that R holds y_{t,4}, y_{t,8}, y_{t,16} and x_{t,32} of every task.
+    `unit` returns, for a width, a module that maps {task: x} to {task: y}. Shared: all encoders and all units except
+    the last, so R consists of y_{t,4}, y_{t,8}, y_{t,16} and x_{t,32} of every task.
     """
 
     coarsest = 32
@@ -122,10 +122,10 @@ class CrossStitchUnit(nn.Module):
 
 @architecture("cross_stitch")
 class CrossStitch(Stitched):
-    """Units weigh maps channel by channel; at first the own map by a, every other by (1 - a) / (T - 1).
+    """Units weigh maps channel by channel, initially a task's own map by a and every other by (1 - a) / (T - 1).
 
     The public code trains single-task networks first, then the units with SGD at 100 times the learning rate. Here
-    all parameters train together, with the run's optimiser.
+    all parameters are trained together with the run's optimiser.
     """
 
     Parameters = StitchedParameters

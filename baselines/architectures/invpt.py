@@ -1,4 +1,4 @@
-"""InvPT (Ye and Xu, ECCV 2022): a decoder of three stages, in which every task attends to all tasks' positions."""
+"""InvPT (Ye and Xu, ECCV 2022): a decoder with three stages, in which every task attends to all tasks' positions."""
 
 from collections import OrderedDict
 
@@ -29,7 +29,7 @@ from mtcp.api import (
 
 
 class CoarseAndSkips(nn.Module):
-    """image -> [F32, J1, J2]: J1 = skip16(F16), J2 = skip8(F8), 3x3 convolutions."""
+    """image -> [F32, J1, J2], with 3x3 convolutions J1 = skip16(F16), J2 = skip8(F8)."""
 
     def __init__(self, context: BuildContext, widths: tuple[int, ...] | None, first: int, second: int) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class CoarseAndSkips(nn.Module):
 
 
 class Initial(ConvPair):
-    """E = ReLU(pair(F32)) and its prediction."""
+    """E = ReLU(pair(F32)), and a prediction from it."""
 
     def __init__(self, before: int, width: int, task: Task) -> None:
         super().__init__(before, before, width)
@@ -61,9 +61,9 @@ class Initial(ConvPair):
 class InvPT(Architecture):
     """Initial predictions from F32, then stages i = 0, 1, 2 at 1/32, 1/16, 1/8; widths D0 = E + P, D0 / 2, D0 / 4.
 
-    X_t = mix(cat(E_t, initial_t)); from stage to stage X_t is up-sampled, the encoder's skip J_i added. M_t sums all
-    stages' results at 1/4; final_t = predict(ReLU(BN(conv3x3 M_t))). Shared: encoder and skips. Initial and final
-    predictions have equal weight in the public code (`losses.auxiliary_weight: 1`), which reads a plain ViT.
+    X_t = mix(cat(E_t, initial_t)); between stages, X_t is up-sampled and the encoder's skip J_i added. M_t is the sum
+    of all stages' results at 1/4; final_t = predict(ReLU(BN(conv3x3 M_t))). Shared: encoder and skips. The public code
+    gives initial and final predictions equal weight (`losses.auxiliary_weight: 1`), and its encoder is a plain ViT.
     """
 
     coarsest = 64
@@ -128,9 +128,9 @@ def _dims(width: int) -> tuple[int, int, int]:
 
 
 def _truncated_normal(network: InvPT, encoder: nn.Module) -> None:
-    """Linear layers and `project` start truncated normal (0.02), their biases at 0 (linear layers alone).
+    """Initialise linear layers and `project` from a truncated normal (std 0.02), and linear layers' biases with 0.
 
-    Not the encoder's: Mask2Former's are linear layers, too, and may be pre-trained.
+    The encoder is left out: Mask2Former also has linear layers, which may be pre-trained.
     """
     encoders = set(encoder.modules())
     for module in network.modules():

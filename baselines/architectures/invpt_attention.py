@@ -1,4 +1,4 @@
-"""InvPT's attention across tasks, in a form whose memory is linear in the number of positions."""
+"""InvPT's attention across tasks, with memory linear in the number of positions."""
 
 from dataclasses import dataclass
 
@@ -10,22 +10,22 @@ from mtcp.api import BatchNorm2d, Projection, at_size, to_nchw, to_nhwc, unscale
 
 
 class CrossTaskAttention(nn.Module):
-    """Two heads over the positions of all tasks, with the scores of the stage before mixed in.
+    """Attention with two heads over the positions of all tasks, which also uses the previous stage's scores.
 
     Queries: per task a depthwise 3x3 convolution of stride 2 and BatchNorm, then a projection of all tasks' tokens.
-    Keys and values: per task average pooling by 2^(stage + 1), then projections. Scores Sc = q k^T / sqrt(D), D the
-    full width. The stage before's scores, resized over its query positions to these, are appended as two more heads,
-    and `fuse`, a 1x1 convolution from four heads to two, gives the scores of this stage.
+    Keys and values: per task average pooling by 2^(stage + 1), then projections. Scores Sc = q k^T / sqrt(D), with D
+    the full width. The previous stage's scores, resized from its query positions to the present ones, are appended as
+    two more heads, and `fuse`, a 1x1 convolution from four heads to two, gives the scores of this stage.
 
-    No map of scores is made. Resizing acts on query positions, a product with keys acts on channels, and they
-    commute: resized(Q K^T) = resized(Q) K^T. Hence the scores of every stage and head are one product of stacked
-    queries and keys, Sc_h = sum_j (w_hj q_j) k_j^T + b_h, and plain attention over these gives the result block by
-    block. (b_h is the same for all keys, so that softmax does not see it; it stays a factor of its own.)
+    No score map is computed. Resizing acts on query positions and the product with keys on channels, so they commute:
+    resized(Q K^T) = resized(Q) K^T. The scores of every stage and head are therefore one product of stacked queries and
+    keys, Sc_h = sum_j (w_hj q_j) k_j^T + b_h, on which plain attention runs block by block. (b_h is the same for all
+    keys, so softmax ignores it; it is kept as a separate factor.)
     """
 
     @dataclass(frozen=True)
     class Scores:
-        """Scores as factors: of both heads, queries (B, T, h, w, d) and keys (B, N, d)."""
+        """Scores of both heads as factors: queries (B, T, h, w, d) and keys (B, N, d)."""
 
         queries: tuple[Tensor, Tensor]
         keys: tuple[Tensor, Tensor]
@@ -41,7 +41,7 @@ class CrossTaskAttention(nn.Module):
             self.fuse = nn.Conv2d(4, 2, 1)
 
     def forward(self, x: Tensor, before: "CrossTaskAttention.Scores | None") -> tuple[Tensor, "Scores"]:
-        """Return what every position gathers, like x (B, T, h, w, D), and the scores for the next stage."""
+        """Return the attention's result, of the shape of x (B, T, h, w, D), and the scores for the next stage."""
         maps = [to_nchw(level) for level in x.unbind(1)]
         queries = [getattr(self, task)(level) for task, level in zip(self.tasks, maps, strict=True)]
         queries = self.query(torch.stack([to_nhwc(level) for level in queries], 1))

@@ -16,7 +16,8 @@ def named_conv(before: int, after: int) -> nn.Sequential:
 class Stage(nn.Module):
     """One transformer block over the positions of all tasks; x is (B, T, h, w, D).
 
-    From the second stage on, maps come up from the coarser stage first, and results are widened to the first's width.
+    From the second stage on, maps are first brought up from the coarser stage, and results are widened to the first
+    stage's width.
     """
 
     def __init__(self, tasks: list[str], width: int, before: int | None, out: int, stage: int) -> None:
@@ -33,7 +34,7 @@ class Stage(nn.Module):
     def forward(
         self, x: Tensor, scores: CrossTaskAttention.Scores | None
     ) -> tuple[Tensor, list[Tensor], CrossTaskAttention.Scores]:
-        """Return X (B, T, h, w, D), the maps for the sum over stages (task by task, (B, out, h, w)), and the scores."""
+        """Return X (B, T, h, w, D), the maps for the sum over stages (one (B, out, h, w) per task), and the scores."""
         attended, own_scores = self.attention(self.norm1(x), scores)
         x = x + attended
         x = x + self.mlp(self.norm2(x))

@@ -1,7 +1,7 @@
 """`single_task` and `mtl_baseline` with the decoder of most published architectures: a multi-scale head per task.
 
-The reference for architectures whose tasks read an encoder's four maps by such heads: what these do between encoder
-and head is then all that differs. (`single_task` and `mtl_baseline` have MT-CP's Swin decoders.)
+The reference for architectures with such heads on an encoder's four maps: they then differ only in what is between
+encoder and head. (`single_task` and `mtl_baseline` have MT-CP's Swin decoders.)
 """
 
 from torch import Tensor, nn
@@ -34,7 +34,7 @@ class MTLBaselineLight(MapArchitecture):
 
 @architecture("single_task_light")
 class SingleTaskLight(Architecture):
-    """encoder_t -> Head_t for every task t, all encoders from equal initial values; nothing is shared."""
+    """encoder_t -> Head_t for every task t; all encoders have equal initial values, and nothing is shared."""
 
     Parameters = MapParameters
     coarsest = 32

@@ -1,4 +1,4 @@
-"""MTAN (Liu et al., CVPR 2019), the form for encoders of several stages: a task attends to what all share."""
+"""MTAN (Liu et al., CVPR 2019) in its form for multi-stage encoders: tasks attend to shared features."""
 
 import torch
 from torch import Tensor
@@ -22,9 +22,9 @@ from mtcp.api import (
 
 
 class BottomsAndTops(StageEncoder):
-    """image -> [b_4, u_4, b_8, u_8, ...]: of every stage the input of its last residual block, and its output.
+    """image -> [b_4, u_4, b_8, u_8, ...]: for every stage, the input of its last residual block and its output.
 
-    Where a stage is one block, or no sequence of blocks, both are its output.
+    If a stage is a single block or not a sequence of blocks, both are its output.
     """
 
     def forward(self, image: Tensor) -> list[Tensor]:
@@ -37,10 +37,10 @@ class BottomsAndTops(StageEncoder):
 
 @architecture("mtan")
 class MTAN(Architecture):
-    """a_{t,s} = sigmoid(attention_{t,s}(z)) * u_s, z = b_4 at s = 4, else cat(b_s, e_{t,s/2}).
+    """a_{t,s} = sigmoid(attention_{t,s}(z)) * u_s, with z = b_4 at s = 4, else cat(b_s, e_{t,s/2}).
 
-    e_{t,s} = pool(refine_s(a_{t,s})) with refinements that tasks share; Head_t reads a_{t,4..32}. The encoder is
-    shared; the refinements lie downstream of it. (The public code's heads read a_{t,32} alone.)
+    e_{t,s} = pool(refine_s(a_{t,s})), with refinements shared by the tasks; Head_t reads a_{t,4..32}. The encoder is
+    shared; the refinements are downstream of it. (In the public code, heads read only a_{t,32}.)
     """
 
     coarsest = 32
@@ -74,7 +74,7 @@ class MTAN(Architecture):
                 maps.append(getattr(self, f"attention{scale}")[task](seen).sigmoid_() * top)
             if scale < SCALES[-1]:
                 coarser = bottoms[SCALES.index(scale) + 1].shape[-2:]
-                # Task by task: batch statistics of the shared refinement are each task's own.
+                # Task by task, so that the shared refinement uses each task's own batch statistics.
                 travelling = {
                     task: _pooled(getattr(self, f"refine{scale}")(maps[-1]), coarser) for task, maps in attended.items()
                 }
@@ -82,5 +82,5 @@ class MTAN(Architecture):
 
 
 def _pooled(x: Tensor, size: torch.Size) -> Tensor:
-    """2x2 maximum, where the next stage halves the size."""
+    """2x2 max-pooling if the next stage halves the size."""
     return x if x.shape[-2:] == size else F.max_pool2d(x, 2, 2, ceil_mode=True)

@@ -1,4 +1,4 @@
-"""MTI-Net (Vandenhende et al., ECCV 2020): distillation at every scale, and features propagated to the finer one."""
+"""MTI-Net (Vandenhende et al., ECCV 2020): distillation at every scale, and features propagated to finer scales."""
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ from mtcp.api import (
 
 
 class Mix(nn.Module):
-    """M = conv(block2(block1(C))), N -> N / 4 -> N channels."""
+    """M = conv(block2(block1(C))), with N -> N / 4 -> N channels."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class Mix(nn.Module):
 
 
 class Excite(nn.Module):
-    """x * sigmoid(fc2(ReLU(fc1(mean of x over positions)))), squeezed by 16 (Hu et al., CVPR 2018)."""
+    """x * sigmoid(fc2(ReLU(fc1(mean of x over positions)))), squeeze factor 16 (Hu et al., CVPR 2018)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -48,8 +48,8 @@ class Excite(nn.Module):
 class Propagation(nn.Module):
     """P_t = E_t + excite_t(Z), Z = reduce(softmax(M) * C), with C the concatenation of all E_t (N = T c channels).
 
-    The softmax runs within every T consecutive channels of the task-major C, as in the public code, so that channels
-    of one task compete; the paper means the softmax over tasks, channel by channel.
+    As in the public code, the softmax is over every T consecutive channels of the task-major C, so channels of one task
+    compete; the paper describes a softmax over tasks, channel by channel.
     """
 
     def __init__(self, tasks: list[str], width: int) -> None:
@@ -69,7 +69,7 @@ class Propagation(nn.Module):
 class MTINet(MapArchitecture):
     """From coarse to fine, s = 32, 16, 8, 4: E_s = Branch(cat(F_s, P of the coarser scale)), P_s = Propagation(E_s).
 
-    Then distillation of E_s at every scale, and Head_t of the four distilled maps. Outputs: final and the initial
+    Then E_s is distilled at every scale, and Head_t reads the four distilled maps. Outputs: final and the initial
     predictions of four scales, of equal weight in the public code (`losses.auxiliary_weight: 1`). Shared: the encoder.
     """
 

@@ -1,4 +1,4 @@
-"""The usual multi-task baseline: one shared encoder, a decoder and a head per task, nothing between the tasks."""
+"""The usual multi-task baseline: one shared encoder, a decoder and a head per task, no interaction between tasks."""
 
 from torch import Tensor, nn
 
@@ -18,7 +18,7 @@ from mtcp.api import (
 
 
 class TaskDecoder(nn.Module):
-    """Decoder, pyramid and head of one task, with the initial values that MT-CP's parts have."""
+    """Decoder, pyramid and head of one task, with the same initial values as MT-CP's."""
 
     def __init__(self, context: BuildContext, task: Task) -> None:
         super().__init__()

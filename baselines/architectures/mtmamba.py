@@ -1,4 +1,4 @@
-"""MTMamba (Lin et al., ECCV 2024): a decoder of state space blocks, within a task (STM) and across tasks (CTM)."""
+"""MTMamba (Lin et al., ECCV 2024): a decoder of state space blocks within tasks (STM) and across tasks (CTM)."""
 
 from collections import OrderedDict
 
@@ -22,7 +22,7 @@ from mtcp.api import (
     to_nhwc,
 )
 
-#: Stages and the position of their map in the encoder's list.
+#: Stage -> index of its map in the encoder's list.
 STAGES = {16: 2, 8: 1, 4: 0}
 
 
@@ -65,7 +65,7 @@ class TaskOfCTM(nn.Module):
 
 
 class CTM(nn.ModuleDict):
-    """shared = core(LN of the concatenation of all X), read by every task through a gate."""
+    """shared = core(LN(concatenation of all X)), which every task reads through a gate."""
 
     def __init__(self, tasks: list[str], width: int, inner: int, states: int, drop: float) -> None:
         super().__init__({task: TaskOfCTM(width, inner, states, drop) for task in tasks})
@@ -96,7 +96,7 @@ class TaskOfStage(nn.Module):
 
 
 class Head(nn.Module):
-    """predict(LN(shuffle by 4 (expand X))): a prediction at four times the size of F4."""
+    """predict(LN(shuffle by 4 (expand X))): a prediction of four times the size of F4."""
 
     def __init__(self, width: int, task: Task) -> None:
         super().__init__()
@@ -112,7 +112,8 @@ class Head(nn.Module):
 class MTMamba(MapArchitecture):
     """X_t = F32; stages s = 16, 8, 4: per task expansion, merging with F_s and two STM blocks, then one CTM block.
 
-    Shared: the encoder. The public code sums logarithms of losses (the scheme `scale_invariant`). Its scan is slow on a CPU.
+    Shared: the encoder. The public code minimises the sum of the losses' logarithms (the scheme
+    `scale_invariant`). The scan is slow on a CPU.
     """
 
     class Parameters(MapParameters):

@@ -1,4 +1,4 @@
-"""NDDR-CNN (Gao et al., CVPR 2019): as cross-stitch networks, with a 1x1 convolution and BatchNorm as the unit."""
+"""NDDR-CNN (Gao et al., CVPR 2019): like cross-stitch networks, with a 1x1 convolution and BatchNorm as the unit."""
 
 import torch
 from pydantic import Field
@@ -12,8 +12,8 @@ from mtcp.api import BuildContext, ConvNorm, architecture
 class NDDRUnit(nn.ModuleDict):
     """y_t = ReLU(BN(conv_t(cat of all x_u in task order))), conv_t 1x1 without bias, T width -> width.
 
-    At first the block of the own task is a times the identity, every other b times. Even then y differs from x, as
-    BatchNorm standardises every channel.
+    Initially, the block of the task itself is a times the identity, every other block b times. Even with a = 1 and
+    b = 0, y differs from x, because BatchNorm standardises every channel.
     """
 
     def __init__(self, tasks: list[str], width: int, own: float, other: float, momentum: float) -> None:

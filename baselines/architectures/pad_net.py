@@ -1,4 +1,4 @@
-"""PAD-Net (Xu et al., CVPR 2018): initial predictions, whose features are distilled from task to task."""
+"""PAD-Net (Xu et al., CVPR 2018): initial predictions, and distillation of their features between tasks."""
 
 import torch
 from pydantic import Field
@@ -38,7 +38,7 @@ class Message(nn.Module):
 class Distillation(nn.ModuleDict):
     """G_t = E_t + sum over u != t of sigmoid(gate_{t,u} E_u) * (value_{t,u} E_u).
 
-    Gate and value both read the source u, as in the public code; as the paper is remembered, the gate reads the target.
+    Gate and value both read the source u, as in the public code; in the paper, from memory, the gate reads the target.
     """
 
     def __init__(self, tasks: list[str], width: int) -> None:

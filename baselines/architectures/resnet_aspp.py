@@ -1,8 +1,8 @@
 """LibMTL's network: a ResNet of stride 8 shared by all tasks, and an ASPP head per task (Lin and Zhang, JMLR 2023).
 
 A head is DeepLab's (Chen et al., 2017): ASPP of 256 channels with rates 12, 24 and 36, image pooling and dropout, a 3x3
-convolution with BatchNorm and ReLU, a 1x1 convolution. The heads hold two thirds of the parameters. The image is RGB in
-[0, 1], with ImageNet weights, too.
+convolution with BatchNorm and ReLU, a 1x1 convolution. The heads have two thirds of the parameters. The image is RGB in
+[0, 1], even with ImageNet weights.
 """
 
 from torch import Tensor, nn
@@ -23,7 +23,7 @@ from mtcp.api import (
 
 
 class DilatedBackbone(Backbone):
-    """The benchmark's timm encoder; the last of its maps."""
+    """The last map of the benchmark's timm encoder."""
 
     def __init__(self, context: BuildContext) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class DilatedBackbone(Backbone):
 
 
 class _ResNetASPP(Architecture):
-    """What both forms share: the heads, from named streams."""
+    """The common part of both forms: the heads, with initial values by name."""
 
     def __init__(self, context: BuildContext, channels: int) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class _ResNetASPP(Architecture):
                 self.heads[task.name] = DeepLabHead(channels, task.channels, (12, 24, 36))
 
     def outputs(self, maps: dict[str, Tensor], size: tuple[int, int]) -> Outputs:
-        """Apply each task's head to its map and enlarge the result, corners aligned."""
+        """Apply each task's head to its map and enlarge the result bilinearly with aligned corners."""
         found: Outputs = {}
         for task in self.tasks:
             raw = F.interpolate(self.heads[task.name](maps[task.name]), size, mode="bilinear", align_corners=True)
@@ -77,7 +77,7 @@ class ResNetASPP(_ResNetASPP):
 
 @architecture("resnet_aspp_single_task")
 class ResNetASPPSingleTask(_ResNetASPP):
-    """One ResNet with an ASPP head per task, nothing shared."""
+    """A ResNet and an ASPP head for each task, nothing shared."""
 
     def __init__(self, context: BuildContext, parameters: PluginParameters) -> None:
         encoders = {task.name: DilatedBackbone(context) for task in context.tasks}

@@ -1,4 +1,4 @@
-"""The two-dimensional selective scan of VMamba (Liu et al., NeurIPS 2024), which MTMamba's blocks are made of."""
+"""The two-dimensional selective scan of VMamba (Liu et al., NeurIPS 2024), on which MTMamba's blocks are based."""
 
 import math
 
@@ -14,7 +14,7 @@ DIRECTIONS = 4
 
 
 class Weights(nn.Module):
-    """A weight, and a bias where asked for, per direction: y_k = W_k x_k (+ b_k is left to the caller)."""
+    """A weight, and optionally a bias, per direction k; the caller computes y_k = W_k x_k + b_k."""
 
     def __init__(self, *shape: int, bias: bool = False) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class Core(nn.Module):
 
 
 def drop_path(x: Tensor, rate: float, training: bool) -> Tensor:
-    """Set the branch of a sample to 0 with probability `rate`, the others divided by 1 - rate (Huang et al., 2016)."""
+    """Set a sample's branch to 0 with probability `rate`, and divide the others by 1 - rate (Huang et al., 2016)."""
     if not training or rate == 0:
         return x
     kept = torch.empty(len(x), 1, 1, 1, device=x.device).bernoulli_(1 - rate)

@@ -1,9 +1,9 @@
-"""SegNet as the loss-weighting literature uses it: one network with a head per task, and one network per task.
+"""SegNet as used in the loss-weighting literature: one network with a head per task, or one network per task.
 
-Body: SegNet (Badrinarayanan, Kendall and Cipolla, TPAMI 2017) of widths C, 2C, 4C, 8C, 8C, in the form of MTAN's code
-(Liu, Johns and Davison, CVPR 2019); C is the benchmark's `channels`, 64 in the literature. A head is a 3x3 convolution
-without norm or activation, then a 1x1 convolution. Outputs: log-probabilities, depth as it is, normals of unit length.
-The image is RGB in [0, 1].
+Body: SegNet (Badrinarayanan, Kendall and Cipolla, TPAMI 2017) with widths C, 2C, 4C, 8C, 8C, as in MTAN's code (Liu,
+Johns and Davison, CVPR 2019); C is the benchmark's `channels`, 64 in the literature. A head is a 3x3 convolution
+without norm or activation, then a 1x1 convolution. Outputs: log-probabilities, raw depth, normals of unit length. The
+image is RGB in [0, 1].
 """
 
 from typing import Any, NamedTuple
@@ -16,14 +16,14 @@ from mtcp.api import Architecture, BuildContext, Normalise, Outputs, PluginParam
 
 
 class Stage(NamedTuple):
-    """Two maps of one stage: what enters it (after its first convolution, or unpooled) and what leaves it."""
+    """Two maps of a stage: an early one (after its first convolution, or unpooled) and its output."""
 
     first: Tensor
     last: Tensor
 
 
 def widths(width: int) -> tuple[int, ...]:
-    """Channels of the five stages, fine to coarse."""
+    """Channels of the five stages, from fine to coarse."""
     return width, 2 * width, 4 * width, 8 * width, 8 * width
 
 
@@ -33,7 +33,7 @@ def block(inputs: int, outputs: int) -> nn.Sequential:
 
 
 def initialise(module: nn.Module) -> None:
-    """Convolutions start Xavier-normal with bias 0; BatchNorm from the identity."""
+    """Initialise convolutions Xavier-normal with bias 0; BatchNorm keeps its default, the identity."""
     for part in module.modules():
         if isinstance(part, nn.Conv2d):
             nn.init.xavier_normal_(part.weight)
@@ -42,9 +42,9 @@ def initialise(module: nn.Module) -> None:
 
 
 class SegNetBody(nn.Module):
-    """Five stages down with max-pooling, five up with unpooling at the remembered places.
+    """Five stages down with max-pooling, and five up with unpooling at the stored indices.
 
-    `encoder[k]` and `decoder[k]` belong to the resolution 1/2^k. Down: one convolution to the stage's width, then one
+    `encoder[k]` and `decoder[k]` have the resolution 1/2^k. Down: one convolution to the stage's width, then one
     (k < 2) or two of that width. Up: one convolution to the next finer width, then as many as on the way down.
     """
 
@@ -63,10 +63,10 @@ class SegNetBody(nn.Module):
         return nn.ModuleList([block(inputs, outputs), nn.Sequential(*further)])
 
     def forward(self, image: Tensor) -> tuple[list[Stage], list[Stage]]:
-        """Return the stages on the way down, fine to coarse, and on the way up, coarse to fine.
+        """Return the stages on the way down, from fine to coarse, and on the way up, from coarse to fine.
 
-        `first` is what the first convolution made on the way down, and the unpooled map on the way up; `last` is what
-        leaves the stage: before pooling, respectively before the next unpooling.
+        `first` is the output of the first convolution on the way down, and the unpooled map on the way up. `last` is
+        the stage's output, before pooling or before the next unpooling.
         """
         down, places, x = [], [], self.as_is(image)
         for stage in self.encoder:
@@ -99,14 +99,14 @@ class Head(nn.Module):
 
 
 def as_output(task: Task, x: Tensor) -> Tensor:
-    """Bring raw values (B, C, H, W) to the literature's convention; no epsilon guards the length of a normal."""
+    """Convert raw values (B, C, H, W) to the literature's convention; there is no epsilon in normalising normals."""
     if task.kind == "semseg":
         return F.log_softmax(x, dim=1)
     return x / torch.linalg.vector_norm(x, dim=1, keepdim=True) if task.kind == "normals" else x
 
 
 class _SegNet(Architecture):
-    """What the SegNets share: body and heads from named streams."""
+    """The common part of the SegNets: body and heads, with initial values by name."""
 
     def __init__(self, context: BuildContext, parameters: PluginParameters) -> None:
         super().__init__()
@@ -117,7 +117,7 @@ class _SegNet(Architecture):
 
     @staticmethod
     def body(context: BuildContext) -> SegNetBody:
-        """A body; all start from equal values."""
+        """Return a body; all bodies have equal initial values."""
         with context.part("segnet.body"):
             return SegNetBody(context.channels)
 
@@ -128,7 +128,7 @@ class _SegNet(Architecture):
 
 @architecture("segnet_split")
 class SegNetSplit(_SegNet):
-    """One SegNet, a head per task: all but the heads is shared."""
+    """One SegNet with a head per task; everything except the heads is shared."""
 
     def __init__(self, context: BuildContext, parameters: PluginParameters) -> None:
         super().__init__(context, parameters)

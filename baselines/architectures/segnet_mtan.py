@@ -1,4 +1,4 @@
-"""SegNet-MTAN: a shared SegNet, and per task attention masks over its maps (Liu, Johns and Davison, CVPR 2019)."""
+"""SegNet-MTAN: a shared SegNet with attention masks over its maps per task (Liu, Johns and Davison, CVPR 2019)."""
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ def mask(inputs: int, outputs: int) -> nn.Sequential:
 
 
 class Attention(nn.Module):
-    """The masks of one task, five down and five up: m = mask([first map, attended map of the stage before])."""
+    """The masks of one task, five down and five up: m = mask([first map, attended map of the previous stage])."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ class Attention(nn.Module):
 
 
 class BetweenStages(nn.Module):
-    """The 3x3 blocks that carry an attended map to the next stage. All tasks share them, one call a task."""
+    """The 3x3 blocks that pass an attended map to the next stage; shared by all tasks, with one call per task."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -41,11 +41,11 @@ class BetweenStages(nn.Module):
 
 @architecture("segnet_mtan")
 class SegNetMTAN(_SegNet):
-    """Shared SegNet; per task and stage the second map times a mask; heads read the last attended map.
+    """A shared SegNet; per task and stage, the second map is multiplied by a mask; heads read the last attended map.
 
-    Upstream of all tasks (`encoder`) is the SegNet alone. The blocks between the stages reach several tasks, too, and
-    `shared_parameters: all_shared` counts them; `all_but_heads` also counts the masks, which belong to one task each,
-    as the code of Nash-MTL, FAMO and FairGrad does.
+    Only the SegNet is upstream of all tasks (`encoder`). The blocks between the stages also affect several tasks, and
+    `shared_parameters: all_shared` includes them. `all_but_heads` also includes the masks, which belong to one task
+    each, as in the code of Nash-MTL, FAMO and FairGrad.
     """
 
     def __init__(self, context: BuildContext, parameters: PluginParameters) -> None:

@@ -1,4 +1,4 @@
-"""The selective scan of state space models (Gu and Dao, 2023) in plain PyTorch, with memory linear in positions."""
+"""The selective scan of state space models (Gu and Dao, 2023) in PyTorch, with memory linear in the positions."""
 
 import math
 from contextlib import nullcontext
@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-#: Values of one state tensor that are computed at once; sequences are worked off in groups of this size.
+#: Number of values of a state tensor computed at once; sequences are processed in groups of this size.
 GROUP = 1 << 22
 
 
@@ -17,13 +17,13 @@ def selective_scan(x: Tensor, dt: Tensor, decay: Tensor, b: Tensor, c: Tensor) -
     """Return y (L, G, I): g_l = exp(dt_l A) * g_{l-1} + (dt_l x_l) b_l^T with g_0 = 0 before the first, y_l = g_l c_l.
 
     G sequences of L positions and I entries with N states each: `x`, `dt` (L, G, I), `decay` A (G, I, N), negative,
-    `b`, `c` (L, G, N). States (I, N) exist for one group of sequences at a time, in the backward pass, too: kept are
-    the arguments alone.
+    `b`, `c` (L, G, N). States (I, N) exist only for one group of sequences at a time, also in the backward pass: only
+    the arguments are saved.
     """
     arguments = [value.float() for value in (x, dt, decay, b, c)]
     device = x.device.type
     with torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext():
-        # Without gradients there is nothing to keep, and exporters know no functions of our own.
+        # Without gradients there is nothing to save, and exporters cannot handle custom functions.
         return _SelectiveScan.apply(*arguments) if torch.is_grad_enabled() else _scanned(*arguments)
 
 
@@ -41,11 +41,11 @@ class _SelectiveScan(torch.autograd.Function):
         ctx.save_for_backward(x, dt, decay, b, c)
         return _scanned(x, dt, decay, b, c)
 
-    # torch types what `once_differentiable` returns with a positional-only ctx.
+    # torch declares ctx positional-only in the result of `once_differentiable`.
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """With factors a_l = exp(dt_l A): e_l = grad_l c_l^T + a_{l+1} e_{l+1} is the gradient of g_l.
+        """With the factors a_l = exp(dt_l A), e_l = grad_l c_l^T + a_{l+1} e_{l+1} is the gradient of g_l.
 
         d(dt x)_l = e_l b_l, db_l = e_l^T (dt x)_l, dc_l = g_l^T grad_l, d(dt A)_l = e_l * g_{l-1} * a_l.
         """
@@ -90,10 +90,10 @@ def _times(states: Tensor, weights: Tensor) -> Tensor:
 
 
 def _scan(factors: Tensor, values: Tensor) -> Tensor:
-    """Return h with h_l = factors_l * h_{l-1} + values_l along the first dimension, h = 0 before the first.
+    """Return h with h_l = factors_l * h_{l-1} + values_l along the first dimension, and h = 0 before the first.
 
-    About sqrt(L) chunks are scanned side by side, then what each hands on to the next is carried through: 2 sqrt(L)
-    steps instead of L, and twice the arithmetic.
+    About sqrt(L) chunks are scanned in parallel, then the last state of each is carried into the next: 2 sqrt(L) steps
+    instead of L, with twice the arithmetic.
     """
     length = len(values)
     width = max(1, math.isqrt(length))

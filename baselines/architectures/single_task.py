@@ -1,4 +1,4 @@
-"""One network per task, nothing shared: what the multi-task change Delta_m is measured against."""
+"""One network per task, nothing shared: the reference of the multi-task change Delta_m."""
 
 from torch import Tensor, nn
 
@@ -8,7 +8,7 @@ from mtcp.api import Architecture, BuildContext, Outputs, PluginParameters, arch
 
 @architecture("single_task")
 class SingleTask(Architecture):
-    """(encoder_t -> decoder_t -> pyramid_t -> head_t) for every task t, all encoders from equal initial values."""
+    """(encoder_t -> decoder_t -> pyramid_t -> head_t) for every task t; all encoders have equal initial values."""
 
     def __init__(self, context: BuildContext, parameters: PluginParameters) -> None:
         super().__init__()

@@ -1,8 +1,9 @@
-"""Trivial baselines: what is known without looking at the image.
+"""Trivial baselines: predictions that do not depend on the image.
 
-Per task, from the training split at the network's size: the relative frequency of every class (so that the most
-frequent one is predicted), mean depth, mean normal, frequency of boundary or salient pixels. `trivial_prior` takes
-them per pixel, `trivial_constant` over all pixels; pixels without any annotation take the latter.
+Per task, from the training split at the network's size: the relative frequency of every class (so the most frequent
+class is predicted), the mean of depth, normals and regression values, the frequency of boundary or salient pixels.
+`trivial_prior` uses statistics per pixel, `trivial_constant` over all pixels, as does the former for pixels without any
+annotation.
 """
 
 from collections.abc import Iterable
@@ -43,7 +44,7 @@ class TrivialPrior(Architecture):
             self.register_buffer(_buffer(task), torch.zeros(task.channels, *self.size))
 
     def fit(self, batches: Iterable[Batch]) -> None:
-        """Count once over `batches`; raises `UserError` for a task without any annotated pixel."""
+        """Collect the statistics in one pass over `batches`; raises `UserError` for a task without annotated pixels."""
         sums = {task.name: torch.zeros(task.channels, *self.size, dtype=torch.float64) for task in self.tasks}
         counts = {task.name: torch.zeros(1, *self.size, dtype=torch.float64) for task in self.tasks}
         for batch in batches:
@@ -78,12 +79,12 @@ class TrivialConstant(TrivialPrior):
 
 
 def _buffer(task: Task) -> str:
-    """Where the prediction of a task is kept: under no name that a module has already."""
+    """Name of the buffer with a task's prediction, chosen not to clash with attributes of a module."""
     return f"{task.name}_prior"
 
 
 def _indicators(task: Task, target: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Return what is averaged, (B, C, H, W), and where it is annotated, (B, 1, H, W), at the network's size."""
+    """Return the values to average (B, C, H, W) and where they are annotated (B, 1, H, W), at the network's size."""
     target = target.float()[:, None] if target.ndim == 3 else target.float()
     target = target if target.shape[-2:] == size else F.interpolate(target, size, mode="nearest-exact")
     valid = (target != VOID).all(dim=1, keepdim=True)
@@ -94,7 +95,7 @@ def _indicators(task: Task, target: Tensor, size: tuple[int, int]) -> tuple[Tens
 
 
 def _prediction(task: Task, mean: Tensor) -> Tensor:
-    """Return the network's kind of output for means: logits of frequencies, everything else as it is."""
+    """Convert means to network outputs: frequencies to logits, everything else unchanged."""
     if task.classifies:
         return mean.clamp(min=_RAREST).log()
     return torch.logit(mean, eps=_RAREST) if task.loss == "balanced_bce" else mean

@@ -1,1 +1,1 @@
-"""Weighting schemes of the field, one per file, written against `mtcp.weighting.base` alone."""
+"""Published weighting schemes, one per file, written against the public interface in `mtcp.api`."""

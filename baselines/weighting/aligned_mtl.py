@@ -11,11 +11,11 @@ from mtcp.api import GramianScheme, scheme, solvers, solving
 class AlignedMTL(GramianScheme):
     """Independent component alignment (Senushkin et al., CVPR 2023).
 
-    The gradients' matrix is replaced by the nearest one with orthogonal rows of equal length, its smallest singular
-    value times that of an isometry; the update is the sum of its rows: condition number 1, no conflict, no dominance.
+    The gradient matrix is replaced by the nearest one with orthogonal rows whose length is its smallest singular value;
+    the update is the sum of the rows: condition number 1, no conflict, no dominance.
 
-    Caveat: with nearly dependent gradients the smallest singular value, and with it the update, becomes small. A task
-    whose gradient is long and close to the others' gets a negative coefficient, and is descended all the same.
+    Caveat: with nearly dependent gradients, the smallest singular value and so the update become small. A task whose
+    gradient is long and close to the others' gets a negative coefficient, although the update still descends its loss.
     """
 
     moved_by = "always"
@@ -23,7 +23,7 @@ class AlignedMTL(GramianScheme):
 
     def weights(self, gramian: Tensor, losses: Tensor, present: Tensor) -> Tensor:
         with solving(self):
-            # The gradients in k coordinates: a squared matrix would lose the small singular values.
+            # Uses the gradients in k coordinates: the Gramian, a squared matrix, would lose small singular values.
             left, values, _ = np.linalg.svd(solvers.coordinates(gramian.numpy()))
         kept = values > len(values) * np.finfo(np.float64).eps * values[0]
         if not kept.any():

@@ -9,15 +9,15 @@ from mtcp.api import EpochMeans, LossScheme, PluginParameters, SchemeContext, nu
 
 @scheme("amtl")
 class AMTL(LossScheme):
-    """Achievement-based multi-task loss (Yun and Cho, ICCV 2023): tasks far from what they can reach weigh most.
+    """Achievement-based multi-task loss (Yun and Cho, ICCV 2023): tasks far from their potential weigh most.
 
-    With a_t the running mean over epochs of an accuracy, A_t that of a single-task network: w = softmax of
-    max(0, 1 - a_t / ((1 + margin) A_t))^focus, equal in the first epoch. total = k prod_t l_t^(w_t), a geometric mean
-    with weights; the factor k makes the weights of equal losses k w_t.
+    With a_t the running mean over epochs of an accuracy and A_t the accuracy of a single-task network: w = softmax of
+    max(0, 1 - a_t / ((1 + margin) A_t))^focus, equal in the first epoch. total = k prod_t l_t^(w_t), a weighted
+    geometric mean; the factor k makes the weights of equal losses k w_t.
 
-    Caveat: a scheme sees losses alone: exp(-L_t), L_t the epoch's mean loss, stands in for the accuracy, as in `dtp`,
-    and A_t has to be given in that unit, in `potential`; otherwise it is 1, which a perfect network would reach. Needs
-    positive losses.
+    Caveat: a scheme sees only losses. As in `dtp`, exp(-L_t) replaces the accuracy, L_t being the epoch's mean loss.
+    A_t must be given in that unit, in `potential`; the default is 1, the value of a perfect network. Needs positive
+    losses.
     """
 
     equal_epochs = 1
@@ -50,7 +50,7 @@ class AMTL(LossScheme):
         return len(losses) * (weights * losses.log()).sum().exp()
 
     def end_epoch(self) -> None:
-        """Move the running means; a task that was absent keeps its own."""
+        """Update the running means; that of an absent task does not change."""
         newest = torch.exp(-self.means.close())
         moved = self.options.newest * newest + (1 - self.options.newest) * self.achieved
         first = torch.where(self.achieved.isnan(), newest, moved)

@@ -11,16 +11,18 @@ from mtcp.api import LossScheme, PluginParameters, SchemeContext, UserError, sch
 
 @scheme("auto_lambda")
 class AutoLambda(LossScheme):
-    """Auto-Lambda (Liu et al., TMLR 2022, equations 3 and 5): weights that let validation losses fall.
+    """Auto-Lambda (Liu et al., TMLR 2022, equations 3 and 5): weights that minimise validation losses.
 
-    total = sum_t (w_t / initial) l_t. After a step to theta, with V the plain sum of the losses on a random batch of
-    validation images, w descends V as seen through that step: dV / dw_t is proportional to -<grad l_t, grad V>, of all
-    parameters, by central differences (l_t(theta + e grad V) - l_t(theta - e grad V)) / 2 e, e = 0.01 / ||grad V||. w
-    learns by Adam, which takes no notice of the factor, the network's learning rate.
+    total = sum_t (w_t / initial) l_t. Let V be the sum of the losses on a random batch of validation images after a
+    step to theta. w descends V through that step: dV / dw_t is proportional to -<grad l_t, grad V>, over all
+    parameters, computed by central differences (l_t(theta + e grad V) - l_t(theta - e grad V)) / 2 e with
+    e = 0.01 / ||grad V||. w is learned by Adam, which is insensitive to the constant factor, the network's learning
+    rate.
 
-    Caveat: needs a validation split, and reuses the images that epochs are chosen by. The authors' code draws its
-    validation batches from the training images, and looks through a step of plain gradient descent before the
-    optimiser's own. Three more forward passes and one backward pass a step; running statistics are put back.
+    Caveat: needs a validation split, and uses the same images as the choice of the best epoch. The authors' code draws
+    its validation batches from the training images, and differentiates through a plain gradient step before the
+    optimiser's own step. Costs three more forward passes and one backward pass per step; running statistics are
+    restored.
     """
 
     cost = "forward"
@@ -43,7 +45,7 @@ class AutoLambda(LossScheme):
 
     @torch.no_grad()
     def after_step(self, recompute: Callable[[], dict[str, Tensor]]) -> None:
-        """Give the weights their gradient; parameters and running statistics end as they were."""
+        """Set the gradient of the weights; parameters and running statistics are restored."""
         network, look = self.context.network, self.context.validation
         assert look is not None
         kept = {name: value.clone() for name, value in network.state_dict().items()}
@@ -72,5 +74,5 @@ class AutoLambda(LossScheme):
     ) -> dict[str, Tensor]:
         for parameter, piece in zip(parameters, direction, strict=True):
             parameter.add_(piece, alpha=step)
-        torch.manual_seed(self.step_seed())  # and on both sides
+        torch.manual_seed(self.step_seed())  # and for both differences
         return recompute()

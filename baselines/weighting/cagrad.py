@@ -14,8 +14,8 @@ class CAGrad(GramianScheme):
     With g the mean gradient: update = k d, where d maximises min_t <g_t, d> within ||d - g|| <= c ||g||; divided by
     1 + c^2 with `rescale`, as in the authors' code.
 
-    Caveat: c = 0 is the plain sum; for c >= 1 it converges to a Pareto stationary point that need not be the sum's. A
-    task whose gradient is small gets a large coefficient: the least gain counts in its own unit.
+    Caveat: c = 0 is the plain sum; for c >= 1 it converges to a Pareto stationary point that need not be a stationary
+    point of the sum. A task with a small gradient gets a large coefficient, because gains are not normalised.
     """
 
     moved_by = "always"

@@ -13,7 +13,7 @@ class ConFIG(GramianScheme):
     With u the unit vector of pinv(unit gradients) 1, which has the same positive cosine with every gradient:
     update = (sum_t <g_t, u>) u.
 
-    Caveat: where unit gradients are nearly dependent the direction is ill-conditioned.
+    Caveat: where unit gradients are nearly dependent, the direction is ill-conditioned.
     """
 
     moved_by = "always"

@@ -11,11 +11,11 @@ from mtcp.api import GradientScheme, SchemeContext, scheme
 class DBMTL(GradientScheme):
     """Dual balancing of losses and gradients (Lin et al., 2023, algorithm 1).
 
-    Losses enter as log l_t. On the shared parameters, h_t <- beta h_t + (1 - beta) g_t / l_t is a running mean of their
-    gradients and the update is max_t ||h_t|| sum_t h_t / ||h_t||; all other parameters descend sum_t log l_t. As in the
-    authors' code the running means start at 0, which max_t ||h_t|| makes a warm-up of the update's length.
+    Losses enter as log l_t. On the shared parameters, h_t <- beta h_t + (1 - beta) g_t / l_t is a running mean of the
+    gradients, and the update is max_t ||h_t|| sum_t h_t / ||h_t||. All other parameters descend sum_t log l_t. As in
+    the authors' code, the running means start at 0, so max_t ||h_t|| acts as a warm-up of the update's length.
 
-    Caveat: needs positive losses; the running means take T times the shared parameters, in memory and in the state.
+    Caveat: needs positive losses; the running means need T times the shared parameters in memory and in the state.
     """
 
     moved_by = "always"
@@ -34,10 +34,10 @@ class DBMTL(GradientScheme):
         self.register_buffer("updates", torch.zeros(tasks, dtype=torch.long))
 
     def combined(self, jacobian: Tensor, gramian: Tensor, losses: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the update and max ||h|| / (||h_t|| l_t), what every gradient in the running means is multiplied by.
+        """Return the update and max ||h|| / (||h_t|| l_t), the factor of every gradient in the running means.
 
-        Not the combination of this step's gradients that comes nearest to the update: the past in h_t makes that
-        negative now and then, while no task is ever played off against another.
+        These are not the coefficients of the combination of this step's gradients that is nearest to the update: those
+        are sometimes negative, because h_t includes past gradients, although no task is traded off against another.
         """
         self.positive(losses, present)
         self.updates[present] += 1

@@ -11,11 +11,11 @@ from mtcp.api import LossScheme, PluginParameters, SchemeContext, scheme
 class DTP(LossScheme):
     """Dynamic task prioritisation (Guo et al., ECCV 2018): hard tasks first.
 
-    With a performance indicator kappa_t in (0, 1], its running mean K_t = alpha kappa_t + (1 - alpha) K_t, and
+    With a performance indicator kappa_t in (0, 1] and its running mean K_t <- alpha kappa_t + (1 - alpha) K_t:
     w_t = -(1 - K_t)^gamma log K_t.
 
-    Caveat: the paper takes an accuracy as indicator; a scheme sees losses alone, and kappa_t = exp(-l_t) stands in,
-    which for a cross-entropy is the geometric mean of the probability given to the true class.
+    Caveat: the paper uses an accuracy as indicator; a scheme sees only losses, so kappa_t = exp(-l_t) is used instead,
+    which for a cross-entropy is the geometric mean of the true class's probability.
     """
 
     indicator: Tensor

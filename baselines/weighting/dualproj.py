@@ -11,9 +11,9 @@ from mtcp.api import GramianScheme, scheme, solvers, solving
 class DualProj(GramianScheme):
     """Projection of the sum onto the dual cone (Lopez-Paz and Ranzato, NeurIPS 2017, equation 11; GEM).
 
-    update = the vector nearest to sum_t g_t among those that conflict with no gradient.
+    update = the vector nearest to sum_t g_t that conflicts with no gradient.
 
-    Caveat: without conflict it is the plain sum.
+    Caveat: without conflict, the update is the plain sum.
     """
 
     def weights(self, gramian: Tensor, losses: Tensor, present: Tensor) -> Tensor:

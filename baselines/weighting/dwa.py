@@ -37,7 +37,7 @@ class DWA(LossScheme):
         return (self.weights[present].to(losses) * losses).sum()
 
     def end_epoch(self) -> None:
-        """Set the next epoch's weights; a task absent from one of the two epochs counts with ratio 1."""
+        """Set the next epoch's weights; a task absent from one of the two epochs has ratio 1."""
         current = self.means.close()
         if self.epochs >= 1:
             ratios = (current / self.previous).nan_to_num(nan=1.0)

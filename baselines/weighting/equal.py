@@ -7,11 +7,11 @@ from mtcp.api import LossScheme, scheme
 
 @scheme("equal")
 class Equal(LossScheme):
-    """Equal weights: the plain sum of the losses, what every other scheme is compared with.
+    """Equal weights: the plain sum of the losses, the baseline of every other scheme.
 
     total = sum_t l_t.
 
-    Caveat: "equal" depends on the losses' units; a loss ten times as large has ten times the say.
+    Caveat: "equal" depends on the losses' units; a loss ten times as large has ten times the influence.
     """
 
     moved_by = "nothing"

@@ -11,11 +11,11 @@ from mtcp.api import GramianScheme, scheme, solvers, solving
 class FairGrad(GramianScheme):
     """Fair resource allocation (Ban and Ji, ICML 2024, equation 4).
 
-    update = sum_t c_t g_t with c > 0 and G c = c^(-1/alpha), entry by entry: alpha-fair gains. alpha 1 is Nash
-    bargaining, alpha to infinity the largest least gain.
+    update = sum_t c_t g_t with c > 0 and G c = c^(-1/alpha), entry by entry: alpha-fair gains. alpha = 1 is Nash
+    bargaining, alpha to infinity is max-min fairness.
 
     Caveat: where there is no solution, because the gradients cancel each other out or one is zero, the run ends as
-    diverged. The authors' code takes what a least-squares routine returns, solved or not.
+    diverged. The authors' code uses the result of a least-squares routine, converged or not.
     """
 
     moved_by = "always"

@@ -13,12 +13,12 @@ from mtcp.api import LossScheme, PluginParameters, SchemeContext, scheme
 class FAMO(LossScheme):
     """Fast adaptive multi-task optimisation (Liu et al., NeurIPS 2023): equal relative decrease.
 
-    With z = softmax(xi): total = k c sum_t z_t log l_t, c = 1 / sum_t (z_t / l_t) a constant, so that the effective
-    weights sum to k. After the optimiser's step the same batch gives l'_t, and xi descends with Adam (rate 0.025,
-    weight decay 0.001) along the derivative of z times log l_t - log l'_t.
+    With z = softmax(xi): total = k c sum_t z_t log l_t, where c = 1 / sum_t (z_t / l_t) is held constant, so that the
+    effective weights sum to k. After the optimiser step the same batch has the losses l'_t, and xi descends
+    sum_t z_t (log l_t - log l'_t) with Adam (rate 0.025, weight decay 0.001).
 
-    Caveat: needs positive losses and one more forward pass a step, in training mode, which moves running statistics
-    a second time, as in the authors' code; under accumulation it compares the last micro-batch alone.
+    Caveat: needs positive losses and one more forward pass per step, in training mode, which updates running statistics
+    a second time, as in the authors' code; with gradient accumulation it compares only the last micro-batch.
     """
 
     cost = "forward"
@@ -45,7 +45,7 @@ class FAMO(LossScheme):
 
     @torch.no_grad()
     def after_step(self, recompute: Callable[[], dict[str, Tensor]]) -> None:
-        """Give the logits their gradient; a task that is absent from the comparison keeps its own."""
+        """Set the gradient of the logits; the logit of a task absent from the comparison does not change."""
         after = recompute()
         both = [i for i, task in enumerate(self.tasks) if task in after and not self.before[i].isnan()]
         self.seen &= torch.tensor([i in both for i in range(len(self.tasks))])

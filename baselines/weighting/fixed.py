@@ -13,7 +13,7 @@ class Fixed(LossScheme):
 
     total = sum_t w_t l_t with the given w_t.
 
-    Caveat: a fair comparison grants every other scheme as many configurations as were tried for these weights.
+    Caveat: in a fair comparison, every other scheme is tuned over as many configurations as these weights were.
     """
 
     moved_by = "nothing"

@@ -9,10 +9,10 @@ from mtcp.api import LossScheme, scheme
 class GLS(LossScheme):
     """Geometric loss strategy (Chennupati et al., CVPR workshops 2019).
 
-    total = k (prod_t l_t)^(1/k) for the k present tasks: effective weight of task t the geometric mean over l_t, so
-    that every task contributes alike whatever its unit. The factor k makes the weights of equal losses 1.
+    total = k (prod_t l_t)^(1/k) for the k present tasks. The effective weight of task t is the geometric mean divided
+    by l_t, so every task contributes equally whatever its unit. The factor k makes the weights of equal losses 1.
 
-    Caveat: needs positive losses; a loss that nears 0 stops all the others.
+    Caveat: needs positive losses; a loss near 0 stops the training of all other tasks.
     """
 
     def total(self, losses: Tensor, present: Tensor) -> Tensor:

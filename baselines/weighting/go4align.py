@@ -13,14 +13,14 @@ from mtcp.api import LossScheme, PluginParameters, SchemeContext, SimplexWeights
 
 @scheme("go4align")
 class GO4Align(LossScheme):
-    """Group optimisation for multi-task alignment (Shen et al., NeurIPS 2024): alike tasks share a weight.
+    """Group optimisation for multi-task alignment (Shen et al., NeurIPS 2024): similar tasks share a weight.
 
-    p <- p exp(-step l), on the simplex from 1/T, and v_t = p_t sum_j l_j / l_t: 1 for equal losses. The v_t are put
-    into `groups` groups by k-means, and w_t is the mean of the group of t. total = sum_t w_t l_t. On a line k-means has
-    an exact solution, the best of all cuts of the sorted numbers, where the authors' code starts from random centres.
+    p <- p exp(-step l), normalised, starting from 1/T, and v_t = p_t sum_j l_j / l_t, which is 1 for equal losses. The
+    v_t are clustered into `groups` groups by k-means, and w_t is the mean of t's group. total = sum_t w_t l_t. k-means
+    is solved exactly, as the best of all cuts of the sorted values; the authors' code starts from random centres.
 
     Caveat: needs positive losses. With one group, the default of the authors' command line, all weights are equal; with
-    as many groups as tasks, w_t is p_t sum_j l_j / l_t.
+    as many groups as tasks, w_t = v_t.
     """
 
     class Parameters(PluginParameters):
@@ -41,7 +41,7 @@ class GO4Align(LossScheme):
 
 
 def grouped(values: np.ndarray, groups: int) -> np.ndarray:
-    """Return every value (k,) replaced by the mean of its group, groups being those with the least sum of squares."""
+    """Replace every value (k,) by the mean of its group, for the grouping with the least within-group squared error."""
     order, count = np.argsort(values), len(values)
     best, least = values, np.inf
     for cuts in combinations(range(1, count), min(groups, count) - 1):

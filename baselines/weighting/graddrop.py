@@ -14,8 +14,8 @@ class GradDrop(JacobianScheme):
     sign; with probability P only the positive g_tp are summed, otherwise only the negative ones.
 
     Caveat: the paper drops entries at the representation; here, as in the libraries, at the shared parameters. The
-    update is not a combination of gradients; the logged coefficients are the nearest one. An entry without any gradient
-    gives 0/0 in the purity, and stays 0.
+    update is not a combination of gradients; the logged coefficients belong to the nearest one. An entry with no
+    gradient has the purity 0/0, and its update is 0.
     """
 
     moved_by = "always"
@@ -24,6 +24,6 @@ class GradDrop(JacobianScheme):
     def combine(self, jacobian: Tensor, losses: Tensor, present: Tensor) -> Tensor:
         draws = torch.Generator(jacobian.device).manual_seed(self.step_seed())
         positive, negative = jacobian.clamp(min=0).sum(0), jacobian.clamp(max=0).sum(0)
-        purity = positive / (positive - negative)  # NaN is below no draw: the entry keeps its negative sum, 0
+        purity = positive / (positive - negative)  # no draw is below NaN: the entry gets its negative sum, 0
         drawn = torch.rand(purity.shape, generator=draws, device=purity.device, dtype=purity.dtype)
         return torch.where(drawn < purity, positive, negative)

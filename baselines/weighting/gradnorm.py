@@ -13,12 +13,13 @@ from mtcp.api import GramianScheme, SchemeContext, scheme
 class GradNorm(GramianScheme):
     """Gradient normalisation (Chen et al., ICML 2018, algorithm 1): tasks train at similar rates.
 
-    total = sum_t w_t l_t. With n_t = w_t ||g_t|| on the shared parameters, n its mean,
-    r_t = (l_t / l_t(0)) / mean_j (l_j / l_j(0)): w descends sum_t |n_t - n r_t^alpha| with the target held constant,
-    and is scaled back to a sum of T tasks.
+    total = sum_t w_t l_t. With n_t = w_t ||g_t|| on the shared parameters, n the mean of n_t, and
+    r_t = (l_t / l_t(0)) / mean_j (l_j / l_j(0)): w descends sum_t |n_t - n r_t^alpha| with the target n r_t^alpha held
+    constant, and is rescaled to sum to the number of tasks T.
 
-    Caveat: the paper leaves the optimiser of w open; here it is plain gradient descent, the gradient divided by
-    mean ||g_t|| so that `rate` has no unit, and weights stay above 0.001. l_t(0) is the first batch's loss.
+    Caveat: the paper leaves the optimiser of w open; here it is plain gradient descent, with the gradient divided by
+    mean ||g_t|| so that `rate` has no unit, and with weights clamped to at least 0.001 before they are rescaled.
+    l_t(0) is the first batch's loss.
     """
 
     moved_by = "always"
@@ -50,7 +51,7 @@ class GradNorm(GramianScheme):
         return self.task_weights[present].to(losses)
 
     def after_step(self, recompute: Callable[[], dict[str, Tensor]]) -> None:
-        """Let the weights move once a step, and scale those that took part back to what they summed to."""
+        """Update the weights once per step, and rescale those of the tasks that took part to their previous sum."""
         if self.seen.any():
             took_part = self.seen.to(self.moved.device)
             self.moved[took_part] *= self.task_weights[took_part].sum() / self.moved[took_part].sum()

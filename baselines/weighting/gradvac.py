@@ -9,14 +9,14 @@ from mtcp.api import GramianScheme, SchemeContext, scheme
 
 @scheme("gradvac")
 class GradVac(GramianScheme):
-    """Gradient vaccine (Wang et al., ICLR 2021, equation 3 and algorithm 1): gradients are pulled to a usual angle.
+    """Gradient vaccine (Wang et al., ICLR 2021, equation 3 and algorithm 1): pulls gradients to their usual angle.
 
-    For every task i and, in random order, every other j: with phi the cosine of the (already changed) g_i and g_j
-    and phi' its running mean, where phi < phi' add
-    ||g_i|| (phi' sqrt(1 - phi^2) - phi sqrt(1 - phi'^2)) / (||g_j|| sqrt(1 - phi'^2)) times g_j to g_i; then
+    For every task i and, in random order, every other task j: let phi be the cosine between the (already changed) g_i
+    and g_j, and phi' its running mean. Where phi < phi', add g_j times
+    ||g_i|| (phi' sqrt(1 - phi^2) - phi sqrt(1 - phi'^2)) / (||g_j|| sqrt(1 - phi'^2)) to g_i; then
     phi' <- (1 - beta) phi' + beta phi. The update is the sum of the changed gradients.
 
-    Caveat: phi' starts at 0, so that the first steps act on conflict alone, as PCGrad does.
+    Caveat: phi' starts at 0, so the first steps change only conflicting gradients, as PCGrad does.
     """
 
     usual: Tensor

@@ -20,7 +20,7 @@ def _layers(*sizes: int) -> nn.Sequential:
 
 
 class _Actor(nn.Module):
-    """Losses (N, T) -> weights (N, T), T softmax(u) with u normal, and the log density that they count with."""
+    """Losses (N, T) -> weights T softmax(u) (N, T) with u normal, and their log density (N, 1)."""
 
     def __init__(self, tasks: int) -> None:
         super().__init__()
@@ -33,20 +33,20 @@ class _Actor(nn.Module):
         noise = torch.randn(mean.shape, generator=draws).to(mean)
         u = mean + deviation * noise
         density = -0.5 * noise.square() - deviation.log() - 0.5 * math.log(2 * math.pi)
-        # The correction of a tanh, as in the authors' code, although the weights are a softmax.
+        # The density correction of a tanh, as in the authors' code, although the weights come from a softmax.
         density = density - 2 * (math.log(2) - u - functional.softplus(-2 * u))
         return u.shape[-1] * torch.softmax(u, -1), density.sum(-1, keepdim=True)
 
 
 class _Critics(nn.Module):
-    """Losses and weights (N, T) -> two estimates (2, N, 1) of what is to come, by two networks computed as one."""
+    """Losses and weights (N, T) -> two estimates (2, N, 1) of the return, by two networks computed as one."""
 
     def __init__(self, tasks: int) -> None:
         super().__init__()
         sizes = (2 * tasks, _WIDTH, _WIDTH, 1)
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
         for inputs, outputs in pairwise(sizes):
-            bound = inputs**-0.5  # as nn.Linear starts
+            bound = inputs**-0.5  # the initialisation of nn.Linear
             self.weights.append(nn.Parameter(torch.empty(2, inputs, outputs).uniform_(-bound, bound)))
             self.biases.append(nn.Parameter(torch.empty(2, 1, outputs).uniform_(-bound, bound)))
 
@@ -61,14 +61,14 @@ class _Critics(nn.Module):
 class IGBv2(LossScheme):
     """Improvable gap balancing, by reinforcement learning (Dai, Fei and Lu, UAI 2023, IGBv2).
 
-    total = sum_t w_t log l_t. w is an action of a soft actor-critic agent (Haarnoja et al., ICML 2018), whose state is
-    the last batch's losses and whose reward is the least relative descent, min_t (l_t - l'_t) / b_t with l' the next
-    batch's losses and b_t the mean loss of the epoch `base_epoch`. Until `random_epochs` have passed w = k softmax(z),
-    z ~ N(0, I), as in RLW; from epoch `learning_from` on the agent learns from up to `memory` such transitions, about
-    `every` / 2 to `every` times (by how full the memory is) in every `every`-th step, in batches of 128 to 256.
+    total = sum_t w_t log l_t. w is the action of a soft actor-critic agent (Haarnoja et al., ICML 2018) whose state is
+    the current batch's losses. Its reward is the least relative decrease, min_t (l_t - l'_t) / b_t, with l' the next
+    batch's losses and b_t the mean loss of epoch `base_epoch`. In the first `random_epochs` epochs, w = k softmax(z),
+    z ~ N(0, I), as in RLW. From epoch `learning_from` on, every `every`-th step trains the agent on up to `memory` such
+    transitions, for `every` / 2 to `every` updates in batches of 128 to 256, more the fuller the memory is.
 
-    Caveat: the reward is as noisy as losses of single batches are, and tens of thousands of steps pass before the agent
-    knows anything. The authors scale rewards by the fall of the learning rate, which a scheme does not see. Needs
+    Caveat: the reward is as noisy as the losses of single batches, and the agent needs tens of thousands of steps to
+    learn anything. The authors scale rewards by the decay of the learning rate, which a scheme does not see. Needs
     positive losses.
     """
 
@@ -121,7 +121,7 @@ class IGBv2(LossScheme):
         return (len(losses) * (weights / weights.sum()).to(losses) * losses.log()).sum()
 
     def end_epoch(self) -> None:
-        """Take down the unit of rewards in the epoch that gives it."""
+        """Record the unit of rewards, the mean losses of `base_epoch` (for a task absent there, of a later epoch)."""
         means = self.means.close().to(self.base)
         if self.epochs >= self.options.base_epoch:
             self.base = torch.where(self.base.isnan(), means, self.base)
@@ -151,7 +151,7 @@ class IGBv2(LossScheme):
             self._improve(state, action, after, reward, draws)
 
     def _improve(self, state: Tensor, action: Tensor, after: Tensor, reward: Tensor, draws: torch.Generator) -> None:
-        """One step of the critics, the actor and the temperature, after which the followers follow."""
+        """Update the critics, the actor and the temperature once, then the followers (target critics)."""
         temperature = self.log_temperature.detach().exp()
         with torch.no_grad():
             next_action, density = self.actor(after, draws)

@@ -9,14 +9,14 @@ from mtcp.api import GramianScheme, LogWeights, scheme, solvers, solving
 
 @scheme("imtl")
 class IMTL(LogWeights, GramianScheme):
-    """Impartial multi-task learning, both balances at once (Liu et al., ICLR 2021, algorithm 1).
+    """Impartial multi-task learning, loss and gradient balance together (Liu et al., ICLR 2021, algorithm 1).
 
-    With s_t learned, from 0, as in `imtl_l`: every loss is scaled to L_t = exp(s_t) l_t, and s_t descends L_t - s_t by
-    Adam at `rate`. Shared parameters get the update of `imtl_g` for the scaled losses' gradients h_t = exp(s_t) g_t,
-    k sum_t a_t h_t with sum_t a_t = 1 and equal projections onto all h_t / ||h_t||; all others descend sum_t L_t.
+    As in `imtl_l`, s_t is learned, from 0: every loss is scaled to L_t = exp(s_t) l_t, and s_t descends L_t - s_t by
+    Adam at `rate`. Shared parameters get the update of `imtl_g` for the scaled losses' gradients h_t = exp(s_t) g_t:
+    k sum_t a_t h_t with sum_t a_t = 1 and equal projections onto all h_t / ||h_t||. All others descend sum_t L_t.
 
-    Caveat: as with `imtl_g`, some coefficients may be negative. Scaling leaves the update's direction as it is, and
-    sets its length by the scaled losses.
+    Caveat: as with `imtl_g`, some coefficients may be negative. Scaling the losses changes only the update's length,
+    not its direction.
     """
 
     moved_by = "always"

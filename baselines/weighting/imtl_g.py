@@ -10,10 +10,10 @@ from mtcp.api import GramianScheme, scheme, solvers, solving
 class IMTLG(GramianScheme):
     """Impartial multi-task learning, gradient balance (Liu et al., ICLR 2021).
 
-    update = k sum_t c_t g_t, sum_t c_t = 1, whose projections onto all unit gradients g_t / ||g_t|| are equal.
+    update = k sum_t c_t g_t with sum_t c_t = 1 and equal projections onto all unit gradients g_t / ||g_t||.
 
-    Caveat: nothing bounds the coefficients: with three and more tasks some are negative at times, and for nearly
-    parallel gradients of unlike norms they run away.
+    Caveat: the coefficients are unbounded: with three or more tasks some may be negative, and for nearly parallel
+    gradients of different norms they explode.
     """
 
     moved_by = "always"

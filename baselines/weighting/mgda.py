@@ -13,12 +13,12 @@ from mtcp.api import GramianScheme, scheme, solvers, solving
 class MGDA(GramianScheme):
     """Multiple gradient descent (Desideri, 2012; Sener and Koltun, NeurIPS 2018, algorithm 2).
 
-    update = k sum_t c_t g_t with c on the simplex and ||sum_t c_t g_t|| least: the shortest vector of the gradients'
-    convex hull, which descends every task or is 0 at a Pareto stationary point. The quadratic program is solved to
-    rounding, where the authors' code takes up to 250 Frank-Wolfe steps. `normalisation`, as in that code, divides the
-    gradients that c is computed from by their length (`l2`), their loss (`loss`) or both (`loss+`).
+    update = k sum_t c_t g_t with the c on the simplex that minimises ||sum_t c_t g_t||: the shortest vector in the
+    gradients' convex hull, which descends every task or is 0 at a Pareto stationary point. The quadratic program is
+    solved up to rounding; the authors' code takes up to 250 Frank-Wolfe steps. As in that code, `normalisation` divides
+    the gradients from which c is computed by their length (`l2`), their loss (`loss`) or both (`loss+`).
 
-    Caveat: the task with the smallest gradient gets the largest coefficient, whatever its use.
+    Caveat: the task with the smallest gradient gets the largest coefficient, whether or not that is useful.
     """
 
     moved_by = "always"

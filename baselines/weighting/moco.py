@@ -14,14 +14,14 @@ from mtcp.api import GradientScheme, SchemeContext, SimplexWeights, gramian_of, 
 class MoCo(GradientScheme):
     """Multi-objective gradient correction (Fernando et al., ICLR 2023, algorithm 1): weights from tracked gradients.
 
-    Every task's gradient is tracked by y_t <- y_t - b (y_t - g_t), from 0, with b = beta / s^beta_sigma in step s; the
-    weights follow the shortest vector of the tracked gradients' hull by one step a step,
+    Every task's gradient is tracked by y_t <- y_t - b (y_t - g_t), from 0, with b = beta / s^beta_sigma in step s. Each
+    step moves the weights one step towards the shortest vector in the tracked gradients' convex hull:
     w <- projection of w - c (Y + rho I) w onto the simplex, from 1/T, with Y the matrix of the products <y_i, y_j> and
-    c = gamma / s^gamma_sigma. update = k sum_t w_t y_t. With `normalised`, as in LibMTL's code, g_t enters with the
-    length l_t; `projection: softmax` is that code's, too.
+    c = gamma / s^gamma_sigma. update = k sum_t w_t y_t. With `normalised`, as in LibMTL's code, g_t is scaled to the
+    length l_t; `projection: softmax` also follows that code.
 
-    Caveat: the tracked gradients take T times the shared parameters, in memory and in the state. A softmax of numbers
-    between 0 and 1 is nearly uniform, and stays so.
+    Caveat: the tracked gradients need T times the shared parameters in memory and in the state. The softmax of values
+    between 0 and 1 is nearly uniform, so with `projection: softmax` the weights stay nearly equal.
     """
 
     moved_by = "always"
@@ -46,7 +46,7 @@ class MoCo(GradientScheme):
         self.simplex = SimplexWeights(tasks)
 
     def combined(self, jacobian: Tensor, gramian: Tensor, losses: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the update and k w_t, times what each gradient is scaled by on its way into the tracked ones."""
+        """Return the update, and k w_t times the factor that scales each gradient before it is tracked."""
         self.updates += 1
         step, options = int(self.updates), self.options
         scales = torch.ones_like(losses)

@@ -10,13 +10,14 @@ from mtcp.api import GradientScheme, PreviousGradients, SchemeContext, SimplexWe
 class MoDo(GradientScheme):
     """Multi-objective gradient with double sampling (Chen et al., NeurIPS 2023 and JMLR 2024, equation 2.9).
 
-    The weights follow the shortest vector of the gradients' hull by one step a step: w <- projection of
+    Each step moves the weights one step towards the shortest vector in the gradients' convex hull: w <- projection of
     w - gamma (D w + rho w) onto the simplex, from 1/T, with D_ij = <g_i, g'_j> and g' the gradients of another batch,
     so that the noise of one batch does not enter twice. update = k sum_t w_t g_t.
 
-    Caveat: the paper draws two batches a step at the same parameters. Here the other batch is that of the step before,
-    at the parameters of then, so that a step costs what it costs with other schemes and sees as many images. It takes T
-    times the shared parameters in memory and in the state. `gamma` has a unit, one over a squared gradient.
+    Caveat: the paper draws two batches per step at the same parameters. Here the other batch is that of the previous
+    step, at that step's parameters, so that a step costs as much, and sees as many images, as with other schemes. The
+    previous gradients need T times the shared parameters in memory and in the state. `gamma` has the unit of one over a
+    squared gradient.
     """
 
     moved_by = "always"

@@ -9,14 +9,14 @@ from mtcp.api import GramianScheme, scheme, solvers, solving
 
 @scheme("nash_mtl")
 class NashMTL(GramianScheme):
-    """Nash bargaining (Navon et al., ICML 2022, claim 3.1): the update that no task would bargain away.
+    """Nash bargaining (Navon et al., ICML 2022, claim 3.1): the update is the tasks' bargaining solution.
 
-    update = sum_t a_t g_t with G a = 1 / a; then shortened to `max_norm`. Every task gains alike in log <g_t, update>,
-    and scaling one loss changes nothing.
+    update = sum_t a_t g_t with G a = 1 / a, then shortened to `max_norm`. It maximises sum_t log <g_t, update> for
+    updates of bounded length, so scaling one loss does not change it.
 
-    Caveat: the authors' code, and libraries that follow it, solve a sequence of approximations with ECOS and keep the
-    last weights, at first equal ones, where that solver fails or is missing, without a word. Here the convex problem
-    behind it is solved by Newton's method, and where it has no solution the run ends as diverged.
+    Caveat: the authors' code, and libraries that follow it, solve a sequence of approximations with ECOS; where that
+    solver fails or is missing, they silently keep the last weights, at first equal ones. Here the underlying convex
+    problem is solved by Newton's method, and where it has no solution the run ends as diverged.
     """
 
     moved_by = "always"

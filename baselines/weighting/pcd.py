@@ -9,14 +9,15 @@ from mtcp.api import GramianScheme, SchemeContext, require_task, scheme, solvers
 
 @scheme("pcd")
 class PCD(GramianScheme):
-    """Priority-constrained descent (TMLR 2026, arXiv 2606.29521): one task first, a least gain for all others.
+    """Priority-constrained descent (TMLR 2026, arXiv 2606.29521): one primary task, a least gain for all others.
 
     With v_t the running mean of ||g_t||^2 and h_t = g_t / sqrt(v_t + epsilon): d is the vector nearest to h_p, p the
-    primary task, with <h_t, d> >= tau ||h_t||^2 for every other task. update = d ||g_p|| / ||d||; g_p where no such d
-    exists. Solved exactly.
+    primary task, with <h_t, d> >= tau ||h_t||^2 for every other task. update = d ||g_p|| / ||d||, or g_p where no such
+    d exists. Solved exactly.
 
-    Caveat: no symmetry between tasks: name the primary one, or the benchmark's first is. A step without the primary
-    task takes the plain sum. Coefficients are in the unit of the primary gradient, and are not scaled to sum to k.
+    Caveat: tasks are not treated alike: the primary one is `primary`, by default the benchmark's first. A step without
+    the primary task takes the plain sum. The update has the length of the primary gradient; coefficients are not scaled
+    to sum to k.
     """
 
     moved_by = "always"
@@ -56,7 +57,7 @@ class PCD(GramianScheme):
         return coefficients * (length / square**0.5 if square > 0 else 0.0)
 
     def _scales(self, squares: Tensor, present: Tensor) -> Tensor:
-        """Return 1 / sqrt(v_t + epsilon) (k,) after the running means have taken in the squared lengths."""
+        """Update the running means v_t with the squared lengths, and return 1 / sqrt(v_t + epsilon) (k,)."""
         means, beta = self.squares[present].cpu(), self.options.beta
         means = beta * means + (1 - beta) * squares
         self.squares[present] = means.to(self.squares)

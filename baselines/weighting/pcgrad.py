@@ -8,12 +8,12 @@ from mtcp.api import GramianScheme, scheme
 
 @scheme("pcgrad")
 class PCGrad(GramianScheme):
-    """Gradient surgery (Yu et al., NeurIPS 2020, algorithm 1): project away what conflicts.
+    """Gradient surgery (Yu et al., NeurIPS 2020, algorithm 1): removes conflicting components by projection.
 
-    Every g_t loses, for the other tasks j in random order, its component along g_j where <g_t, g_j> < 0; the update
-    is the sum of what remains. The order comes from the scheme's own random stream.
+    For the other tasks j in random order, every g_t loses its component along g_j where <g_t, g_j> < 0; the update is
+    the sum of the results. The order comes from the scheme's own random stream.
 
-    Caveat: without conflict it is the plain sum, to the bit of the coefficients.
+    Caveat: without conflict, it is exactly the plain sum.
     """
 
     def weights(self, gramian: Tensor, losses: Tensor, present: Tensor) -> Tensor:

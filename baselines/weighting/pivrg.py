@@ -11,15 +11,16 @@ from mtcp.api import EpochMeans, GramianScheme, SchemeContext, numbers_by_task, 
 
 @scheme("pivrg")
 class PIVRG(GramianScheme):
-    """Performance-informed variance reduction (Qin et al., CVPR 2025): fair gains, weighed by how far tasks lag behind.
+    """Performance-informed variance reduction (Qin et al., CVPR 2025): fair gains, weighted by how far tasks lag.
 
-    With r_t the percentage by which task t is worse than alone, 0 before it is known, w = k softmax(r / temperature),
-    temperature = max((max r - min r) / log(bound), least_temperature), so that no two weights differ by more than the
-    factor `bound`. update = sum_t c_t g_t with c > 0 and G c = (w / c)^(1/2), entry by entry: `fairgrad` with claims.
+    Let r_t be the percentage by which task t is worse than its single-task network, 0 while unknown. The weights are
+    w = k softmax(r / temperature) with temperature = max((max r - min r) / log(bound), least_temperature), so no two
+    weights differ by more than the factor `bound`. update = sum_t c_t g_t with c > 0 and G c = (w / c)^(1/2), entry by
+    entry: `fairgrad` with claims w.
 
-    Caveat: the authors' code takes r from metrics on the training images, against single-task networks. A scheme sees
-    losses alone: r_t is 100 (L_t / a_t - 1) with L_t the last epoch's mean loss and a_t that of the single-task network
-    as given in `alone`, or of the first epoch. Where there is no solution the run ends as diverged.
+    Caveat: the authors' code computes r from metrics on the training images, relative to single-task networks. A scheme
+    sees only losses: r_t is 100 (L_t / a_t - 1), with L_t the last epoch's mean loss and a_t the single-task network's
+    loss in `alone` or, by default, the first epoch's. Where there is no solution, the run ends as diverged.
     """
 
     moved_by = "always"
@@ -49,7 +50,7 @@ class PIVRG(GramianScheme):
             return torch.from_numpy(solvers.fair_shares(gramian.numpy(), 2.0, claims.numpy()))
 
     def end_epoch(self) -> None:
-        """Take down how far every task lags behind; one that was absent keeps its number."""
+        """Record how far every task lags behind; the value of an absent task does not change."""
         means = self.means.close()
         self.alone = torch.where(self.alone.isnan(), means, self.alone)
         lag = 100 * (means / self.alone - 1)

@@ -16,7 +16,7 @@ class RLW(LossScheme):
     At every step w = k softmax(z), z ~ N(0, I) (`normal`), or w ~ k Dirichlet(1, ..., 1) (`dirichlet`), for the k
     present tasks; the mean of every weight is 1.
 
-    Caveat: a scheme that does not beat this one has not been shown to weigh anything.
+    Caveat: a scheme that does not beat this one has not been shown to have any effect.
     """
 
     class Parameters(PluginParameters):

@@ -11,13 +11,14 @@ from mtcp.api import GradientScheme, PreviousGradients, SchemeContext, SimplexWe
 class SDMGrad(GradientScheme):
     """Stochastic direction-oriented multi-objective gradient descent (Xiao, Ban and Ji, NeurIPS 2023, algorithm 1).
 
-    With g the mean gradient: update = k (sum_t w_t g_t + strength g) / (1 + strength), w on the simplex and the length
-    of w's sum plus strength g least. w is found by `iterations` steps of projected gradient descent with momentum from
-    the last step's w, on D_ij = <g_i, g'_j>, g' the gradients of another batch, over the mean length squared.
+    With g the mean gradient: update = k (sum_t w_t g_t + strength g) / (1 + strength), with the w on the simplex that
+    minimises ||sum_t w_t g_t + strength g||. w is found by `iterations` steps of projected gradient descent with
+    momentum, from the last step's w, on D_ij = <g_i, g'_j> divided by the squared mean length; g' are the gradients of
+    another batch.
 
-    Caveat: strength 0 is multiple gradient descent, a large one the plain sum. The paper draws three batches a step,
-    two for w and one for the update; here the update's batch is one of the two, and the other that of the step before,
-    at the parameters of then. It takes T times the shared parameters in memory and in the state.
+    Caveat: strength 0 is multiple gradient descent, a large one the plain sum. The paper draws three batches per step,
+    two for w and one for the update. Here the update's batch is one of those two, and the other is the previous step's,
+    at that step's parameters. The previous gradients need T times the shared parameters in memory and in the state.
     """
 
     moved_by = "always"

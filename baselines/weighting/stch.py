@@ -14,11 +14,11 @@ class STCH(LossScheme):
     """Smooth Tchebycheff scalarisation (Lin et al., ICML 2024): descend a smooth maximum.
 
     total = k mu log sum_t exp(r_t / mu); the ideal point is 0 and every preference 1. With n_t the mean loss of the
-    last warm-up epoch, r_t = log(l_t / n_t) and the warm-up descends sum_t log l_t (`log_ratio`, the authors' code for
-    networks), or r_t = l_t / n_t and the warm-up descends the plain sum (`ratio`, the paper's formula). The factor k
-    keeps the sum of the softmax at k.
+    last warm-up epoch, either r_t = log(l_t / n_t) and the warm-up descends sum_t log l_t (`log_ratio`, the authors'
+    code for networks), or r_t = l_t / n_t and the warm-up descends the plain sum (`ratio`, the paper's formula). The
+    factor k makes the softmax weights of the r_t sum to k.
 
-    Caveat: tasks are compared by how far each has come from its warm-up; with a small mu only the worst learns.
+    Caveat: tasks are compared by their progress since the warm-up; with a small mu, only the worst task learns.
     """
 
     unit: Tensor
@@ -46,7 +46,7 @@ class STCH(LossScheme):
         return len(losses) * mu * torch.logsumexp((ratios.log() if logarithmic else ratios) / mu, 0)
 
     def end_epoch(self) -> None:
-        """Keep every task's mean of the last warm-up epoch, or of the first later one in which it was present."""
+        """Store every task's mean loss in the last warm-up epoch, or in the first later epoch where it was present."""
         means = self.means.close()
         if self.epochs + 1 >= self.options.warmup_epochs:
             self.unit = torch.where(self.unit.isnan(), means, self.unit)

@@ -12,10 +12,10 @@ class UPGrad(GramianScheme):
     """Unconflicting projection of gradients (Quinton and Rey, arXiv 2406.16232).
 
     Every g_t is projected onto the cone of vectors that conflict with no gradient; the update is the sum of the
-    projections, which descends every task. The projections are exact whatever the gradients' lengths; a regulariser of
-    1e-4, as in the authors' library, lets a task whose gradient is small be ascended.
+    projections, which descends every task. The projections are exact for gradients of any length; the authors' library
+    uses a regulariser of 1e-4, with which a task with a small gradient may be ascended.
 
-    Caveat: without conflict it is the plain sum.
+    Caveat: without conflict, the update is the plain sum.
     """
 
     def weights(self, gramian: Tensor, losses: Tensor, present: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ class UWSO(LossScheme):
     Uncertainty weighting has the analytic optimum w_t = 1 / l_t; a softmax with temperature bounds it:
     w = k softmax((1 / l_1, ..., 1 / l_k) / temperature), constant in the backward pass.
 
-    Caveat: needs positive losses; the temperature is tuned per data set in the paper, and an untuned one says little.
+    Caveat: needs positive losses; the paper tunes the temperature per data set, and an untuned one means little.
     """
 
     class Parameters(PluginParameters):

@@ -1,9 +1,9 @@
-"""Write the tables of docs/findings.md from what is archived in results/reference.
+"""Write the tables of docs/findings.md from the archives in results/reference.
 
     python examples/photographs/findings.py            # rewrites docs/findings.md
     python examples/photographs/findings.py --check    # ends with status 1 where that would change it
 
-A table stands between `<!-- BENCHMARK TABLE -->` and `<!-- end -->`. Everything follows from the archive's tables.
+Each table is between `<!-- BENCHMARK TABLE -->` and `<!-- end -->`. Everything is computed from the archives' tables.
 """
 
 import re
@@ -26,7 +26,7 @@ _BLOCK = re.compile(r"(<!-- (\w+) (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 class Archive:
-    """The tables of one archived benchmark, and its configuration."""
+    """The tables and the configuration of one archived benchmark."""
 
     def __init__(self, name: str) -> None:
         self.folder = ROOT / REFERENCE / name
@@ -39,7 +39,7 @@ class Archive:
 
     @property
     def labels(self) -> dict[str, str]:
-        """What each method is called."""
+        """The label of each method."""
         methods = self.table("methods")
         return dict(zip(methods.method, methods.label, strict=True))
 
@@ -85,7 +85,7 @@ def costs(archive: Archive) -> list[list[str]]:
 
 
 def coherence(archive: Archive) -> list[list[str]]:
-    """Coherence between the predictions of every method; the truths' own last."""
+    """Coherence between the predictions of every method, with the ground truths last."""
     summary = archive.table("summary")
     rows = summary[(summary.selection == "last") & (summary.task == "coherence")]
     columns = [
@@ -115,7 +115,7 @@ def _means(archive: Archive, rows: pd.DataFrame, columns: list[tuple[str, str]])
 
 
 def shares(archive: Archive) -> list[list[str]]:
-    """Shares of the variance over trained methods x seeds: two-way layout, one run a cell.
+    """Shares of the variance over trained methods x seeds: two-way layout, one run per cell.
 
     x_ms = mean + method_m + seed_s + rest_ms; each share is its sum of squares over the total.
     """
@@ -173,7 +173,7 @@ TABLE_OF: dict[str, Callable[[Archive], list[list[str]]]] = {
 
 
 def markdown(rows: list[list[str]]) -> str:
-    """The rows as a Markdown table, the first as its head."""
+    """The rows as a Markdown table, with the first row as header."""
     head, *body = [f"| {' | '.join(cells)} |\n" for cells in rows]
     return "".join([head, "|---" * len(rows[0]) + "|\n", *body])
 

@@ -1,1 +1,1 @@
-"""From runs to tables: statistics, comparisons, claims and verification."""
+"""Turning runs into tables: statistics, comparisons, claims and verification."""

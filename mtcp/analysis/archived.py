@@ -1,8 +1,8 @@
-"""`mtcp verify --reference`: what is committed of finished benchmarks, checked against itself.
+"""`mtcp verify --reference`: consistency checks of committed archives of finished benchmarks.
 
-Records give keys and numbers, numbers give tables. What rests on statistics per image is not kept, so nothing can
-re-derive it: the tables `images` and `classes`, and the intervals over test images in `comparisons`. Their bytes are
-those that were sealed.
+Keys and metrics are derived again from the records, and tables from the metrics. Archives do not contain statistics per
+image, so what depends on them cannot be derived again: the tables `images` and `classes`, and the intervals over test
+images in `comparisons`. For these, only the sealed digests are checked.
 """
 
 from collections.abc import Iterator
@@ -16,15 +16,15 @@ from mtcp.store.archive import archived_plan, seal_problems
 from mtcp.store.integrity import changed
 from mtcp.store.plan import Run
 
-#: What rests on statistics per image: whole tables, and columns of others.
+#: What depends on statistics per image: whole tables, and columns of others.
 _FROM_IMAGES: Final = ("images", "classes")
 _INTERVALS: Final = ("image_low", "image_high")
-#: Other machines add up in another order; nine digits are written.
+#: Other machines may sum in another order; tables have nine digits.
 _TOLERANCE: Final = 1e-6
 
 
 def verify_archive(root: Path, folder: Path) -> tuple[list[Problem], int]:
-    """Check one archive of the project at `root`; return its problems, each with its place, and its number of runs."""
+    """Check one archive of the project at `root`; return its problems with their places, and its number of runs."""
     where = str(folder.relative_to(root))
     problems = [{"where": where, "problem": text} for text in seal_problems(folder)]
     try:

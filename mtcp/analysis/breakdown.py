@@ -1,6 +1,6 @@
-"""Where a difference comes from: by task, by class, by test image, and by seed. All against the baseline, seed by seed.
+"""Breakdown of differences from the baseline by task, class, test image and seed, paired by seed.
 
-Intervals are 95 % Student intervals over seeds, each for itself: these tables describe, and no verdict rests on them.
+Intervals are individual 95 % Student intervals over seeds: these tables are descriptive, and no verdict uses them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,7 +28,7 @@ RANK_COLUMNS: Final = ["benchmark", "method", "seed", "delta_m", "rank"]
 def task_changes(table: pd.DataFrame, benchmark: Benchmark, methods: Mapping[str, Method]) -> pd.DataFrame:
     """Return the relative change in per cent of every task's primary metric, and Delta_m under task "multi_task".
 
-    `table` is runs.csv with its Delta_m rows. Methods without a seed that the baseline has, too, have no row.
+    `table` is runs.csv with its Delta_m rows. Methods that share no seed with the baseline have no row.
     """
     rows = []
     for method in _trained(methods):
@@ -74,18 +74,18 @@ def class_differences(runs: Sequence[Run], benchmark: Benchmark, methods: Mappin
 
 
 def _iou(statistics: Statistics) -> NDArray[np.float64]:
-    """IoU (K,) of the pooled counts; NaN of a class that occurs neither in truth nor in prediction."""
+    """IoU (K,) of the pooled counts; NaN for a class that occurs in neither truth nor prediction."""
     tp, fp, fn = (statistics[name].sum(0, dtype=np.int64) for name in ("tp", "fp", "fn"))
     whole = tp + fp + fn
     return np.where(whole > 0, tp / np.maximum(whole, 1), np.nan)
 
 
 def image_changes(runs: Sequence[Run], benchmark: Benchmark) -> pd.DataFrame:
-    """Return Delta_m of every test image alone, reference against baseline: mean, least and greatest over seeds.
+    """Return Delta_m of every single test image, reference against baseline: mean, least and greatest over seeds.
 
-    The primary metrics are those of the one image. `place` names the best, the median and the worst image; an image on
-    which a baseline's metric is zero or a metric does not exist has no Delta_m on that seed, and without one on every
-    paired seed no place.
+    The primary metrics are computed on that image alone. On a seed where the baseline's metric is zero or a metric is
+    missing, the image has no Delta_m. `place` marks the best, the median and the worst of the images that have a
+    Delta_m on every paired seed.
     """
     tasks = benchmark.task_list
     sides = {
@@ -121,7 +121,7 @@ def image_changes(runs: Sequence[Run], benchmark: Benchmark) -> pd.DataFrame:
 
 
 def _by_image(run: Run, tasks: Sequence[Task]) -> tuple[tuple[str, ...], dict[str, NDArray[np.float64]]]:
-    """Image ids, and the primary metric of every task on every image alone, (images,)."""
+    """Image ids, and the primary metric of every task on every single image, (images,)."""
     ids, statistics = read_statistics(run.images_path)
     # One image is not a batch; primary metrics are pooled.
     evaluation = run.config.evaluation.model_copy(update={"published_batch": None})
@@ -130,10 +130,10 @@ def _by_image(run: Run, tasks: Sequence[Task]) -> tuple[tuple[str, ...], dict[st
 
 
 def ranks(change: pd.DataFrame, methods: Mapping[str, Method]) -> pd.DataFrame:
-    """Return each method's rank by Delta_m on every seed: what one seed alone would have said.
+    """Return each method's rank by Delta_m on every single seed: the result of a study with only that seed.
 
-    Of the last epoch's final outputs, trivial baselines left out, on seeds where every method has a number; the
-    earlier method of the grid ranks first in a tie.
+    Uses the last epoch's final outputs, without trivial baselines, on seeds where every method has a value. In a tie,
+    the earlier method of the grid ranks first.
     """
     rows = change[
         (change.metric == "delta_m")

@@ -19,7 +19,7 @@ _VERDICTS: dict[str, Verdict] = {
 }  # fmt: skip
 
 
-#: What a row has of its comparison.
+#: The columns that a row takes from its comparison.
 _COMPARED: Final = (
     "n", "improvement", "sd", "holm_level", "holm_low", "holm_high", "p", "p_holm", "probability_of_improvement",
     "better", "equal", "worse", "rope", "family_size", "least_n", "detectable", "alpha",
@@ -32,7 +32,7 @@ _COLUMNS: Final = [
 
 @dataclass(frozen=True)
 class Judgement:
-    """What became of the claims: a row per claim with its verdict, and a row per claim and paired seed behind it."""
+    """The result for all claims: a row per claim with its verdict, and a row per claim and paired seed."""
 
     claims: pd.DataFrame
     pairs: pd.DataFrame
@@ -46,11 +46,11 @@ def judge(
     published: pd.DataFrame,
     alpha: float = ALPHA,
 ) -> Judgement:
-    """Judge every claim on this benchmark; a row holds the numbers behind the verdict and, in words, the reason.
+    """Judge every claim on this benchmark; a row has the numbers behind the verdict and the reason in words.
 
-    `table` has a row for every planned run, finished or not. The claims of a `family` that the plan can judge form
-    one Holm family at error rate `alpha`, finished or not; those on deterministic quantities (parameters) stand
-    apart, as no chance is in them.
+    `table` has a row for every planned run, finished or not. The claims of a `family` that the plan can judge form one
+    Holm family at error rate `alpha`, whether or not their runs are finished. Claims on deterministic quantities
+    (parameters) are separate, since no chance is involved.
     """
     known = measures(benchmark)
     pairs: dict[str, Pairs] = {}
@@ -119,7 +119,7 @@ def _pairs(
     benchmark: Benchmark,
     published: pd.DataFrame,
 ) -> Pairs | str:
-    """Return the paired improvements of a claim, or the reason why there are none."""
+    """Return the paired improvements of a claim, or the reason why it cannot be judged."""
     if claim.benchmarks and benchmark_name not in claim.benchmarks:
         return f"judged on {', '.join(claim.benchmarks)} only"
     if measure is None:
@@ -141,7 +141,7 @@ def _pairs(
 
 
 def _why_no_pair(claim: Claim, table: pd.DataFrame, needed: list[str]) -> str:
-    """Say in words why not one seed gives a pair."""
+    """Return, in words, why no seed gives a pair."""
     finished = {name: set(table[(table.method == name) & (table.status == "finished")].seed) for name in needed}
     never = [name for name in needed if not finished[name]]
     if never:
@@ -199,7 +199,7 @@ def _row(
 
 
 def _reason(result: Comparison, measure: Measure) -> str:
-    """Say in words why the verdict is what it is."""
+    """Return the reason for the verdict in words."""
     if result.n < result.least_n:
         seeds = "1 paired seed" if result.n == 1 else f"{result.n} paired seeds"
         return f"{seeds}, and {result.least_n} are the least that could conclude"

@@ -1,6 +1,6 @@
-"""What is compared with what: measures with direction and ROPE, Delta_m per seed, pairs of runs of one seed.
+"""The quantities that are compared: measures with direction and ROPE, Delta_m per seed, pairs of runs of one seed.
 
-Works on the tidy table `runs.csv` (one row per run x selection x output x task x metric), no files.
+Works on the tidy table `runs.csv` (one row per run x selection x output x task x metric) and reads no files.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,15 +20,15 @@ from mtcp.metrics.coherence import COHERENCE
 
 MULTI_TASK: Final = "multi_task"
 COST: Final = "cost"
-#: The output under which evaluation writes what the truths themselves reach.
+#: The output under which evaluation stores the coherence of the ground truths.
 TRUTH: Final = "truth"
 #: Stands between two classes of environments.
 _AGAINST: Final = "against"
 #: The number a comparison is about: the last epoch's final outputs, chosen without a look at the test images.
 PRIMARY: Final = {"selection": "last", "output": "final"}
-#: Practically equal within this where a benchmark's `rope` is silent, by unit: fractions and metres, degrees, per cent.
+#: Default ROPE by unit, where a benchmark sets no `rope`: fractions and metres, degrees, per cent.
 DEFAULT_ROPES: Final = {"": 0.005, "m": 0.005, "°": 0.2, "%": 0.5}
-#: What the other definitions of Delta_m average, kind by kind of task: no variant of a metric beside the metric itself.
+#: The metrics that other definitions of Delta_m average, by kind of task; variants of a metric are left out.
 AVERAGED: Final = {
     "semseg": ("miou", "pixel_accuracy"),
     "human_parts": ("miou", "pixel_accuracy"),
@@ -46,7 +46,7 @@ COST_ROPE: Final = 5.0
 
 @dataclass(frozen=True)
 class Measure:
-    """One quantity that methods are compared on; `relative` differences are in per cent of the reference's value."""
+    """A quantity on which methods are compared; `relative` differences are in per cent of the reference's value."""
 
     task: str
     metric: str
@@ -78,12 +78,12 @@ Values = dict[str, dict[str, float]]
 
 
 def delta_m_rows(runs: pd.DataFrame, benchmark: Benchmark) -> pd.DataFrame:
-    """Return rows like those of `runs` with task "multi_task": Delta_m by its definitions.
+    """Return rows like those of `runs` with task "multi_task": Delta_m by all its definitions.
 
-    There is one row per run, selection, output and definition. Every output is compared with the *final* one of the
-    baseline's run of the same seed and selection. A run that lacks a number, or whose baseline run is missing or
-    diverged, has no row. `delta_m_per_metric` and `delta_m_pooled` take the metrics of `AVERAGED` (see
-    `mtcp.metrics.multi_task`), and are left out where one of those is missing; `delta_m_<name>` are the benchmark's
+    There is one row per run, selection, output and definition. Every output is compared with the *final* output of the
+    baseline's run of the same seed and selection. A run that lacks a value, or whose baseline run is missing or
+    diverged, has no row. `delta_m_per_metric` and `delta_m_pooled` use the metrics of `AVERAGED` (see
+    `mtcp.metrics.multi_task`) and are left out if one of these is missing. `delta_m_<name>` are the benchmark's
     `delta_m_readings`; `delta_coherence` is Delta_c of docs/metrics.md.
     """
     tasks = benchmark.task_list
@@ -142,7 +142,7 @@ def _changes(
 
 
 def _both(values: Values, reference: Values, metrics: Mapping[str, Sequence[str]]) -> tuple[Values, Values] | None:
-    """The named metrics of both sides by task, None where one is missing."""
+    """The named metrics of both sides by task; None if one is missing."""
     sides = values, reference
     if any(name not in side.get(task, {}) for task, names in metrics.items() for name in names for side in sides):
         return None
@@ -155,7 +155,7 @@ def _both(values: Values, reference: Values, metrics: Mapping[str, Sequence[str]
 def by_seed(table: pd.DataFrame, method: str, measure: Measure) -> pd.DataFrame:
     """Return (value, environment) of `method` on `measure`, indexed by seed, of the primary selection.
 
-    Raises `UserError` where a seed has two numbers: every run counts once.
+    Raises `UserError` where a seed has two values: every run counts once.
     """
     rows = table[(table.method == method) & (table.task == measure.task) & (table.metric == measure.metric)]
     if measure.task != COST:
@@ -173,7 +173,7 @@ def by_seed(table: pd.DataFrame, method: str, measure: Measure) -> pd.DataFrame:
 class Pairs:
     """Paired values and improvements of one comparison, seed by seed, each (n,).
 
-    `mixed` where a pair crosses environment classes; `lacking` says why there is no pair, where there is none.
+    `mixed`: whether a pair crosses environment classes. `lacking`: the reason if there is no pair.
     """
 
     seeds: tuple[int, ...]
@@ -189,7 +189,7 @@ def paired(
 ) -> Pairs:
     """Pair `method` with `reference` on the seeds both finished; positive means that `method` is better.
 
-    `other_output`: the reference's output, where it is another than the measure's.
+    `other_output`: the reference's output, if it differs from the measure's.
     """
     other = replace(measure, output=other_output or measure.output)
     both = by_seed(table, method, measure).merge(

@@ -1,6 +1,7 @@
-"""Schemes beside a sweep of fixed weights: what plain weighting reaches, the first thing to be beaten.
+"""Schemes compared with a sweep of fixed weights, the first baseline to beat.
 
-Xin et al. (NeurIPS 2022) find no scheme beyond the front of fixed weights; one number such as Delta_m hides that.
+Xin et al. (NeurIPS 2022) find no scheme beyond the Pareto front of fixed weights; a single number such as Delta_m hides
+that.
 """
 
 from itertools import combinations
@@ -11,15 +12,15 @@ import pandas as pd
 
 from mtcp.core.tasks import Task
 
-#: Schemes whose weights do not move: the plain sum is one point of the sweep.
+#: Schemes with constant weights: the plain sum is one point of the sweep.
 FIXED: Final = ("fixed", "equal")
-#: Methods of one architecture with such schemes that make a sweep.
+#: The least number of methods with such schemes, on one architecture, that make a sweep.
 FEWEST: Final = 3
 COLUMNS: Final = ["architecture", "first", "second", "method", "label", "fixed", "x", "y", "front"]
 
 
 def undominated(gains: np.ndarray) -> np.ndarray:
-    """Which rows of `gains` (N, M), larger is better, no other row reaches in all columns and exceeds in one: (N,)."""
+    """Which rows of `gains` (N, M), larger is better, are on the Pareto front, boolean (N,)."""
     reached = (gains[None] >= gains[:, None]).all(-1)
     exceeded = (gains[None] > gains[:, None]).any(-1)
     return np.asarray(~np.any(reached & exceeded, axis=1))
@@ -28,8 +29,8 @@ def undominated(gains: np.ndarray) -> np.ndarray:
 def sweep(summary: pd.DataFrame, methods: pd.DataFrame, tasks: tuple[Task, ...]) -> pd.DataFrame:
     """Return the methods of every architecture with a sweep, for each pair of tasks: `COLUMNS`.
 
-    `x`, `y` are the means over seeds of both tasks' primary metrics (final output, last epoch); `front` marks the
-    fixed weights that no others dominate in these two.
+    `x`, `y` are the means over seeds of both tasks' primary metrics (final output, last epoch); `front` marks fixed
+    weights that no other fixed weights dominate in these two.
     """
     own = summary[(summary.selection == "last") & (summary.output == "final")]
     metrics = {task.name: own[(own.task == task.name) & (own.metric == task.metric)] for task in tasks}

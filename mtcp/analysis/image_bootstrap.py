@@ -1,7 +1,7 @@
-"""Second level of uncertainty: how far the choice of test images moves a comparison, all seeds kept as they are.
+"""A second level of uncertainty: how much the choice of test images affects a comparison, with the seeds fixed.
 
-The images are drawn with replacement, the same draw for every run; every metric is recomputed from the statistics
-per image that evaluation stored, every comparison from those metrics.
+Images are drawn with replacement, with the same draw for every run. Every metric is recomputed from the stored
+statistics per image, and every comparison from these metrics.
 """
 
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ Draws = dict[tuple[str, int], dict[str, NDArray[np.float64]]]
 def draw_metrics(runs: Sequence[Run], benchmark: Benchmark) -> Draws:
     """Return the primary metrics of each run in `DRAWS` resamples of the test images.
 
-    Runs without stored statistics per image are left out. Raises `UserError` where two runs saw different images.
+    Runs without stored statistics per image are left out. Raises `UserError` where runs have different test images.
     """
     tasks = benchmark.task_list
     found: Draws = {}
@@ -63,7 +63,7 @@ def _draws(statistics: dict, tasks: Sequence[Task], run: Run, images: int) -> di
         for task in tasks
     }
 
-    # A draw has no batches of neighbours; primary metrics are pooled.
+    # A draw has no batches of consecutive images; primary metrics are pooled.
     evaluation = run.config.evaluation.model_copy(update={"published_batch": None})
 
     def primary(chosen: NDArray[np.int64]) -> list[float]:
@@ -81,7 +81,7 @@ def _draws(statistics: dict, tasks: Sequence[Task], run: Run, images: int) -> di
 def add_image_intervals(compared: pd.DataFrame, draws: Draws, benchmark: Benchmark) -> pd.DataFrame:
     """Return `compared` with `image_low` and `image_high`: the central 95 % of the improvement over draws of images.
 
-    NaN where a run of the comparison has no stored statistics, and for what is not drawn (coherence).
+    NaN where a run of the comparison has no stored statistics, and for measures that are not resampled (coherence).
     """
     tasks = benchmark.task_list
     with_change = {

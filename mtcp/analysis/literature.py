@@ -1,10 +1,10 @@
-"""Our numbers beside the loss-weighting literature's, scheme by scheme, each with the protocol that it was made under.
+"""Our results beside those of the loss-weighting literature, by scheme, each with its protocol.
 
-Numbers made under different protocols are never ranked together: a rank counts within rows that agree in data set,
-network, batch, augmentation, averaging, selection and shared parameters. Benchmarks on other data than the field's
-packages (a derived set, for instance) show no published row at all.
+Results under different protocols are never ranked together: a rank is among rows with the same data set, network,
+batch, augmentation, averaging, selection and shared parameters. Benchmarks on other data than the literature's packages
+(such as a derived set) show no published rows.
 
-Units are those of the papers: mIoU, pixel accuracy and within_* in per cent, Delta_m with the fixed base in per cent,
+Units are those of the papers: mIoU, pixel accuracy and within_* in per cent; Delta_m with the fixed base in per cent,
 lower is better.
 """
 
@@ -24,7 +24,7 @@ from mtcp.core.errors import UserError
 from mtcp.metrics.literature import BATCHES, delta_m_fixed_base
 
 PROTOCOLS: Final = "results/published_protocols.csv"
-#: The field's packages, by the name of the data set here.
+#: The literature's packages, by the name of the data set here.
 DATASETS: Final = {"mtan_nyuv2": "NYUv2-13", "mtan_cityscapes": "Cityscapes-7"}
 #: Architectures under the names that papers give them.
 NETWORKS: Final = {
@@ -35,9 +35,9 @@ NETWORKS: Final = {
     "resnet_aspp_single_task": "ResNet-50 dilated + ASPP heads (LibMTL)",
 }
 PROTOCOL: Final = ("dataset", "network", "batch_size", "augmentation", "averaging", "selection", "shared")
-#: Networks whose Delta_m is taken against the SegNets of the fixed base.
+#: Networks whose Delta_m is relative to the SegNets of the fixed base.
 _BASED: Final = (SEGNET, "SegNet split")
-#: A printed metric -> (task, our metric, what ours is multiplied by).
+#: A printed metric -> (task, our metric, factor from our unit to the printed one).
 OURS: Final = {
     "mIoU": ("semseg", "miou", 100),
     "PixAcc": ("semseg", "pixel_accuracy", 100),
@@ -78,7 +78,7 @@ COLUMNS: Final = [
 
 @dataclass(frozen=True)
 class Protocol:
-    """One line of `results/published_protocols.csv`: what the rows of a source share; an empty source is any."""
+    """One line of `results/published_protocols.csv`: the protocol of all rows of a source; an empty source is any."""
 
     dataset: str
     backbone: str
@@ -91,7 +91,7 @@ class Protocol:
     shared: str
 
     def covers(self, key: tuple[str, str, str, str]) -> bool:
-        """Whether this line holds for the row (dataset, backbone, method, source)."""
+        """Whether this line applies to the row (dataset, backbone, method, source)."""
         return (self.dataset, self.backbone) == key[:2] and key[3].startswith(self.source)
 
 
@@ -108,16 +108,16 @@ def read_protocols(path: Path) -> list[Protocol]:
 
 
 def scheme_of(method: str) -> str:
-    """Name the scheme of a published row as this project does; what stands in brackets is a setting of it."""
+    """Return this project's name of the scheme of a published row; text in brackets is a setting and is dropped."""
     plain = re.sub(r"\s*\(.*?\)", "", method).strip()
     name = re.sub(r"[^a-z0-9]+", "_", plain.lower()).strip("_")
     return _ALIASES.get(name, name)
 
 
 def literature(project: Project, benchmark: str, scheme: str | None = None) -> pd.DataFrame:
-    """Return the rows of `COLUMNS`, published first, by scheme; `scheme` keeps one of them.
+    """Return a table with `COLUMNS`, sorted by scheme, published rows first; `scheme` keeps only that scheme.
 
-    Our rows come from `results/tables/<benchmark>/runs.csv`, where it is. Raises `UserError` for an unknown scheme.
+    Our rows come from `results/tables/<benchmark>/runs.csv`, if it exists. Raises `UserError` for an unknown scheme.
     """
     config = project.benchmark(benchmark)
     rows = _published(project.root, DATASETS.get(project.data_name(benchmark)))
@@ -136,7 +136,7 @@ def literature(project: Project, benchmark: str, scheme: str | None = None) -> p
 
 
 def spread(project: Project) -> pd.DataFrame:
-    """Return how far papers differ on one scheme with one network: papers, and least and greatest value by metric."""
+    """Return how much papers differ on the same scheme and network: papers, and least and greatest value by metric."""
     published = read_published(project.root / FILE)
     groups: dict[tuple[str, str, str], list[tuple[str, Row]]] = {}
     for (dataset, network, method, _), row in rows_of(published).items():
@@ -192,9 +192,9 @@ def _published(root: Path, dataset: str | None) -> list[dict[str, Any]]:
 
 
 def _delta(values: Mapping[str, float], dataset: str | None, network: str) -> float:
-    """Delta_m with the fixed base from numbers in the papers' units.
+    """Delta_m with the fixed base, from values in the papers' units.
 
-    NaN where a number is missing, and for other data sets and networks than those that the base belongs to.
+    NaN where a value is missing, and for data sets and networks to which the base does not belong.
     """
     if network not in _BASED:
         return float("nan")
@@ -252,7 +252,7 @@ def _ours(
 def _values(means: Mapping[Any, float], ending: str) -> dict[str, float]:
     """Our metrics in the papers' units, from `means` by (task, metric).
 
-    `ending`: of the metrics that the literature averages over batches, where they are there.
+    `ending`: suffix of the metrics to prefer where they exist, such as those averaged over batches.
     """
     found = {}
     for metric, (task, name, scale) in OURS.items():
@@ -274,7 +274,7 @@ def _selection(selection: str, config: Benchmark, last_epochs: int) -> str:
 
 
 def _mark_dominated(rows: Sequence[dict[str, Any]]) -> None:
-    """Name, for every row, the fixed weights of the same protocol that are at least as good in every metric."""
+    """Note for every row the fixed weights of the same protocol that dominate it."""
     for row in rows:
         rivals = [
             other
@@ -294,7 +294,7 @@ def dominates(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def _ranked(table: pd.DataFrame) -> pd.DataFrame:
-    """Rank Delta_m within each protocol that has two rows with one; a protocol with a gap in it ranks nothing."""
+    """Rank Delta_m within each protocol with at least two values; rows with an incomplete protocol are not ranked."""
     known = (table[["batch_size", "augmentation"]].fillna("") != "").all(axis=1)
     ranks = table[known].groupby(list(PROTOCOL), dropna=False).delta_m_fixed_base
     ranks = ranks.rank(method="min").where(ranks.transform("count") > 1)

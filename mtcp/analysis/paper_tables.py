@@ -1,8 +1,8 @@
-"""The tables that papers print, as one tidy table: main comparison, loss weighting, ablation, kappa, equal cost.
+"""The tables of papers as one tidy table: main comparison, loss weighting, ablation, kappa, equal cost.
 
-`best` marks the best mean and every method that the declared test cannot tell from it: exact sign-flip p of the best
-against it, paired by seed, Holm over the table's other methods, above 0.05. With few seeds nothing can be told apart,
-and all are marked.
+`best` marks the best mean and every method that the declared test cannot distinguish from it: the exact sign-flip p of
+the best against it, paired by seed and Holm-corrected over the table's other methods, is above 0.05. With few seeds
+nothing can be distinguished, and all methods are marked.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ from mtcp.core.config import Benchmark, Method
 PAPER_COLUMNS: Final = [
     "benchmark", "table", "method", "label", "parts", "kappa", "task", "metric", "n", "mean", "sd", "best",
 ]  # fmt: skip
-#: What the ablation table ticks: a method has the part where the function says so; defaults are the network's.
+#: The columns of ticks in the ablation table: whether a method has the part; defaults are the network's.
 PARTS: Final[dict[str, Callable[[Method], bool]]] = {
     "CFM": lambda method: method.architecture.given.get("coherence", "cfm") == "cfm",
     "trace": lambda method: bool(method.architecture.given.get("trace_back", True)),
@@ -33,7 +33,7 @@ PARTS: Final[dict[str, Callable[[Method], bool]]] = {
 
 
 def members(benchmark: Benchmark, methods: Mapping[str, Method]) -> dict[str, list[str]]:
-    """Return {table: its methods, in the grid's order}; a table of fewer than two is left out."""
+    """Return {table: its methods, in the grid's order}; tables with fewer than two methods are left out."""
     reference = methods.get(benchmark.reference)
     found = {"main": [name for name, each in methods.items() if each.family in ("baseline", "reference", "method")]}
     if reference is not None:
@@ -57,17 +57,18 @@ def members(benchmark: Benchmark, methods: Mapping[str, Method]) -> dict[str, li
     return {table: names for table, names in found.items() if len(names) > 1}
 
 
-#: Costs are equal within this share of the reference's.
+#: Costs within this fraction of the reference's count as equal.
 EQUAL_COST: Final = 0.05
 
 
 def equal_cost_members(
     summary: pd.DataFrame, benchmark: Benchmark, methods: Mapping[str, Method]
 ) -> dict[str, list[str]]:
-    """Return {"encoder": one row per architecture, "gflops": those that cost what the reference costs}, or nothing.
+    """Return {"encoder": one method per architecture, "gflops": methods with the reference's cost}, or nothing.
 
-    Every method of a benchmark reads the same encoder; of an architecture in several sizes the grid's first stands for
-    it. A row of equal cost is within 5 % of the reference's GFLOPs. Below three of those there is nothing to compare.
+    All methods of a benchmark use the same encoder; an architecture in several sizes is represented by the grid's
+    first. Equal cost means within 5 % of the reference's GFLOPs. With fewer than three such methods, nothing is
+    returned.
     """
     counted = summary[(summary.task == COST) & (summary.metric == "gflops")].set_index("method")["mean"]
     rivals = [
@@ -90,7 +91,7 @@ def equal_cost_members(
 
 
 def _same_losses(method: Method, reference: Method) -> bool:
-    """Whether both train on the same losses; whether a scheme also weighs the auxiliary ones belongs to the scheme."""
+    """Whether both have the same losses, apart from whether the scheme also weighs the auxiliary ones."""
     other = reference.losses.model_copy(update={"auxiliary_weighting": method.losses.auxiliary_weighting})
     return method.losses == other
 
@@ -100,9 +101,9 @@ def paper_tables(
 ) -> pd.DataFrame:
     """Return a row per table x method x measure: tasks' primary metrics, Delta_m, Delta_c and parameters.
 
-    Tables at equal cost have GFLOPs and seconds per image beside them.
+    Tables at equal cost also have GFLOPs and seconds per image.
 
-    `table` is runs.csv with its Delta_m rows, `summary` what was made of it.
+    `table` is runs.csv with its Delta_m rows, `summary` its summary.
     """
     known = measures(benchmark)
     shown = {name: each for name, each in known.items() if each.task != COST or name == "parameters"}

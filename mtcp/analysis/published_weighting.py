@@ -1,7 +1,7 @@
-"""Published numbers of the loss-weighting literature, and its printed Deltas computed again.
+"""Published results of the loss-weighting literature, and its printed Deltas recomputed.
 
-`results/published_weighting.csv` has one printed number a row: dataset, task, metric, method, backbone, value (as
-printed, digits included) and source. mIoU, PixAcc and within_* are in per cent, angles in degrees. Five summaries:
+`results/published_weighting.csv` has one printed number per row: dataset, task, metric, method, backbone, value (with
+the printed digits) and source. mIoU, PixAcc and within_* are in per cent, angles in degrees. Five summaries:
 
 ========================  ==================================================  ========
 delta_m_percent           mean over all metrics, fixed base                   lower
@@ -26,7 +26,7 @@ from mtcp.metrics.multi_task import relative_change
 FILE: Final = "results/published_weighting.csv"
 COLUMNS: Final = ("dataset", "task", "metric", "method", "backbone", "value", "source")
 HIGHER: Final = frozenset({"mIoU", "PixAcc", "within_11.25", "within_22.5", "within_30"})
-#: Metric names of each task as printed; the summaries stand under task "multi-task".
+#: Metric names of each task as printed; the summaries have the task "multi-task".
 METRICS: Final = {
     "semseg": ("mIoU", "PixAcc"),
     "depth": ("AbsErr", "RelErr"),
@@ -42,7 +42,7 @@ _SINGLE: Final = ("STL", "Single")
 
 @dataclass(frozen=True)
 class Printed:
-    """One printed number; `text` keeps its digits, `line` is its place in the file."""
+    """One printed number; `text` keeps its digits, `line` is its line in the file."""
 
     dataset: str
     task: str
@@ -59,12 +59,12 @@ class Printed:
 
     @property
     def paper(self) -> str:
-        """The source without its table's number: rows of one paper share it."""
+        """The source without the table's number, shared by all rows of a paper."""
         return self.source.split(" Table")[0]
 
     @property
     def row(self) -> tuple[str, str, str, str]:
-        """What identifies the method's row in a table."""
+        """The key of the method's row in a table."""
         return self.dataset, self.backbone, self.method, self.source
 
     @property
@@ -79,7 +79,7 @@ Row = Mapping[tuple[str, str], Printed]
 
 @dataclass(frozen=True)
 class Recomputed:
-    """A printed Delta, the same from the row's printed numbers, and how far rounding may move that."""
+    """A printed Delta, its value recomputed from the row's printed numbers, and the tolerance for rounding."""
 
     printed: Printed
     value: float
@@ -135,7 +135,7 @@ def _printed(entry: dict[str, str | None], line: int, where: str) -> Printed:
 
 
 def rows_of(published: Sequence[Printed]) -> dict[tuple[str, str, str, str], dict[tuple[str, str], Printed]]:
-    """Return the metrics (no summaries) of every method's row, in the order of the file."""
+    """Return the metrics (without summaries) of every method's row, in the order of the file."""
     rows: dict[tuple[str, str, str, str], dict[tuple[str, str], Printed]] = {}
     for one in published:
         if one.task != "multi-task":
@@ -144,11 +144,11 @@ def rows_of(published: Sequence[Printed]) -> dict[tuple[str, str, str, str], dic
 
 
 def recompute(published: Sequence[Printed]) -> list[Recomputed]:
-    """Compute every printed Delta from the row that it belongs to, in the order of the file.
+    """Recompute every printed Delta from its row, in the order of the file.
 
-    The base is CAGrad's single-task SegNet for SegNet rows (one paper has its own on Cityscapes), the paper's own
-    single-task row otherwise, or the first of that network where the paper prints none. A Delta printed without a row
-    of its own, for values copied from elsewhere, belongs to the first row of that method and network.
+    The base is the paper's own single-task row of that network if it prints one, else the first in the file: for most
+    SegNet rows, CAGrad's single-task SegNet. A Delta printed without its own row, for values copied from elsewhere,
+    belongs to the first row of that method and network.
     """
     rows = rows_of(published)
     return [

@@ -1,4 +1,4 @@
-"""How many runs stand behind a number: `n` of the written tables, counted again from the runs themselves."""
+"""A check of the number of runs behind each value: `n` of the written tables, recounted from the runs."""
 
 from collections.abc import Iterator, Mapping
 
@@ -6,7 +6,7 @@ import pandas as pd
 
 from mtcp.analysis.speed import MEASURED
 
-#: Tables with a row per comparison of one method with another, or per mean, and the number of seeds behind it.
+#: Tables with a row per comparison or per mean, and the number of seeds behind it.
 COUNTED = ("summary", "comparisons", "claims")
 
 
@@ -15,10 +15,10 @@ def recount(
     finished: Mapping[str, frozenset[int]],
     rounds: Mapping[str, frozenset[int]],
 ) -> Iterator[tuple[str, str]]:
-    """Yield (table and row, problem) for every row whose `n` is more than the finished runs it is about.
+    """Yield (table and row, problem) for every row whose `n` exceeds the number of its finished runs.
 
-    `finished`: the seeds of each method's evaluated runs, each once. A pair needs a run of both methods. `rounds`: in
-    which each method was measured apart; they take the place of runs where a row is about such a cost.
+    `finished`: the distinct seeds of each method's evaluated runs. A pair needs a run of both methods. `rounds`: the
+    rounds of separate measurement of each method, which replace runs in rows on measured costs.
     """
     for name in COUNTED:
         for place, row in enumerate(tables[name].to_dict("records"), 2):

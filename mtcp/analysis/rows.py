@@ -7,5 +7,5 @@ import pandas as pd
 
 
 def rows_of(table: pd.DataFrame) -> Iterator[Any]:
-    """Yield the rows as named tuples. Their values have the types of their columns, which a checker cannot know."""
+    """Yield the rows as named tuples; a type checker cannot know the types of their values."""
     yield from table.itertuples()

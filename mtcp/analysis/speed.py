@@ -1,4 +1,4 @@
-"""What `mtcp benchmark` measured, as rows; where there are some they stand in for the grid's own times."""
+"""Measurements of `mtcp benchmark` as rows, which replace the grid's own times where they exist."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -8,7 +8,7 @@ import pandas as pd
 from mtcp.analysis.comparisons import COST
 from mtcp.store.records import SpeedRecord
 
-#: A cost as tables call it -> the field of a round.
+#: A cost's name in tables -> the field of a round.
 _FIELDS: Final = {
     "seconds_per_step": "seconds_per_step",
     "seconds_per_image": "seconds_per_image",
@@ -48,7 +48,7 @@ def speed_table(records: Iterable[SpeedRecord]) -> pd.DataFrame:
 
 
 def with_measured(runs: pd.DataFrame, speed: pd.DataFrame) -> pd.DataFrame:
-    """Return `runs` with the measured costs in place of the grid's own; rounds take the place of seeds there."""
+    """Return `runs` with measured costs replacing the grid's own; in these rows, rounds replace seeds."""
     if speed.empty:
         return runs
     own = (runs.task == COST) & runs.metric.isin(MEASURED) & runs.method.isin(speed.method)

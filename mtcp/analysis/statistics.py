@@ -1,7 +1,7 @@
 """Statistics of paired comparisons over few seeds: pure functions of arrays.
 
-Throughout, x_1 ... x_n are *improvements*: one number a seed, method minus reference on the same seed, signed so
-that positive means the method is better. Nothing here pretends to know more than n seeds can say: see `least_n`.
+Throughout, x_1 ... x_n are *improvements*: one value per seed, method minus reference on the same seed, with the sign
+such that positive means the method is better. `least_n` is the number of seeds below which nothing can be concluded.
 
 Sources: exact sign-flip test: Fisher, The Design of Experiments (1935), section 21; Holm, Scand. J. Statist. 6
 (1979) 65-70; region of practical equivalence with a t posterior: Benavoli, Corani, Demsar, Zaffalon, JMLR 18 (2017)
@@ -19,7 +19,8 @@ from scipy import optimize, special, stats
 
 ALPHA: Final = 0.05
 POWER: Final = 0.8
-#: The exact test splits the seeds into two halves of at most 2^20 sign patterns each; above, that many are drawn.
+#: Up to this many seeds the test is exact: it splits them into two halves of at most 2^20 sign patterns each. Above it,
+#: sign patterns are drawn at random.
 EXACT_SEEDS: Final = 40
 _DRAWN_PATTERNS: Final = 2**17
 
@@ -29,14 +30,14 @@ Conclusion = Literal["better", "worse", "equivalent", "inconclusive"]
 def spread(values: ArrayLike) -> float:
     """Return the sample standard deviation (n - 1 in the denominator) of `values` (n,); NaN for n < 2."""
     x = np.asarray(values, dtype=float)
-    # Seen from the first of them equal values lie at 0 exactly; their mean would be rounded.
+    # Relative to the first value, so that equal values give exactly 0; their mean would be rounded.
     return float((x - x[0]).std(ddof=1)) if x.size > 1 else float("nan")
 
 
 def t_interval(values: ArrayLike, level: float = 1 - ALPHA) -> tuple[float, float]:
     """Return the two-sided Student interval of the mean of `values` (n,): mean ± t_{n-1} s / sqrt(n).
 
-    One value has no spread, hence no interval: (NaN, NaN).
+    (NaN, NaN) for a single value, which has no spread.
     """
     x = np.asarray(values, dtype=float)
     if x.size < 2:
@@ -48,10 +49,10 @@ def t_interval(values: ArrayLike, level: float = 1 - ALPHA) -> tuple[float, floa
 def sign_flip_p(improvements: ArrayLike) -> float:
     """Return the two-sided p of "the improvements (n,) are symmetric about 0", exact up to `EXACT_SEEDS`.
 
-    p = #{s in {-1, 1}^n : |sum s_i x_i| >= |sum x_i|} / 2^n; the smallest value that n allows is 2 / 2^n.
-    All 2^n patterns are counted, by halves: the sums of the second half are sorted and searched for each sum of
-    the first. With more seeds 2^17 patterns are drawn, the same for equal n, and the observed one counts as one of
-    them, which keeps the test valid (Phipson and Smyth, Stat. Appl. Genet. Mol. Biol. 9 (2010) 39). Raises
+    p = #{s in {-1, 1}^n : |sum s_i x_i| >= |sum x_i|} / 2^n; the smallest possible value is 2 / 2^n.
+    All 2^n patterns are counted by halves: the sums of the second half are sorted and searched for each sum of the
+    first. With more seeds, 2^17 patterns are drawn, the same for equal n, and the observed pattern is counted as one
+    more, which keeps the test valid (Phipson and Smyth, Stat. Appl. Genet. Mol. Biol. 9 (2010) 39). Raises
     `ValueError` without values.
     """
     x = np.asarray(improvements, dtype=float)
@@ -77,7 +78,7 @@ def _signed_sums(x: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def probability_of_improvement(improvements: ArrayLike) -> float:
-    """Return the share of paired seeds (n,) on which the method is better, ties counting one half."""
+    """Return the share of paired seeds (n,) on which the method is better; ties count one half."""
     x = np.asarray(improvements, dtype=float)
     return float(np.mean((x > 0) + 0.5 * (x == 0)))
 
@@ -85,8 +86,8 @@ def probability_of_improvement(improvements: ArrayLike) -> float:
 def rope_posterior(improvements: ArrayLike, rope: float) -> tuple[float, float, float]:
     """Return P(better), P(practically equal), P(worse) of the mean improvement; they sum to 1.
 
-    Under a flat prior on mean and log spread the mean's posterior is mean + s / sqrt(n) * t_{n-1}; "equal" is the
-    mass within ± `rope` (the metric's unit). One value gives NaN; no spread at all a point mass.
+    Under a flat prior on mean and log spread, the mean's posterior is mean + s / sqrt(n) * t_{n-1}; "equal" is the
+    mass within ± `rope` (in the metric's unit). NaN for a single value; a point mass if all values are equal.
     """
     x = np.asarray(improvements, dtype=float)
     if x.size < 2:
@@ -126,9 +127,9 @@ def holm_levels(p_values: ArrayLike, inside: ArrayLike, alpha: float = ALPHA) ->
 
 
 def least_n(family: int, alpha: float = ALPHA) -> int:
-    """Return the fewest paired seeds whose smallest exact p, 2 / 2^n, is at most alpha / `family`.
+    """Return the fewest paired seeds n for which the smallest exact p, 2 / 2^n, is at most alpha / `family`.
 
-    7 for a family of 2, 8 for 4, 9 for 8, 10 for 16. Below it no comparison of the family can be concluded.
+    7 for a family of 2, 8 for 4, 9 for 8, 10 for 16. With fewer seeds, no comparison of the family can conclude.
     """
     if family < 1:
         raise ValueError(f"a family holds at least one comparison, got {family}")
@@ -139,11 +140,11 @@ def least_n(family: int, alpha: float = ALPHA) -> int:
 
 
 def alpha_of_look(look: int) -> float:
-    """Return the error rate that verdicts are given at their `look`-th computation: ALPHA / 2^(look - 1).
+    """Return the error rate of verdicts at their `look`-th computation: ALPHA / 2^(look - 1).
 
-    Seeds that are added after verdicts have been seen give further chances of a false one. With halved rates all looks
-    together conclude falsely in at most a share 2 ALPHA (1 - 2^-looks) of families, by the union bound: 5 % after
-    one look, 7.5 % after two, never 10 %. Without it, adding seeds until something is significant always succeeds.
+    Adding seeds after verdicts have been seen gives further chances of a false verdict. With halved rates, all looks
+    together conclude falsely in at most a share 2 ALPHA (1 - 2^-looks) of families, by the union bound: 5 % after one
+    look, 7.5 % after two, never 10 %. Otherwise, adding seeds until something is significant would always succeed.
     """
     if look < 1:
         raise ValueError(f"looks are counted from 1, got {look}")
@@ -173,20 +174,20 @@ def image_bootstrap(
 ) -> NDArray[np.float64]:
     """Return `statistic` of `draws` resamples of the test images, (draws, ...).
 
-    `statistic` maps image indices (images,), drawn with replacement, to one number or array. The same `seed` gives
-    the same resamples, so that two methods are compared on the same ones. It says how far the choice of test images
-    moves a number; it says nothing about seeds.
+    `statistic` maps image indices (images,), drawn with replacement, to a number or array. The same `seed` gives the
+    same resamples, so that methods are compared on the same ones. The result shows how much the choice of test images
+    affects a value; it does not cover the variation over seeds.
     """
     generator = np.random.default_rng(seed)
     return np.stack([np.asarray(statistic(generator.integers(0, images, images)), float) for _ in range(draws)])
 
 
 def conclude(low: float, high: float, rope: float, *, enough: bool, apart: bool) -> Conclusion:
-    """Return what an interval [low, high] of the improvement says against ± `rope`.
+    """Return the conclusion from an interval [low, high] of the improvement and the ROPE ± `rope`.
 
-    Nothing where there are not `enough` seeds. A difference needs the exact test's word, too: `apart` says whether it
-    tells the two apart after Holm's correction. The interval leans on normal improvements, the test does not; where
-    they are skewed, the interval alone concludes falsely more often than it says.
+    Inconclusive without `enough` seeds. A difference also needs the exact test: `apart` is whether the test
+    distinguishes the two after Holm's correction. The interval assumes normal improvements, the test does not; for
+    skewed improvements, the interval alone would conclude falsely more often than its level says.
     """
     if not enough or not np.isfinite([low, high]).all():
         return "inconclusive"
@@ -226,9 +227,9 @@ def compare_family(
 ) -> list[Comparison]:
     """Compare a declared family: per comparison an array of paired improvements (n_i,) and a ROPE.
 
-    A comparison without a single pair (n = 0) stays in the list, without numbers, and still counts for Holm (p = 1):
-    a family is declared beforehand. `deterministic`: the quantity does not vary by chance (a number of parameters),
-    so one pair concludes.
+    A comparison without pairs (n = 0) stays in the list, without numbers, and still counts for Holm (p = 1), because
+    families are declared beforehand. `deterministic`: the quantity does not vary by chance (such as the number of
+    parameters), so one pair is enough to conclude.
     """
     arrays = [np.asarray(x, dtype=float) for x in improvements]
     p = np.array([sign_flip_p(x) if x.size else 1.0 for x in arrays])

@@ -1,4 +1,4 @@
-"""What a grid can conclude before any run: its families of claims, and the rule by which it stops."""
+"""What a grid can conclude, known before any run: its families of claims, and its stopping rule."""
 
 from typing import Any
 
@@ -37,7 +37,7 @@ def families(plan: Plan, benchmark: str) -> list[dict[str, Any]]:
 
 
 def rule(params: Params) -> str:
-    """Say in words when the grid stops, and what adding seeds afterwards costs."""
+    """Return the stopping rule of the grid in words, and the cost of adding seeds afterwards."""
     alpha, bound = alpha_of_look(params.looks), 2 * ALPHA * (1 - 0.5**params.looks)
     sentence = (
         f"Stopping rule: all {len(params.seeds)} declared seeds of every method run, then verdicts are computed, at an "

@@ -1,4 +1,4 @@
-"""The tables of one benchmark: tidy CSVs computed from the run store and from nothing else.
+"""The tables of one benchmark: tidy CSVs computed from the run store only.
 
 ====================  =============================================================================================
 runs.csv              one row per run x selection x output x task x metric; costs under task "cost"; a run without
@@ -22,7 +22,7 @@ speed.csv             what `mtcp benchmark` measured of every method, round by r
 literature.csv        published numbers of the same data set, with their sources (real data sets only)
 ====================  =============================================================================================
 
-Numbers have nine significant digits and rows a fixed order, so that equal runs give equal bytes.
+Numbers have nine significant digits and rows a fixed order, so equal runs give equal bytes.
 """
 
 from collections.abc import Sequence
@@ -73,7 +73,7 @@ PROVENANCE_COLUMNS: Final = [
     "diff_sha256", "data_digest", "data_note", "weights_sha256", "weights_revision", "network_sha256", "environment",
     "python", "torch", "device", "processor", "cores", "load", "epochs", "train_seconds", "started", "finished",
 ]  # fmt: skip
-#: Columns that stay text whatever they hold: a key such as 12345678e0123456 is not a number.
+#: Columns that are always read as text: a key such as 12345678e0123456 is not a number.
 TEXT: Final = (
     "benchmark", "method", "reference", "reference_output", "family", "label", "parts", "image", "name", "place",
     "train_key", "eval_key", "commit", "diff_sha256", "data_digest",
@@ -85,7 +85,7 @@ TEXT: Final = (
 def write_tables(plan: Plan, benchmark: str, partial: bool = False) -> list[Path]:
     """Write all tables of `benchmark` to `results/tables/<benchmark>` and return their paths.
 
-    Raises `UserError` where a run of the grid is not done, unless `partial`: then it becomes a row with its state.
+    Raises `UserError` where a run of the grid is not done; with `partial`, such a run gets a row with its state.
     """
     folder = plan.root / TABLES / benchmark
     written = []
@@ -96,10 +96,10 @@ def write_tables(plan: Plan, benchmark: str, partial: bool = False) -> list[Path
 
 
 def write_metrics(plan: Plan) -> list[Path]:
-    """Write the means of every benchmark and method of the plan, from the summaries: a file each, for `dvc metrics`.
+    """Write the means of every benchmark and method of the plan, from the summaries: one file each, for `dvc metrics`.
 
-    `dvc metrics show` prints a row per file. Beside their folder `delta_m.csv`, one row per benchmark and method, for
-    `dvc plots`. Returns all paths; files of methods that left the grid are removed.
+    `dvc metrics show` prints a row per file. Also writes `delta_m.csv`, one row per benchmark and method, for
+    `dvc plots`. Returns all paths; files of methods no longer in the grid are removed.
     """
     tables, tree = plan.root / TABLES, {}
     for name in plan.project.params.benchmarks:
@@ -201,7 +201,7 @@ def to_csv(table: pd.DataFrame) -> str:
 
 
 def _status(run: Run) -> str:
-    """Return "finished", "diverged", or the state of a run that has no result yet."""
+    """Return "finished", "diverged", or the state of a run without a result."""
     state = run.state()
     if state not in ("done", "trained"):
         return state
@@ -251,7 +251,7 @@ def _run_rows(run: Run) -> list[dict[str, Any]]:
 
 
 def _failure(run: Run) -> str:
-    """The first line of what a crashed training said, or nothing."""
+    """The first line of a crashed training's error, or nothing."""
     lines = run.failure_path.read_text(errors="replace").splitlines() if run.failure_path.exists() else []
     return lines[0] if lines else ""
 
@@ -261,7 +261,7 @@ def _number(value: float | None) -> float:
 
 
 def _history(run: Run) -> list[tuple[str, str, int, int, str, float]]:
-    """Return the run's history.csv in long form without empty cells; nothing where the run is not trained."""
+    """Return the run's history.csv in long form, without empty cells; empty if the run is not trained."""
     if not run.run_path.exists():
         return []
     written = {HISTORY: run.record().files[HISTORY]}
@@ -309,13 +309,13 @@ def _provenance(run: Run) -> dict[str, Any]:
 
 
 def _load(run: Run, record: RunRecord) -> float:
-    """The greater load of training and evaluation; NaN where neither recorded it."""
+    """The higher load of training and evaluation; NaN if neither was recorded."""
     loads = [record.load, run.metrics().load if _status(run) == "finished" else None]
     return max((load for load in loads if load is not None), default=np.nan)
 
 
 def published_numbers(root: Path) -> pd.DataFrame:
-    """Return results/published.csv as a table; raises `UserError` as `mtcp.core.published` does."""
+    """Return results/published.csv as a table; raises `UserError` like `mtcp.core.published`."""
     published = pd.DataFrame(read_published(root / "results/published.csv"), columns=list(COLUMNS))
     return published.astype({"value": float})
 
@@ -326,9 +326,9 @@ def published_numbers(root: Path) -> pd.DataFrame:
 def summarise(table: pd.DataFrame, benchmark: Benchmark, methods: dict[str, Method]) -> pd.DataFrame:
     """Return mean, sd and 95 % t interval over seeds per method x selection x output x task x metric, with ranks.
 
-    Ranks (1 best) are given to primary metrics of the last epoch's final output: `rank` among all methods but
-    ablations and trivial baselines, `rank_ablation` among the reference and its ablations. A method that lacks a seed
-    has none: a mean over the seeds that survived is not a fair rival.
+    Primary metrics of the last epoch's final output are ranked (1 is best): `rank` among all methods except ablations
+    and trivial baselines, `rank_ablation` among the reference and its ablations. A method that lacks a seed is not
+    ranked, because a mean over the surviving seeds would not be a fair comparison.
     """
     keys = ["method", "selection", "output", "task", "metric"]
     rows = []
@@ -368,8 +368,8 @@ def compare(
 ) -> pd.DataFrame:
     """Return paired comparisons: every trained method with the reference, and with the baseline on Delta_m.
 
-    A family, for Holm at error rate `alpha`, is one reference and one measure: all its methods, declared by the grid
-    before any run.
+    A family for Holm's correction at error rate `alpha` consists of all methods compared with one reference on one
+    measure, as declared by the grid before any run.
     """
     known = {name: measure for name, measure in measures(benchmark).items() if measure.task != COST}
     rivals = [name for name, method in methods.items() if method.family != "trivial"]
@@ -400,7 +400,7 @@ def compare(
 
 
 def describe_methods(table: pd.DataFrame, runs: Sequence[Run], methods: dict[str, Method]) -> pd.DataFrame:
-    """Return one row a method: what it is, how many seeds finished, diverged or are open, its flags."""
+    """Return one row per method: its description, the numbers of finished, diverged and open seeds, its flags."""
     rows = []
     for name, method in methods.items():
         own = table[table.method == name].drop_duplicates("seed")
@@ -428,7 +428,7 @@ def describe_methods(table: pd.DataFrame, runs: Sequence[Run], methods: dict[str
 
 
 def _tuning(run: Run) -> dict[str, Any]:
-    """Return how many configurations the run's method tried, which was chosen, and what the search cost."""
+    """Return how many configurations the run's method tried, which was chosen, and the cost of the search."""
     record = run.choice.record() if run.choice else None
     spent = cost(record) if record else dict.fromkeys(("cpu_seconds", "gpu_seconds"), np.nan if run.choice else 0.0)
     return {

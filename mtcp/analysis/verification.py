@@ -1,4 +1,4 @@
-"""Checks of the run store against itself: what a record says, what its files hold, what the tables show."""
+"""Consistency checks of the run store: records against their files, and tables against records."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -16,12 +16,12 @@ from mtcp.store.speed import measured
 from mtcp.store.tuning_choice import chosen_record, described
 
 Problem = dict[str, str]
-#: Files of a method that belong to none of its runs alone.
+#: Files of a method that do not belong to a single run.
 _BESIDE_RUNS = ("*/*/choice-*.json", f"*/*/{SPEED}")
 
 
 def verify_all(plan: Plan) -> list[Problem]:
-    """Re-derive keys, digests, metrics and tables of the grid; return every mismatch, each with its place."""
+    """Re-derive keys, digests, metrics and tables of the grid; return every mismatch with its place."""
     problems: list[Problem] = []
     for run in (*plan.trials, *plan.runs):
         problems += [{"where": run.name, "problem": text} for text in _run_problems(run)]
@@ -39,7 +39,7 @@ def verify_all(plan: Plan) -> list[Problem]:
 
 
 def _data_problems(plan: Plan, benchmark: str) -> Iterator[str]:
-    """Compare the images that lie here with those that were checked; a clone with results alone needs none."""
+    """Compare the present data with those that were checked; a clone that has only results needs none."""
     from mtcp.data.preparation.sets import require_checked
 
     if plan.manifest(benchmark).exists():
@@ -77,13 +77,13 @@ def _run_problems(run: Run) -> Iterator[str]:
 
 
 def key_problem(record: RunRecord) -> Iterator[str]:
-    """Name a record whose `train_key` does not follow from the parts that it lists."""
+    """Report a record whose `train_key` does not follow from its key parts."""
     if short_key(record.key_parts) != record.train_key:
         yield "the key that follows from its recorded parts is not its train_key"
 
 
 def _choice_problems(choice: Choice) -> Iterator[str]:
-    """Compare the recorded choice with the one that follows from its trials as they are now."""
+    """Compare the recorded choice with the one derived from its present trials."""
     try:
         written = choice.record()
         if written is not None and written != (derived := chosen_record(choice)):
@@ -120,14 +120,14 @@ def _metric_problems(run: Run) -> Iterator[str]:
 
 
 def _same(written: float | None, recomputed: float) -> bool:
-    """Equal up to rounding; None stands for a value that does not exist."""
+    """Whether both are equal up to rounding; None means NaN."""
     if written is None:
         return not math.isfinite(recomputed)
     return math.isclose(written, recomputed, rel_tol=1e-9, abs_tol=1e-12)
 
 
 def _foreign(plan: Plan) -> Iterator[tuple[Path, str]]:
-    """What lies in the store and no run of any plan could have made, and two directories that claim one key."""
+    """Report what no planned run could have written to the store, and directories that claim the same key."""
     seen: dict[tuple[str, str, str], Path] = {}
     places = [path for pattern in ("*", "*/*", "*/*/*") for path in (plan.root / RUNS).glob(pattern)]
     for directory in sorted(path for path in places if not any(map(path.match, _BESIDE_RUNS))):
@@ -154,7 +154,7 @@ def _foreign(plan: Plan) -> Iterator[tuple[Path, str]]:
 
 
 def _table_problems(plan: Plan, benchmark: str) -> Iterator[Problem]:
-    """Compare the written tables with those that the runs give."""
+    """Compare the written tables with those derived from the runs."""
     stamp = plan.stamps(benchmark).tables
     yield from _stamp_problems(plan, stamp)
     if not stamp.exists():
@@ -187,7 +187,7 @@ def _count_problems(plan: Plan, benchmark: str) -> Iterator[Problem]:
         for where, problem in recount(tables, finished, rounds):
             yield {"where": str((folder / where).relative_to(plan.root)), "problem": problem}
     except (UserError, KeyError, TypeError):
-        return  # a damaged table is named by its cells
+        return  # damaged tables are reported cell by cell
 
 
 def cell_problems(
@@ -197,9 +197,9 @@ def cell_problems(
     columns_left_out: Sequence[str] = (),
     tolerance: float = 0.0,
 ) -> Iterator[Problem]:
-    """Derive the tables again and compare them with the written ones, cell by cell, but for what is left out.
+    """Derive the tables again and compare them with the written ones cell by cell, except for those left out.
 
-    Numbers may differ by the relative `tolerance`. Raises `UserError` where the runs give no tables.
+    Numbers may differ by the relative `tolerance`. Raises `UserError` where no tables can be derived.
     """
     from mtcp.analysis.tables import build_tables, to_csv
 
@@ -249,7 +249,7 @@ def _close(before: str, now: str, tolerance: float) -> bool:
 
 
 def explain(plan: Plan, run: Run) -> Iterator[str]:
-    """Say why `run` has to be done: what its key differs in from the nearest run in the store."""
+    """Yield why `run` has to be done: how its key differs from that of the nearest run in the store."""
     state = run.state()
     choice = run.choice
     if choice is not None and (chosen := choice.record()) is not None:
@@ -279,9 +279,9 @@ def explain(plan: Plan, run: Run) -> Iterator[str]:
 
 
 def nearest(plan: Plan, run: Run) -> tuple[Path, list[str]] | None:
-    """Return the directory of the method's trained run whose key differs from `run`'s in least, and those differences.
+    """Return the directory of the method's trained run whose key parts differ least from `run`'s, and the differences.
 
-    None where no run of the method was ever trained here.
+    None if no run of the method was ever trained here.
     """
     candidates = [
         (folder, differences(record.key_parts, run.parts))

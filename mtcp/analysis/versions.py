@@ -1,4 +1,4 @@
-"""Two states of the results, side by side: two folders or two commits. Works on their tables, not on their runs."""
+"""Comparison of two states of the results: two folders or two commits. Works on their tables, not on their runs."""
 
 import subprocess
 from dataclasses import dataclass
@@ -33,9 +33,9 @@ class State:
 
 
 def read_state(root: Path, name: str) -> State:
-    """Read the tables of a folder (a project, or one of tables) or of a commit of the repository at `root`.
+    """Read the tables of a folder (a project, or a folder of tables) or of a commit of the repository at `root`.
 
-    Raises `UserError` where there are none: a commit holds tables only where they were committed.
+    Raises `UserError` where there are none; a commit has tables only if they were committed.
     """
     folder = Path(name)
     if folder.is_dir():
@@ -74,9 +74,9 @@ def _git(root: Path, name: str, *arguments: str) -> str:
 def compare_states(before: State, after: State, project: Project) -> pd.DataFrame:
     """Return a row per benchmark x method x measure in both: means, paired difference with its 95 % t interval.
 
-    `improvement` is after minus before, seed by seed, signed so that positive is better; `same` says that every
-    pair has equal keys, so that a difference would be a fault; `changed` names what differs where not. Methods that
-    only one state has get a row without numbers.
+    `improvement` is after minus before, paired by seed, with the sign such that positive is better. `same`: every pair
+    has equal keys, so a difference would be an error; otherwise `changed` lists what differs. Methods in only one state
+    get a row without numbers.
     """
     rows = []
     for benchmark in sorted({*before.benchmarks, *after.benchmarks}):
@@ -128,7 +128,7 @@ def _row(before: pd.DataFrame, after: pd.DataFrame, method: str, measure: Measur
 
 
 def _changes(before: dict[str, pd.DataFrame], after: dict[str, pd.DataFrame], method: str) -> list[str]:
-    """What differs between the runs of both states on the seeds that both have, in words."""
+    """What differs between the runs of both states on their common seeds, in words."""
     sides = [each["provenance"][each["provenance"].method == method].set_index("seed") for each in (before, after)]
     seeds = sides[0].index.intersection(sides[1].index)
     keys = [column for column in ("train_key", "eval_key") if _differ(sides, seeds, column)]

@@ -1,4 +1,4 @@
-"""The command line: `mtcp COMMAND`. One file per group of commands; torch is imported only by those that need it."""
+"""The command line `mtcp COMMAND`: one file per group of commands; only commands that need torch import it."""
 
 import atexit
 import os
@@ -67,7 +67,7 @@ def _register() -> None:
 
 
 def main() -> None:
-    """Run the command line; a `UserError` becomes one sentence on standard error and exit status 2."""
+    """Run the command line; a `UserError` is printed as one sentence on standard error, with exit status 2."""
     quiet_libraries()
     with uncollected():
         _register()
@@ -81,7 +81,7 @@ def main() -> None:
 
 
 def _leave(status: str | int | None) -> NoReturn:
-    """Exit; once torch is loaded without freeing it object by object, which takes a second."""
+    """Exit; if torch is loaded, without freeing its objects one by one, which takes a second."""
     if "torch" in sys.modules and isinstance(status, int):
         atexit._run_exitfuncs()
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""`mtcp benchmark`: seconds and memory of a step and an image, measured apart from the grid."""
+"""`mtcp benchmark`: seconds and memory per step and image, measured separately from the grid."""
 
 import statistics
 from typing import TYPE_CHECKING, Annotated, Any
@@ -36,9 +36,9 @@ def benchmark(
 ) -> None:
     """Measure seconds and memory of a training step and of predicting an image, alone on the machine.
 
-    The grid's own times are taken while its runs share the machine. These are not: one method at a time, each in a
+    The grid's own times are taken while its runs share the machine. Here methods are measured one at a time, each in a
     fresh process, in turns. Once every method of the grid is measured, tables, reports and the claims about cost use
-    these figures; another configuration or code makes them void. No data are needed. Refused on a busy machine.
+    these figures; they become invalid when configuration or code change. No data are needed. Refused on a busy machine.
 
     Example: mtcp benchmark rooms
     """

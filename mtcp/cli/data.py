@@ -58,13 +58,12 @@ def import_(
     label_coding: LabelCoding = None,
     accept: Accept = None,
 ) -> None:
-    """Import a copy of a data set as data/NAME: verified image by image, what is missing derived, digested.
+    """Import a copy of a data set as data/NAME: check every image, derive missing targets, record the digest.
 
     Normals (from depth) and edges (from labels) are derived where the set has none; data/NAME.lock.json records it.
 
-    The set is judged as a whole, too: depth in another unit, other label codings, targets of other images and
-    swapped axes are refused, with the likely reason. What you tell
-    by the switches is recorded in data/NAME.lock.json.
+    The set as a whole is checked as well: depth in another unit, other label codings, targets of other images and
+    swapped axes are refused, with the likely reason. Your options are recorded in data/NAME.lock.json.
 
     Example: mtcp data import nyud ~/Downloads/NYUD_MT.tgz
     """
@@ -98,7 +97,7 @@ def fetch(
 
     project, name = _named(name)
     told = Told(depth_unit, label_coding, tuple(accept or ()))
-    typer.echo(f"downloading {url}", err=True)  # DVC is silent, and a set may take an hour
+    typer.echo(f"downloading {url}", err=True)  # DVC prints nothing, and a download may take an hour
     with progress(f"fetching {name}") as bar:
         done = fetch_set(
             project, name, url, track=_tracked(project, track, name), told=told, progress=lambda stage: bar
@@ -131,9 +130,9 @@ def derive(
     ] = None,
     track: Track = None,
 ) -> None:
-    """Derive a data set from another one: what the loss-weighting literature trains on, from frames you have.
+    """Derive a data set from another one, such as the loss-weighting literature's NYUv2 from your frames.
 
-    The new set is recorded as derived, and its numbers are never shown beside published ones
+    The new set is recorded as derived, and its results are never shown beside published ones
     (docs/weighting-literature.md).
 
     Example: mtcp data derive nyuv2_13 --from nyud
@@ -153,7 +152,7 @@ def derive(
 
 @app.command()
 def prepare(name: SetName) -> None:
-    """Make data set NAME lie in data/: pulled through DVC where it is tracked, else rendered; used by the workflow.
+    """Make data set NAME available in data/: pull it if DVC tracks it, else render it. Used by the workflow.
 
     Example: mtcp data prepare rooms
     """
@@ -168,7 +167,7 @@ def prepare(name: SetName) -> None:
 def verify(name: SetName, as_json: AsJson = False) -> None:
     """Check every image and target of data/NAME and compare the set with data/NAME.lock.json.
 
-    Exit status 2, and all problems by image, where something is wrong. Prints the set's statistics.
+    Prints the set's statistics or, with exit status 2, all problems by image.
 
     Example: mtcp data verify rooms
     """
@@ -199,7 +198,7 @@ def verify(name: SetName, as_json: AsJson = False) -> None:
 
 @app.command("list")
 def list_(as_json: AsJson = False) -> None:
-    """List data sets: what the benchmarks need and what lies here."""
+    """List the data sets that benchmarks need and those that are present."""
     from mtcp.core.config import Project
     from mtcp.data.preparation.sets import describe
 
@@ -239,14 +238,14 @@ def show(
             )
     chosen = image or list(ids[:4])
     picture = sheet(layout, chosen, tasks_of(layout, chosen))
-    target = output or Path(f"results/sheets/{name}-{split}.png")  # git ignores it: photographs stay here
+    target = output or Path(f"results/sheets/{name}-{split}.png")  # ignored by git: photographs are not committed
     with replacing(target) as temporary:
         picture.save(temporary)
     typer.echo(f"wrote {target}")
 
 
 def _named(name: str) -> tuple[Any, str]:
-    """The project, and the data set that `name` stands for: itself, or the one that the benchmark of this name uses."""
+    """The project, and the data set `name` or, if `name` is a benchmark, the data set that it uses."""
     from mtcp.core.config import Project
 
     project = Project()

@@ -1,4 +1,4 @@
-"""`mtcp evaluate`: one network judged on a test split."""
+"""`mtcp evaluate`: evaluate one network on a test split."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -46,7 +46,7 @@ def evaluate(
 ) -> None:
     """Evaluate one trained run on the test split: metrics, statistics per image, sample pictures.
 
-    With --checkpoint, judge a saved network on the data of any benchmark with the same tasks, and print its metrics.
+    With --checkpoint, evaluate a saved network on any benchmark with the same tasks, and print its metrics.
 
     Examples: mtcp evaluate rooms mtcp --seed 0; mtcp evaluate nyud_240 --checkpoint results/runs/.../model.safetensors
     """
@@ -70,7 +70,7 @@ def evaluate(
 
 
 def _record_of(checkpoint: Path) -> "RunRecord":
-    """Return the record of the run that saved `checkpoint`: beside it, or above it where it is a snapshot."""
+    """Return the record of the run that saved `checkpoint`: beside it or, for a snapshot, one folder above."""
     from mtcp.core.project_files import RECORD
     from mtcp.store.records import RunRecord
 

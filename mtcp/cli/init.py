@@ -1,4 +1,4 @@
-"""`mtcp init`: a study of one's own in a folder of its own."""
+"""`mtcp init`: set up a new study in its own folder."""
 
 from pathlib import Path
 from typing import Annotated
@@ -79,7 +79,7 @@ def register(app: typer.Typer) -> None:
 def init(
     name: Annotated[str, typer.Argument(help="The study's name, [a-z0-9_]+: its folder and its benchmark.")],
 ) -> None:
-    """Lay out a study of your own in the new folder NAME: configuration, plug-ins, workflow.
+    """Set up your own study in the new folder NAME: configuration, plug-ins, workflow.
 
     Example: mtcp init my_study
     """

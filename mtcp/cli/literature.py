@@ -27,8 +27,8 @@ def literature(
 ) -> None:
     """Show published numbers of loss-weighting schemes beside ours, each row with its protocol and source.
 
-    Ours come from `mtcp tables BENCHMARK`. Ranks count only among rows of one and the same protocol. A benchmark on
-    derived data shows our rows alone. docs/weighting-literature.md says what compares with what.
+    Ours come from `mtcp tables BENCHMARK`. Ranks are only among rows of the same protocol. For a benchmark on derived
+    data, only our rows are shown. docs/weighting-literature.md says what can be compared.
 
     Example: mtcp literature nyuv2_13 --scheme mgda
     """

@@ -1,4 +1,4 @@
-"""`mtcp architectures` and `mtcp models`: what there is, at what cost, and one of your own."""
+"""`mtcp models` and `mtcp architectures`: list architectures with their costs, and start a new one."""
 
 from typing import Annotated
 
@@ -43,10 +43,10 @@ def models(
         bool, typer.Option("--markdown", help="Print a page of documentation: costs and declared parameters.")
     ] = False,
 ) -> None:
-    """List architectures with their parameters and GFLOPs per image, in all and in the encoder that tasks share.
+    """List architectures with their parameters and GFLOPs per image, in total and in the encoder that tasks share.
 
-    One row per architecture and set of switches that a method of config/methods.yaml uses; architectures in plugins/
-    that no method uses are listed with their defaults. Nothing is downloaded, and no data are needed.
+    One row per architecture and set of parameters that a method of config/methods.yaml uses; unused architectures are
+    listed with their defaults. Nothing is downloaded, and no data are needed.
     """
     from mtcp.core.config import Project
     from mtcp.models.catalogue import catalogue, page

@@ -1,4 +1,4 @@
-"""Arguments that several commands share, and how long work shows its progress."""
+"""Arguments that several commands share, and helpers for devices, tables and progress bars."""
 
 import json
 import sys
@@ -26,9 +26,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs in
 
 @contextmanager
 def held_device(name: str, resources: "ResourceConfig", gpus: int = 1) -> Iterator[str]:
-    """Yield the torch device to run on; `auto` holds `gpus` free GPUs for the while where the benchmark wants any.
+    """Yield the torch device to run on; `auto` reserves `gpus` free GPUs inside the block if the benchmark wants GPUs.
 
-    Raises `UserError` for a device that is not there, or not as often as it is wanted.
+    Raises `UserError` for a device that does not exist, or for too few of them.
     """
     from mtcp.store.gpu_slots import gpu_slot
 
@@ -46,7 +46,7 @@ def _gpu_given() -> bool:
 
 
 def existing_device(name: str, count: int = 1) -> str:
-    """Return `name`; raises `UserError` where torch has no such device, or fewer than `count` processes need."""
+    """Return `name`; raises `UserError` where torch has no such device, or fewer than the `count` needed."""
     import torch
 
     from mtcp.core.errors import UserError
@@ -66,7 +66,7 @@ def existing_device(name: str, count: int = 1) -> str:
 
 
 def require_key(name: str, expected: str | None, now: str) -> None:
-    """Raise `UserError` where the caller planned `name` under another key than it has now."""
+    """Raise `UserError` where the key of `name` is no longer the one that the caller planned."""
     if expected not in (None, now):
         from mtcp.core.errors import UserError
 
@@ -77,7 +77,7 @@ def require_key(name: str, expected: str | None, now: str) -> None:
 
 
 def print_table(columns: list[str], rows: list[dict[str, Any]], as_json: bool, title: str | None = None) -> None:
-    """Print rows as an aligned table on a terminal, or all of them as JSON."""
+    """Print rows as an aligned table, or as JSON."""
     if as_json:
         typer.echo(json.dumps(rows, indent=1, default=str))
         return
@@ -94,7 +94,7 @@ def print_table(columns: list[str], rows: list[dict[str, Any]], as_json: bool, t
 
 @contextmanager
 def progress(title: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar on a terminal and nothing in a log; yields a function of (done, total)."""
+    """Show a progress bar on a terminal and nothing in a log; yields a function of (done, total)."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -23,12 +23,12 @@ def plan(
     state: Annotated[str | None, typer.Option(help="Show only runs in this state: done, trained, running, ...")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List every run of the grid with its keys and its state; under a budget the trials before it.
+    """List every run of the grid with its keys and its state; under a budget, after its trials.
 
     States: done, trained (not evaluated), running, failed (crashed), interrupted (resumes where it stopped), missing,
-    waiting (for the choice of its configuration). `seconds` is what a training took; `expected`, what it will take by
-    the median epoch of the method's finished runs. Runs in the store that the grid does not name are superseded:
-    `mtcp gc` lists them.
+    waiting (for the choice of its configuration). `seconds` is the time of a finished training, `expected` the time
+    that a training will take, by the median epoch of the method's finished runs. Runs in the store that the grid does
+    not name are superseded: `mtcp gc` lists them.
     """
     from mtcp.store.plan import Plan
     from mtcp.store.watching import seconds_per_epoch
@@ -67,7 +67,7 @@ def _expected(run: "Run", costs: dict[tuple[str, str], float]) -> float | None:
 def check(benchmark: BenchmarkName, key: Key = None) -> None:
     """Check BENCHMARK before any training: its data have its tasks, and every method trains and evaluates one step.
 
-    The step is made on two small made-up images, on the CPU. Under a budget the scheme of every trial makes one.
+    The step runs on two small synthetic images on the CPU. Under a budget, the scheme of every trial trains one step.
 
     Example: mtcp check rooms
     """

@@ -1,4 +1,4 @@
-"""`mtcp tables` and `mtcp report`: from finished runs to CSVs, and from the CSVs to HTML, LaTeX and PDF."""
+"""`mtcp tables`, `metrics` and `report`: from finished runs to CSVs, and from these to HTML, LaTeX and PDF."""
 
 from pathlib import Path
 from typing import Annotated
@@ -71,10 +71,10 @@ def report(
     ] = None,
     key: Key = None,
 ) -> None:
-    """Render a benchmark's tables: reports/BENCHMARK.html and .tex. Nothing is computed here.
+    """Render a benchmark's tables as reports/BENCHMARK.html and .tex.
 
-    With --compare A B (project folders, folders of tables, or commits that hold tables) it writes
-    reports/compare.html, .md for a pull request, and .csv: runs in both, what changed in keys, paired differences.
+    With --compare A B (project folders, folders of tables, or commits that contain tables), write
+    reports/compare.html, .md for a pull request, and .csv: runs in both, changes of keys, paired differences.
     """
     if compare is not None:
         from mtcp.report.comparison import write_comparison

@@ -1,4 +1,4 @@
-"""`mtcp schemes`: list and explain weighting schemes, and start one of your own."""
+"""`mtcp schemes`: list and explain weighting schemes, and start a new one."""
 
 from typing import Annotated
 

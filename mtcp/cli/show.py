@@ -1,4 +1,4 @@
-"""`mtcp show`: the configuration as it is resolved, and its reference."""
+"""`mtcp show`: the resolved configuration, and its reference."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -22,7 +22,7 @@ app = typer.Typer(
 
 @app.command()
 def benchmark(name: BenchmarkName, as_json: AsJson = False) -> None:
-    """Show a benchmark with all that it inherits, every default, and where each value was written.
+    """Show a benchmark with everything that it inherits, every default, and where each value was written.
 
     Example: mtcp show benchmark rooms
     """
@@ -34,7 +34,7 @@ def benchmark(name: BenchmarkName, as_json: AsJson = False) -> None:
 
 @app.command()
 def method(name: MethodName, as_json: AsJson = False) -> None:
-    """Show a method with all that it inherits, every default, and where each value was written.
+    """Show a method with everything that it inherits, every default, and where each value was written.
 
     Example: mtcp show method mtcp
     """

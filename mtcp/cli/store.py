@@ -1,4 +1,4 @@
-"""`mtcp verify`, `archive`, `why`, `gc` and `doctor`: look after the run store and the machine."""
+"""`mtcp verify`, `archive`, `why`, `gc` and `doctor`: check and maintain the run store and the machine."""
 
 import json
 import shutil
@@ -22,7 +22,7 @@ def verify(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Re-derive every key, digest and table cell from the runs; name each mismatch, with exit status 2."""
+    """Re-derive every key, digest and table cell from the runs; report mismatches, with exit status 2."""
     problems, said = _reference_problems() if reference else _store_problems()
     print_table(["where", "problem"], problems, as_json)
     if problems:
@@ -54,9 +54,9 @@ def _reference_problems() -> tuple[list[dict[str, str]], str]:
 
 
 def archive(benchmark: BenchmarkName) -> None:
-    """Keep a finished benchmark for others to check: records, histories, tables and report, a few MB to commit.
+    """Archive a finished benchmark for others to check: records, histories, tables and report, a few MB to commit.
 
-    It goes to results/reference/BENCHMARK, with the configuration. No weights and no images are kept.
+    The archive is written to results/reference/BENCHMARK, with the configuration but without weights and images.
     `mtcp verify --reference` re-derives the tables from it.
 
     Example: mtcp archive rooms
@@ -69,7 +69,7 @@ def archive(benchmark: BenchmarkName) -> None:
 
 
 def why(benchmark: BenchmarkName, method: MethodName, seed: Seed, as_json: AsJson = False) -> None:
-    """Say in words why a run has to be done: what changed in its key since the nearest run in the store.
+    """Explain why a run has to be done: how its key differs from that of the nearest run in the store.
 
     Example: mtcp why rooms mtcp --seed 0
     """
@@ -93,7 +93,7 @@ def gc(
 ) -> None:
     """List the superseded runs and choices: those in the store that the grid of params.yaml does not name.
 
-    They are what makes changing a value back cost nothing, so remove them only when space is short.
+    With them, changing a value back costs nothing, so remove them only when space is short.
     """
     from mtcp.store.plan import Plan
     from mtcp.store.runs import locked
@@ -116,7 +116,7 @@ def gc(
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Check the machine, and say what each missing part costs."""
+    """Check the machine, and show what each missing part prevents."""
     rows = [*_packages(), _gpu(), *_tools(), *_data()]
     print_table(["part", "found", "without_it"], rows, as_json)
 

@@ -1,4 +1,4 @@
-"""Files that `mtcp schemes new` and `mtcp architectures new` write: commented plug-ins that work, and their tests."""
+"""Templates of `mtcp schemes new` and `mtcp architectures new`: working, commented plug-ins and their tests."""
 
 SCHEME = '''\
 """{title}: a weighting scheme of my own."""

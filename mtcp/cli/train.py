@@ -1,4 +1,4 @@
-"""`mtcp train` and `choose`: one training, and the choice among a method's trials."""
+"""`mtcp train` and `mtcp choose`: train one run, and choose among a method's trials."""
 
 import sys
 from datetime import datetime
@@ -29,10 +29,10 @@ def train(
     threads: Threads = 1,
     key: Key = None,
 ) -> None:
-    """Train one run; resumes where an earlier call stopped, and does nothing where it is done.
+    """Train one run; resumes where an earlier call stopped, and does nothing if the run is already trained.
 
-    With the key of one of the method's trials (`mtcp plan` lists them) it trains that trial. A benchmark with
-    `resources: {gpu: 4}`, or `{processes: 2}` on a CPU, trains in so many processes, which share --threads.
+    With the key of one of the method's trials (`mtcp plan` lists them), train that trial. A benchmark with
+    `resources: {gpu: 4}`, or `{processes: 2}` on a CPU, trains in that many processes, which share --threads.
 
     Example: mtcp train rooms mtcp --seed 0
     """
@@ -76,7 +76,7 @@ def _prepare(planned: "Plan", benchmark: str) -> None:
 
 
 def _say_device(name: str, device: str, resources: "ResourceConfig") -> None:
-    """The first line of a run's log: where it runs, and that a GPU was meant where it is a CPU."""
+    """Print the first line of a run's log: the device, and a note if the benchmark wants a GPU and it is a CPU."""
     number = f" in {resources.together} processes" if resources.together > 1 else ""
     wants = "a GPU" if resources.gpu == 1 else f"{resources.gpu} GPUs"
     missed = resources.gpu and device == "cpu"

@@ -1,4 +1,4 @@
-"""`mtcp predict` and `mtcp export`: use what was trained."""
+"""`mtcp predict` and `mtcp export`: use a trained network."""
 
 import json
 from pathlib import Path
@@ -29,11 +29,11 @@ def predict(
     threads: Threads = 1,
     as_json: AsJson = False,
 ) -> None:
-    """Predict on photographs of your own: pictures and exact values of every task, and a sheet to look at.
+    """Predict on your own photographs: images and exact values for every task, and an overview sheet.
 
     Written to results/predictions/RUN/, which git ignores: IMAGE-TASK.png, IMAGE-TASK.npy and IMAGE-sheet.png. In
-    IMAGE-semseg.png the pixel values are the classes; depth is in millimetres (.png) or metres (.npy),
-    a disparity in colours or its own unit.
+    IMAGE-semseg.png, pixel values are the classes. Depth is in millimetres (.png) or metres (.npy), a disparity in
+    colours (.png) or its own unit (.npy).
 
     Example: mtcp predict rooms/mtcp/seed0 photograph.jpg
     """
@@ -62,7 +62,7 @@ def predict(
 def export(run: RunName, output: Folder = None, as_json: AsJson = False) -> None:
     """Export a trained network as one TorchScript file that runs without mtcp, with a model card.
 
-    The file is compared with the network before it is kept. Written to results/exports/RUN/: model.pt, MODEL_CARD.md.
+    The file's outputs are checked against the network's. Written to results/exports/RUN/: model.pt, MODEL_CARD.md.
 
     Example: mtcp export rooms/mtcp/seed0
     """

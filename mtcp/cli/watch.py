@@ -1,4 +1,4 @@
-"""`mtcp watch`: how far the grid is, while it runs."""
+"""`mtcp watch`: the progress of the grid while it runs."""
 
 import dataclasses
 import json
@@ -31,7 +31,7 @@ def watch(
 ) -> None:
     """Watch the grid: state, epoch, losses and time left of each run, read from the store.
 
-    Ends when the grid is trained, or with Ctrl-C; it never disturbs what it watches. With --to, values go to
+    Ends when the grid is trained, or with Ctrl-C; it does not affect the runs. With --to, values are also written to
     results/tensorboard, or to results/wandb for `wandb sync`.
 
     Example: mtcp watch --once
@@ -75,7 +75,7 @@ def watch(
 
 
 def _table(rows: "Sequence[Progress]", height: int | None = None) -> "Table":
-    """The grid as a table; of more runs than `height` lines hold, those that go on, then those to come."""
+    """The grid as a table; if the runs do not fit `height` lines, running ones first, then those to come."""
     from rich.table import Table
 
     from mtcp.store.watching import grid_seconds_left

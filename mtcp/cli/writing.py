@@ -1,4 +1,4 @@
-"""Writing a plug-in of one's own from a template."""
+"""Writing a new plug-in from a template."""
 
 import re
 from pathlib import Path
@@ -12,9 +12,9 @@ NewName = Annotated[str, typer.Argument(help="Its name: [a-z0-9_]+, a letter fir
 
 
 def write_new(kind: str, name: str, code: str, test: str, method: str) -> None:
-    """Write plugins/NAME.py and plugins/tests/test_NAME.py, and print the entry that makes a method of it.
+    """Write plugins/NAME.py and plugins/tests/test_NAME.py, and print the entry for config/methods.yaml.
 
-    Raises `UserError` for a name that is none or is taken, before anything is written.
+    Raises `UserError` for an invalid or existing name, before anything is written.
     """
     from mtcp.core import plugins
     from mtcp.core.files import write_text

@@ -1,1 +1,1 @@
-"""What every other room stands on: errors, files, hashing, randomness, tasks, configuration and plug-ins."""
+"""The foundation of all other packages: errors, files, hashing, randomness, tasks, configuration and plug-ins."""

@@ -1,4 +1,4 @@
-"""The paper's claims as data (`config/claims.yaml`): statements that runs can judge."""
+"""The paper's claims as data (`config/claims.yaml`): statements that runs can test."""
 
 from pathlib import Path
 from typing import Literal
@@ -14,7 +14,7 @@ Evidence = Literal["code", "figure", "abstract", "secondary", "paper"]
 
 
 class Published(Model):
-    """One number of `results/published.csv`, as the reference of an absolute claim."""
+    """A number in `results/published.csv`, the reference of an absolute claim."""
 
     dataset: str
     task: str
@@ -24,11 +24,12 @@ class Published(Model):
 
 
 class Claim(Entry):
-    """One statement that runs can judge: `method` is better than `reference` on `measure`.
+    """One statement that runs can test: `method` is better than `reference` on `measure`.
 
     `measure` is `delta_m`, `delta_coherence`, a task (its primary metric) or a cost. An absolute claim has `published`
-    instead of `reference`; no rendered benchmark judges it. With `reference_output` the final output is compared with
-    that output of the reference, which may be the method itself. Claims of one `family` share Holm's correction.
+    instead of `reference` and is not tested on rendered benchmarks. With `reference_output`, the final output is
+    compared with that output of the reference, which may be the method itself. Claims of one `family` are corrected
+    together by Holm's method.
     """
 
     id: Name
@@ -64,5 +65,5 @@ class Claim(Entry):
 
 
 def load_claims(path: Path) -> list[Claim]:
-    """Read `config/claims.yaml`, none where there is no such file; raises `UserError` naming file, line and key."""
+    """Read `config/claims.yaml`; none if there is no such file. Raises `UserError` naming file, line and key."""
     return read_entries(Claim, path)

@@ -1,4 +1,4 @@
-"""Digests of code: the syntax trees of the modules that an entry point reaches by static import."""
+"""Digests of code: the syntax trees of the modules that an entry point imports statically, directly or indirectly."""
 
 import ast
 import hashlib
@@ -13,7 +13,7 @@ from mtcp.core.plugins import PACKAGE_ROOT, USER_FOLDER
 
 _PACKAGES: Final = ("mtcp", "baselines")
 _PUBLIC: Final = "mtcp.api"
-#: Modules that decide what runs, not what comes out: their result, the resolved configuration, is hashed itself.
+#: Modules that decide what runs but not its results: their output, the resolved configuration, is hashed instead.
 _HASHED_BY_RESULT: Final = frozenset(
     f"mtcp.{name}"
     for name in (
@@ -26,7 +26,7 @@ _HASHED_BY_RESULT: Final = frozenset(
 def code_closure(entries: Iterable[Path]) -> dict[str, Path]:
     """Return {module name: file} of the project's modules that `entries` reach by static import.
 
-    Modules in `_HASHED_BY_RESULT` are left out, and neither they nor anything reached only through them count.
+    Modules in `_HASHED_BY_RESULT`, and those reached only through them, are left out.
     """
     pending, found = list(entries), {}
     while pending:
@@ -99,9 +99,9 @@ def _has_docstring(node: ast.AST) -> bool:
 
 
 def _imported_names(nodes: Iterable[ast.AST], path: Path) -> Iterable[str]:
-    """Names of modules that a file imports; names that `mtcp.api` passes on count as imported where they are defined.
+    """Names of modules that a file imports; names from `mtcp.api` count as imported from the module that defines them.
 
-    A plug-in that imports one class of the public interface does not depend on all that is exported there.
+    A plug-in that imports one class from the public interface therefore does not depend on everything exported there.
     """
     for node in nodes:
         if isinstance(node, ast.Import):
@@ -123,7 +123,7 @@ def _imported_names(nodes: Iterable[ast.AST], path: Path) -> Iterable[str]:
 
 @cache
 def _exports(api: Path) -> dict[str, tuple[str, str]]:
-    """Return {name: (module or package it comes from, its name there)} of the public interface, from its imports."""
+    """Return {name: (module or package that it is imported from, its name there)} for the public interface."""
     return {
         alias.asname or alias.name: (node.module or "", alias.name)
         for node in ast.parse(api.read_bytes(), str(api)).body
@@ -134,7 +134,7 @@ def _exports(api: Path) -> dict[str, tuple[str, str]]:
 
 @cache
 def _module_name(path: Path) -> str:
-    """The dotted name of a module of ours; of a user's file, its place in the folder of plug-ins."""
+    """The dotted name of a module of this project; for a user's file, its path in the plug-in folder."""
     path = path.resolve()
     if path.is_relative_to(PACKAGE_ROOT) and path.relative_to(PACKAGE_ROOT).parts[0] in _PACKAGES:
         parts = path.relative_to(PACKAGE_ROOT).with_suffix("").parts
@@ -149,7 +149,7 @@ def _users_folder(path: Path) -> Path:
 
 
 def _module_file(name: str, importer: Path) -> Path | None:
-    """The file of a project module, a package's `__init__`, or what a user's file imports beside it; else None."""
+    """The file of a project module, of a package's `__init__`, or of a helper beside a user's file; else None."""
     head, *rest = name.split(".")
     if head in _PACKAGES:
         stem = PACKAGE_ROOT.joinpath(head, *rest)

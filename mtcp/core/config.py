@@ -1,7 +1,7 @@
 """Validated configuration: benchmarks, methods, the grid, and the resolved configuration of one run.
 
 Files: `params.yaml` (what to run), `config/methods.yaml` (rows of the tables), `config/benchmarks/*.yaml`.
-Every mistake is one sentence with file and key. No torch here: planning reads this often.
+Every mistake is reported in one sentence with file and key. Does not import torch, because planning imports this often.
 """
 
 import re
@@ -60,7 +60,7 @@ class TaskConfig(Model):
     rope: float | None = Field(None, gt=0, description="practically equal within this, in the metric's unit")
 
     def task(self, name: str) -> Task:
-        """The task that these choices are of."""
+        """Return the task with these settings."""
         return make_task(name, **self.model_dump(exclude={"rope"}))
 
 
@@ -73,7 +73,7 @@ def _kinds(tasks: Mapping[str, TaskConfig]) -> dict[str, str]:
 
 
 class EncoderConfig(Model):
-    """The shared encoder: Mask2Former, or any timm `features_only` backbone with a light pyramid."""
+    """The shared encoder: Mask2Former, or any timm `features_only` backbone with a feature pyramid."""
 
     kind: Literal["timm", "mask2former"]
     model: str = Field(description="timm model name, or the hub id of a Mask2Former")
@@ -103,7 +103,7 @@ class EncoderConfig(Model):
 class TrainingConfig(Model):
     """Optimisation; the defaults are the released code's: AdamW, and lr * (1 - epoch / epochs) ** 0.9 per epoch.
 
-    `mtcp.training.optimisation` has the formulas of the schedules.
+    The formulas of the schedules are in `mtcp.training.optimisation`.
     """
 
     epochs: int = Field(ge=1)
@@ -166,7 +166,7 @@ class TrainingConfig(Model):
 
 
 class LossConfig(Model):
-    """Which reading of the losses; the defaults are `as intended`, the others the released code's slips."""
+    """Variants of the losses; the defaults are as intended, the alternatives reproduce bugs of the released code."""
 
     depth_cap: float | None = Field(
         default=None, gt=0, description="depth from here on is left out of the loss (ledger 7)"
@@ -184,9 +184,9 @@ class LossConfig(Model):
 
 
 class AugmentationConfig(Model):
-    """nyud: flip, zoom in {1, 1.2, 1.5}; pascal: flip, rotation in ±20°, scale in [.75, 1.25]; none: as it is.
+    """nyud: flip, zoom in {1, 1.2, 1.5}; pascal: flip, rotation in ±20°, scale in [.75, 1.25]; none: unchanged.
 
-    scale_crop: a crop anywhere, enlarged by 1, 1.2 or 1.5, and flip: the loss-weighting literature's.
+    scale_crop: a crop at a random position, enlarged by 1, 1.2 or 1.5, and flip, as in the loss-weighting literature.
     """
 
     policy: Literal["nyud", "pascal", "scale_crop", "none"]
@@ -197,7 +197,7 @@ class AugmentationConfig(Model):
 
 
 class EvaluationConfig(Model):
-    """How a trained network is judged; enters `eval_key`, not `train_key`."""
+    """How a trained network is evaluated; enters `eval_key`, not `train_key`."""
 
     batch_size: int = Field(default=16, ge=1)
     depth_cap: float = Field(
@@ -213,7 +213,7 @@ class EvaluationConfig(Model):
 
 
 class ResourceConfig(Model):
-    """What one training job asks of the scheduler."""
+    """The resources that one training job requests from the scheduler."""
 
     gpu: int = Field(
         default=0,
@@ -238,7 +238,7 @@ class ResourceConfig(Model):
 
     @property
     def together(self) -> int:
-        """How many processes train one run."""
+        """The number of processes that train one run."""
         return max(self.gpu, self.processes)
 
     @property
@@ -248,21 +248,21 @@ class ResourceConfig(Model):
 
 
 class PluginConfig(Model):
-    """A plug-in by name, with its own parameters beside it: `{name: lps, kappa: 1.6}`."""
+    """A plug-in by name, with its parameters as further keys: `{name: lps, kappa: 1.6}`."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
     name: Name
 
     @property
     def given(self) -> dict[str, Any]:
-        """The parameters that were given, without the name."""
+        """The given parameters, without the name."""
         return dict(self.model_extra or {})
 
 
 class Budget(Model):
-    """Fair tuning: how many configurations every method tries, and the ranges; each is drawn log-uniformly.
+    """Fair tuning: the number of configurations that every method tries, and the ranges, sampled log-uniformly.
 
-    A method's `search` adds ranges of its scheme's own parameters. `mtcp.store.tuning_search` draws and chooses.
+    A method's `search` adds ranges of its scheme's parameters. `mtcp.store.tuning_search` draws and chooses.
     """
 
     configurations: int = Field(ge=1, description="tried per method, its own configuration included")
@@ -317,7 +317,7 @@ class Benchmark(Model):
 
     @property
     def task_list(self) -> tuple[Task, ...]:
-        """The tasks in the order of training and tables (`mtcp.core.tasks.in_order`)."""
+        """The tasks, in the order of training and tables (`mtcp.core.tasks.in_order`)."""
         return _task_list(self.tasks)
 
     @property
@@ -351,7 +351,7 @@ def _distinct(entries: list) -> list:
 
 
 class Params(Model):
-    """`params.yaml`: what to run, each benchmark, method and seed once."""
+    """`params.yaml`: what to run; each benchmark, method and seed may be listed once."""
 
     benchmarks: Annotated[list[Name], Field(min_length=1), AfterValidator(_distinct)]
     methods: Annotated[list[Name], Field(min_length=1), AfterValidator(_distinct)]
@@ -361,14 +361,14 @@ class Params(Model):
 
 
 class Grid(Model):
-    """A named list of methods in `config/grids.yaml`; among the `methods` of params.yaml its name stands for them."""
+    """A named list of methods in `config/grids.yaml`; its name in the `methods` of params.yaml stands for the list."""
 
     description: str
     methods: Annotated[list[Name], Field(min_length=1), AfterValidator(_distinct)]
 
 
-#: Values that the keys leave out, by the field's dotted path: with them a run is what it was before the field existed.
-#: Every other value is hashed, defaults included.
+#: Values that the keys leave out, by the field's dotted path: with them, a run is the same as before the field existed.
+#: Every other value is hashed, including defaults.
 NEUTRAL: Final[Mapping[str, Any]] = {
     "encoder.weights": None,
     "encoder.revision": None,
@@ -380,18 +380,18 @@ NEUTRAL: Final[Mapping[str, Any]] = {
     "tasks.*.kind": None,
     "processes": 1,
 }
-#: What a task is called and how it is judged: no part of its training.
+#: Fields of a task that name or evaluate it; they do not affect training.
 _JUDGED: Final = ("name", "label", "unit", "metric", "higher_is_better")
 
 
-#: What a rendered set follows from.
+#: Keys of a benchmark that determine a rendered data set.
 _RENDERS: Final = frozenset({"rendered", "height", "width"})
 
 
 class RunConfig(Model):
-    """Everything that determines one run, resolved: benchmark x method x seed.
+    """The resolved configuration of one run: benchmark x method x seed.
 
-    `training_part` and `evaluation_part` are what the keys hash; labels and resources are in neither.
+    The keys hash `training_part` and `evaluation_part`; labels and resources are in neither.
     """
 
     benchmark: Name
@@ -429,7 +429,7 @@ class RunConfig(Model):
 
     @property
     def task_list(self) -> tuple[Task, ...]:
-        """The tasks in the order of training."""
+        """The tasks, in the order of training."""
         return _task_list(self.tasks)
 
     @property
@@ -438,19 +438,19 @@ class RunConfig(Model):
         return _kinds(self.tasks)
 
     def training_part(self) -> dict[str, Any]:
-        """What determines the trained network: every field with its value, but for `NEUTRAL` ones."""
+        """The part that determines the trained network: every field with its value, except `NEUTRAL` values."""
         part = self.model_dump(mode="json", exclude={"method", "evaluation", "tasks"})
         part["tasks"] = {task.name: _without_neutral(_trained(task), "tasks.*.") for task in self.task_list}
         return _without_neutral(part)
 
     def evaluation_part(self) -> dict[str, Any]:
-        """What determines the metrics of a trained network."""
+        """The part that determines the metrics of a trained network."""
         part = self.evaluation.model_dump(mode="json", exclude={"batch_size"})
         return part | {"primary": {task.name: task.metric for task in self.task_list}}
 
 
 def _trained(task: Task) -> dict[str, Any]:
-    """What determines the training of a task; a kind that its name says is none."""
+    """The fields that determine the training of a task; `kind` is None where it equals the task's name."""
     part = {key: value for key, value in asdict(task).items() if key not in _JUDGED}
     return part | {"kind": None if task.kind == task.name else task.kind}
 
@@ -474,7 +474,7 @@ class Project:
 
     @cached_property
     def params(self) -> Params:
-        """What to run; a grid's name among the methods stands for the grid's own."""
+        """What to run; a grid's name in `methods` is replaced by the grid's methods."""
         path = self.root / "params.yaml"
         given = read_yaml(path, dict)
         if isinstance(names := given.get("methods"), list):
@@ -505,9 +505,10 @@ class Project:
         return entries
 
     def method_entry(self, name: str) -> Resolved:
-        """A method's entry with all that it inherits, and where each value was written.
+        """A method's entry with everything that it inherits, and where each value was written.
 
-        Ranges of `search` go with the scheme that they belong to, and only one method is the reference.
+        `search` is not inherited where the entry sets another `scheme`, and the family `reference` is inherited as
+        `method`, since there is only one reference.
         """
         entries, path = self._method_entries, self.methods_path
         found = resolved(name, lambda one: Entry(_mapping(entries[one]), path, (one,)) if one in entries else None)
@@ -525,7 +526,7 @@ class Project:
         return sorted(path.stem for path in (self.root / "config/benchmarks").glob("*.yaml"))
 
     def benchmark(self, name: str) -> Benchmark:
-        """Return benchmark `name`; raises `UserError` with the known ones otherwise."""
+        """Return benchmark `name`; raises `UserError` listing the known ones if there is none."""
         if name in self._benchmarks:
             return self._benchmarks[name]
         path = self.benchmark_path(name)
@@ -540,9 +541,10 @@ class Project:
         return benchmark
 
     def benchmark_entry(self, name: str) -> Resolved:
-        """A benchmark's entry with all that it inherits, and where each value was written.
+        """A benchmark's entry with everything that it inherits, and where each value was written.
 
-        It inherits the data set, too, but where what it changes makes another one of a rendered set.
+        It uses the data set of its base, unless its changes (`rendered`, `height`, `width`) make a rendered set another
+        one.
         """
 
         def entry_of(one: str) -> Entry | None:
@@ -563,11 +565,11 @@ class Project:
         return found
 
     def data_name(self, benchmark: str) -> str:
-        """Name of the data set of a benchmark: two benchmarks may share one, as nyud at two sizes does."""
+        """Name of a benchmark's data set; benchmarks may share one, such as nyud at two image sizes."""
         return self.benchmark(benchmark).data or benchmark
 
     def method(self, name: str) -> Method:
-        """Return method `name`; raises `UserError` with the known ones otherwise."""
+        """Return method `name`; raises `UserError` listing the known ones if there is none."""
         if name not in self.methods:
             raise UserError(
                 f"params.yaml: unknown method '{name}': config/methods.yaml has {', '.join(self.methods) or 'none'}, "
@@ -576,7 +578,7 @@ class Project:
         return self.methods[name]
 
     def resolve(self, benchmark: str, method: str, seed: int) -> RunConfig:
-        """Merge a benchmark and a method into the configuration of one run; the method's word is the last."""
+        """Merge a benchmark and a method into the configuration of one run; the method takes precedence."""
         bench, chosen = self.benchmark(benchmark), self.method(method)
         defaults = bench.scheme_parameters.get(chosen.scheme.name, {})
         return validated(
@@ -603,7 +605,7 @@ class Project:
 
 
 def _require_sound(tasks: Mapping[str, TaskConfig], path: Path) -> None:
-    """Raise `UserError` for the first of a benchmark's `tasks` that has a wrong name, option or label."""
+    """Raise `UserError` for the first of a benchmark's `tasks` with an invalid name, option or label."""
     for name, options in tasks.items():
         if problem := name_fault(name):
             raise fault(path, ("tasks", name), problem)
@@ -629,7 +631,7 @@ def _require_readings(benchmark: "Benchmark", path: Path) -> None:
 
 
 def _mapping(content: Any) -> dict[str, Any]:
-    """The entry, or one without keys where it is not a mapping: validation then says what is missing."""
+    """The entry, or an empty one where it is not a mapping: validation then reports what is missing."""
     return content if isinstance(content, dict) else {}
 
 

@@ -1,4 +1,4 @@
-"""The reference of every configuration file, from the models that validate them: a page, and schemas for editors."""
+"""The reference of all configuration files, generated from their validating models: a page, and schemas for editors."""
 
 from collections.abc import Iterator
 from typing import Any, Final
@@ -43,7 +43,7 @@ def schema(file: str) -> dict[str, Any]:
     if file in ("params", "data"):
         return _draft(found)
     required, definitions = found.pop("required"), found.pop("$defs")
-    # An entry that extends another one may state a part of a section, too.
+    # An entry that extends another one may also give only part of a section.
     sections = {name: value["$ref"].split("/")[-1] for name, value in found["properties"].items() if "$ref" in value}
     whole = {name: {"required": needed} for name, of in sections.items() if (needed := definitions[of].get("required"))}
     for section in sections.values():
@@ -92,7 +92,7 @@ def _default(value: dict[str, Any]) -> str:
 
 
 def _kind(value: dict[str, Any]) -> str:
-    """A value's type and bounds in words."""
+    """A value's type and bounds as text."""
     if "$ref" in value:
         return value["$ref"].rpartition("/")[2]
     if "anyOf" in value:

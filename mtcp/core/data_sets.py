@@ -1,7 +1,7 @@
 """Descriptions of data sets: folders, splits, codings and classes of a set, in one YAML file.
 
-`data/NAME.yaml` describes a set of the user's own, `mtcp/data/bundled/*.yaml` the field's. A benchmark's `layout` names
-either. `mtcp.data.formats.described` reads a set by its description.
+`data/NAME.yaml` describes a user's set, `mtcp/data/bundled/*.yaml` the standard ones. A benchmark's `layout` names one
+of either kind. `mtcp.data.formats.described` reads a set by its description.
 """
 
 import re
@@ -29,12 +29,12 @@ from mtcp.core.tasks import KINDS, METRE, Kind, Task, in_order
 from mtcp.core.validation import Model, fault, validated
 
 BUNDLED: Final = PACKAGE_ROOT / "mtcp/data/bundled"
-#: Layouts that no description expresses, and what their depth is: a module of `mtcp.data.formats` reads them.
+#: Layouts that are read by code in `mtcp.data.formats` instead of a description, and the quantity of their depth.
 CODED: Final = {"mtan_nyuv2": "depth", "mtan_cityscapes": "disparity"}
-#: Endings that `.*` stands for.
+#: File name endings that `.*` stands for.
 PICTURES: Final = (".jpg", ".png", ".jpeg")
 ARRAYS: Final = (".npy", ".png")
-#: What a pattern may leave open: the split's folder, one further folder of any name, the image's id.
+#: Placeholders of a pattern: the split's folder, one further folder of any name, the image's id.
 _OPEN: Final = {"split", "folder", "id"}
 
 
@@ -45,7 +45,7 @@ def _pattern(pattern: str) -> str:
 
 
 def _placed(pattern: str) -> str:
-    """Raise `ValueError` where a pattern leads out of the set's folder or leaves open what nothing fills."""
+    """Return the pattern; raises `ValueError` where it leaves the set's folder or has an unknown placeholder."""
     strange = {*re.findall(r"{(.*?)}", pattern)} - _OPEN
     if strange or pattern.count("{") != pattern.count("}"):
         raise ValueError(
@@ -98,7 +98,7 @@ _Values = Annotated[dict[Annotated[int, Field(ge=0, le=255)], Annotated[int, Fie
 
 
 class Target(Model):
-    """A map of a set; the other forms add how its values are stored."""
+    """A target map of a set; subclasses add how its values are stored."""
 
     files: _Files
     kind: Kind | None = Field(
@@ -107,7 +107,7 @@ class Target(Model):
 
 
 class ClassMap(Target):
-    """A class a pixel (semseg, human_parts): pictures of one channel, of 8 bits or of 16 with values up to 255."""
+    """One class per pixel (semseg, human_parts): images of one channel, with 8 bits or 16 bits and values up to 255."""
 
     names: list[str] = Field(default_factory=list, description="names of the classes, from class 0")
     coding: Literal["zero", "one", "colours"] = Field(
@@ -125,7 +125,7 @@ class ClassMap(Target):
 
 
 class PositiveMap(Target):
-    """A positive number a pixel (depth): arrays of floating point, or pictures of 16 bits; 0 and below is void."""
+    """One positive number per pixel (depth): floating-point arrays, or 16-bit images; 0 and below is void."""
 
     unit: str | None = Field(
         None, description="m, dm, cm, mm, a fraction such as 1/256, or inverse; null: integers mm, floating point m"
@@ -150,17 +150,17 @@ class PositiveMap(Target):
 
 
 class VectorMap(Target):
-    """A unit vector a pixel (normals; x right, y down): arrays (H, W, 3), or pictures, n = 2v/255 - 1; zero is void."""
+    """One unit vector per pixel (normals; x right, y down): arrays (H, W, 3), or images, n = 2v/255 - 1; 0 is void."""
 
 
 class BinaryMap(Target):
-    """Yes or no a pixel (sal, edge): pictures or arrays; arrays may hold 255 for void."""
+    """One binary value per pixel (sal, edge): images or arrays; arrays may use 255 for void."""
 
 
 class RegressionMap(Target):
-    """A number a pixel (regression), of either sign, in a unit of its own: arrays, or pictures of one channel.
+    """One number per pixel (regression), of either sign, in the set's unit: arrays, or images of one channel.
 
-    Value = stored x `scale` + `offset`; what is stored as `void`, and what is not a number, is void.
+    Value = stored x `scale` + `offset`; pixels stored as `void` or NaN are void.
     """
 
     void: float | None = Field(None, description="stored value of pixels without truth; null: only NaN in arrays")
@@ -192,10 +192,10 @@ _Own = Annotated[
 
 
 class DataTasks(Model):
-    """The targets that a set has: the field's, and further ones of any name, each in the form of its `kind`."""
+    """The targets of a set: the standard ones, and further ones under any name, each in the form of its `kind`."""
 
     model_config = ConfigDict(extra="allow")
-    # pydantic's way to say what further keys hold, which it declares as anything or nothing.
+    # pydantic's way to type the extra keys; it declares the attribute as a mapping of any values, or None.
     __pydantic_extra__: dict[str, _Own] = Field(init=False)  # pyright: ignore[reportIncompatibleVariableOverride]
     semseg: ClassMap | None = None
     human_parts: ClassMap | None = None
@@ -215,32 +215,32 @@ class DataTasks(Model):
         return self
 
     def given(self) -> dict[str, Target]:
-        """The targets that are described, by task, in the order of tasks."""
+        """The described targets by task, in the order of tasks."""
         names = in_order([*type(self).model_fields, *self.__pydantic_extra__])
         return {name: target for name in names if (target := getattr(self, name)) is not None}
 
     @property
     def kinds(self) -> dict[str, str]:
-        """The kind of each target that is described, by task."""
+        """The kind of each described target, by task."""
         return {name: target.kind or name for name, target in self.given().items()}
 
 
 class Splits(Model):
-    """What the splits are called in the set's folders and lists."""
+    """The names of the splits in the set's folders and lists."""
 
     train: str = "train"
     val: str = Field(default="val", description="the images that networks are judged on")
 
 
 class Counts(Model):
-    """Images of the splits that everybody uses; import warns where a copy has others."""
+    """The usual numbers of images per split; import warns where a copy has other numbers."""
 
     train: int = Field(ge=1)
     val: int = Field(ge=1)
 
 
 class Description(Model):
-    """`data/NAME.yaml`: how a data set lies on disk. Patterns are relative to its folder."""
+    """`data/NAME.yaml`: the layout of a data set on disk. Patterns are relative to its folder."""
 
     title: str = Field(description="what the set is called in its lock and in reports")
     licence: str = Field("", description="a sentence for data/NAME.lock.json")
@@ -253,7 +253,7 @@ class Description(Model):
     tasks: DataTasks
 
     def reading(self) -> dict[str, Any]:
-        """What determines the images and targets that are read: all but words for people."""
+        """The part that determines the images and targets read: all but title, licence, counts and semseg's names."""
         return self.model_dump(exclude={"title": True, "licence": True, "counts": True, "tasks": {"semseg": {"names"}}})
 
     @model_validator(mode="after")
@@ -274,19 +274,19 @@ class Description(Model):
 
 
 def description_path(name: str, root: Path | None = None) -> Path | None:
-    """The description of layout `name`: in the project `root`, else among those of mtcp; None where there is none."""
+    """The description file of layout `name`, in the project `root` or else in mtcp; None if there is none."""
     folders = ([root / "data"] if root is not None else []) + [BUNDLED]
     return next((path for folder in folders if (path := folder / f"{name}.yaml").is_file()), None)
 
 
 def layout_names(root: Path | None = None) -> list[str]:
-    """Names of all layouts: mtcp's own, and those that the project `root` describes."""
+    """Names of all layouts: those of mtcp, and those described in the project `root`."""
     own = sorted(path.stem for path in (root / "data").glob("*.yaml")) if root is not None else []
     return [*dict.fromkeys([*sorted(path.stem for path in BUNDLED.glob("*.yaml")), *CODED, *own])]
 
 
 def read_description(path: Path) -> Description:
-    """Read a description; raises `UserError` with file, line and key of every mistake."""
+    """Read a description; raises `UserError` with file, line and key of every error."""
     return _read(path, path.stat().st_mtime_ns)
 
 

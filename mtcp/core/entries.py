@@ -1,4 +1,4 @@
-"""Lists of entries in YAML files, each told from the others by its `id`."""
+"""Lists of entries in YAML files, each identified by its `id`."""
 
 from pathlib import Path
 from typing import TypeVar
@@ -8,7 +8,7 @@ from mtcp.core.validation import Model, fault, validated
 
 
 class Entry(Model):
-    """An entry of a list with an `id` of its own."""
+    """An entry of a list, with a unique `id`."""
 
     id: str
 
@@ -17,9 +17,9 @@ AnyEntry = TypeVar("AnyEntry", bound=Entry)
 
 
 def read_entries(model: type[AnyEntry], path: Path) -> list[AnyEntry]:
-    """Read the entries of a YAML list, none where there is no such file.
+    """Read the entries of a YAML list; none if there is no such file.
 
-    Raises `UserError` naming file, line and key for an entry that is not a `model`, and for an `id` given twice.
+    Raises `UserError` naming file, line and key for an entry that is not a valid `model`, and for a repeated `id`.
     """
     found: list[AnyEntry] = []
     for place, content in enumerate(read_yaml(path, list) if path.exists() else []):

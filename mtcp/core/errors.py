@@ -1,9 +1,9 @@
-"""The one exception that users see as a sentence instead of a traceback, and parts of such sentences."""
+"""The exception that users see as a sentence instead of a traceback, and helpers for its messages."""
 
 from collections.abc import Collection
 from typing import Final
 
-#: Names that a sentence still lists where one of them is close to what was asked for.
+#: At most this many known names are listed in a message that already suggests a close one.
 _FEW: Final = 12
 
 
@@ -16,8 +16,8 @@ class UserError(Exception):
 
 
 def alternatives(name: str, known: Collection[str]) -> str:
-    """Return the end of a sentence on an unknown name: the nearest known one, and all of them unless they are many."""
-    from difflib import get_close_matches  # only where something is wrong: planning is to be quick
+    """Return the end of a message on an unknown name: the nearest known name, and all names unless they are many."""
+    from difflib import get_close_matches  # imported only on errors, to keep planning fast
 
     close = get_close_matches(name, known, n=1)
     nearest = f"; did you mean '{close[0]}'?" if close else ""

@@ -1,4 +1,4 @@
-"""Atomic writes: a reader sees the old file or the new one, never a part."""
+"""Reading and atomic writing of files: a reader sees the old file or the new one, never a part."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ from mtcp.core.errors import UserError
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary name beside `path` (same ending); on success flushed and renamed to `path`, else removed.
+    """Yield a temporary path beside `path` (same suffix); on success it is synced and renamed to `path`, else removed.
 
     Raises `UserError` where the folder cannot be written or the disk is full.
     """
@@ -50,7 +50,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write `content` as indented JSON, keys in the given order, NaN refused."""
+    """Write `content` as indented JSON, with keys in the given order; NaN raises `ValueError`."""
     write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
@@ -68,7 +68,7 @@ _Safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _Loader(_Safe):
-    """The safe loader, which takes the last of two equal keys without a word, but for that."""
+    """The safe loader, except that a repeated key is an error; the original silently keeps the last value."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: dict[str, int] = {}
@@ -89,7 +89,7 @@ class _Loader(_Safe):
 def read_yaml(path: Path, kind: type[dict] | type[list]) -> Any:
     """Read YAML that holds a mapping (`dict`) or a list.
 
-    Raises `UserError` with file and line where it does not, where a key stands twice, or where it is not UTF-8.
+    Raises `UserError` with file and line where it does not, where a key is repeated, or where it is not UTF-8.
     """
     try:
         content = yaml.load(read_utf8(path), _Loader)
@@ -111,7 +111,7 @@ def read_yaml(path: Path, kind: type[dict] | type[list]) -> Any:
 
 
 def read_utf8(path: Path) -> str:
-    """Read text, without the mark some editors begin it with; raises `UserError` naming the line that is not UTF-8."""
+    """Read text without a byte order mark; raises `UserError` naming the line that is not UTF-8."""
     content = path.read_bytes()
     try:
         return content.decode("utf-8-sig")
@@ -123,7 +123,7 @@ def read_utf8(path: Path) -> str:
 
 
 def line_of(path: Path, keys: Sequence[str | int]) -> int | None:
-    """Return the line on which the entry at `keys` of a YAML file begins, or the nearest entry around it."""
+    """Return the line where the entry at `keys` of a YAML file, or the nearest enclosing entry, begins."""
     line = None
     try:
         node = yaml.compose(read_utf8(path), _Loader)
@@ -143,7 +143,7 @@ def line_of(path: Path, keys: Sequence[str | int]) -> int | None:
 
 
 def write_record(path: Path, content: dict[str, Any]) -> None:
-    """Write a JSON record sealed with the SHA-256 of its own content, so that a flipped bit is noticed on reading."""
+    """Write a JSON record sealed with the SHA-256 of its content, so that any later change is noticed on reading."""
     write_json(path, {**content, "seal": _seal(content)})
 
 
@@ -157,6 +157,6 @@ def read_record(path: Path) -> dict[str, Any]:
 
 
 def _seal(content: Any) -> str:
-    # Through JSON first, so that what is hashed is what a reader gets (tuples are lists, keys are text).
+    # Through JSON first, so that the hashed content is what a reader gets (tuples become lists, keys become strings).
     plain = json.loads(json.dumps(content, allow_nan=False))
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()

@@ -30,7 +30,7 @@ def file_digest(path: Path) -> str:
 
 
 def weights_digest(path: Path) -> str:
-    """SHA-256 over a weights file, or over the names and bytes of all files of a folder."""
+    """SHA-256 over a weights file, or over the names and bytes of all files in a folder."""
     if not path.exists():
         raise UserError(f"weights {path} do not exist: correct `encoder.weights` in the benchmark's file")
     files = [path] if path.is_file() else sorted(item for item in path.rglob("*") if item.is_file())

@@ -1,4 +1,4 @@
-"""How images enter networks."""
+"""The normalisation of input images."""
 
 from typing import Final
 

@@ -1,8 +1,8 @@
-"""`extends: NAME`: an entry of the configuration that says only what it does otherwise than another one.
+"""`extends: NAME`: a configuration entry that states only its differences from another one.
 
-Mappings are merged key by key, everything else is replaced, and null takes an inherited key out. A plug-in or an
-encoder of another `name` or `model` replaces the inherited one whole, since its parameters are other ones. What an
-entry is called (`label`, `description`) is never inherited.
+Mappings are merged key by key, everything else is replaced, and null removes an inherited key. A plug-in or an encoder
+with another `name` or `model` replaces the inherited one entirely, since it has other parameters. `label` and
+`description` are never inherited.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -20,7 +20,7 @@ _IDENTITY: Final = ("name", "model")
 
 @dataclass(frozen=True)
 class Entry:
-    """A mapping that stands in a YAML file, under the keys `prefix`."""
+    """A mapping in a YAML file, under the keys `prefix`."""
 
     content: Mapping[str, Any]
     path: Path
@@ -29,7 +29,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Resolved:
-    """An entry with all that it inherits, and the entry that each value comes from, by the keys that lead to it."""
+    """An entry with everything that it inherits, and the entry that each value comes from, by the value's keys."""
 
     content: dict[str, Any]
     origins: dict[Keys, Entry] = field(repr=False)
@@ -37,7 +37,7 @@ class Resolved:
     bases: tuple[str, ...] = ()
 
     def origin(self, keys: Keys, root: Path) -> str:
-        """Where the value at `keys` was written, as "FILE:LINE"; "default" where nowhere."""
+        """Where the value at `keys` was written, as "FILE:LINE"; "default" if nowhere."""
         for length in range(len(keys), 0, -1):
             if entry := self.origins.get(keys[:length]):
                 line = line_of(entry.path, (*entry.prefix, *keys[:length]))
@@ -47,9 +47,9 @@ class Resolved:
 
 
 def resolved(name: str, entry_of: Callable[[str], Entry | None]) -> Resolved:
-    """Return entry `name` with what it inherits; raises `UserError` for an unknown base or a circle of them.
+    """Return entry `name` with everything that it inherits; raises `UserError` for an unknown base or a cycle.
 
-    `entry_of(name)` is the entry of that name, or None where there is none.
+    `entry_of(name)` is the entry of that name, or None if there is none.
     """
     chain: list[tuple[str, Entry]] = []
     wanted: Any = name
@@ -89,7 +89,7 @@ def _merge(found: Resolved, entry: Entry, keys: Keys, into: dict[str, Any], own:
 
 
 def _another(inherited: Mapping[str, Any], own: Mapping[str, Any]) -> bool:
-    """Whether two mappings are of different things: both say what they are, and it differs."""
+    """Whether `own` has a `name` or `model` that differs from the inherited one."""
     return any(key in own and own[key] != inherited.get(key) for key in _IDENTITY)
 
 

@@ -1,4 +1,4 @@
-"""Where the released code differs from what is claimed or intended, as data: `config/ledger.yaml`."""
+"""The differences between the released code and what is claimed or intended, as data: `config/ledger.yaml`."""
 
 from pathlib import Path
 from typing import Literal
@@ -8,9 +8,9 @@ from mtcp.core.entries import Entry, read_entries
 
 
 class Row(Entry):
-    """One difference: what was `released`, `where` it was read, what is done `here`, and what shows the difference.
+    """One difference: what was `released`, `where` in the code, what is done `here`, and what covers it.
 
-    Severity A changes results, B stops a run, C is cosmetic.
+    Severity: A changes results, B stops a run, C is cosmetic.
     """
 
     severity: Literal["A", "B", "C"]
@@ -22,5 +22,5 @@ class Row(Entry):
 
 
 def load_ledger(path: Path) -> list[Row]:
-    """Read `config/ledger.yaml`, none where there is no such file; raises `UserError` naming file, line and key."""
+    """Read `config/ledger.yaml`; none if there is no such file. Raises `UserError` naming file, line and key."""
     return read_entries(Row, path)

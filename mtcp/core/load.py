@@ -1,4 +1,4 @@
-"""What else the machine does while something is measured on it."""
+"""The load that other processes put on the machine during a measurement."""
 
 import os
 import resource
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def _busy_seconds() -> float | None:
-    """Processor seconds of all processes since the start, time that a hypervisor took away included; None off Linux."""
+    """CPU seconds of all processes since boot, including time stolen by a hypervisor; None where not on Linux."""
     try:
         first = Path("/proc/stat").read_text().splitlines()[0]
     except OSError:
@@ -24,14 +24,14 @@ def _own_seconds() -> float:
 
 @dataclass(frozen=True)
 class Watch:
-    """Started when it is made; knows how much of the machine other processes took since then."""
+    """Measures, from its creation on, how many cores other processes use."""
 
     started: float = field(default_factory=time.perf_counter)
     busy: float | None = field(default_factory=_busy_seconds)
     own: float = field(default_factory=_own_seconds)
 
     def others(self) -> float | None:
-        """Cores that other processes kept busy on average, at least 0; None where the system does not say."""
+        """Mean number of cores that other processes kept busy, at least 0; None where not on Linux."""
         now = _busy_seconds()
         if now is None or self.busy is None:
             return None

@@ -1,12 +1,12 @@
 """Plug-ins: one file, one class, one decorator; found by reading files, imported only when used.
 
-A weighting scheme or an architecture is a class under a decorator::
+A weighting scheme or an architecture is a decorated class::
 
     @scheme("my_scheme")
     class MyScheme(LossScheme): ...
 
-in a file of `mtcp/weighting/`, `mtcp/models/`, `baselines/` or the user's `plugins/`. Planning must know names
-without importing torch, so names are read from the text.
+in a file of `mtcp/weighting/`, `mtcp/models/`, `baselines/` or the user's `plugins/`. Planning needs the names
+without importing torch, so they are read from the files' text.
 """
 
 import ast
@@ -32,7 +32,7 @@ _FOLDERS: Final = {
     "scheme": ("mtcp/weighting", "baselines/weighting"),
     "architecture": ("mtcp/models", "baselines/architectures"),
 }
-#: The decorator of a class at a file's top level. Trees of all files would take a tenth of the time of `mtcp plan`.
+#: The decorator of a class at a file's top level. Parsing all files would take a tenth of the time of `mtcp plan`.
 _DECLARATION: Final = re.compile(
     r"""^@(scheme|architecture)\(\s*["']([^"'\n]*)["']\s*,?\s*\)[^\n]*\n+(?=@|#|class )""", re.MULTILINE
 )
@@ -65,7 +65,7 @@ def architecture(name: str) -> Callable[[Class], Class]:
 
 @cache
 def _declared(path: Path, modified_ns: int) -> tuple[tuple[str, str], ...]:
-    """Return the (kind, name) pairs that the file declares, from its text alone; a user's file must be Python."""
+    """Return the (kind, name) pairs that a file declares, from its text; a user's file must be valid Python."""
     try:
         text = path.read_text(encoding="utf-8")
         if path.parent.name == USER_FOLDER:
@@ -111,14 +111,14 @@ def _names(kind: str, path: Path) -> list[str]:
 
 
 def path_of(kind: str, name: str, root: Path | None = None) -> Path:
-    """Return the file that defines plug-in `name`; raises `UserError` with the known names otherwise.
+    """Return the file that defines plug-in `name`; raises `UserError` listing the known names if there is none.
 
-    A fault in another file of `plugins/` is not a hindrance: one that is being written stops no other method's runs.
+    An error in another file of `plugins/`, such as an unfinished plug-in, does not stop the runs of other methods.
     """
     defining = [path for path in _files(kind, root) if name in _names_or_none(kind, path)]
     if len(defining) == 1:
         return defining[0]
-    known = find(kind, root)  # names two files of one name, and a file at fault, which may be the one looked for
+    known = find(kind, root)  # raises for duplicate names, and for a faulty file, which may be the one looked for
     raise UserError(f"unknown {kind} '{name}'{alternatives(name, known)}")
 
 
@@ -130,7 +130,7 @@ def _names_or_none(kind: str, path: Path) -> list[str]:
 
 
 def load(kind: str, name: str, root: Path | None = None) -> type:
-    """Import the file of plug-in `name` and return its class; raises `UserError` where it does not import."""
+    """Import the file of plug-in `name` and return its class; raises `UserError` where the import fails."""
     path = path_of(kind, name, root)
     known = _registry.get((kind, name))
     if known is None or Path(sys.modules[known.__module__].__file__ or "") != path.resolve():
@@ -145,7 +145,7 @@ def _import_file(path: Path) -> None:
             importlib.import_module(".".join(path.relative_to(PACKAGE_ROOT).with_suffix("").parts))
             return
         if str(path.parent) not in sys.path:
-            sys.path.append(str(path.parent))  # for helpers beside it
+            sys.path.append(str(path.parent))  # for its helper modules
         spec = importlib.util.spec_from_file_location(f"{_USER_MODULES}.{path.stem}", path)
         if spec is None or spec.loader is None:
             raise ImportError("not a Python file")
@@ -159,7 +159,7 @@ def _import_file(path: Path) -> None:
 
 
 def own_line(error: BaseException) -> str | None:
-    """Return "FILE, line N", the innermost place in a user's plug-in that `error` came from; None where in none."""
+    """Return "FILE, line N", the innermost frame of `error` in a user's plug-in; None if there is none."""
     places = [
         f"{frame.f_code.co_filename}, line {line}"
         for frame, line in traceback.walk_tb(error.__traceback__)
@@ -170,9 +170,9 @@ def own_line(error: BaseException) -> str | None:
 
 @contextmanager
 def faults_named(where: str, passing: tuple[type[Exception], ...] = ()) -> Iterator[None]:
-    """Turn an exception out of a user's plug-in into `UserError`: `where`, what was raised, file and line.
+    """Turn an exception raised in a user's plug-in into `UserError` with `where`, the exception, file and line.
 
-    Exceptions of our own code go on as they are, and so do those of the types `passing`.
+    Exceptions that were not raised in a plug-in, and those of the types `passing`, propagate unchanged.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Worker processes that end with the process they work for."""
+"""Worker processes that end with their parent."""
 
 import multiprocessing
 import os
@@ -6,9 +6,9 @@ import threading
 
 
 def end_with_parent() -> None:
-    """Initializer of a pool: end this worker when its parent is killed.
+    """Pool initializer: end this worker when its parent is killed.
 
-    Without it the worker waits for work for ever, with its memory and, where it was forked, the parent's locks.
+    Otherwise the worker would wait for work for ever, holding its memory and, if it was forked, the parent's locks.
     """
     parent = multiprocessing.parent_process()
     if parent is not None:

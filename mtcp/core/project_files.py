@@ -1,4 +1,4 @@
-"""What the files and folders of a project are called: every name that more than one module needs, written once."""
+"""The names of a project's files and folders that more than one module needs."""
 
 from pathlib import Path
 from typing import Final
@@ -19,7 +19,7 @@ SAMPLES: Final = "samples"
 EXTREMES: Final = "extremes"
 FAILURE: Final = "failure.txt"
 LOCK: Final = ".lock"
-#: Beside a method's runs, so that it goes where they go.
+#: Beside a method's runs, so that it is copied and moved with them.
 SPEED: Final = "speed.json"
 _SNAPSHOTS: Final = "snapshots"
 
@@ -29,7 +29,7 @@ TABLE_NAMES: Final = (
     "changes", "classes", "images", "ranks", "provenance", "speed",
 )  # fmt: skip
 LITERATURE: Final = "literature"
-#: Over all benchmarks, in the folder of tables: a folder of `mean_metrics_file`s, and a table.
+#: For all benchmarks, in the folder of tables: a folder of `mean_metrics_file`s, and a table.
 METRICS: Final = "metrics"
 DELTA_M: Final = "delta_m.csv"
 
@@ -40,12 +40,12 @@ def run_folder(root: Path, benchmark: str, method: str, seed: int, train_key: st
 
 
 def speed_file(root: Path, benchmark: str, method: str) -> Path:
-    """What `mtcp benchmark` measured of one method."""
+    """The file with what `mtcp benchmark` measured for one method."""
     return root / RUNS / benchmark / method / SPEED
 
 
 def lock_file(root: Path, data: str) -> Path:
-    """The file that says what data set `data` must be."""
+    """The file that pins the content of data set `data`."""
     return root / f"data/{data}.lock.json"
 
 
@@ -55,17 +55,17 @@ def dvc_file(root: Path, data: str) -> Path:
 
 
 def metrics_file(eval_key: str) -> str:
-    """Name of a run's metrics."""
+    """Name of the file with a run's metrics."""
     return f"metrics-{eval_key}.json"
 
 
 def images_file(eval_key: str) -> str:
-    """Name of a run's statistics per test image."""
+    """Name of the file with a run's statistics per test image."""
     return f"images-{eval_key}.npz"
 
 
 def mean_metrics_file(benchmark: str, method: str) -> str:
-    """Place of one method's means in the folder of tables."""
+    """Path of one method's mean metrics in the folder of tables."""
     return f"{METRICS}/{benchmark}/{method}.json"
 
 
@@ -75,10 +75,10 @@ def sheet_file(position: int, image_id: str) -> str:
 
 
 def snapshot_file(epoch: int) -> str:
-    """Name of the network kept after `epoch`, counted from 0."""
+    """Name of the network saved after `epoch`, counted from 0."""
     return f"{_SNAPSHOTS}/epoch-{epoch:04d}.safetensors"
 
 
 def snapshots(folder: Path) -> list[Path]:
-    """The networks kept along the way in a run's folder, in the order of their epochs."""
+    """The networks saved during training in a run's folder, in the order of their epochs."""
     return sorted((folder / _SNAPSHOTS).glob("*.safetensors"))

@@ -15,7 +15,7 @@ COLUMNS: Final = ("dataset", "task", "metric", "method", "backbone", "value", "s
 
 
 def read_published(path: Path) -> list[dict[str, str]]:
-    """Return the rows of a table of published numbers, `value` as printed; none where there is no such file.
+    """Return the rows of a table of published numbers, `value` as printed; none if there is no such file.
 
     Raises `UserError` naming the line where a column, the value or the source is missing, or the value is not a number.
     """

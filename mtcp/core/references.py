@@ -1,4 +1,4 @@
-"""Names that one configuration file uses of another: each must be known, before any work is done with them."""
+"""A check that names which one configuration file uses from another are known, before any work is done."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -15,10 +15,10 @@ from mtcp.core.validation import fault
 
 
 def require_known_names(project: Project) -> None:
-    """Raise `UserError` with file, line and key for the first name that is defined nowhere.
+    """Raise `UserError` with file, line and key for the first name that is not defined anywhere.
 
-    Read are `params.yaml`, its benchmarks, all methods, the claims, the ledger and the published numbers; files of
-    other benchmarks are not, but where a claim about a task under a name of its own says that it is judged there.
+    Reads `params.yaml`, its benchmarks, all methods, the claims, the ledger and the published numbers. Files of other
+    benchmarks are read only where a claim about a task with a non-standard name lists them.
     """
     known = {kind: find(kind, project.root) for kind in ("scheme", "architecture")}
     path = project.methods_path
@@ -59,7 +59,7 @@ def _require_known_claims(project: Project) -> None:
 
 
 def _own_metrics(project: Project, claim: Claim) -> dict[str, Collection[str]]:
-    """The metrics, by task, that every benchmark has on which a claim can be judged and that has the task."""
+    """The metrics by task, common to all benchmarks that have the task and on which the claim can be tested."""
     found: dict[str, Collection[str]] = {}
     for name in claim.benchmarks or project.params.benchmarks:
         for task in project.benchmark(name).task_list:

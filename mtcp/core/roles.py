@@ -1,14 +1,14 @@
-"""Who is compared with whom, where the grid lacks the methods that a benchmark names for it."""
+"""Substitutes for a benchmark's reference and baseline where the grid lacks them."""
 
 from mtcp.core.config import Benchmark, Project
 
 
 def with_roles(project: Project, benchmark: str) -> Benchmark:
-    """Return the benchmark with a `reference` and a `baseline` that the grid of params.yaml has.
+    """Return the benchmark with a `reference` and a `baseline` from the grid of params.yaml.
 
-    Where the named reference is not in the grid, the first method that is not a trivial baseline takes its place; where
-    the named baseline is not, the first method of family "baseline", else the reference. A grid of trivial baselines
-    alone has nothing to compare: the names stay.
+    If the named reference is not in the grid, it is replaced by the first method that is not a trivial baseline; if the
+    named baseline is not, by the first method of family "baseline", else by the reference. A grid of only trivial
+    baselines has nothing to compare and keeps the names.
     """
     found = project.benchmark(benchmark)
     grid = {name: project.method(name).family for name in project.params.methods}
@@ -23,7 +23,7 @@ def with_roles(project: Project, benchmark: str) -> Benchmark:
 
 
 def role_notes(project: Project, benchmark: str) -> list[str]:
-    """Say which methods take the place of a reference or a baseline that the grid lacks."""
+    """Return notes on the methods that replace a reference or a baseline that the grid lacks."""
     named, taken = project.benchmark(benchmark), with_roles(project, benchmark)
     return [
         f"{benchmark}: {role} '{getattr(named, role)}' is not among the methods of params.yaml; "

@@ -1,4 +1,4 @@
-"""Files that come with mtcp and are no modules: configuration, workflow, profiles."""
+"""Files that are shipped with mtcp and are not modules: configuration, workflow, profiles."""
 
 import sysconfig
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Importing large libraries, what they may say, and what they may keep."""
+"""Settings for large libraries: fast imports, quiet logs, threads and memory."""
 
 import ctypes
 import gc
@@ -13,22 +13,22 @@ from types import ModuleType
 from typing import Any, Final
 
 _COMPILER: Final = "torch._dynamo.utils"
-#: glibc's `mallopt` (malloc.h): the parameter's number, its largest value, and the variable by which a user sets it.
+#: Parameters of glibc's `mallopt` (malloc.h): number, largest value, and the environment variable that sets it.
 _KEPT: Final = ((-1, 2**31 - 1, "MALLOC_TRIM_THRESHOLD_"), (-3, 2**25, "MALLOC_MMAP_THRESHOLD_"))
 
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Import inside the block without garbage collection, and without what timm imports only because it is installed.
+    """Import inside the block without garbage collection, and without wandb, which timm imports if it is installed.
 
-    torch and timm make half a million objects that stay. Searching them again and again takes a fifth of the time until
-    a command begins its work, and wandb, which timm's own training script logs to, another tenth.
+    torch and timm create half a million permanent objects. Scanning them repeatedly takes a fifth of a command's
+    startup time, and importing wandb, which only timm's training script needs, another tenth.
     """
     was_on = gc.isenabled()
     gc.disable()
     modules: dict[str, Any] = sys.modules
     unwanted = [name for name in ("wandb",) if name not in modules]
-    modules.update(dict.fromkeys(unwanted))  # None: an import of it fails
+    modules.update(dict.fromkeys(unwanted))  # with None, importing it fails
     try:
         yield
     finally:
@@ -40,10 +40,10 @@ def uncollected() -> Iterator[None]:
 
 @contextmanager
 def compiler_deferred() -> Iterator[None]:
-    """Import timm inside the block without torch's compiler, which takes two seconds and which nothing there calls yet.
+    """Import timm inside the block without torch's compiler, which takes two seconds and is not called yet.
 
-    torchvision asks the compiler for one function, and timm lets it leave one out of compilation: both are done when
-    they are called. Where the compiler is imported already, nothing is special.
+    torchvision imports one function of the compiler, and timm excludes one function from compilation: both are deferred
+    to the first call. Does nothing where the compiler is already imported.
     """
     import torch
 
@@ -75,7 +75,7 @@ def _disabled_later(function: Callable[..., Any] | None = None, recursive: bool 
 
 
 class _Deferred(ModuleType):
-    """Stands for the compiler's helpers; what else is asked for is taken from the module itself."""
+    """Stands in for the compiler's helper module; any other attribute imports the real module."""
 
     @staticmethod
     def is_compile_supported(device: Any) -> bool:
@@ -90,10 +90,10 @@ class _Deferred(ModuleType):
 
 
 def quiet_libraries() -> None:
-    """Let libraries report errors alone.
+    """Let libraries log only errors.
 
-    What they note besides (weights that a features-only network has no use for, a CUDA that is not there) is checked
-    here, and what a user must know is said once, by us. A level that the user's environment sets stays.
+    Their other messages (weights unused by a features-only network, missing CUDA) concern conditions that mtcp checks
+    itself and reports once where users need to know. A verbosity set in the user's environment is kept.
     """
     for name in ("timm", "transformers", "huggingface_hub", "torch.utils.cpp_extension"):
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -101,10 +101,10 @@ def quiet_libraries() -> None:
 
 
 def compute_with(threads: int) -> None:
-    """Let torch compute with `threads` CPU threads, and keep the memory that it frees.
+    """Let torch use `threads` CPU threads, and let glibc keep freed memory.
 
-    A training step takes and frees the same memory again and again. Handed back to the system, it returns as new pages,
-    which are zeroed first: a tenth of a small network's step. Another C library than glibc decides for itself.
+    A training step allocates and frees the same memory repeatedly. Memory returned to the system comes back as new
+    pages, which must be zeroed: a tenth of a small network's step. Other C libraries than glibc are not changed.
     """
     import torch
 
@@ -116,9 +116,9 @@ def compute_with(threads: int) -> None:
 
 
 def call_without_compiler(function: Callable[..., Any]) -> None:
-    """Let a function of torch be called as it is.
+    """Let a function of torch be called without importing the compiler.
 
-    A few ask the compiler, when they are first called, to leave them out of graphs, which imports it: three seconds.
+    On their first call, a few functions ask the compiler to exclude them from graphs, which imports it: three seconds.
     """
     plain: Any = getattr(function, "__wrapped__", None)
     if plain is not None and not hasattr(plain, "__dynamo_disable"):

@@ -1,4 +1,4 @@
-"""What a task may be called."""
+"""Allowed names of tasks."""
 
 import re
 from keyword import iskeyword
@@ -6,7 +6,7 @@ from typing import Final
 
 from mtcp.core.measures import CHANGES, COSTS
 
-#: What stands where a task's name would in tables, in batches, and in the record of a data set.
+#: Names that tables, batches and data set records use in the place of a task's name.
 RESERVED: Final = frozenset(
     {
         *CHANGES, *COSTS, "multi_task", "cost", "coherence", "image",
@@ -16,7 +16,7 @@ RESERVED: Final = frozenset(
 
 
 def name_fault(name: str) -> str | None:
-    """Say why a task cannot be called `name`; None where it can."""
+    """Return why a task cannot have the name `name`; None if it can."""
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         return f"'{name}' is not a task's name: use [a-z][a-z0-9_]* and put the wording into `label`"
     if name in RESERVED or iskeyword(name):

@@ -1,6 +1,6 @@
-"""The tasks of dense prediction: what is predicted, with which loss, and how it is judged.
+"""The tasks of dense prediction: what is predicted, with which loss, and how it is evaluated.
 
-Conventions, decided here once for the whole project (tensors of one batch):
+Conventions for the whole project (tensors of one batch):
 
 ==============  ===========================  =======================================  ======
 task            prediction                   target                                   void
@@ -14,11 +14,12 @@ edge            logit (B, 1, H, W)           0 or 1 (B, 1, H, W), float32       
 regression      value (B, 1, H, W)           value (B, 1, H, W), float32              255
 ==============  ===========================  =======================================  ======
 
-255 marks a pixel without annotation in every target, as in the released code; `sal` is the field's canonical
-name of saliency. `regression` is any other number a pixel, of either sign, in a unit of the data set's own.
+255 marks a pixel without annotation in every target, as in the released code. `sal` is the literature's usual name of
+saliency. `regression` is any other number per pixel, of either sign, in a unit defined by the data set. The depth of a
+set may be a disparity in the set's unit instead of metres.
 
-These are the kinds of tasks. A benchmark may have further tasks under names of its own, each of one of these kinds:
-the task of that name that it is trained, judged and shown like.
+These are the kinds of tasks. A benchmark may have further tasks under other names, each with one of these kinds, which
+determines how the task is trained, evaluated and shown.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -29,12 +30,12 @@ from mtcp.core.errors import UserError, alternatives
 
 VOID: Final = 255
 Kind = Literal["semseg", "human_parts", "depth", "sal", "normals", "edge", "regression"]
-#: The kinds, which are also the names of the field's tasks, in the order of the released code: NYUD (semseg, depth,
+#: The kinds, which are also the names of the standard tasks, in the order of the released code: NYUD (semseg, depth,
 #: normals, edge), PASCAL (semseg, human_parts, sal, ...).
 KINDS: Final[tuple[str, ...]] = get_args(Kind)
 #: Stands for the unit of a task's values.
 OWN: Final = "own"
-#: Metrics of each kind (docs/metrics.md): whether higher is better, and the unit; "" of a number without one.
+#: Metrics of each kind (docs/metrics.md): whether higher is better, and the unit ("" if dimensionless).
 METRICS: Final[dict[str, dict[str, tuple[bool, str]]]] = {
     "semseg": dict.fromkeys(("miou", "miou_present", "pixel_accuracy"), (True, "")),
     "human_parts": dict.fromkeys(("miou", "miou_present", "pixel_accuracy"), (True, "")),
@@ -51,13 +52,13 @@ METRICS: Final[dict[str, dict[str, tuple[bool, str]]]] = {
     "edge": dict.fromkeys(("ods_f", "ois_f", "ap"), (True, "")),
     "regression": dict.fromkeys(("rmse", "abs_error"), (False, OWN)),
 }  # fmt: skip
-#: Kinds whose targets are classes: whole numbers; those of all others are float32.
+#: Kinds whose targets are integer classes; all other targets are float32.
 CLASSES: Final = ("semseg", "human_parts")
-#: Kinds whose values can have a unit of the data set's own; depth where it is a disparity.
+#: Kinds whose values can have a unit defined by the data set; for depth, only where it is a disparity.
 UNITS: Final = ("depth", "regression")
-#: The unit of depth that is a distance.
+#: The unit of depth, unless it is a disparity.
 METRE: Final = "m"
-#: A run's flag for a task that nothing was learnt of: prefix + task.
+#: A run's flag for a task that was not trained: prefix + task.
 UNTRAINED: Final = "untrained:"
 
 
@@ -65,11 +66,11 @@ UNTRAINED: Final = "untrained:"
 class Task:
     """One dense-prediction task of one benchmark.
 
-    `kind` is one of `KINDS`: what the task is trained, judged and shown like. `loss` names a function of
-    `mtcp.training.losses`; `metric` is the primary metric, the one that enters Delta_m.
+    `kind`, one of `KINDS`, determines how the task is trained, evaluated and shown. `loss` names a function of
+    `mtcp.training.losses`; `metric` is the primary metric, which enters Delta_m.
     `positive_weight` is the weight of positive pixels in a binary cross-entropy; None balances each batch.
-    `bias_initialisation` is what its untrained heads predict on average, in the task's unit; None: near zero.
-    `unit` is that of its values: metres of a depth, or the data set's own, as of a disparity or a regression; else "".
+    `bias_initialisation` is what untrained heads predict on average, in the task's unit; None: near zero.
+    `unit` is the unit of the values: metres for depth, the data set's unit for a disparity or a regression, else "".
     """
 
     name: str
@@ -85,17 +86,17 @@ class Task:
 
     @property
     def classifies(self) -> bool:
-        """Whether its truth is a class a pixel."""
+        """Whether its ground truth is one class per pixel."""
         return self.kind in CLASSES
 
     @property
     def metric_unit(self) -> str:
-        """The unit of its primary metric; "" of a number without one."""
+        """The unit of its primary metric; "" if dimensionless."""
         unit = METRICS[self.kind][self.metric][1]
         return self.unit if unit == OWN else unit
 
 
-#: Channels (0: as many as the benchmark says), loss, primary metric and label of each kind.
+#: Channels (0: given by the benchmark), loss, primary metric and label of each kind.
 _USUAL: Final[dict[str, tuple[int, str, str, str]]] = {
     "semseg": (0, "cross_entropy", "miou", "Segmentation"),
     "human_parts": (7, "cross_entropy", "miou", "Human parts"),
@@ -106,7 +107,7 @@ _USUAL: Final[dict[str, tuple[int, str, str, str]]] = {
     "regression": (1, "regression_l1", "rmse", "Regression"),
 }
 
-#: The losses of `mtcp.training.losses`, and the kinds of task that each is for.
+#: The losses of `mtcp.training.losses`, and the kinds of task that can use each.
 LOSSES: Final[dict[str, tuple[str, ...]]] = {
     "cross_entropy": CLASSES,
     "nll": CLASSES,
@@ -121,7 +122,7 @@ LOSSES: Final[dict[str, tuple[str, ...]]] = {
 
 
 def misfits(name: str, options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield (option, what is wrong with it) for the options of `make_task` that task `name` does not have."""
+    """Yield (option, what is wrong with it) for options of `make_task` that are invalid or missing for task `name`."""
     kind = options.get("kind") or name
     if name in KINDS and kind != name:
         yield "kind", f"{name} is a task of the field, and {kind} another one: take `kind` out, or choose another name"
@@ -166,9 +167,9 @@ def make_task(
     label: str | None = None,
     unit: str | None = None,
 ) -> Task:
-    """Return task `name` with a benchmark's choices; raises `UserError` where it has no kind or lacks its classes.
+    """Return task `name` with a benchmark's settings; raises `UserError` where its kind or its classes are missing.
 
-    Its metric is one of `METRICS`: `misfits` names what is not.
+    `metric` must be in `METRICS`; `misfits` reports invalid options.
     """
     kind = kind or name
     if kind not in KINDS:
@@ -192,5 +193,5 @@ def make_task(
 
 
 def in_order(names: Iterable[str]) -> list[str]:
-    """Names of tasks in the one order of training and tables: the field's, then those of one's own by name."""
+    """Task names in the order of training and tables: the standard tasks as in `KINDS`, then others by name."""
     return sorted(names, key=lambda name: (KINDS.index(name) if name in KINDS else len(KINDS), name))

@@ -1,11 +1,11 @@
-"""What a process and its workers took of the machine."""
+"""CPU time and peak memory of a process and its workers."""
 
 import resource
 import time
 
 
 def cpu_seconds() -> float:
-    """Processor seconds of this process and of its workers that have ended."""
+    """CPU seconds of this process and of its finished workers."""
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
     return time.process_time() + ended.ru_utime + ended.ru_stime
 

@@ -1,4 +1,4 @@
-"""Validated models: a user's mistake becomes one sentence with file, key and what was expected."""
+"""Validated models: a user's mistake is reported in one sentence with file, key and what was expected."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from mtcp.core.errors import UserError
 from mtcp.core.files import line_of
 
-#: Keys that have another name now: {old: new}.
+#: Renamed keys: {old: new}.
 RENAMED: Final = {
     "held_out": "validation_share",
     "start": "bias_initialisation",
@@ -27,10 +27,10 @@ AnyModel = TypeVar("AnyModel", bound=BaseModel)
 
 
 def validated(model: type[AnyModel], content: Any, where: str | Path, *prefix: str | int) -> AnyModel:
-    """Build `model` from `content`; raises `UserError` that names every mistake.
+    """Build `model` from `content`; raises a `UserError` that lists every mistake.
 
-    `where` is what the sentence begins with. A path is the YAML file that holds `content` at the keys `prefix`: the
-    mistakes are then named with their lines.
+    The message begins with `where`. If `where` is a path, it is the YAML file that has `content` at the keys `prefix`,
+    and mistakes are reported with their lines.
     """
     try:
         return model.model_validate(content)
@@ -40,14 +40,14 @@ def validated(model: type[AnyModel], content: Any, where: str | Path, *prefix: s
 
 
 def fault(path: Path, keys: Sequence[str | int], message: str) -> UserError:
-    """Return the error for a mistake at `keys` of a YAML file, which it names with its line."""
+    """Return the error for a mistake at `keys` of a YAML file, with file and line."""
     return UserError(f"{path}, {_line(path, keys)}{_key(keys)}: {message}")
 
 
 def _sentences(
     error: ValidationError, model: type[BaseModel], where: str | Path, prefix: tuple[str | int, ...]
 ) -> Iterator[str]:
-    """One sentence for every mistake; keys that are missing at one place share theirs."""
+    """One sentence per mistake; keys missing in the same mapping share one."""
     missing: dict[tuple[int | str, ...], list[str]] = {}
     for mistake in error.errors():
         *place, name = mistake["loc"] or ("",)
@@ -76,7 +76,7 @@ def _line(where: str | Path, keys: Sequence[str | int]) -> str:
 
 
 def _key(*keys: Sequence[str | int]) -> str:
-    """Keys of one place in words: "key 'a.b'", or "entry 3, keys 'a', 'b'" where the file is a list."""
+    """Keys as text: "key 'a.b'", or "entry 3, keys 'a', 'b'" where the file is a list."""
     entry = f"entry {keys[0][0] + 1}" if isinstance(keys[0][0], int) else ""
     names = [".".join(map(str, each[1:] if entry else each)) for each in keys]
     quoted = ", ".join(f"'{name}'" for name in names if name)
@@ -89,7 +89,7 @@ def _short(value: Any) -> str:
 
 
 def _fields_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
-    """Names of the fields beside the one at `location`, as far as they are models themselves."""
+    """Names of the fields that are allowed beside the one at `location`."""
     models = [model]
     for part in location[:-1]:
         field = models[0].model_fields.get(str(part))

@@ -1,1 +1,1 @@
-"""Data sets: rendered, read in the layouts on disk, imported and checked, loaded as batches."""
+"""Data sets: rendering, reading layouts on disk, import and checks, loading as batches."""

@@ -1,4 +1,4 @@
-"""The digest of a data set, known before the data exist, and the lock file that records it."""
+"""The digest of a data set, which is known before the data exist, and the lock file that records it."""
 
 import math
 from pathlib import Path
@@ -40,7 +40,7 @@ def data_digest(project: Project, name: str) -> str:
 
 
 def _require_one_set(project: Project, name: str) -> None:
-    """Refuse a benchmark whose `data` is what another one makes in another way: one folder holds one set."""
+    """Raise `UserError` where another benchmark shares the data folder but defines its set differently."""
     benchmark, data = project.benchmark(name), project.data_name(name)
     if data == name:
         return
@@ -63,7 +63,7 @@ def _require_one_set(project: Project, name: str) -> None:
 def require_validation_images(project: Project, name: str) -> None:
     """Raise `UserError` where the benchmark's `validation_share` is so small that no image is kept for validation.
 
-    Known before the data are there: from the renderer's settings or the lock.
+    The number of images is taken from the renderer's settings or the lock, so no data are needed.
     """
     benchmark = project.benchmark(name)
     lock = read_lock(project, project.data_name(name)) or {}
@@ -77,7 +77,7 @@ def require_validation_images(project: Project, name: str) -> None:
 
 
 def missing_sentence(data: str) -> str:
-    """Say which commands would get a data set."""
+    """Return the message on which commands provide a missing data set."""
     if data.startswith("nyuv2_13"):
         return (
             f"no data for '{data}': derive them from imported frames of NYUv2 with "
@@ -90,13 +90,13 @@ def missing_sentence(data: str) -> str:
 
 
 def read_lock(project: Project, data: str) -> dict[str, Any] | None:
-    """Return `data/<data>.lock.json`; None where it is absent or, as in a new clone, says that nothing is here yet."""
+    """Return `data/<data>.lock.json`; None if it is absent or, as in a new clone, has no digest yet."""
     path = lock_file(project.root, data)
     lock = read_json(path) if path.exists() else {}
     return lock if lock.get("digest") else None
 
 
 def manifest_path(project: Project, benchmark: str) -> Path:
-    """The small file by which the presence of a benchmark's data enters the workflow."""
+    """The small file that represents a benchmark's data in the workflow."""
     key = data_digest(project, benchmark)[:KEY_LENGTH]
     return project.root / f"data/.ready/{project.data_name(benchmark)}-{key}.json"

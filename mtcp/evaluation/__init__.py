@@ -1,1 +1,1 @@
-"""One run's evaluation: metrics, per-image statistics and prediction sheets."""
+"""Evaluation of a run: metrics, per-image statistics and prediction sheets."""

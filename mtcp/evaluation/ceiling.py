@@ -1,4 +1,4 @@
-"""How coherent the truths of a split are: the same for every run, so it is computed once and kept beside the data."""
+"""The coherence of a split's ground truths: the same for every run, so it is computed once and stored with the data."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,9 +20,9 @@ from mtcp.metrics.meter import Statistics, merge
 
 
 def ceiling(split: Split, config: RunConfig, meter: CoherenceMeter, on_images: Callable[[int], None]) -> Statistics:
-    """Return the statistics of the truths of `split`, in the order of its ids; empty where nothing pairs up.
+    """Return the statistics of `split`'s ground truths, in the order of its ids; empty if no tasks can be compared.
 
-    They are kept in `ceiling_file` where the folder can be written. `on_images` is told how many images each step took.
+    They are stored in `ceiling_file` if the folder is writable. `on_images` is called with the images of each step.
     """
     path = ceiling_file(split, config)
     with suppress(OSError, ValueError, EOFError, BadZipFile), np.load(path, allow_pickle=False) as kept:
@@ -32,13 +32,13 @@ def ceiling(split: Split, config: RunConfig, meter: CoherenceMeter, on_images: C
         parts.append(meter.ceiling(batch.targets))
         on_images(len(batch.ids))
     found = merge(parts) if all(parts) else {}
-    with suppress(UserError), replacing(path) as temporary:  # where data are read-only every run computes them again
+    with suppress(UserError), replacing(path) as temporary:  # with read-only data, every run computes them again
         np.savez_compressed(temporary, allow_pickle=False, **found)
     return found
 
 
 def ceiling_file(split: Split, config: RunConfig) -> Path:
-    """Where the statistics are kept: the name follows from the files, the evaluation's settings and the code."""
+    """The file of the statistics, named by a hash of the files, the evaluation's settings and the code."""
     tasks = tuple(task.name for task in config.task_list)
     key = short_key(
         [

@@ -1,4 +1,4 @@
-"""Prediction sheets of chosen test images, drawn after the fact: evaluation does not know which images will matter."""
+"""Prediction sheets of chosen test images, drawn afterwards: evaluation does not know which images will matter."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,7 +15,7 @@ from mtcp.models.checkpoints import load_network
 def write_chosen_sheets(
     folder: Path, config: RunConfig, data: Path, checkpoint: Path, ids: Sequence[str], device: str
 ) -> None:
-    """Write `<position>-<id>.png` of the test images `ids`, in their order, with what `checkpoint` predicts."""
+    """Write `<position>-<id>.png` for the test images `ids`, in this order, with the predictions of `checkpoint`."""
     split = replace(open_split(config, data, "test"), ids=tuple(ids))
     network = load_network(config, checkpoint)
     samples = evaluate(network, {}, evaluation_batches(split, config), device, samples=len(ids)).samples

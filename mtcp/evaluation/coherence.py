@@ -1,4 +1,4 @@
-"""Coherence between the predictions for one image: from outputs to the maps that `mtcp.metrics.coherence` takes."""
+"""Coherence between the predictions for one image: converts outputs to the maps for `mtcp.metrics.coherence`."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -22,15 +22,15 @@ Maps = dict[str, NDArray[Any]]
 #: Predictions are positive only by training; see `mtcp.metrics.depth`.
 _NEAREST = 1e-9
 _SALIENT = 0.5
-#: What is compared; a second depth under another name takes no part.
+#: The tasks that are compared; a second depth task under another name is not.
 _TASKS = coherence.TOGETHER | {"semseg"}
 
 
 @dataclass(frozen=True)
 class CoherenceMeter:
-    """Judges the predictions for an image together, and the truths likewise: the ceiling.
+    """Evaluates the predictions for an image together, and in the same way the ground truths: the ceiling.
 
-    `camera` gives the intrinsics at a size (height, width); `person` is the class of people, None where there is none.
+    `camera` gives the intrinsics at a size (height, width); `person` is the class of people, None if there is none.
     """
 
     tolerance: float
@@ -39,21 +39,21 @@ class CoherenceMeter:
     map_images: Callable[..., Any] = map
 
     def update(self, predictions: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Statistics:
-        """Return the statistics of a batch, (images, ...); empty where nothing pairs up.
+        """Return the statistics of a batch, (images, ...); empty if no tasks can be compared.
 
-        `predictions` (B, C, H, W) as networks give them and `targets` as `mtcp.core.tasks` says, by task, equal sizes.
-        A regression and tasks with names of their own enter nothing: it is not known what they should agree with.
+        `predictions` (B, C, H, W) are network outputs, `targets` are as in `mtcp.core.tasks`, by task, of equal size.
+        Regression tasks and tasks with other names are ignored: it is not known what they should agree with.
         """
         guesses = {name: _decoded(name, prediction) for name, prediction in predictions.items() if name in _TASKS}
         return self._merged(_by_image(guesses), _truths(targets))
 
     def ceiling(self, targets: Mapping[str, Tensor]) -> Statistics:
-        """Return the statistics of the truths themselves, as `update` does for predictions."""
+        """Return the statistics of the ground truths, as `update` does for predictions."""
         truths = _truths(targets)
         return self._merged(truths, truths)
 
     def _merged(self, images: list[Maps], truths: list[Maps]) -> Statistics:
-        judge = replace(self, map_images=map)  # what is sent to processes must not hold the pool
+        judge = replace(self, map_images=map)  # an object sent to processes must not contain the pool
         parts = list(self.map_images(judge.counts, images, truths))
         if not parts or not parts[0]:
             return {}
@@ -87,7 +87,7 @@ class CoherenceMeter:
         return found
 
     def _strengths(self, maps: Maps, known: dict[str, NDArray[np.bool_]]) -> dict[str, NDArray[np.float64]]:
-        """Strength of what should lie where the segmentation has its boundaries; 0 where a truth is void."""
+        """Strengths of the discontinuities that should lie on segmentation boundaries; 0 where a truth is void."""
         makers = {"depth": coherence.depth_contrast, "normals": coherence.normals_contrast, "edge": np.asarray}
         return {
             name: np.nan_to_num(np.where(known[name] & known["semseg"], make(_without_void(maps[name])), 0))
@@ -97,7 +97,7 @@ class CoherenceMeter:
 
 
 def _without_void(values: NDArray[Any]) -> NDArray[Any]:
-    """Give void pixels of a truth (H, W) or (H, W, C) the nearest value: a border of void is no discontinuity."""
+    """Give void pixels of a truth (H, W) or (H, W, C) the nearest value: void borders are not discontinuities."""
     void = (values if values.ndim == 2 else values[..., 0]) == VOID
     if not void.any() or void.all():
         return values
@@ -108,7 +108,7 @@ def _without_void(values: NDArray[Any]) -> NDArray[Any]:
 def coherence_meter(
     config: RunConfig, packaging: Mapping[str, Any], map_images: Callable[..., Any] = map
 ) -> CoherenceMeter:
-    """Return the meter of a benchmark whose data set recorded `packaging`; NYU's camera where it recorded none."""
+    """Return the meter for a data set with the record `packaging`; uses NYU's camera if none is recorded."""
     names = class_names(config.layout, config.task_list, packaging)
     classes = names.get("semseg", ())
     person = classes.index("person") if "human_parts" in names and "person" in classes else None
@@ -117,7 +117,7 @@ def coherence_meter(
 
 @dataclass(frozen=True)
 class _Scaled:
-    """The recorded camera at any size; a class, because processes cannot be sent a closure."""
+    """The recorded camera scaled to any size; a class, because closures cannot be pickled."""
 
     packaging: Mapping[str, Any]
 
@@ -145,7 +145,7 @@ def _truths(targets: Mapping[str, Tensor]) -> list[Maps]:
 
 
 def _by_image(maps: Mapping[str, Tensor]) -> list[Maps]:
-    """One dictionary of NumPy maps per image; channels, where there are any, come last."""
+    """One dictionary of NumPy maps per image; channels, if any, come last."""
     arrays = {
         name: np.moveaxis(values.cpu().numpy(), 1, -1) if values.ndim == 4 else values.cpu().numpy()
         for name, values in maps.items()

@@ -1,13 +1,13 @@
-"""Evaluation of a trained network: every test image once, at its original size, nothing written and read back.
+"""Evaluation of a trained network: every test image once, at its original size, without intermediate files.
 
-Predictions leave the network at its input size and are resized bilinearly to the truth's; all outputs (final,
-initial, auxiliary) are judged alike. What is kept per image are sufficient statistics (docs/metrics.md), so that
-every metric can be recomputed for any subset of images. Numbers are those of float32, whatever precision trained.
+Predictions have the network's input size and are resized bilinearly to the ground truth's size. All outputs (final,
+initial, auxiliary) are evaluated in the same way. Sufficient statistics are stored per image (docs/metrics.md), so that
+every metric can be recomputed for any subset of images. Evaluation runs in float32, whatever the training precision.
 
-Selections: `last` is the network after the last epoch, chosen without looking at any test image, and the primary
-number. `validation` is the network of the epoch with the best validation loss. `best_on_test` is the best of the kept
-snapshots by Delta_m against the last epoch, the protocol of the released code: optimistic, shown as such only.
-`last_epochs_mean` is the mean of the metrics of the last epochs' networks: the loss-weighting literature's number.
+Selections: `last` is the network after the last epoch, chosen without test images; it gives the primary results.
+`validation` is the network of the epoch with the best validation loss. `best_on_test` is the best evenly spaced
+snapshot by Delta_m against the last epoch, the released code's protocol: it is optimistic, and shown as such only.
+`last_epochs_mean` is the mean of the last epochs' metrics, as reported in the loss-weighting literature.
 """
 
 import filecmp
@@ -45,13 +45,13 @@ from mtcp.models.checkpoints import load_network
 from mtcp.models.cost import gflops
 from mtcp.models.layers import at_size
 
-#: output -> task -> metric -> value; None stands for a value that does not exist (not a number).
+#: output -> task -> metric -> value; None means NaN.
 Metrics = dict[str, dict[str, dict[str, float | None]]]
 
 
 @dataclass
 class EvaluationResult:
-    """Statistics of all images by output and task, in the order of `ids`, and what was seen on the way."""
+    """Statistics of all images by output and task, in the order of `ids`, with time and samples."""
 
     ids: tuple[str, ...] = ()
     statistics: dict[str, dict[str, Statistics]] = field(default_factory=dict)
@@ -74,7 +74,7 @@ class EvaluationResult:
         }
 
     def add_ceiling(self, statistics: Statistics) -> None:
-        """Add what the truths themselves reach together, where there is such a thing."""
+        """Add the coherence of the ground truths, unless `statistics` is empty."""
         if statistics:
             self.statistics["truth"] = {COHERENCE: statistics}
 
@@ -96,11 +96,11 @@ def evaluate(
     samples: int = 0,
     on_images: Callable[[int], None] = lambda count: None,
 ) -> EvaluationResult:
-    """Judge `network` on `batches`; memory holds one batch and the statistics.
+    """Evaluate `network` on `batches`; memory holds one batch and the statistics.
 
-    `outputs` chooses which outputs are judged, `coherence` judges the final ones together, the first `samples` images
-    are kept as pictures, and `on_images` is told how many images each step judged. Raises `UserError` where there is no
-    image, and for a truth outside its range, naming the image.
+    `outputs` selects the outputs to evaluate, `coherence` evaluates the final ones together, the first `samples` images
+    are kept for pictures, and `on_images` is called with the number of images of each step. Raises `UserError` where
+    there are no images, and for a target outside its range, naming the image.
     """
     network = network.to(device).eval()
     result = EvaluationResult()
@@ -129,7 +129,7 @@ def evaluate(
         merge([])
     for (output, task), statistics in gathered.items():
         result.statistics.setdefault(output, {})[task] = statistics.statistics()
-    # The first batch also pays for warming up.
+    # The first batch includes the warm-up.
     counted = seconds[1:] or seconds
     result.seconds_per_image = sum(took for took, _ in counted) / sum(count for _, count in counted)
     return result
@@ -153,16 +153,16 @@ def evaluate_run(
     threads: int = 1,
     on_image: Callable[[int, int], None] = lambda done, total: None,
 ) -> Judgement:
-    """Judge the networks that the run in `directory` kept, and draw the prediction sheets of the last one there.
+    """Evaluate the networks saved by the run in `directory`, and draw the last one's prediction sheets there.
 
-    Raises `UserError` where the directory holds no finished checkpoint.
+    Raises `UserError` where the directory has no finished checkpoint.
     """
     if not (directory / MODEL).exists():
         raise UserError(f"{directory} has no finished checkpoint ({MODEL}): train the run first")
     split = open_split(config, data, "test")
     kept = snapshots(directory)
     validation = directory / BEST_ON_VALIDATION
-    # Where the last epoch was the best one, its network is not judged twice.
+    # If the last epoch was the best one, its network is not evaluated twice.
     best_validation_is_last = validation.exists() and filecmp.cmp(validation, directory / MODEL, shallow=False)
     best_validation_is_other = validation.exists() and not best_validation_is_last
     unknown = not ceiling_file(split, config).exists()
@@ -198,7 +198,7 @@ def evaluate_run(
             metrics["validation"] = {"final": own}
         elif best_validation_is_other:
             metrics["validation"] = final_only(validation)
-        # Nothing reads the coherence of other selections, and it takes as long as all the rest.
+        # The coherence of other selections is not used, and takes as long as everything else.
         found = {path.name: final_only(path) for path in kept}
     metrics |= _of_epochs(config, {"final": {name: metrics["last"]["final"][name] for name in meters}}, found)
     names = class_names(config.layout, config.task_list, split.layout.packaging)
@@ -207,7 +207,7 @@ def evaluate_run(
 
 
 def _of_epochs(config: RunConfig, last: Metrics, found: dict[str, Metrics]) -> dict[str, Metrics]:
-    """The metrics of selections among epochs: `last` are those of the last one, `found` of the others by file."""
+    """The metrics of selections among epochs: `last` has those of the last epoch, `found` those of others by file."""
     metrics = {}
     training = config.training
     kept = {}  # nothing of a network that is not trained
@@ -233,10 +233,10 @@ def evaluate_elsewhere(
     threads: int = 1,
     on_images: Callable[[int], None] = lambda count: None,
 ) -> tuple[EvaluationResult, Metrics]:
-    """Judge the network of `trained` on the test images in `data` of another benchmark, as `other` evaluates them.
+    """Evaluate the network of `trained` on the test images in `data` of another benchmark, with settings `other`.
 
-    The network keeps its input size and its tasks; writes nothing. Raises `UserError` where the other benchmark lacks
-    a task of the network or counts its classes differently.
+    The network keeps its input size and its tasks; nothing is written. Raises `UserError` where the other benchmark
+    lacks a task of the network or has another number of classes.
     """
     for task in trained.task_list:
         if has := _unlike(task, other):
@@ -257,7 +257,7 @@ def evaluate_elsewhere(
 
 
 def _unlike(task: Task, other: RunConfig) -> str:
-    """Say what `other` has instead of `task`; empty where it has the same."""
+    """Return, in words, what `other` has instead of `task`; empty if it has the same."""
     its = next((each for each in other.task_list if each.name == task.name), None)
     if its is None:
         return "does not exist"
@@ -267,7 +267,7 @@ def _unlike(task: Task, other: RunConfig) -> str:
 
 
 def mean_metrics(several: list[Metrics]) -> Metrics:
-    """Return the means of the final outputs' metrics; none where one of them does not exist."""
+    """Return the means of the final outputs' metrics; None where one of the values is None."""
     final = several[0]["final"]
     return {
         "final": {
@@ -282,7 +282,7 @@ def mean_metrics(several: list[Metrics]) -> Metrics:
 def best_on_test(config: RunConfig, last: Metrics, candidates: list[Metrics]) -> Metrics:
     """Return the candidate with the largest Delta_m of the primary metrics against `last`, `last` included.
 
-    A candidate with a primary metric that does not exist is never the best.
+    A candidate that lacks a primary metric is never the best.
     """
 
     def gain(metrics: Metrics) -> float:
@@ -308,7 +308,7 @@ def write_statistics(path: Path, result: EvaluationResult) -> None:
 
 
 def _timed(network: Architecture, image: Tensor) -> tuple[dict[str, dict[str, Tensor]], float]:
-    """Return the outputs and the seconds they took, an accelerator's pending work included."""
+    """Return the outputs and the seconds they took, including an accelerator's pending work."""
     started = time.perf_counter()
     outputs = network(image)
     if image.device.type == "cuda":
@@ -340,11 +340,11 @@ def _samples(batch: Batch, predictions: dict[str, dict[str, Tensor]], wanted: in
 
 @contextmanager
 def _image_map(threads: int) -> Iterator[Callable[..., Any]]:
-    """Yield `map`, over `threads` processes where there are several: boundary matching holds Python's lock."""
+    """Yield `map`, or that of a pool of `threads` processes, since boundary matching holds Python's GIL."""
     if threads == 1:
         yield map
         return
-    # Spawned, not forked: a fork of a process with an accelerator's context or with threads may hang.
+    # Spawned, not forked: forking a process that has an accelerator context or threads may hang.
     with ProcessPoolExecutor(threads, mp_context=get_context("spawn"), initializer=end_with_parent) as pool:
         yield pool.map
 

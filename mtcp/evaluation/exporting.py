@@ -1,8 +1,8 @@
 """A trained network as one TorchScript file, which runs without mtcp.
 
 The file takes RGB in [0, 255] as float32 (1, 3, H, W) at the network's size, normalises it itself, and returns one
-tensor (1, channels, H, W) per task in the network's order: logits of classes, metres, unnormalised normals, logits of
-binary maps, as `mtcp.core.tasks` has them. What is written is compared with the network before it takes its place.
+tensor (1, channels, H, W) per task in the network's order: class logits, metres, unnormalised normals, logits of binary
+maps, as in `mtcp.core.tasks`. The file's outputs are compared with the network's before the file is put in place.
 """
 
 import warnings
@@ -18,12 +18,12 @@ from mtcp.core.files import replacing
 from mtcp.data.loading.batches import normalised
 from mtcp.models.architecture import Architecture
 
-#: Largest difference to the network, relative to the largest output of the task, that rounding explains.
+#: Largest allowed difference from the network, relative to the task's largest output: what rounding explains.
 TOLERANCE: Final = 1e-4
 
 
 class _Standalone(nn.Module):
-    """Photograph in [0, 255] in, the final output of every task out."""
+    """Maps a photograph in [0, 255] to the final output of every task."""
 
     def __init__(self, network: Architecture, tasks: tuple[str, ...]) -> None:
         super().__init__()
@@ -36,9 +36,9 @@ class _Standalone(nn.Module):
 
 @torch.no_grad()
 def export(network: Architecture, config: RunConfig, path: Path) -> dict[str, float]:
-    """Write `network` to `path`; return the largest relative difference to it by task, on another image.
+    """Write `network` to `path`; return by task the largest relative difference from it, on an image not traced.
 
-    Raises `UserError` where the network cannot be traced, or the file does not give what the network gives.
+    Raises `UserError` where the network cannot be traced, or the file's outputs differ from the network's.
     """
     tasks = tuple(task.name for task in config.task_list)
     module = _Standalone(network.cpu().eval(), tasks).eval()
@@ -47,7 +47,7 @@ def export(network: Architecture, config: RunConfig, path: Path) -> dict[str, fl
     with replacing(path) as temporary:
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of tracing: what it may get wrong is compared below
+                warnings.simplefilter("ignore")  # tracing warnings: errors would show in the comparison below
                 torch.jit.save(torch.jit.trace(module, example, check_trace=False), str(temporary))
         except RuntimeError as error:
             raise UserError(f"the network of '{config.method}' cannot be traced: {first_sentence(error)}") from error

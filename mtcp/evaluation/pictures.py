@@ -1,4 +1,4 @@
-"""Pictures of predictions: colours of every kind of target, and rows of them on one canvas, by Pillow alone.
+"""Images of predictions, drawn with Pillow: colours for every kind of target, and rows of images on one canvas.
 
 A canvas takes milliseconds, and equal input gives equal pixels.
 """
@@ -27,7 +27,7 @@ _CHIP: Final = 110
 
 @dataclass(frozen=True)
 class Row:
-    """Pictures side by side, a title over each, and a legend of (colour, text), or a colour bar with its words."""
+    """Images side by side with titles, and a legend of (colour, text), or a colour bar with its text."""
 
     titles: tuple[str, ...]
     pictures: tuple[RGB, ...]
@@ -59,13 +59,13 @@ def drawn(heading: str, photograph: RGB, rows: Sequence[Row]) -> Image.Image:
 
 
 def class_legend(shown: Iterable[int], classes: int, names: Sequence[str]) -> tuple[tuple[RGB, str], ...]:
-    """Colour and name of each class that is shown; a class without a name by its number."""
+    """Colour and name of each shown class; a class without a name is given by number."""
     colours = class_colours(classes)
     return tuple((colours[k], names[k] if k < len(names) else f"class {k}") for k in shown)
 
 
 def class_colours(classes: int) -> RGB:
-    """Return (classes, 3): hues a golden angle apart in three brightnesses and two saturations, so that all differ."""
+    """Return distinct colours (classes, 3): hues a golden angle apart, in three brightnesses and two saturations."""
     index = np.arange(classes)
     hue = (index * 0.61803398875) % 1
     value = np.array([0.95, 0.75, 0.5])[index % 3]
@@ -87,7 +87,7 @@ def grey(values: np.ndarray) -> RGB:
 
 
 def coloured(values: np.ndarray, low: float, high: float) -> RGB:
-    """Values on the colour scale; what is not a number is black."""
+    """Values on the colour scale; NaN is black."""
     place = (values.astype(float) - low) / max(high - low, 1e-9)
     steps = np.linspace(0, 1, len(_SCALE))
     scaled = np.nan_to_num(place, nan=0.0, posinf=1.0, neginf=0.0)
@@ -96,7 +96,7 @@ def coloured(values: np.ndarray, low: float, high: float) -> RGB:
 
 
 def with_void(picture: RGB, valid: np.ndarray) -> RGB:
-    """The picture with what is not valid in grey."""
+    """The image with invalid pixels in grey."""
     return np.where(valid[..., None], picture, _VOID_GREY)
 
 

@@ -1,7 +1,7 @@
-"""Predictions of a trained network on photographs of one's own, at their size, as arrays and as files to look at.
+"""Predictions of a trained network on a user's photographs, at their size, as arrays and as image files.
 
-A photograph goes the way of a test image: resized (bicubic) to the network's size whatever its aspect ratio, and the
-outputs are resized bilinearly to the photograph's.
+A photograph is treated like a test image: it is resized (bicubic) to the network's size whatever its aspect ratio, and
+the outputs are resized bilinearly to the photograph's size.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,14 +25,14 @@ from mtcp.evaluation.pictures import RGB, Row, class_colours, class_legend, colo
 from mtcp.models.architecture import Architecture
 from mtcp.models.layers import at_size
 
-#: By task, as its kind says: classes uint8 (H, W); depth float32 (H, W) in metres, or a disparity; normals float32
+#: By task, according to its kind: classes uint8 (H, W); depth float32 (H, W) in metres, or a disparity; normals float32
 #: (H, W, 3), unit vectors, x to the right, y down, z away from the viewer; edge and sal float32 (H, W), probabilities;
 #: regression float32 (H, W) in the data set's unit.
 Predictions = dict[str, NDArray[Any]]
 
 
 def require_distinct(paths: Sequence[Path]) -> None:
-    """Raise `UserError` where two photographs would be written under one name."""
+    """Raise `UserError` where the predictions of two photographs would have the same file names."""
     stems = [path.stem for path in paths]
     for stem in stems:
         if stems.count(stem) > 1:
@@ -40,7 +40,7 @@ def require_distinct(paths: Sequence[Path]) -> None:
 
 
 def read_photograph(path: Path) -> NDArray[np.uint8]:
-    """Read an image file as RGB (H, W, 3), turned as its camera says; raises `UserError` where it is not an image."""
+    """Read an image file as RGB (H, W, 3), rotated according to EXIF; raises `UserError` where it is not an image."""
     if not path.is_file():
         raise UserError(f"{path} is not a file: name a photograph, such as a .jpg or .png")
     upright = ImageOps.exif_transpose(read_picture(path, path.stem))
@@ -49,7 +49,7 @@ def read_photograph(path: Path) -> NDArray[np.uint8]:
 
 @torch.no_grad()
 def predict(network: Architecture, config: RunConfig, photograph: NDArray[np.uint8], device: str) -> Predictions:
-    """Return what `network`, which was trained under `config`, sees in a photograph (H, W, 3)."""
+    """Return the predictions of `network`, trained under `config`, for a photograph (H, W, 3)."""
     size = (photograph.shape[0], photograph.shape[1])
     image = network_input(photograph, config.height, config.width).to(device)
     outputs = network.to(device).eval()(image)
@@ -57,7 +57,7 @@ def predict(network: Architecture, config: RunConfig, photograph: NDArray[np.uin
 
 
 def _as_target(task: Task, output: Tensor, size: tuple[int, int]) -> NDArray[Any]:
-    """From a network's output (1, C, h, w) to the task's values at `size`."""
+    """Convert a network's output (1, C, h, w) to the task's values at `size`."""
     if task.classifies:
         return _classes(output, size)
     values = at_size(output, size)[0]
@@ -67,7 +67,7 @@ def _as_target(task: Task, output: Tensor, size: tuple[int, int]) -> NDArray[Any
 
 
 def _classes(logits: Tensor, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """The class with the largest logit at `size`, class by class: 40 planes of a large photograph are gigabytes."""
+    """The class with the largest logit at `size`, class by class: 40 planes of a large photograph take gigabytes."""
     best = at_size(logits[:, :1], size)[0, 0]
     found = torch.zeros(best.shape, dtype=torch.uint8)
     for k in range(1, logits.shape[1]):
@@ -87,9 +87,9 @@ def write_predictions(
 ) -> list[Path]:
     """Write `<name>-<task>.png`, exact values as `<name>-<task>.npy`, and `<name>-sheet.png`; return the paths.
 
-    In the picture of a class map the pixel values are the classes, and the palette their colours; depth is 16-bit
+    In the PNG of a class map, pixel values are the classes, and the palette has their colours. Depth is in 16-bit
     millimetres, normals are colours (red right, green up, blue to the viewer), probabilities 8-bit grey, disparities
-    and other numbers colours from the smallest to the largest. Classes have no .npy: their picture is exact.
+    and other numbers colours from the smallest to the largest. Classes have no .npy, because their PNG is exact.
     """
     paths, rows = [], []
     for task in tasks:
@@ -109,7 +109,7 @@ def write_predictions(
 
 
 def _shown(task: Task, values: NDArray[Any], photograph: RGB, names: Sequence[str]) -> tuple[Image.Image, Row]:
-    """The picture of one task, and its row of the sheet: the photograph and the prediction."""
+    """The image of one task's prediction, and the task's row of the sheet: photograph and prediction."""
 
     def row(picture: RGB, **more: Any) -> Row:
         return Row(("photograph", task.label), (photograph, picture), **more)

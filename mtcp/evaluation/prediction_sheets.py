@@ -1,7 +1,7 @@
-"""Prediction sheets: per image a picture of truth, prediction and error of every task, as PNG.
+"""Prediction sheets: one PNG per image with ground truth, prediction and error of every task.
 
-Drawn with Pillow alone: a sheet takes milliseconds, and equal input gives equal pixels. Photographs that are
-not rendered stay in the run's own folder; what is published is the report's decision.
+Drawn with Pillow: a sheet takes milliseconds, and equal input gives equal pixels. Real photographs stay in the run's
+folder; the report decides what is published.
 """
 
 import shutil
@@ -36,9 +36,9 @@ class Sample:
 def write_sheets(
     folder: Path, samples: Sequence[Sample], tasks: Sequence[Task], class_names: Mapping[str, Sequence[str]]
 ) -> None:
-    """Write `<position>-<id>.png` for every sample into `folder`, and remove what lay there before.
+    """Write `<position>-<id>.png` for every sample to `folder`, after removing its earlier contents.
 
-    `class_names` are those of each task that has any; classes without a name are shown by number.
+    `class_names`: by task, where known; classes without a name are shown by number.
     """
     shutil.rmtree(folder, ignore_errors=True)
     for position, sample in enumerate(samples):
@@ -47,7 +47,7 @@ def write_sheets(
 
 
 def sheet(sample: Sample, tasks: Sequence[Task], class_names: Mapping[str, Sequence[str]]) -> Image.Image:
-    """Return the picture of one sample: the image, then per task truth, prediction and error."""
+    """Return the sheet of one sample: the image, then ground truth, prediction and error per task."""
     photograph = (
         ((sample.image.transpose(1, 2, 0) * IMAGENET_STD + IMAGENET_MEAN) * 255).round().clip(0, 255).astype(np.uint8)
     )

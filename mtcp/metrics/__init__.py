@@ -1,5 +1,5 @@
-"""Metrics, one file per family: counts per image, merged by concatenation, computed from the counts alone.
+"""Metrics, one file per family: statistics per image, merged by concatenation; metrics depend only on these.
 
-The statistics and what is computed from them are NumPy; torch is imported only inside what reads predictions, so
-that tables can be recomputed without it.
+Statistics and metrics use NumPy. torch is imported only in functions that read predictions, so that tables can be
+recomputed without it.
 """

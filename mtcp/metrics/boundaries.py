@@ -1,20 +1,21 @@
 """Boundaries: ODS-F, OIS-F and AP of the BSDS benchmark, without MATLAB.
 
-Per image: the probability map is thinned to its ridges (`suppression`), cut at 99 thresholds k / 100, every cut
-thinned to lines (`thinning`), and its pixels matched one to one with the truth's, which is thinned as well, within
-`tolerance` times the image's diagonal (`matching`). A pixel counts where probability >= threshold.
+Per image: the probability map is reduced to its ridges (`suppression`) and thresholded at k / 100, k = 1 ... 99. Each
+binary map is thinned to lines (`thinning`), and its pixels are matched one to one with those of the ground truth, which
+is thinned as well, within `tolerance` times the image's diagonal (`matching`). A pixel is predicted where
+probability >= threshold.
 
 With P = matched predicted / predicted, R = matched true / true, F = 2PR / (P + R), all counts pooled over images:
 
-- `ods_f`: the largest F over thresholds, one for all images (linear interpolation of P and R between thresholds);
-- `ois_f`: F of the counts pooled at each image's own best threshold;
-- `ap`: area under P over R, linearly interpolated at R = 0, 0.01 ... 1; outside the range of R that the thresholds
-  reach it counts as 0, so that a map with few distinct values has a low AP however good it is. Of equal R the largest
-  P counts.
+- `ods_f`: the largest F over thresholds shared by all images (P and R are interpolated linearly between thresholds);
+- `ois_f`: F of the counts pooled at each image's best threshold;
+- `ap`: area under P as a function of R, interpolated linearly at R = 0, 0.01 ... 1. P is 0 outside the range of R that
+  the thresholds reach, so a map with few distinct values has a low AP however good it is. Where several thresholds
+  have the same R, the largest P is used.
 
-Source: Arbeláez, Maire, Fowlkes and Malik, PAMI 2011, and the conventions of its benchmark code. Tolerance 0.0075
-is BSDS's, 0.011 NYUD's. With several annotators a predicted pixel is matched if any annotator's map matches it, and
-the true pixels of all annotators are pooled.
+Source: Arbeláez, Maire, Fowlkes and Malik, PAMI 2011, and the conventions of its benchmark code. The tolerance is
+0.0075 for BSDS and 0.011 for NYUD. With several annotators, a predicted pixel is matched if it is matched in any
+annotator's map, and the true pixels of all annotators are pooled.
 """
 
 from collections.abc import Callable, Sequence
@@ -38,14 +39,14 @@ THRESHOLDS: Final = np.arange(1, 100) / 100
 def boundary_counts(
     strength: np.ndarray, truths: Sequence[np.ndarray], tolerance: float, thresholds: np.ndarray = THRESHOLDS
 ) -> Statistics:
-    """Return the counts of one image: probabilities (H, W) against the boolean (H, W) maps of its annotators.
+    """Return the counts of one image: probabilities (H, W) against the boolean maps (H, W) of its annotators.
 
-    `tolerance` is a share of the diagonal. Keys: `predicted`, `matched_predicted`, `matched_true` (T,) per
-    threshold; `true` (), all int32.
+    `tolerance` is a fraction of the diagonal. Keys: `predicted`, `matched_predicted`, `matched_true` (T,) per
+    threshold; `true` (); all int32.
     """
     levels = len(thresholds)
     ridges = suppress(strength, thresholds[0])
-    # Rounded as float32, so that a probability written as 0.3 reaches the threshold 0.3.
+    # Thresholds in float32, so that a float32 probability of 0.3 reaches the threshold 0.3.
     words = thin(stack_levels(np.searchsorted(thresholds.astype(np.float32), ridges, side="right"), levels))
     somewhere = np.asarray(words.any(axis=2))
     cuts = unstack(words[somewhere], levels)
@@ -74,7 +75,7 @@ def _image_counts(arguments: tuple[np.ndarray, np.ndarray, float]) -> Statistics
 class BoundaryMeter(Meter):
     """Counts of `boundary_counts` per image; pixels without annotation are neither predicted nor true.
 
-    `map_images` is what runs over the images of a batch: `map`, or that of a pool of processes.
+    `map_images` maps a function over the images of a batch: `map`, or the `map` of a process pool.
     """
 
     def __init__(self, task: Task, tolerance: float, map_images: Callable[..., Any] = map) -> None:
@@ -99,7 +100,7 @@ class BoundaryMeter(Meter):
 
 
 def boundary_scores(statistics: Statistics) -> dict[str, float]:
-    """Return `ods_f`, `ois_f` and `ap` of counts as `boundary_counts` makes them, images along the first axis."""
+    """Return `ods_f`, `ois_f` and `ap` of counts as returned by `boundary_counts`, images along the first axis."""
     if not statistics["true"].sum():
         return dict.fromkeys(("ods_f", "ois_f", "ap"), float("nan"))
     predicted, matched_predicted, matched_true = (
@@ -122,7 +123,7 @@ def boundary_scores(statistics: Statistics) -> dict[str, float]:
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """Return part / whole, 0/0 as 0."""
+    """Return part / whole, with 0/0 = 0."""
     return part / np.maximum(whole, 1)
 
 
@@ -131,7 +132,7 @@ def _f(precision: np.ndarray, recall: np.ndarray) -> np.ndarray:
 
 
 def _between(values: np.ndarray) -> np.ndarray:
-    """Return `values` (T,) with 100 linear steps between neighbours."""
+    """Return `values` (T,) interpolated linearly, with 100 steps between neighbours."""
     places = np.linspace(0, len(values) - 1, 100 * (len(values) - 1) + 1)
     return np.interp(places, np.arange(len(values)), values)
 

@@ -2,14 +2,14 @@
 
 - `rmse` = sqrt(mean (d - t)^2) in metres;
 - `log_rmse` = sqrt(mean (ln d - ln t)^2), natural logarithm;
-- `abs_error` = mean |d - t| in metres, `rel_error` = mean |d - t| / t, of the output as it is, negative or not;
+- `abs_error` = mean |d - t| in metres, `rel_error` = mean |d - t| / t, of the raw output, which may be negative;
 - `within_1_25`, `within_1_25_2`, `within_1_25_3`: per cent of pixels with max(d / t, t / d) < 1.25, 1.25^2, 1.25^3
   (Eigen, Puhrsch and Fergus, NeurIPS 2014);
-- `rmse_capped`, `log_rmse_capped`: the same over pixels whose truth is nearer than `cap` (6.5535 m in MTFormer's
-  and MT-CP's released code). Capped and uncapped numbers are not comparable.
+- `rmse_capped`, `log_rmse_capped`: the same over pixels with true depth below `cap` (6.5535 m in MTFormer's and
+  MT-CP's released code). Capped and uncapped values are not comparable.
 
-For all but `abs_error` and `rel_error`, predictions that are not positive are set to 1e-9 m first, as in Vandenhende
-et al.'s code. A prediction that is not finite makes the errors not a number and is outside every `within_*`.
+For all but `abs_error` and `rel_error`, predictions below 1e-9 m are first set to 1e-9 m, as in Vandenhende et al.'s
+code. A non-finite prediction makes the errors NaN and is outside every `within_*`.
 """
 
 from typing import TYPE_CHECKING, Final
@@ -29,7 +29,7 @@ WITHIN: Final = {"within_1_25": 1.25, "within_1_25_2": 1.25**2, "within_1_25_3":
 class DepthMeter(Meter):
     """Sums `squared`, `log_squared` (float64) and `pixels`, also `_capped`; `absolute`, `relative`; counts `within_*`.
 
-    Each is (images,).
+    Each has shape (images,).
     """
 
     def __init__(self, task: Task, cap: float) -> None:
@@ -44,11 +44,11 @@ class DepthMeter(Meter):
         import torch
 
         target, broken = target.float(), non_finite(prediction)
-        # Masks are factors, which is faster than choosing, and written as float32 at once.
+        # Masks are float32 factors: multiplying is faster than selecting.
         valid, near = target.clone().ne_(VOID), target.clone().lt_(self.cap)
         raw = prediction.float()
         if broken.any():
-            # The void is 255, so that a broken prediction there is gone.
+            # At void pixels (target 255) a non-finite prediction is replaced by 1, so that it has no effect.
             raw = raw.masked_fill(broken[:, None], torch.nan).where(valid > 0, 1)
         absolute = (raw - target).abs_().mul_(valid)
         depth = raw.clamp(min=NEAREST)

@@ -1,13 +1,13 @@
-"""Numbers as the loss-weighting literature computes them, each under a name of its own.
+"""Metrics as the loss-weighting literature computes them, under separate names.
 
-Its tables (NYUv2 with 13 classes, Cityscapes with 7) come from code that descends from lorenmt/mtan: Liu, Johns and
-Davison, CVPR 2019; CAGrad, Liu et al., NeurIPS 2021; Nash-MTL, Navon et al., ICML 2022; FAMO, Liu et al., NeurIPS 2023.
+Its tables (NYUv2 with 13 classes, Cityscapes with 7) come from code derived from lorenmt/mtan: Liu, Johns and Davison,
+CVPR 2019; CAGrad, Liu et al., NeurIPS 2021; Nash-MTL, Navon et al., ICML 2022; FAMO, Liu et al., NeurIPS 2023.
 
 - Errors are averaged over *test batches*: a batch of b consecutive images gives (sum of errors) / (number of valid
-  pixels), and the mean of these stands in the table. `BatchMeans` computes it from statistics per image, under the
-  metric's name with `_batches` behind it. Images of a last, smaller batch weigh more, and so do images with much void.
+  pixels), and tables show the mean of these values. `BatchMeans` computes it from statistics per image, under the
+  metric's name with the suffix `_batches`. Images in a smaller last batch, or with few valid pixels, weigh more.
 - `delta_m_fixed_base`: 100/M sum_m (-1)^{s_m} (x_m - b_m) / b_m, s_m = 1 where higher is better: **lower** is better.
-  The base b is CAGrad's single-task SegNet (`BASES`), whatever the network that is judged.
+  The base b is CAGrad's single-task SegNet (`BASES`), whatever network is evaluated.
 - `delta_p`: the mean over tasks of the mean over each task's metrics, **higher** is better (LibMTL, DB-MTL).
 """
 
@@ -23,9 +23,9 @@ from mtcp.metrics.multi_task import delta_m_per_metric, delta_m_pooled
 if TYPE_CHECKING:
     from torch import Tensor
 
-#: What is appended to the name of a metric that is a mean over test batches.
+#: The suffix of metrics that are means over test batches.
 BATCHES: Final = "_batches"
-#: The metrics that the literature averages over batches; those of segmentation come from one confusion matrix.
+#: The metrics that the literature averages over batches; segmentation metrics come from one confusion matrix.
 AVERAGED: Final = {
     "depth": ("abs_error", "rel_error"),
     "normals": ("mean", "median", "within_11_25", "within_22_5", "within_30"),
@@ -50,7 +50,7 @@ Values = Mapping[str, Mapping[str, float]]
 class BatchMeans(Meter):
     """A meter that also reports the literature's means over batches of `size` consecutive images.
 
-    A batch without a valid pixel is left out of the mean. Everything else is `meter`'s.
+    A batch without a valid pixel is left out of the mean. Everything else is delegated to `meter`.
     """
 
     def __init__(self, meter: Meter, size: int) -> None:
@@ -79,8 +79,8 @@ class BatchMeans(Meter):
 def delta_m_fixed_base(values: Values, dataset: str) -> float:
     """Return the literature's Delta_m in per cent against `BASES[dataset]`; lower is better.
 
-    `values` in the units of `mtcp.metrics`: fractions, per cent for `within_*`, metres (disparity), degrees. Raises
-    `UserError` for a data set without a base, and where a metric is missing.
+    `values` are in the units of `mtcp.metrics`: fractions, per cent for `within_*`, metres or the disparity's unit,
+    degrees. Raises `UserError` for a data set without a base, and where a metric is missing.
     """
     base = base_of(dataset)
     return -float(delta_m_pooled(_chosen(values, base), base))

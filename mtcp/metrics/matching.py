@@ -1,9 +1,9 @@
-"""One-to-one matching of boundary pixels within a distance: how many can be matched at most.
+"""Maximum one-to-one matching of boundary pixels within a distance.
 
-BSDS's benchmark (Martin, Fowlkes and Malik, PAMI 2004) looks for a matching of least cost whose outliers cost
-more than any match; what it counts is, up to that solver's approximation, the largest matching. Here the
-largest matching is exact: augmenting paths (Berge, PNAS 1957) are searched from all unmatched pixels at once, as
-trees that share no pixel (multi-source search, as in Azad, Buluç and Pothen, TPDS 2017), until there is none left.
+BSDS's benchmark (Martin, Fowlkes and Malik, PAMI 2004) looks for a least-cost matching in which an outlier costs more
+than any match; up to that solver's approximation, its size is that of a maximum matching. Here the maximum matching is
+exact: augmenting paths (Berge, PNAS 1957) are searched from all unmatched pixels at once, as trees that share no pixel
+(multi-source search, as in Azad, Buluç and Pothen, TPDS 2017), until none is left.
 """
 
 from typing import Final
@@ -23,7 +23,7 @@ def pairs_within(predicted: np.ndarray, truth: np.ndarray, distance: float) -> P
 
     Pixels are numbered in row-major order within their own map.
     """
-    distance *= 1 + 1e-9  # a tolerance that is a whole number of pixels includes it in spite of rounding
+    distance *= 1 + 1e-9  # a tolerance of a whole number of pixels includes that number despite rounding
     reach = int(distance)
     rows, columns = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     disc = rows**2 + columns**2 <= distance**2
@@ -39,14 +39,14 @@ def pairs_within(predicted: np.ndarray, truth: np.ndarray, distance: float) -> P
 
 
 def matched(pairs: Pairs, cuts: np.ndarray, truths: int) -> np.ndarray:
-    """Return which predicted pixels a largest one-to-one matching uses, for every cut of a prediction.
+    """Return which predicted pixels a maximum one-to-one matching uses, for every thresholded map of a prediction.
 
-    `cuts` (pixels, T), boolean: which pixels belong to which cut; `truths`: the number of true pixels. The result
-    has the shape of `cuts`; its column sums are the sizes of the largest matchings. From the last cut to the first,
-    each starts from the matching of the one before it, because cuts at neighbouring thresholds share most pixels.
+    `cuts` (pixels, T), boolean: which pixels each of the T thresholded maps contains; `truths`: the number of true
+    pixels. The result has the shape of `cuts`; its column sums are the sizes of the maximum matchings. The cuts are
+    processed from the last to the first, each starting from the previous matching, since neighbours share most pixels.
     """
     first, second = pairs
-    # Read from the predicted pixels, and from the true ones.
+    # The pairs as adjacency from predicted to true pixels, and from true to predicted.
     there = csr_array((np.ones(len(first), dtype=bool), (first, second)), shape=(len(cuts), truths))
     back = there.T.tocsr()
     mate, taken = np.full(len(cuts), _NONE), np.full(truths, _NONE)
@@ -57,10 +57,10 @@ def matched(pairs: Pairs, cuts: np.ndarray, truths: int) -> np.ndarray:
         gone = (mate != _NONE) & ~cut
         taken[mate[gone]] = _NONE
         mate[gone] = _NONE
-        # What had no augmenting path has none now, unless a true pixel has become free.
+        # A pixel that had no augmenting path still has none, unless a true pixel has become free.
         free = np.flatnonzero(cut & (mate == _NONE) & (gone.any() | ~before))
         waiting = np.flatnonzero(taken == _NONE)
-        # From the side that has fewer: searches that fail cost most.
+        # Search from the side with fewer free pixels: failed searches cost most.
         if len(free) < len(waiting):
             _augment(there, free, mate, taken, np.ones(truths, dtype=bool))
         else:
@@ -71,12 +71,12 @@ def matched(pairs: Pairs, cuts: np.ndarray, truths: int) -> np.ndarray:
 
 
 def _augment(near: csr_array, free: np.ndarray, mate: np.ndarray, taken: np.ndarray, allowed: np.ndarray) -> None:
-    """Make a matching larger, in place, until no augmenting path starts at the pixels `free` of one map.
+    """Enlarge a matching in place until no augmenting path starts at the unmatched pixels `free` of one map.
 
-    Row p of `near` names the pixels of the other map near p, of which those `allowed` exist; `mate` (pixels of the
-    one map) and `taken` (of the other) say who is matched with whom. Each round grows a tree from every free pixel,
-    over a pixel of the other map to the one that has taken it and on, until it meets one that nobody has; each tree
-    that did is worth one match more.
+    Row p of `near` lists the pixels of the other map near p, of which only those `allowed` may be used. `mate` (for the
+    first map) and `taken` (for the other) hold each pixel's partner. Each round grows a tree from every free pixel,
+    through pixels of the other map to their partners and on, until it reaches an unmatched pixel; every tree that does
+    adds one match.
     """
     ends, names = near.indptr, near.indices
     while len(free):
@@ -88,7 +88,7 @@ def _augment(near: csr_array, free: np.ndarray, mate: np.ndarray, taken: np.ndar
             reached = names[np.repeat(start - count.cumsum() + count, count) + np.arange(count.sum())]
             new = parent[reached] == _NONE
             reached, source = reached[new], np.repeat(front, count)[new]
-            # A pixel reached more than once belongs to the last that wrote itself down.
+            # A pixel reached more than once keeps the parent that was written last.
             parent[reached] = source
             only = parent[reached] == source
             reached, source = reached[only], source[only]

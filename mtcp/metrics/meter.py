@@ -1,4 +1,4 @@
-"""What every meter is: predictions and targets in, sufficient statistics per image out, metrics from those."""
+"""The interface of meters: predictions and targets give sufficient statistics per image; these give the metrics."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 Statistics = dict[str, np.ndarray]
 
 
-#: Pixels of a strip: 128 kB of float32.
+#: Pixels per strip: 128 kB of float32.
 _STRIP: Final = 32768
 
 
 class ImageError(UserError):
-    """An input that cannot be judged, at position `index` of its batch; who knows the image's id adds it."""
+    """An input that cannot be evaluated, at position `index` of its batch; a caller that knows the image id adds it."""
 
     def __init__(self, message: str, index: int) -> None:
         super().__init__(message)
@@ -30,11 +30,11 @@ class ImageError(UserError):
 
 
 class Meter(ABC):
-    """Judges one task. Stateless: `update` is a pure function, so batch size and order cannot matter.
+    """Evaluates one task. Stateless: `update` is a pure function, so batch size and order do not matter.
 
-    A pixel with a non-finite prediction is never left out: it counts as wrong where wrong has a worst value
-    (no class, 180 degrees, no salient object, no boundary), and makes the depth metrics not a number. It is
-    counted in the statistic `non_finite`.
+    A pixel with a non-finite prediction is never left out. Where there is a worst value, it gets that value (no class,
+    180 degrees, no salient object, no boundary); errors of depth and regression become NaN. The statistic `non_finite`
+    counts these pixels.
     """
 
     def __init__(self, task: Task) -> None:
@@ -42,17 +42,17 @@ class Meter(ABC):
 
     @abstractmethod
     def update(self, prediction: "Tensor", target: "Tensor") -> Statistics:
-        """Return the statistics of a batch: prediction (B, C, H, W), target of equal size as `mtcp.core.tasks` says.
+        """Return the statistics of a batch: prediction (B, C, H, W), target of equal size as in `mtcp.core.tasks`.
 
-        Raises `UserError` for shapes that do not belong together, `ImageError` for a target outside its range.
+        Raises `UserError` for shapes that do not match, `ImageError` for a target outside its range.
         """
 
     @abstractmethod
     def compute(self, statistics: Statistics) -> dict[str, float]:
-        """Return the metrics of all images in `statistics` together; NaN where there is nothing to judge."""
+        """Return the metrics over all images in `statistics`; NaN where there is nothing to evaluate."""
 
     def check(self, prediction: "Tensor", target: "Tensor", channels_in_target: bool = True) -> None:
-        """Raise `UserError` unless the shapes belong together."""
+        """Raise `UserError` unless the shapes match."""
         batch, *size = prediction.shape[0], *prediction.shape[2:]
         expected = (batch, self.task.channels, *size) if channels_in_target else (batch, *size)
         if prediction.ndim != 4 or prediction.shape[1] != self.task.channels or tuple(target.shape) != expected:
@@ -63,10 +63,10 @@ class Meter(ABC):
 
 
 class Gathering:
-    """Statistics of images that come batch by batch, in few arrays that double when they are full.
+    """Collects the statistics of batches in a few arrays, which double in size when they are full.
 
-    Kept as they come, the small arrays of every batch would lie between large tensors that come and go, and the C
-    library's heap, finding no room for the next one, would grow with every image: by megabytes, not by kilobytes.
+    If each batch's small arrays were kept separately, they would lie between large temporary tensors and fragment the C
+    library's heap, which would grow by megabytes per image instead of kilobytes.
     """
 
     def __init__(self) -> None:
@@ -74,7 +74,7 @@ class Gathering:
         self._images = 0
 
     def add(self, part: Statistics) -> None:
-        """Append the images of `part`; trailing axes of unequal length are filled with the type's maximum."""
+        """Append the images of `part`; trailing axes of unequal length are padded with the dtype's maximum."""
         begin, self._images = self._images, self._images + len(next(iter(part.values())))
         for name, values in part.items():
             kept = self._arrays.get(name, values[:0])
@@ -86,14 +86,14 @@ class Gathering:
             _fill(kept[begin : self._images], values)
 
     def statistics(self) -> Statistics:
-        """Return the statistics of all images so far. Raises `UserError` where there is none."""
+        """Return the statistics of all images so far; raises `UserError` where there are none."""
         if not self._images:
             raise UserError("there is no image to evaluate: the test list is empty; check the data set's gt_sets")
         return {name: array[: self._images] for name, array in self._arrays.items()}
 
 
 def merge(parts: Iterable[Statistics]) -> Statistics:
-    """Concatenate statistics along the images, as `Gathering` does. Raises `UserError` where there is no image."""
+    """Concatenate statistics along the images with `Gathering`; raises `UserError` where there are no images."""
     gathered = Gathering()
     for part in parts:
         gathered.add(part)
@@ -101,7 +101,7 @@ def merge(parts: Iterable[Statistics]) -> Statistics:
 
 
 def select(statistics: Statistics, images: np.ndarray) -> Statistics:
-    """Return the statistics of `images`, an array of positions (repeated ones count repeatedly) or of booleans."""
+    """Return the statistics of `images`, an array of positions (repeats count repeatedly) or of booleans."""
     return {name: values[images] for name, values in statistics.items()}
 
 
@@ -109,16 +109,16 @@ def non_finite(prediction: "Tensor") -> "Tensor":
     """Return (B, H, W): True where any channel is NaN or infinite; (B, 1, 1) of False where none is."""
     import torch
 
-    # A sum is finite only if all its terms are, and takes a hundredth of the time of looking at each.
+    # A sum is finite only if all its terms are, and is a hundred times faster than checking each.
     if torch.isfinite(prediction.sum()):
         return torch.zeros(len(prediction), 1, 1, dtype=torch.bool, device=prediction.device)
     return ~torch.isfinite(prediction).all(dim=1)
 
 
 def per_image(values: "Tensor") -> np.ndarray:
-    """Sum (B, ..., W) over everything but the first axis, as NumPy: booleans are counted, others summed.
+    """Sum (B, ..., W) over all but the first axis, as NumPy (B,): booleans are counted, other values summed.
 
-    A row is summed in float32 (pairwise, an error near 1e-7), the rows in float64.
+    The last axis is summed in float32 (pairwise, with an error near 1e-7), the others in float64.
     """
     import torch
 
@@ -130,10 +130,10 @@ def per_image(values: "Tensor") -> np.ndarray:
 def over_strips(
     count: Callable[["Tensor", "Tensor"], Statistics], prediction: "Tensor", target: "Tensor"
 ) -> Statistics:
-    """Return the sum of `count(prediction, target)` over strips of rows; on a GPU the whole batch is one.
+    """Return the sum of `count(prediction, target)` over strips of rows; on a GPU the whole batch is one strip.
 
-    What is made of a strip stays in the processor's cache, and the C library does not hand its memory back to the
-    system after each operation: fetching the pages again costs as much as a metric.
+    A strip's intermediate results stay in the processor's cache, and are small enough that the C library does not
+    return their memory to the system after each operation; getting the pages back costs as much as a metric.
     """
     height, width = prediction.shape[-2:]
     rows = height if prediction.is_cuda else max(1, _STRIP // (len(prediction) * width))

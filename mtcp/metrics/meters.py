@@ -1,4 +1,4 @@
-"""The meter of a task, as a benchmark's evaluation wants it."""
+"""The meter of a task under a benchmark's evaluation settings."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +16,7 @@ from mtcp.metrics.segmentation import SegmentationMeter
 
 
 def meter(task: Task, evaluation: EvaluationConfig, map_images: Callable[..., Any] = map) -> Meter:
-    """Return the meter that judges `task`; `map_images` runs slow work over images, in processes where it can."""
+    """Return the meter for `task`; `map_images` maps slow functions over images, such as a process pool's `map`."""
     judge = _meter(task, evaluation, map_images)
     return BatchMeans(judge, evaluation.published_batch) if evaluation.published_batch else judge
 

@@ -1,18 +1,18 @@
 """Multi-task change: how much better or worse a multi-task network is than single-task networks, in per cent.
 
-For a metric M of a task with reference value B (the single-task network's) the signed relative change is
+For a metric M of a task with reference value B (the single-task network's), the signed relative change is
 
-    100 (-1)^l (M - B) / B,  l = 1 where a lower value is better,
+    100 (-1)^l (M - B) / |B|,  l = 1 where a lower value is better,
 
 so that positive is better. The definitions in use differ in what is averaged:
 
 - `delta_m`: one metric per task, the mean over tasks (Maninis et al., CVPR 2019; Vandenhende et al., TPAMI 2021);
-- `delta_m_per_metric`: all metrics of a task are averaged first, then the tasks (LibMTL, Lin and Zhang, JMLR 2023);
-- `delta_m_pooled`: the mean over all metrics of all tasks alike, so that tasks with more metrics weigh more (CAGrad,
-  Liu et al., NeurIPS 2021, and Nash-MTL, Navon et al., ICML 2022, over nine metrics of NYUv2).
+- `delta_m_per_metric`: the mean over tasks of the mean over each task's metrics (LibMTL, Lin and Zhang, JMLR 2023);
+- `delta_m_pooled`: the mean over all metrics of all tasks, so that tasks with more metrics weigh more (CAGrad, Liu et
+  al., NeurIPS 2021, and Nash-MTL, Navon et al., ICML 2022, over nine metrics of NYUv2).
 
-Values and references may be arrays, one entry per seed: entry k of a value belongs to entry k of its reference.
-A reference that is zero, or a value that does not exist (NaN), gives NaN.
+Values and references may be arrays, one entry per seed: entry k of a value is compared with entry k of its reference.
+A reference of zero, or a missing value (NaN), gives NaN.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,12 +25,12 @@ from mtcp.core.errors import UserError
 from mtcp.core.tasks import METRICS, Task
 from mtcp.metrics.coherence import COHERENCE, COHERENCE_METRICS
 
-#: Whether higher is better, of every metric of every kind of task and of the coherence between tasks.
+#: Whether higher is better, for every metric of every kind of task and of coherence.
 HIGHER_IS_BETTER: Final = {
     **{kind: {metric: higher for metric, (higher, _) in metrics.items()} for kind, metrics in METRICS.items()},
     COHERENCE: COHERENCE_METRICS,
 }
-#: What is of its own kind: the field's tasks, and coherence.
+#: The kind of each standard task, and of coherence: its name.
 _FIELDS: Final = {kind: kind for kind in HIGHER_IS_BETTER}
 
 
@@ -46,7 +46,7 @@ def relative_change(value: ArrayLike, reference: ArrayLike, higher_is_better: bo
 def delta_m(
     values: Mapping[str, ArrayLike], references: Mapping[str, ArrayLike], tasks: Sequence[Task]
 ) -> NDArray[np.float64]:
-    """Return the mean over `tasks` of the relative change of each task's primary metric, given by task name.
+    """Return the mean over `tasks` of the relative change of each task's primary metric; arguments are by task name.
 
     Raises `UserError` naming a task without a value or a reference.
     """
@@ -64,9 +64,9 @@ def delta_m_per_metric(
     references: Mapping[str, Mapping[str, ArrayLike]],
     kinds: Mapping[str, str] = _FIELDS,
 ) -> NDArray[np.float64]:
-    """Return the mean over tasks of the mean over each task's metrics of the relative change, by task and metric.
+    """Return the mean over tasks of the mean over metrics of the relative change; arguments are by task and metric.
 
-    `kinds` says of what kind each task is.
+    `kinds` gives the kind of each task.
     """
     return np.mean([np.mean(change, axis=0) for change in _changes(values, references, kinds)], axis=0)
 
@@ -76,7 +76,7 @@ def delta_m_pooled(
     references: Mapping[str, Mapping[str, ArrayLike]],
     kinds: Mapping[str, str] = _FIELDS,
 ) -> NDArray[np.float64]:
-    """Return the mean over all metrics of all tasks of the relative change, given by task and metric."""
+    """Return the mean over all metrics of all tasks of the relative change; arguments are by task and metric."""
     return np.mean([change for task in _changes(values, references, kinds) for change in task], axis=0)
 
 

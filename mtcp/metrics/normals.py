@@ -1,10 +1,10 @@
-"""Surface normals: the angle between prediction and truth, pooled over all valid pixels of all images.
+"""Surface normals: the angle between prediction and ground truth, pooled over all valid pixels of all images.
 
-angle = atan2(|p x t|, p . t) in degrees, on the floating-point output; lengths do not matter (a zero vector
-is 90 degrees off). The arc cosine of a float32 product would lose 0.02 degrees near 0.
+angle = atan2(|p x t|, p . t) in degrees, on the floating-point output. Lengths do not matter; a zero vector has an
+error of 90 degrees. The arc cosine of a float32 product would be off by 0.02 degrees near 0.
 
-`mean`, `median` (mean of the two central angles, to half a bin: 0.005 degrees), `rmse` in degrees; `within_11_25`,
-`within_22_5`, `within_30`: per cent of pixels nearer than that (Eigen and Fergus, ICCV 2015).
+`mean`, `median` (mean of the two central angles, to half a bin: 0.005 degrees) and `rmse` in degrees; `within_11_25`,
+`within_22_5`, `within_30`: per cent of pixels with a smaller angle than that (Eigen and Fergus, ICCV 2015).
 """
 
 from typing import TYPE_CHECKING, Final
@@ -27,9 +27,9 @@ _TINY: Final = 1e-30
 class NormalsMeter(Meter):
     """Sums `angle`, `angle_squared` (float64) and `pixels`, each (images,), and a histogram.
 
-    The histogram of angles in bins of 0.01 degrees is written in base 256: `bins_1` (images, 18000), uint8, is
-    the lower digit; each entry of `bins_256` (images, any), uint16, names a bin that holds 256 pixels more (65535:
-    none). At 480x640 this is at most 21 kB an image, where plain counts take 72 kB.
+    The histogram of angles, in bins of 0.01 degrees, is stored in base 256: `bins_1` (images, 18000), uint8, is the
+    lower digit; each entry of `bins_256` (images, any), uint16, is the index of a bin with 256 more pixels (65535:
+    none). At 480x640 this takes at most 21 kB per image, where plain counts take 72 kB.
     """
 
     def update(self, prediction: "Tensor", target: "Tensor") -> Statistics:
@@ -60,7 +60,7 @@ def _sums(prediction: "Tensor", target: "Tensor") -> Statistics:
     x, y, z = p1 * t2 - p2 * t1, p2 * t0 - p0 * t2, p0 * t1 - p1 * t0
     dot = p0 * t0 + p1 * t1 + p2 * t2
     across = x.square_().add_(y.square_()).add_(z.square_()).sqrt_()
-    # atan2(0, 0) is 0, but a vector without a direction is as far from the truth as from its opposite: 90 degrees.
+    # atan2(0, 0) is 0, but a zero vector is as far from the truth as from its opposite: 90 degrees.
     angle = torch.atan2(across.add_(_TINY), dot).mul_(180 / torch.pi)
     if broken.any():
         angle = angle.masked_fill(broken, 180)
@@ -76,7 +76,7 @@ def _sums(prediction: "Tensor", target: "Tensor") -> Statistics:
 
 
 def _histogram(angle: "Tensor", pixels: np.ndarray) -> np.ndarray:
-    """Return (B, 18000): how many of the `pixels` (B,) have an angle in each bin; the others have angle 0."""
+    """Return (B, 18000): how many of the valid `pixels` (B,) have an angle in each bin; invalid pixels have angle 0."""
     import torch
 
     batch = len(angle)

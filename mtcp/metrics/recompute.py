@@ -18,7 +18,7 @@ def read_statistics(
 ) -> tuple[tuple[str, ...], dict[str, Statistics]]:
     """Return the image ids and the statistics by task of one output, from `images-<eval_key>.npz`.
 
-    Of `tasks` alone where they are given: what is not asked for is not unpacked.
+    `tasks`: read only the statistics of these tasks.
     Raises `UserError` where the file is missing, damaged, or holds no such output.
     """
     try:
@@ -45,9 +45,9 @@ def metrics_from_statistics(
     evaluation: EvaluationConfig,
     images: np.ndarray | None = None,
 ) -> dict[str, dict[str, float]]:
-    """Return {task: {metric: value}} of the chosen images (positions, repeated ones count repeatedly; None: all).
+    """Return {task: {metric: value}} of the chosen images (positions; None: all).
 
-    A resample of the images, as a bootstrap draws it, is an array of positions.
+    Repeated positions count repeatedly, so a bootstrap resample is an array of positions.
     """
     return {
         task.name: meter(task, evaluation).compute(

@@ -3,7 +3,7 @@
 - `rmse` = sqrt(mean (p - t)^2);
 - `abs_error` = mean |p - t|.
 
-A prediction that is not finite makes both not a number.
+A non-finite prediction makes both NaN.
 """
 
 from typing import TYPE_CHECKING
@@ -26,7 +26,7 @@ class RegressionMeter(Meter):
 
     def _sums(self, prediction: "Tensor", target: "Tensor") -> Statistics:
         valid, broken = target != VOID, non_finite(prediction)
-        # A factor of 0 would keep what is not a number.
+        # Multiplying by 0 would keep NaN.
         difference = (prediction.float() - target.float()).masked_fill(~valid, 0)
         return {
             "squared": per_image(difference.square()),

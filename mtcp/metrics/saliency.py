@@ -1,11 +1,11 @@
 """Saliency: intersection over union and F-measure, averaged over images per threshold, then the best threshold.
 
 A pixel is salient where sigmoid(logit) > t, for 15 thresholds t = 0.2, 0.25 ... 0.9. Per image: IoU = TP / (TP +
-FP + FN), 1 where truth and prediction are both empty; P = TP / (TP + FP), R = TP / (TP + FN), 0/0 counts as 0.
+FP + FN), which is 1 where truth and prediction are both empty; P = TP / (TP + FP), R = TP / (TP + FN), with 0/0 = 0.
 
-- `max_miou`: the largest of the 15 mean IoUs; what multi-task papers print as "maxF" is often this number
-  (ASTMT's evaluation, Maninis et al., CVPR 2019);
-- `max_f`: the largest of the 15 F = 2PR / (P + R) of mean P and mean R.
+- `max_miou`: the largest of the 15 mean IoUs; multi-task papers often print this number as "maxF" (ASTMT's
+  evaluation, Maninis et al., CVPR 2019);
+- `max_f`: the largest of the 15 values F = 2PR / (P + R) of mean P and mean R.
 
 Images without a valid pixel are skipped.
 """
@@ -34,7 +34,7 @@ class SaliencyMeter(Meter):
         valid, positive = target != VOID, target == 1
         broken = non_finite(prediction)[:, None]
         probability = prediction.float().sigmoid().masked_fill(broken, 0)
-        # Level k: the pixel exceeds exactly the first k thresholds.
+        # A pixel of level k exceeds exactly the first k thresholds.
         limits = torch.from_numpy(THRESHOLDS.astype(np.float32)).to(probability.device)
         level = torch.bucketize(probability, limits)
         positives = _at_or_above(level, valid & positive, len(THRESHOLDS))
@@ -62,7 +62,7 @@ class SaliencyMeter(Meter):
 
 
 def check_binary(task: str, target: "Tensor") -> None:
-    """Raise `ImageError` unless `target` holds 0, 1 and void only."""
+    """Raise `ImageError` unless `target` contains only 0, 1 and void."""
     wrong = (target != 0) & (target != 1) & (target != VOID)
     if wrong.any():
         raise ImageError(

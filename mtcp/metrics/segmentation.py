@@ -2,12 +2,12 @@
 
 With TP, FP, FN of class c pooled over all images: IoU_c = TP / (TP + FP + FN).
 
-- `miou`: mean over all K classes; a class absent from truth and prediction alike counts as 0, as in the field
-  (Vandenhende et al., TPAMI 2021, and the code that follows it);
+- `miou`: mean over all K classes; a class absent from both truth and prediction counts as 0, as is usual
+  (Vandenhende et al., TPAMI 2021, and the code based on it);
 - `miou_present`: mean over the classes that occur in the truth;
-- `pixel_accuracy`: share of valid pixels with the right class.
+- `pixel_accuracy`: fraction of valid pixels with the right class.
 
-Human parts: the background is a class; images in which no valid pixel is a part (1..6) are skipped, as in ASTMT
+Human parts: the background is a class; images without a valid pixel of a part (1..6) are skipped, as in ASTMT
 (Maninis et al., CVPR 2019).
 """
 
@@ -21,23 +21,23 @@ from mtcp.metrics.meter import ImageError, Meter, Statistics, non_finite, over_s
 if TYPE_CHECKING:
     from torch import Tensor
 
-#: Pixels whose logits are looked at together: 40 classes of float32 take 2.6 MB.
+#: Pixels whose logits are processed together: 40 classes of float32 take 2.6 MB.
 _BLOCK: Final = 16384
 
 
 def most_likely(logits: "Tensor") -> tuple["Tensor", bool]:
     """Return the class (B, H, W) of the largest logit (B, K, H, W), and whether all logits are finite.
 
-    Of equal logits the first counts, as for `argmax`; a NaN leaves any class. On a CPU `argmax` over channels that
-    lie apart takes ten times as long as finding the maximum and then the channel that has it, block by block in the
-    processor's cache, where looking for what is not finite costs little besides.
+    Among equal logits the first wins, as for `argmax`; with a NaN the class is arbitrary. On a CPU, `argmax` over
+    strided channels takes ten times as long as finding the maximum and then its channel, block by block in the
+    processor's cache, where checking for non-finite values costs little extra.
     """
     import torch
 
     if logits.device.type != "cpu":
         return logits.argmax(dim=1), bool(torch.isfinite(logits.sum()))
     batch, classes, height, width = logits.shape
-    # The first of equal ones has the largest rank; 0 stands for no channel, which only a NaN leaves.
+    # The first channel has the largest rank. A rank of 0 means no channel, which happens only with a NaN.
     rank = np.arange(classes, 0, -1, dtype=np.uint8)[:, None]
     found = np.empty((batch, height * width), dtype=np.uint8)
     hits = np.empty((classes, _BLOCK), dtype=bool)
@@ -46,7 +46,7 @@ def most_likely(logits: "Tensor") -> tuple["Tensor", bool]:
         for start in range(0, height * width, _BLOCK):
             block = image[:, start : start + _BLOCK]
             highest = block.max(axis=0)
-            # What is not finite shows in the greatest (NaN, infinity) or in the least (minus infinity).
+            # Non-finite values show in the maximum (NaN, infinity) or in the minimum (minus infinity).
             finite = finite and bool(np.isfinite(highest).all()) and bool(np.isfinite(block.min()))
             hit = np.equal(block, highest, out=hits[:, : block.shape[1]]).view(np.uint8)
             hit *= rank
@@ -79,7 +79,7 @@ class SegmentationMeter(Meter):
         }
 
     def _tables(self, prediction: "Tensor", target: "Tensor") -> Statistics:
-        """Count `table` (B, 256, K + 1): pixels of any label by any class, the last column being no class."""
+        """Count `table` (B, 256, K + 1): pixels by label and predicted class; the last column means no class."""
         import torch
 
         classes, batch = self.task.channels, len(prediction)
@@ -88,7 +88,7 @@ class SegmentationMeter(Meter):
         if not finite:
             found = found.masked_fill(broken, classes)
         rows, columns = VOID + 1, classes + 1
-        # Both of one type first: adding unequal types takes several times as long.
+        # Same dtype first: adding different dtypes takes several times as long.
         cell = (target.int() * columns).add_(found.int())
         cell += torch.arange(batch, device=cell.device, dtype=torch.int32)[:, None, None] * (rows * columns)
         table = torch.bincount(cell.flatten(), minlength=batch * rows * columns).reshape(batch, rows, columns)

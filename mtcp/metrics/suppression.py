@@ -1,10 +1,10 @@
 """Non-maximum suppression of a soft boundary map across its ridges.
 
 The direction across a ridge is that of the dominant gradient nearby: the first eigenvector of the structure tensor
-(Bigün and Granlund, ICCV 1987), which is defined on the crest, where the gradient itself vanishes, and on the
-flanks alike. A pixel stays where it is no lower than the map one pixel away on either side, bilinearly interpolated,
-as in Canny's detector and in Dollár and Zitnick's structured-edge toolbox (ICCV 2013), whose tolerance of 1 % is
-kept. No damping near the image's border.
+(Bigün and Granlund, ICCV 1987), which is defined on the flanks and also on the crest, where the gradient itself
+vanishes. A pixel is kept where it is no lower than the bilinearly interpolated map one pixel away on either side, as in
+Canny's detector and in Dollár and Zitnick's structured-edge toolbox (ICCV 2013), whose tolerance of 1 % is used. There
+is no damping near the image border.
 """
 
 from typing import Final
@@ -18,9 +18,9 @@ _WIDE: Final = 5
 
 
 def suppress(strength: np.ndarray, floor: float) -> np.ndarray:
-    """Return the (H, W) map with everything below `floor` or off its ridges set to 0; values in [0, 1]."""
+    """Return the map (H, W), values in [0, 1], with everything below `floor` or off the ridges set to 0."""
     strength = strength.astype(np.float32)
-    # Two narrow box filters make a triangle, which turns a line one pixel wide into a ridge with flanks.
+    # Two narrow box filters make a triangle filter, which turns a line one pixel wide into a ridge with flanks.
     smooth = uniform_filter(uniform_filter(strength, _NARROW, mode="nearest"), _NARROW, mode="nearest")
     down, right = np.gradient(smooth)
     down_down, down_right, right_right = (
@@ -39,7 +39,7 @@ def suppress(strength: np.ndarray, floor: float) -> np.ndarray:
 
 
 def _interpolate(values: np.ndarray, row: np.ndarray, column: np.ndarray) -> np.ndarray:
-    """Return `values` (H, W) at fractional places, bilinearly; outside counts as the nearest pixel inside."""
+    """Return `values` (H, W) at fractional positions, bilinearly; positions outside are clamped to the border."""
     height, width = values.shape
     row, column = row.clip(0, height - 1), column.clip(0, width - 1)
     top, left = np.minimum(row.astype(int), height - 2), np.minimum(column.astype(int), width - 2)

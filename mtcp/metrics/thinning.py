@@ -1,8 +1,8 @@
-"""Thinning of up to any number of binary maps at once, one bit each.
+"""Thinning of any number of binary maps at once, one bit each.
 
 The algorithm is Guo and Hall's in the form of Lam, Lee and Suen (Thinning methodologies, PAMI 1992, pages 879 and
-880), which is also what MATLAB's `bwmorph(., 'thin', inf)` does. The bits of a machine word are separate maps, so
-that one pass of Boolean operations thins 64 thresholds of a soft map; only pixels near the last changes are looked at.
+880), as in MATLAB's `bwmorph(., 'thin', inf)`. The bits of a machine word are separate maps, so one pass of Boolean
+operations thins 64 thresholds of a soft map. Only pixels near the last changes are visited.
 """
 
 from functools import reduce
@@ -44,7 +44,7 @@ def thin(words: np.ndarray) -> np.ndarray:
         hit = np.flatnonzero(_any(removed))
         changed = active[hit]
         flat[changed] = (centre ^ removed)[hit]
-        # A pixel can have become removable only where something near it changed in the last two passes.
+        # A pixel can become removable only if a pixel near it changed in the last two passes.
         for pixels in (changed_before, changed):
             marked[pixels] = True
             marked[pixels + around] = True
@@ -61,10 +61,10 @@ def _any(words: np.ndarray) -> np.ndarray:
 
 
 def _removable(x: np.ndarray, second: bool) -> np.ndarray:
-    """Return the bits whose centre may go, of the neighbours x1 ... x8: an array (8, n, W).
+    """Return the bits (n, W) whose centre pixel may be removed, given the neighbours x1 ... x8 (8, n, W).
 
-    Conditions G1 (one crossing), G2 (two or three of the pairs of neighbours, counted from either start) and G3,
-    or in every second pass G3'. Written in place: at these sizes allocation costs as much as the operation.
+    Conditions G1 (one crossing), G2 (two or three of the pairs of neighbours, counted from either start) and G3, or G3'
+    in every second pass. Computed in place: at these sizes allocation costs as much as the operation.
     """
     x1, x2, x3, x4, x5, x6, x7, x8 = x
     a1, a2, a3, a4 = x1 | x2, x3 | x4, x5 | x6, x7 | x8

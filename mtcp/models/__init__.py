@@ -1,1 +1,1 @@
-"""Networks: encoders, decoders, coherence fusion, trace-back, heads, and their weights."""
+"""Networks: encoders, decoders, coherence fusion, trace-back, heads, and pre-trained weights."""

@@ -1,4 +1,4 @@
-"""What an architecture is, and how one is built from the configuration of a run."""
+"""The base class of architectures, and building one from the configuration of a run."""
 
 import inspect
 from abc import ABC, abstractmethod
@@ -25,7 +25,7 @@ class BuildContext:
     """What an architecture may depend on, besides its own parameters.
 
     `size` is (H, W) of the network's input, `channels` the width C of the representation, `upsample` the factor in
-    the segmentation heads, `seeds` the names (benchmark, seed) that open every stream of initial values.
+    the segmentation heads, `seeds` the prefix (benchmark, seed) of the seed of every stream of initial values.
     """
 
     tasks: tuple[Task, ...]
@@ -36,27 +36,27 @@ class BuildContext:
     upsample: int
     seeds: tuple[str | int, ...]
     checkpointing: bool = False
-    #: Whether the network is about to be filled with trained values: what was checked before training is not again.
+    #: Whether trained values are loaded next: then the checks made before training are not repeated.
     trained: bool = False
 
     def part(self, name: str) -> AbstractContextManager[None]:
-        """Open the stream of initial values of the part `name`.
+        """Seed the initial values of the part `name` inside the block.
 
-        Parts of one name and shape start from equal values in every architecture.
+        Parts of the same name and shape start from equal values in every architecture.
         """
         return seeded(*self.seeds, "initialisation", name)
 
 
 class Backbone(nn.Module, ABC):
-    """A module around a network of a library, such as timm's, which may start from pre-trained weights."""
+    """A wrapper of a library's network, such as timm's, which may start from pre-trained weights."""
 
     @abstractmethod
     def pretrained(self) -> nn.Module:
-        """Return the part that has pre-trained weights where the benchmark's encoder has them."""
+        """Return the part that starts from pre-trained weights if the benchmark's encoder has them."""
 
 
 def backbone_parameters(network: nn.Module) -> Iterator[nn.Parameter]:
-    """Yield the parameters of every backbone in `network`: those that `training.backbone_multiplier` is about."""
+    """Yield the parameters of every backbone in `network`: `training.backbone_multiplier` scales their rate."""
     for module in network.modules():
         if isinstance(module, Backbone):
             yield from module.pretrained().parameters()
@@ -65,14 +65,14 @@ def backbone_parameters(network: nn.Module) -> Iterator[nn.Parameter]:
 class Architecture(nn.Module, ABC):
     """A multi-task network: `forward(image) = decode(encode(image), (H, W))`.
 
-    A subclass under `@architecture("name")` declares `Parameters` and takes `(context, parameters)`. `encoder` is
-    everything upstream of the representation that all tasks share, or None where nothing is shared; schemes that
-    weigh gradients read them there. `trainable` is False for predictors that are fitted in one pass.
+    A subclass decorated with `@architecture("name")` declares `Parameters` and takes `(context, parameters)`. `encoder`
+    is everything upstream of the representation that all tasks share, or None where nothing is shared; gradient schemes
+    read the gradients of its parameters. `trainable` is False for predictors that are fitted in one pass.
     """
 
     name: ClassVar[str]
     trainable: ClassVar[bool] = True
-    #: 1/`coarsest` of the size is the coarsest map that a BatchNorm sees.
+    #: The coarsest map that a BatchNorm sees has 1/`coarsest` of the image size.
     coarsest: ClassVar[int] = 16
     Parameters: ClassVar[type[PluginParameters]] = PluginParameters
 
@@ -84,8 +84,8 @@ class Architecture(nn.Module, ABC):
     def encode(self, image: Tensor) -> Any:
         """Return the representation of `image` (B, 3, H, W).
 
-        Where it is shared, it is a tensor, such as R (B, C, H/4, W/4), or a list of tensors none of which is computed
-        from another in the graph (`mtcp.models.maps.separate`): schemes combine gradients with respect to them.
+        A shared representation is a tensor, such as R (B, C, H/4, W/4), or a list of tensors of which, in the graph,
+        none is computed from another (`mtcp.models.maps.separate`): schemes combine gradients with respect to them.
         """
 
     @abstractmethod
@@ -97,7 +97,7 @@ class Architecture(nn.Module, ABC):
         return self.decode(self.encode(image), (height, width))
 
     def encoded(self, image: Tensor) -> Any:
-        """Return `encoder(image)`; a training batch that is too small is refused (`check_batch`)."""
+        """Return `encoder(image)`; raises `UserError` for a training batch that is too small (`check_batch`)."""
         assert self.encoder is not None, f"architecture '{self.name}' has no shared encoder"
         self.check_batch(image)
         return self.encoder(image)
@@ -107,7 +107,7 @@ class Architecture(nn.Module, ABC):
         raise UserError(f"architecture '{self.name}' says trainable = False and has no `fit`: define it")
 
     def check_batch(self, image: Tensor) -> None:
-        """Refuse a training batch whose coarsest map leaves BatchNorm one value per channel."""
+        """Raise `UserError` for a training batch whose coarsest map leaves BatchNorm one value per channel."""
         batch, _, height, width = image.shape
         if self.training and batch == 1 and max(height, width) <= self.coarsest:
             raise UserError(
@@ -119,7 +119,7 @@ class Architecture(nn.Module, ABC):
 def build_network(config: RunConfig, *, trained: bool = False) -> Architecture:
     """Return the initialised network of a run, on the CPU; raises `UserError` where the configuration cannot work.
 
-    `trained`: it is filled with trained values next.
+    `trained`: the caller loads trained values next.
     """
     name, given = config.architecture.name, config.architecture.given
     chosen, path = plugins.load("architecture", name), plugins.path_of("architecture", name)

@@ -1,14 +1,16 @@
-"""Attention over all positions without 1/sqrt(d), of any widths; the coherence fusion's, and InvPT's across tasks.
+"""Global attention without 1/sqrt(d), for Q, K and V of any width: used in coherence fusion and across tasks in InvPT.
 
-With N positions the map has N^2 entries: 1.4 GiB per image and task at 480x640. Two forms give the same numbers:
+With N positions the attention map has N^2 entries: 1.4 GiB per image and task at 480x640. Two forms give the same
+values:
 
-- up to `WHOLE_MAP` positions the map is made and kept, three operations for the whole batch;
+- up to `WHOLE_MAP` positions, the map is computed and stored, in three operations for the whole batch;
 - above, on every device, blocks of query rows are computed one after the other, and again in the backward pass:
   memory grows linearly with N.
 
-Stock fused kernels do not serve here: Q and K are two to four times as wide as V (512 and 256 at three tasks), beyond
-the head sizes (256) that flash kernels take. Large plain matrix products keep a GPU's matrix units busy as well. bf16
-products are accumulated, and exponentiated, in fp32: logits are not scaled, and bf16 would round those near 100 by 1/4.
+Fused kernels cannot be used: Q and K are two to four times as wide as V (512 and 256 at three tasks), wider than the
+head size (256) that flash kernels support. Large plain matrix products keep a GPU's matrix units just as busy. bf16
+products are accumulated and exponentiated in fp32: logits are not scaled, and in bf16 the rounding error near 100 is
+up to 1/4.
 """
 
 from typing import Any
@@ -18,17 +20,17 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-#: Positions of the largest map that is made and kept whole.
+#: Positions of the largest attention map that is stored whole.
 WHOLE_MAP = 1024
-#: Entries of one block of the map: near the caches of a CPU, large enough to fill a GPU.
+#: Entries of one block of the map: about the size of a CPU's caches, and large enough to fill a GPU.
 BLOCK_CPU, BLOCK_GPU = 1 << 22, 1 << 23
 
 
 def unscaled_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Return softmax over key positions of (Q K^T), applied to V.
 
-    `query` is (B, M, D), `key` (B, N, D), `value` (B, N, C); the result is (B, M, C), in V's type (under autocast in
-    the type of autocast).
+    `query` is (B, M, D), `key` (B, N, D), `value` (B, N, C); the result is (B, M, C), in V's dtype (under autocast, in
+    autocast's dtype).
     """
     device = query.device.type
     if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
@@ -36,7 +38,7 @@ def unscaled_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         with torch.autocast(device, enabled=False):
             return unscaled_attention(query.to(dtype), key.to(dtype), value.to(dtype))
     if query.shape[1] * key.shape[1] > WHOLE_MAP**2:
-        if not torch.is_grad_enabled():  # nothing to keep, and exporters know no functions of our own
+        if not torch.is_grad_enabled():  # nothing to save, and exporters cannot handle custom functions
             return in_rows(query, key, value)
         return AttentionInRows.apply(query, key, value)
     weights = (query.float() @ key.float().transpose(1, 2)).softmax(-1)
@@ -44,7 +46,7 @@ def unscaled_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 
 class AttentionInRows(torch.autograd.Function):
-    """The attention over blocks of query rows, which keeps Q, K and V alone.
+    """Attention over blocks of query rows, which saves only Q, K and V for the backward pass.
 
     Backward, with P = softmax(Q K^T) recomputed and the gradient G of O = P V: dV = P^T G,
     dS = P * (G V^T - rowsum(P * G V^T)), dQ = dS K, dK = dS^T Q.
@@ -55,7 +57,7 @@ class AttentionInRows(torch.autograd.Function):
         ctx.save_for_backward(query, key, value)
         return in_rows(query, key, value)
 
-    # torch types what `once_differentiable` returns with a positional-only ctx.
+    # torch declares ctx positional-only in the result of `once_differentiable`.
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -70,7 +72,7 @@ class AttentionInRows(torch.autograd.Function):
 
 
 def in_rows(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """The attention, block by block of query rows."""
+    """Attention, one block of query rows at a time."""
     out = value.new_empty(*query.shape[:2], value.shape[2])
     for image, rows in blocks(query, key.shape[1]):
         out[image, rows] = attended(query[image, rows], key[image], value[image])
@@ -78,14 +80,15 @@ def in_rows(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 
 def attended(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """O (M, C) of one block of queries (M, D) over all keys (N, D) and values (N, C)."""
+    """The output O (M, C) of one block of queries (M, D) over all keys (N, D) and values (N, C)."""
     return product(product(query, key).softmax(-1).to(value.dtype), value.T)
 
 
 def gradients(query: Tensor, key: Tensor, value: Tensor, gradient: Tensor, d_key: Tensor, d_value: Tensor) -> Tensor:
-    """Return dQ of one block, given the gradient of its O, and add its parts to dK and dV."""
+    """Return dQ of one block, given the gradient of its O, and add the block's contributions to dK and dV."""
     gradient = gradient.to(value.dtype)
-    # One pass each: a plain `exp` takes twenty times as long on a CPU where results underflow, and most do.
+    # Softmax and its gradient in one pass each. On a CPU a plain `exp` takes twenty times as long for results that
+    # underflow, and most do.
     weights = product(query, key).softmax(-1)
     accumulate(d_value, weights.to(value.dtype), gradient)
     d_logits = torch.ops.aten._softmax_backward_data(product(gradient, value), weights, -1, torch.float32)
@@ -95,7 +98,7 @@ def gradients(query: Tensor, key: Tensor, value: Tensor, gradient: Tensor, d_key
 
 
 def blocks(query: Tensor, keys: int) -> list[tuple[int, slice]]:
-    """(image, rows) of every block: about equally many rows, a multiple of 64, as the device's block size allows."""
+    """(image, rows) of every block: equal multiples of 64 rows (fewer in the last), within the device's block size."""
     images, positions = query.shape[:2]
     most = max(1, (BLOCK_CPU if query.is_cpu else BLOCK_GPU) // (64 * keys)) * 64
     count = -(-positions // most)
@@ -116,13 +119,13 @@ def accumulate(total: Tensor, a: Tensor, b: Tensor) -> None:
     """total += A^T B in fp32, for A (K, M) and B (K, N)."""
     if a.dtype != torch.float32:
         total += product(a.T, b.T)
-    else:  # the gradient of a convolution is quicker on some processors, and takes four times as long on others
+    else:  # a convolution's gradient would be faster on some processors, but four times slower on others
         total.addmm_(a.T, b)
 
 
 def pixels(a: Tensor) -> Tensor:
-    """(M, K), M a multiple of 64, as a picture of M pixels and K channels, for oneDNN's convolution instead of BLAS.
+    """View (M, K), M a multiple of 64, as an image of M pixels and K channels: oneDNN's convolution replaces BLAS.
 
-    `mtcp.models.layers.project` says why.
+    The reason is given in `mtcp.models.layers.project`.
     """
     return a.reshape(16, -1, 1, a.shape[1]).permute(0, 3, 1, 2)

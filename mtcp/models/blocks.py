@@ -1,4 +1,4 @@
-"""Blocks that published decoders are built of, on maps (B, C, H, W): residual blocks and the multi-scale head.
+"""Building blocks of published decoders, on maps (B, C, H, W): residual blocks and the multi-scale head.
 
 Convolutions of size k have stride 1 and padding k // 2; BatchNorm has eps 1e-5 and momentum 0.1 unless said.
 """
@@ -13,7 +13,7 @@ from mtcp.models.normalisation import BatchNorm2d
 
 
 class ConvNorm(nn.Module):
-    """norm(conv x), a convolution `before` -> `after` and its BatchNorm."""
+    """norm(conv x): a convolution `before` -> `after`, then BatchNorm."""
 
     def __init__(self, before: int, after: int, kernel: int = 1, *, bias: bool = False, momentum: float = 0.1) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class ConvNorm(nn.Module):
 
 
 class ConvPair(nn.Module):
-    """norm2(conv2(ReLU(norm1(conv1 x)))), two convolutions before -> middle -> after."""
+    """norm2(conv2(ReLU(norm1(conv1 x)))): two convolutions `before` -> `middle` -> `after`."""
 
     def __init__(
         self, before: int, middle: int, after: int, kernel: int = 3, *, dilation: int = 1, bias: bool = False
@@ -42,7 +42,7 @@ class ConvPair(nn.Module):
 
 
 class _Shortcut(nn.Module):
-    """ReLU(r + x): `x` through a 1x1 convolution and its norm where widths differ, or where `always`."""
+    """ReLU(r + x); x first passes a 1x1 convolution and its norm where the widths differ or `always` is true."""
 
     def __init__(self, before: int, after: int, *, always: bool = False) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class _Shortcut(nn.Module):
 
 
 class Basic(_Shortcut):
-    """ResNet's basic block, two 3x3 convolutions `before` -> `after` (He et al., CVPR 2016)."""
+    """ResNet's basic block: two 3x3 convolutions `before` -> `after` (He et al., CVPR 2016)."""
 
     def __init__(self, before: int, after: int) -> None:
         super().__init__(before, after)
@@ -71,7 +71,7 @@ class Basic(_Shortcut):
 
 
 class Bottle(_Shortcut):
-    """ResNet's bottleneck, convolutions 1x1, 3x3, 1x1; its middle is a quarter of `after` wide."""
+    """ResNet's bottleneck block: convolutions 1x1, 3x3, 1x1, with after / 4 channels in the middle."""
 
     def __init__(self, before: int, after: int, *, always: bool = False) -> None:
         super().__init__(before, after, always=always)
@@ -90,13 +90,13 @@ class Bottle(_Shortcut):
 
 
 def gathered(maps: list[Tensor]) -> Tensor:
-    """Concatenate maps, the first of them the finest, at the size of the finest: (B, S, h, w), S the sum of widths."""
+    """Resize maps, finest first, to the size of the finest and concatenate them: (B, S, h, w), S the sum of widths."""
     size = maps[0].shape[-2:]
     return torch.cat([at_size(level, size) for level in maps], 1)
 
 
 class MultiScaleHead(nn.Module):
-    """conv2(ReLU(norm(conv1(all maps at the size of the finest)))), S -> S -> the task's channels; at that size.
+    """conv2(ReLU(norm(conv1(`gathered` maps)))), S -> S -> the task's channels, at the size of the finest map.
 
     The head of HRNet-based dense prediction (Wang et al., TPAMI 2020).
     """
@@ -113,7 +113,7 @@ class MultiScaleHead(nn.Module):
 
 
 def prediction(before: int, task: Task) -> nn.Conv2d:
-    """Return a 1x1 convolution to the task's channels, whose bias starts at the task's `bias_initialisation`."""
+    """Return a 1x1 convolution to the task's channels; its bias starts at `bias_initialisation` where that is set."""
     conv = nn.Conv2d(before, task.channels, 1)
     if task.bias_initialisation is not None and conv.bias is not None:
         nn.init.constant_(conv.bias, task.bias_initialisation)

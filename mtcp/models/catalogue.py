@@ -1,4 +1,4 @@
-"""All architectures with their costs and declared parameters: what `mtcp models` shows."""
+"""All architectures with their costs and declared parameters, as `mtcp models` shows them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ from mtcp.models.cost import Cost, cost
 
 @dataclass(frozen=True)
 class Entry:
-    """An architecture with the switches that `methods` give it; the name alone where they give none.
+    """An architecture with the parameters that `methods` set; only its name where they set none.
 
-    `refusal` says why it cannot be built for the benchmark; there is no cost then.
+    Where it cannot be built for the benchmark, `refusal` gives the reason and `cost` is None.
     """
 
     architecture: str
@@ -25,9 +25,10 @@ class Entry:
 def catalogue(
     project: Project, benchmark: str, show: Callable[[int, int], None], grid: str | None = None
 ) -> list[Entry]:
-    """Return an entry per architecture and set of switches that a method uses, and the plug-ins that none uses.
+    """Return one entry per architecture and set of parameters that a method uses, and one per unused plug-in.
 
-    With `grid`, of its methods alone. `show(done, total)` is told of progress. Raises `UserError` for an unknown grid.
+    With `grid`, only those of its methods. `show(done, total)` reports progress. Raises `UserError` for an unknown
+    grid.
     """
     if grid is not None and grid not in project.grids:
         raise UserError(f"unknown grid '{grid}': config/grids.yaml has {', '.join(project.grids)}")
@@ -48,14 +49,14 @@ def catalogue(
         methods = tuple(used.get(text, ()))
         try:
             entries.append(Entry(text, methods, cost(config)))
-        except UserError as error:  # an encoder that it does not take, for example
+        except UserError as error:  # for example an encoder that the architecture cannot use
             entries.append(Entry(text, methods, None, str(error)))
         show(done, len(configs))
     return entries
 
 
 def page(entries: list[Entry], project: Project, title: str) -> str:
-    """Return costs and declared parameters as a page in Markdown."""
+    """Return costs and declared parameters as a Markdown page."""
     lines = [
         "# Costs and parameters of the architectures",
         "",

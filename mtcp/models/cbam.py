@@ -1,4 +1,4 @@
-"""Convolutional block attention (Woo et al., ECCV 2018, equations 1 to 3): a channel gate, then a spatial gate."""
+"""CBAM (Woo et al., ECCV 2018, equations 1 to 3): a channel gate, then a spatial gate."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ class ChannelGate(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         tokens = x.flatten(1, 2)
-        # `max` with its index: `amax` spreads the gradient over ties, at ten times the cost.
+        # `max` with its index: `amax` is ten times slower, because it spreads the gradient over ties.
         pooled = torch.stack((tokens.mean(1), tokens.max(1).values), 1)
         return self.fc2(F.relu(self.fc1(pooled))).sum(1).sigmoid()[:, None, None]
 
@@ -36,16 +36,16 @@ class SpatialGate(nn.Module):
         return self.norm(self._convolved(pooled)).sigmoid().squeeze(1).unsqueeze(-1)
 
     def _convolved(self, pooled: Tensor) -> Tensor:
-        # Compiled, the direct call fails in the backward pass at some sizes: it takes contiguous gradients alone.
+        # When compiled, the direct call fails in the backward pass at some sizes: it needs contiguous gradients.
         plain = pooled.dtype != torch.float32 or torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling()
         if pooled.is_cpu and not plain:
-            # oneDNN, which `F.conv2d` takes on a CPU, needs two to three times as long for one channel out of two.
+            # oneDNN, which `F.conv2d` uses on a CPU, takes two to three times as long for 2 -> 1 channels.
             return torch.ops.aten.thnn_conv2d(pooled, self.conv.weight, (7, 7), None, (1, 1), (3, 3))
         return self.conv(pooled)
 
 
 class Gated(torch.autograd.Function):
-    """x * c * s for x (B, H, W, C), c (B, 1, 1, C) and s (B, H, W, 1), keeping only these three for the backward pass.
+    """x * c * s for x (B, H, W, C), c (B, 1, 1, C) and s (B, H, W, 1); saves only these three for the backward pass.
 
     With the gradient g: dx = g c s; dc = sum over space of g x s; ds = sum over channels of g x c.
     """
@@ -85,6 +85,6 @@ class CBAM(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         channel = self.channel(x)
         spatial = self.spatial(x * channel)
-        if not torch.is_grad_enabled():  # nothing to keep, and exporters know no functions of our own
+        if not torch.is_grad_enabled():  # nothing to save, and exporters cannot handle custom functions
             return x * channel * spatial
         return Gated.apply(x, channel, spatial)

@@ -1,4 +1,4 @@
-"""Activation checkpointing: recompute a part in the backward pass instead of keeping what is inside it."""
+"""Activation checkpointing: recompute a module in the backward pass instead of storing its activations."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 @contextmanager
 def statistics_kept(module: nn.Module) -> Iterator[None]:
-    """Leave running statistics of BatchNorm as they are inside the block, so that no batch counts twice."""
+    """Freeze BatchNorm's running statistics inside the block, so that no batch is counted twice."""
     norms = [part for part in module.modules() if isinstance(part, _BatchNorm)]
     kept = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
@@ -27,8 +27,8 @@ def statistics_kept(module: nn.Module) -> Iterator[None]:
 def recomputed(module: nn.Module, *args: Any) -> Any:
     """Return `module(*args)`; its inner activations are recomputed when the backward pass needs them.
 
-    Not compiled: `torch.compile` does not take the context in which statistics are kept. The library imports its
-    compiler to leave a function out, which takes longer than many a command's work: not before it is needed.
+    Excluded from compilation: `torch.compile` does not support the context that freezes the statistics. Excluding a
+    function imports torch's compiler, which takes longer than many commands run, so it is done only when needed.
     """
     return torch.compiler.disable(_recomputed)(module, *args)
 

@@ -1,6 +1,6 @@
-"""Trained networks as safetensors files, with what they were trained for in the header.
+"""Trained networks as safetensors files; the header records the tasks, size, architecture and encoder.
 
-Nothing is unpickled: a file from anywhere can be opened without running code of its maker.
+Nothing is unpickled, so opening a file from an untrusted source runs no foreign code.
 """
 
 import json
@@ -20,20 +20,20 @@ FORMAT: Final = 1
 
 
 def save_network(network: Architecture, config: RunConfig, path: Path) -> None:
-    """Write parameters and buffers of `network` to `path` atomically, with what `config` trained it for."""
+    """Write parameters and buffers of `network` to `path` atomically, with the header that `config` gives."""
     state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     with replacing(path) as temporary:
         try:
             save_file(state, temporary, metadata={"mtcp": json.dumps(_trained_for(config))})
-        except SafetensorError as error:  # what safetensors makes of a full disk
+        except SafetensorError as error:  # what safetensors raises when the disk is full
             raise OSError(str(error)) from error
 
 
 def load_network(config: RunConfig, path: Path) -> Architecture:
-    """Build the network of `config` and fill it from `path`.
+    """Build the network of `config` and load its values from `path`.
 
-    Initial weights are not fetched for it. Raises `UserError` where the file is missing, damaged, of another format
-    version, or was trained for other tasks, another size or another architecture.
+    Pre-trained weights are not fetched. Raises `UserError` where the file is missing, damaged, of another format
+    version, or was trained for other tasks, another size, architecture or encoder.
     """
     header, state = _read(path)
     expected = _trained_for(config)
@@ -66,7 +66,7 @@ _LABELS: Final = {
 
 
 def _trained_for(config: RunConfig) -> dict[str, Any]:
-    """What a file and a configuration must agree in, in JSON's types."""
+    """What a file and a configuration must agree on, as JSON types."""
     return {
         "format": FORMAT,
         "tasks": {task.name: task.channels for task in config.task_list},

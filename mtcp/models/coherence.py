@@ -1,4 +1,4 @@
-"""Coherence fusion (CFM): what the other tasks see decides where a task's features are gathered from."""
+"""Coherence fusion (CFM): the other tasks' features decide from which positions a task gathers its own."""
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ class CFM(nn.Module):
     """Fuse a task's map X with the maps A_k of the other tasks (Fontana et al., WACV 2025, as released).
 
     V = BN(CBAM(X)); F = ReLU(mix([A_k * sigmoid(gate_k(A_k))])); Q = ReLU(BN(CBAM(F))), K = ReLU(BN(CBAM'(F)));
-    result BN(CBAM(softmax(Q K^T) V)). Maps are (B, h, w, C); Q and K are C times the number of other tasks wide.
+    result BN(CBAM(softmax(Q K^T) V)). Maps are (B, h, w, C); the width of Q and K is C times the number of other tasks.
     """
 
     def __init__(self, channels: int, others: int) -> None:

@@ -1,4 +1,4 @@
-"""What a network costs: parameters, and floating-point operations of one image."""
+"""The cost of a network: parameters, and floating-point operations per image."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,15 +16,15 @@ def _direct_convolution(image: Any, weight: Any, *_: Any, out_shape: Any, **__: 
     return conv_flop_count(image, weight, out_shape)
 
 
-#: What is called past the library's convolution, which the counter knows (`SpatialGate`).
+#: Operators that are called directly and that torch's counter does not know (`SpatialGate`).
 _CALLED_DIRECTLY: Final = {torch.ops.aten._slow_conv2d_forward: _direct_convolution}
 
 
 @dataclass(frozen=True)
 class Cost:
-    """`parameters` in all; `gflops` of one forward pass of one image (a multiplication and an addition are two).
+    """`parameters` in total; `gflops` of one forward pass of one image (multiplication and addition count as two).
 
-    `shared_...`: of these, the encoder that all tasks share; 0 where nothing is shared.
+    `shared_...`: the part of these in the encoder that all tasks share; 0 where nothing is shared.
     """
 
     parameters: int
@@ -34,10 +34,10 @@ class Cost:
 
 
 def cost(config: RunConfig) -> Cost:
-    """Count the cost of a run's network at the benchmark's size, without weights and without data.
+    """Count the cost of a run's network at the benchmark's size, without weights or data.
 
-    The network runs on "meta" tensors, which have shapes and no values: a second at any size. Matrix products and
-    convolutions are counted; everything else is small beside them, but for the scans of state space models.
+    The network runs on "meta" tensors, which have shapes but no values; this takes about a second at any size. Only
+    matrix products and convolutions are counted. The rest is negligible, except for the scans of state space models.
     """
     network = _untrained(config).to("meta")
     shared = network.encoder
@@ -54,7 +54,7 @@ def cost(config: RunConfig) -> Cost:
 def gflops(network: nn.Module, size: tuple[int, int]) -> float:
     """Count one forward pass of one image of (height, width), on the network's device: `Cost.gflops`.
 
-    A predictor that is not trained counts 0. The network is left in evaluation mode.
+    The count is 0 for a predictor that is not trained. Leaves the network in evaluation mode.
     """
     if isinstance(network, Architecture) and not network.trainable:
         return 0.0

@@ -1,4 +1,4 @@
-"""The decoder of one task: three Swin stages (HFP), whose maps a feature pyramid (DFPN) gathers at 1/4."""
+"""The decoder of one task: three Swin stages (HFP) and a feature pyramid (DFPN) that merges their maps at 1/4."""
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -33,7 +33,7 @@ class HFP(nn.Module):
 
 
 class FPN(nn.Module):
-    """Lateral projections to C, top-down nearest up-sampling and sum, one 3x3 convolution on the finest map.
+    """Lateral projections to C, top-down sums with nearest up-sampling, one 3x3 convolution on the finest map.
 
     (Lin et al., CVPR 2017.) Maps are (B, h, w, width), from fine to coarse; only the finest is computed.
     """

@@ -1,4 +1,4 @@
-"""The layers of the encoder's pixel decoder: multi-scale deformable attention (Zhu et al., ICLR 2021, equation 3)."""
+"""The layer of Mask2Former's pixel decoder: multi-scale deformable attention (Zhu et al., ICLR 2021, equation 3)."""
 
 from functools import partial
 from typing import Any
@@ -10,11 +10,11 @@ from transformers.models.mask2former.modeling_mask2former import Mask2FormerPixe
 
 
 class DeformableLayer(Mask2FormerPixelDecoderEncoderLayer):
-    """x -> LN(x + attention(x)), then x -> LN(x + MLP(x)); the library's parameters and numbers.
+    """x -> LN(x + attention(x)), then x -> LN(x + MLP(x)); parameters and values are those of `transformers`.
 
     The library gathers the values of all levels and points, weights them and sums over a last axis of 12. Here queries
-    are the last axis and the sum grows point by point, which takes less than half of the time on a CPU. Whether a value
-    has overflowed is not asked at every layer: the answer makes a GPU wait, and splits a compiled graph.
+    are the last axis and points are added one at a time, which takes less than half the time on a CPU. The library's
+    overflow check in every layer is left out: it makes a GPU synchronise and splits a compiled graph.
     """
 
     def forward(
@@ -26,9 +26,9 @@ class DeformableLayer(Mask2FormerPixelDecoderEncoderLayer):
         spatial_shapes_list: list[tuple[int, int]],
         **unused: Any,
     ) -> tuple[Tensor]:
-        """Take and give tokens (B, Q, C) of all levels; no image is padded, so that the mask is open everywhere.
+        """Map tokens (B, Q, C) of all levels to the same shape. `attention_mask` is ignored: no image is padded.
 
-        `reference_points` (B, Q, L, 2) are where each token lies on every level, x and y in shares of the map.
+        `reference_points` (B, Q, L, 2) are the tokens' positions (x, y) on every level, as fractions of the map.
         """
         drop = partial(F.dropout, p=self.dropout, training=self.training)
         mixed = self._attention(hidden_states, position_embeddings, reference_points, spatial_shapes_list)
@@ -39,7 +39,7 @@ class DeformableLayer(Mask2FormerPixelDecoderEncoderLayer):
     def _attention(
         self, hidden: Tensor, positions: Tensor, reference_points: Tensor, shapes: list[tuple[int, int]]
     ) -> Tensor:
-        """For every token and head the sum over levels l and points p of A_lp V_l(r + D_lp), V_l read bilinearly."""
+        """For every token and head, sum over levels l and points p A_lp V_l(r + D_lp), V_l sampled bilinearly."""
         layer, placed = self.self_attn, hidden + positions
         batch, tokens, _ = placed.shape
         weights = layer.attention_weights(placed).view(batch, tokens, layer.n_heads, -1).softmax(-1)

@@ -1,4 +1,4 @@
-"""The shared encoder: an image (B, 3, H, W) becomes the representation R (B, C, H/4, W/4)."""
+"""The shared encoder: image (B, 3, H, W) -> representation R (B, C, H/4, W/4)."""
 
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -18,7 +18,7 @@ from mtcp.models.weights import no_hub_access, timm_weights
 
 
 def build_encoder(context: BuildContext) -> nn.Module:
-    """Return the benchmark's encoder; raises `UserError` where it is not available or does not take the image size."""
+    """Return the benchmark's encoder; raises `UserError` if it is not available or does not support the image size."""
     with context.part("encoder"):
         if context.encoder.kind == "timm":
             return TimmEncoder(context)
@@ -29,7 +29,7 @@ def build_encoder(context: BuildContext) -> nn.Module:
 
 
 class Normalise(nn.Module):
-    """From the loader's normalisation, ImageNet's, to the one that an encoder's weights were trained with.
+    """From the loader's normalisation, ImageNet's, to that of the encoder's pre-training.
 
     With x = (p - m) / s of a pixel p in [0, 1]: (p - mean) / std = x s / std + (m - mean) / std, per channel.
     """
@@ -67,7 +67,7 @@ class TimmMaps(Backbone):
         self.reductions = [info.reduction()[index] for index in self.levels]
         self.nchw = str(getattr(self.backbone, "output_fmt", "NCHW")).endswith("NCHW")
         if self.nchw:
-            # Convolutions are a fifth faster so, and what follows reads channels last.
+            # Convolutions are a fifth faster this way, and the following layers read channels-last maps.
             self.backbone.to(memory_format=torch.channels_last)
         if not context.trained:
             _check_size(self.backbone, context)
@@ -76,7 +76,7 @@ class TimmMaps(Backbone):
         return self.backbone
 
     def prepared(self, image: Tensor) -> Tensor:
-        """Return the image as the backbone takes it."""
+        """Return the image in the backbone's normalisation and memory format."""
         image = self.normalise(image)
         return image.contiguous(memory_format=torch.channels_last) if self.nchw else image
 
@@ -87,7 +87,7 @@ class TimmMaps(Backbone):
 
 
 class TimmEncoder(TimmMaps):
-    """Any `features_only` backbone of timm, with a light pyramid over its maps at 1/4 and coarser."""
+    """Any `features_only` backbone of timm, with a feature pyramid (`FPN`) over its maps at 1/4 and coarser."""
 
     def __init__(self, context: BuildContext) -> None:
         super().__init__(context)
@@ -99,9 +99,9 @@ class TimmEncoder(TimmMaps):
 
 
 def timm_backbone(config: EncoderConfig) -> Any:
-    """Create the backbone, with weights of a package or a local file, from the hub, or random.
+    """Create the backbone, with weights from a package, a local file or the hub, or with random ones.
 
-    It is a module with `feature_info` and `pretrained_cfg`, for which the library has no type.
+    The result is a module with `feature_info` and `pretrained_cfg`; timm has no type for it.
     """
     with uncollected(), compiler_deferred():
         import timm
@@ -114,7 +114,7 @@ def timm_backbone(config: EncoderConfig) -> Any:
     options = dict(config.args)
     try:
         if config.weights:
-            # Checked here: with features_only the library takes a file in which names are missing.
+            # Checked here, because with features_only timm accepts a file in which names are missing.
             whole = {name: value for name, value in options.items() if name != "out_indices"}
             with torch.device("meta"):
                 own = timm.create_model(config.model, **whole).state_dict()
@@ -135,7 +135,7 @@ def timm_backbone(config: EncoderConfig) -> Any:
 
 
 def _check_size(backbone: nn.Module, context: BuildContext) -> None:
-    """Run the backbone on an image of zeros: a size it cannot take is refused before any training."""
+    """Run the backbone on an image of zeros, so that an unsupported size is refused before any training."""
     try:
         with torch.no_grad():
             backbone.eval()(torch.zeros(1, 3, *context.size))

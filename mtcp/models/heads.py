@@ -9,7 +9,7 @@ from mtcp.models.normalisation import BatchNorm
 
 
 class ConvHead(nn.Module):
-    """conv1x1 (no bias), BN, ReLU, conv1x1, up-sampling by `upsample` (align_corners true), then to the input size."""
+    """conv1x1 (no bias), BN, ReLU, conv1x1, up-sampling by `upsample` (align_corners true), resizing to the input."""
 
     def __init__(self, channels: int, out: int, upsample: int) -> None:
         super().__init__()
@@ -27,8 +27,8 @@ class ConvHead(nn.Module):
 class DepthHead(nn.Module):
     """conv1x1 to C/2, bilinear x2, conv1x1 to 32, ReLU, conv1x1 to 1.
 
-    Interpolation weights sum to one, so that a 1x1 convolution commutes with it: two come before the up-sampling, at
-    a quarter of the cost.
+    Interpolation weights sum to one, so a 1x1 convolution commutes with interpolation: the first two convolutions run
+    before the up-sampling, at a quarter of the cost.
     """
 
     def __init__(self, channels: int) -> None:
@@ -59,14 +59,14 @@ class DeepAuxiliaryHead(nn.Module):
 
 
 def task_head(task: Task, channels: int, upsample: int) -> nn.Module:
-    """Return the head of the task's kind; only segmentation heads up-sample by the benchmark's factor."""
+    """Return the head for the task's kind; only classification heads up-sample by the benchmark's factor."""
     if task.kind == "depth":
         return _started(DepthHead(channels), task)
     return _started(ConvHead(channels, task.channels, upsample if task.classifies else 1), task)
 
 
 def auxiliary_head(task: Task, channels: int, layout: str) -> nn.Module:
-    """Return the head of the intermediate maps: the deep one in NYUD's layout and for semantic segmentation."""
+    """Return the head for intermediate maps: the deep one in NYUD's layout and for semantic segmentation."""
     if layout != "pascal" or task.kind == "semseg":
         return _started(DeepAuxiliaryHead(channels, task.channels), task)
     return _started(ConvHead(channels, task.channels, upsample=1), task)

@@ -1,7 +1,7 @@
-"""Layers on maps with channels last: every map between the encoder and the heads is (B, H, W, C).
+"""Layers on channels-last maps: every map between the encoder and the heads is (B, H, W, C).
 
-A 1x1 convolution is then a projection of tokens, windows and attention read tokens without a copy, and channels-last
-kernels serve what stays a convolution.
+A 1x1 convolution is then a projection of tokens, windows and attention read tokens without a copy, and the remaining
+convolutions use channels-last kernels.
 """
 
 from functools import lru_cache
@@ -10,28 +10,28 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-#: Fewer tokens than this are multiplied by BLAS.
+#: Products with fewer tokens than this go to BLAS.
 FEW_TOKENS = 256
-#: Maps of at most so many pixels are enlarged by matrix products where a gradient is wanted.
+#: Maps of at most this many pixels are enlarged by matrix products where a gradient is needed.
 FEW_PIXELS = 1024
 
 
 def to_nchw(x: Tensor) -> Tensor:
-    """(B, H, W, C) seen as (B, C, H, W), without a copy."""
+    """View (B, H, W, C) as (B, C, H, W), without a copy."""
     return x.permute(0, 3, 1, 2)
 
 
 def to_nhwc(x: Tensor) -> Tensor:
-    """(B, C, H, W) seen as (B, H, W, C), without a copy."""
+    """View (B, C, H, W) as (B, H, W, C), without a copy."""
     return x.permute(0, 2, 3, 1)
 
 
 def project(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x W^T + b for tokens (..., N, C) and W (C', C), as `F.linear`.
 
-    On a CPU larger products run as a convolution over rows of tokens: the library has BLAS behind the one and oneDNN
-    behind the other, which is about twice as fast on processors that BLAS does not know, forward and backward. It
-    takes a batch of 16 rows for that; with few tokens rearranging the weights costs more than it gains.
+    On a CPU, larger products run as a convolution over rows of tokens. torch uses BLAS for linear layers and oneDNN for
+    convolutions, and oneDNN is about twice as fast, forward and backward, on processors for which BLAS is not tuned. It
+    needs a batch of at least 16 rows; with few tokens, rearranging the weights costs more than it saves.
     """
     tokens = x.numel() // x.shape[-1]
     rows = next((count for count in range(16, 64) if tokens % count == 0), None)
@@ -43,14 +43,14 @@ def project(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 class Projection(nn.Linear):
-    """A linear layer of tokens (..., N, C), such as a 1x1 convolution of (B, H, W, C); see `project`."""
+    """A linear layer on tokens (..., N, C), such as a 1x1 convolution on (B, H, W, C); see `project`."""
 
     def forward(self, input: Tensor) -> Tensor:
         return project(input, self.weight, self.bias)
 
 
 class MLP(nn.Module):
-    """fc2(GELU(fc1 x)) on tokens (..., C), 4 C wide inside; GELU by the error function."""
+    """fc2(GELU(fc1 x)) on tokens (..., C), with 4 C hidden units; GELU with the exact error function."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class MLP(nn.Module):
 
 
 def use_projections(model: nn.Module) -> None:
-    """Let the linear layers of a library's model compute as `Projection` does; parameters and names stay."""
+    """Turn the linear layers of a library's model into `Projection`; parameters and their names stay the same."""
     for module in model.modules():
         if type(module) is nn.Linear:
             module.__class__ = Projection
@@ -74,15 +74,15 @@ def at_size(x: Tensor, size: tuple[int, ...]) -> Tensor:
 
 
 def resize(x: Tensor, height: int, width: int) -> Tensor:
-    """`at_size` of a map (B, H, W, C)."""
+    """`at_size` for a map (B, H, W, C)."""
     return to_nhwc(at_size(to_nchw(x), (height, width)))
 
 
 def resampled(x: Tensor, *steps: tuple[tuple[int, ...], bool]) -> Tensor:
-    """Resize (B, C, H, W) bilinearly to one size after the other; `steps` are (size, align_corners).
+    """Resize (B, C, H, W) bilinearly to one size after another; `steps` are (size, align_corners).
 
-    All steps together are R x C^T with a matrix for rows and one for columns. On a CPU the gradient of a small map is
-    two to four times as quick by products with these as by the library's kernel, which spreads it value by value.
+    All steps together are R x C^T, with one matrix for rows and one for columns. On a CPU, the gradient of a small map
+    is two to four times faster with these products than with torch's kernel, which scatters it value by value.
     """
     if all(size == x.shape[-2:] for size, _ in steps):
         return x

@@ -1,4 +1,4 @@
-"""Encoders of architectures that read several maps, F4 to F32 at 1/4 to 1/32 of the image, or that cut an encoder."""
+"""Encoders for architectures that read several maps, F4 to F32 at 1/4 to 1/32 of the image, or single stages."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
@@ -24,7 +24,7 @@ Width = Annotated[int, Field(ge=1, le=4096)]
 
 
 class MapParameters(PluginParameters):
-    """What all readers of an encoder's maps declare."""
+    """The parameters of all architectures that read an encoder's maps."""
 
     widths: tuple[Width, Width, Width, Width] | None = Field(
         None, description="widths that a 1x1 convolution, BatchNorm and ReLU give the four maps; null: the encoder's"
@@ -32,10 +32,10 @@ class MapParameters(PluginParameters):
 
 
 class MapEncoder(nn.Module):
-    """image (B, 3, H, W) -> [F4, F8, F16, F32], each (B, c, h, w); `widths` are their c.
+    """image (B, 3, H, W) -> [F4, F8, F16, F32], each (B, c, h, w); `widths` holds the four values of c.
 
-    A timm backbone with reductions 4, 8, 16, 32, or the Swin encoder of a Mask2Former without pixel decoder and
-    queries. Raises `UserError` for a backbone that has other maps.
+    Uses a timm backbone with reductions 4, 8, 16, 32, or the Swin encoder of a Mask2Former without pixel decoder and
+    queries. Raises `UserError` for a backbone with other maps.
     """
 
     def __init__(self, context: BuildContext, widths: tuple[int, ...] | None = None) -> None:
@@ -59,8 +59,8 @@ class MapEncoder(nn.Module):
 def separate(tensors: list[Tensor]) -> list[Tensor]:
     """Return views of `tensors` such that, in the graph, no result is computed from another.
 
-    So that a gradient with respect to one of them is what reaches it directly, and gradients of all of them can be
-    carried on together.
+    The gradient with respect to each result is then only what reaches it directly, and the gradients of all results
+    can be propagated further in one backward pass.
     """
     return [tensor.view_as(tensor) for tensor in tensors]
 
@@ -82,7 +82,7 @@ def _source(context: BuildContext) -> "TimmMaps | SwinMaps":
 
 
 class StageEncoder(TimmMaps):
-    """A backbone cut after the modules that give its maps at 1/4 .. 1/32; the stem belongs to the first stage.
+    """A backbone cut into stages after its maps at 1/4 .. 1/32; the stem belongs to the first stage.
 
     Only a chain of modules can be cut (timm's `FeatureListNet`): ResNet, ConvNeXt, Swin, RegNet, RepViT and others.
     """
@@ -99,9 +99,10 @@ class StageEncoder(TimmMaps):
         self.chain = [names[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
     def stage(self, index: int, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Run stage `index` on the map before it (the image for 0): (bottom, top), each (B, c, h, w).
+        """Run stage `index` on the previous stage's map (the image for 0): (bottom, top), each (B, c, h, w).
 
-        The bottom is the input of the last residual block where the stage is a sequence of several, else the top.
+        The top is the stage's output. The bottom is the input of the stage's last residual block, or the top where the
+        stage has only one block.
         """
         if index == 0:
             x = self.prepared(x)
@@ -126,7 +127,7 @@ def _no_stages(context: BuildContext) -> UserError:
 
 
 class MapArchitecture(Architecture):
-    """An architecture whose tasks share one encoder of four maps, `widths` wide; a subclass adds `decode`."""
+    """An architecture whose tasks share one encoder with four maps of `widths` channels; a subclass adds `decode`."""
 
     Parameters = MapParameters
     coarsest = 32
@@ -142,7 +143,7 @@ class MapArchitecture(Architecture):
 
 
 def per_task(context: BuildContext, name: str, build: Callable[[Task], nn.Module]) -> nn.ModuleDict:
-    """Return {task: build(task)}, each from the stream of initial values of the part `<task>.<name>`."""
+    """Return {task: build(task)}, each with the initial values of the part `<task>.<name>`."""
     parts = nn.ModuleDict()
     for task in context.tasks:
         with context.part(f"{task.name}.{name}"):

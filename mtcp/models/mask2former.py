@@ -1,4 +1,4 @@
-"""Mask2Former (Cheng et al., CVPR 2022) as the encoder, from `transformers`, without what MT-CP does not read."""
+"""Mask2Former (Cheng et al., CVPR 2022) from `transformers` as the encoder, without the parts that MT-CP ignores."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +23,7 @@ from mtcp.models.deformable import DeformableLayer
 from mtcp.models.layers import to_nhwc, use_projections
 from mtcp.models.weights import WEIGHTS, check_weights, weights_file
 
-#: The Swin encoder's last norm, which nothing reads: files that transformers 4 saved, the hub's among them, lack it.
+#: The Swin encoder's last norm, which nothing reads. Files saved by transformers 4, such as the hub's, lack it.
 UNREAD = "pixel_level_module.encoder.swin.layernorm."
 
 
@@ -33,11 +33,11 @@ def shared_representation(pixels: Tensor, mask_logits: Tensor) -> Tensor:
 
 
 class MaskEmbeddings(Mask2FormerMaskPredictor):
-    """Gives the queries' mask embeddings (B, Q, C) where the library gives mask logits (B, Q, h, w) for every layer.
+    """Returns the queries' mask embeddings (B, Q, C), where the library returns mask logits (B, Q, h, w) per layer.
 
-    Only the last layer's logits are read, and only their sum over queries. The attention masks of the layers between
-    need them at a coarser level alone; as resizing and the product over channels commute, the pixel embedding is
-    resized instead of a hundred maps.
+    Only the sum over queries of the last layer's logits is read. The attention masks between layers need logits only
+    at a coarser level. Resizing commutes with the product over channels, so the pixel embedding is resized instead of
+    a hundred logit maps.
     """
 
     def forward(
@@ -53,8 +53,8 @@ class MaskEmbeddings(Mask2FormerMaskPredictor):
 class Mask2FormerEncoder(Backbone):
     """R = P * sum over queries of M: pixel embedding times the last decoder layer's mask logits.
 
-    M = E P with the queries' mask embeddings E, hence sum M = (sum E) P: no map per query is made. Class logits do
-    not exist here, nor does the encoder's last norm, which nothing reads.
+    M = E P with the queries' mask embeddings E, hence sum M = (sum E) P, and no map per query is computed. There are
+    no class logits, and the encoder's last norm is removed because nothing reads it.
     """
 
     def __init__(self, context: BuildContext) -> None:
@@ -83,7 +83,8 @@ class Mask2FormerEncoder(Backbone):
         for layer in self._layers:
             layer.gradient_checkpointing = lean
         maps = encoder(image).feature_maps
-        # Its sampled values take as much memory as the whole encoder and a third of the time to compute again.
+        # The pixel decoder's sampled values need as much memory as the whole encoder; recomputing them takes a third
+        # of the encoder's time.
         features = recomputed(decoder, maps) if lean else decoder(maps)
         pixels = features.mask_features
         decoded = self.model.transformer_module(features.multi_scale_features, pixels)
@@ -92,7 +93,7 @@ class Mask2FormerEncoder(Backbone):
 
 
 class SwinMaps(Backbone):
-    """The maps of a Mask2Former's Swin encoder at 1/4 to 1/32; pixel decoder and queries are not kept."""
+    """The maps of a Mask2Former's Swin encoder at 1/4 to 1/32, without pixel decoder and queries."""
 
     def __init__(self, context: BuildContext) -> None:
         super().__init__()
@@ -110,9 +111,9 @@ class SwinMaps(Backbone):
 
 
 def _switchable_layers(encoder: nn.Module) -> list[Any]:
-    """Return the Swin layers, which can each be recomputed: a third of a gigabyte at 192x256, batch 2.
+    """Return the Swin layers, prepared for checkpointing one by one: saves a third of a gigabyte at 192x256, batch 2.
 
-    The library's own switch does so for stages and for the layers in them, that is, twice.
+    The library's own switch checkpoints both the stages and the layers inside them, and so recomputes twice.
     """
     layers: list[Any] = [module for module in encoder.modules() if isinstance(module, SwinLayer)]
     for layer in layers:
@@ -121,7 +122,7 @@ def _switchable_layers(encoder: nn.Module) -> list[Any]:
 
 
 def _mask2former(config: EncoderConfig) -> Mask2FormerModel:
-    """Random initial values, or weights of a local folder (config.json, model.safetensors) or of the hub."""
+    """The model with random values, or with weights from a local folder (config.json, model.safetensors) or the hub."""
     if config.weights and not Path(config.weights, "config.json").is_file():
         raise UserError(f"encoder.weights: {config.weights} must be a folder with config.json and {WEIGHTS}")
     path = weights_file(config)
@@ -135,7 +136,7 @@ def _mask2former(config: EncoderConfig) -> Mask2FormerModel:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence the library inside the block: it reports every weight that is left out on purpose."""
+    """Silence the library inside the block: it would report every weight that is left out on purpose."""
     level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

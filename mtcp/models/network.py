@@ -1,4 +1,4 @@
-"""MT-CP: shared encoder, a decoder per task, coherence fusion across tasks, trace-back, heads (WACV 2025)."""
+"""MT-CP (WACV 2025): shared encoder, one decoder per task, coherence fusion across tasks, trace-back, heads."""
 
 from collections.abc import Callable
 from typing import Any, Literal
@@ -20,10 +20,10 @@ from mtcp.models.refinement import TraceBack
 
 @architecture("mtcp")
 class MTCP(Architecture):
-    """The network of MT-CP; every switch is one row of the ablation table.
+    """The network of MT-CP; every parameter is one row of the ablation table.
 
-    Without coherence the trace-back starts from X_t; without trace-back heads read the fused map, and there are no
-    auxiliary outputs.
+    Without coherence, the trace-back starts from the task's pyramid map X_t. Without trace-back, the heads read the
+    fused map, and there are no auxiliary outputs.
     """
 
     class Parameters(PluginParameters):

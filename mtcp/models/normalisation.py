@@ -1,7 +1,7 @@
-"""Batch normalisation whose statistics stay precise on channels-last tensors of a CPU.
+"""Batch normalisation whose statistics stay precise for channels-last tensors on a CPU.
 
-There torch 2.15 adds up all values of a channel in one float32 accumulator, so that errors grow with their number:
-to 1e-5 of the variance and more for two images at 120x160. Contiguous tensors and GPUs are added up in a tree.
+In that case torch 2.15 sums all values of a channel in one float32 accumulator, so the error grows with their number:
+it reaches 1e-5 of the variance and more for two images at 120x160. Contiguous tensors, and GPUs, use a tree sum.
 """
 
 from typing import Any
@@ -13,17 +13,17 @@ from torch.nn import functional as F
 
 from mtcp.models.layers import to_nchw, to_nhwc
 
-#: Values per channel up to which the library's sums are precise to a few 1e-6.
+#: Up to this many values per channel, torch's sums are precise to a few 1e-6.
 FEW_VALUES = 2048
-#: Values that one float32 accumulator adds up beyond that, at most and at least.
+#: Allowed numbers of values per float32 accumulator, for channels with more values.
 GROUP = range(32, 513)
 
 
 class _PreciseBatchNorm(torch.autograd.Function):
     """(x, weight, bias, eps, groups) -> (normalised, mean, biased variance), x (B, C, H, W) in channels-last memory.
 
-    The library's own kernels see every `groups`-th position as a channel of its own; sums of groups are merged in
-    float64 (Chan, Golub and LeVeque, 1979).
+    The positions of each channel are split into `groups` groups, which torch's kernels see as separate channels; the
+    groups' sums are merged in float64 (Chan, Golub and LeVeque, 1979).
     """
 
     @staticmethod
@@ -41,7 +41,7 @@ class _PreciseBatchNorm(torch.autograd.Function):
         ctx.mark_non_differentiable(mean, variance)
         return F.batch_norm(x, mean, variance, weight, bias, training=False, eps=eps), mean, variance
 
-    # torch types what `once_differentiable` returns with a positional-only ctx.
+    # torch declares ctx positional-only in the result of `once_differentiable`.
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -64,13 +64,13 @@ class _PreciseBatchNorm(torch.autograd.Function):
 
 
 def _grouped(x: Tensor, groups: int) -> Tensor:
-    """See (B, C, H, W) in channels-last memory as (1, groups C, B H W / groups, 1)."""
+    """View (B, C, H, W) in channels-last memory as (1, groups C, B H W / groups, 1)."""
     rows = to_nhwc(x).reshape(1, -1, 1, groups * x.shape[1])
     return to_nchw(rows)
 
 
 def _groups(x: Tensor) -> int:
-    """Return the number of groups of `x`: 1 where the library's sums are precise, 0 where no number divides it."""
+    """Return the number of groups for `x`: 1 where torch's sums are precise, 0 where no allowed size divides `x`."""
     values = x.numel() // x.shape[1]
     imprecise = (
         x.is_cpu
@@ -84,7 +84,7 @@ def _groups(x: Tensor) -> int:
 
 
 class BatchNorm2d(nn.BatchNorm2d):
-    """The library's layer with precise statistics; (B, C, H, W)."""
+    """torch's layer with precise statistics, on (B, C, H, W)."""
 
     def forward(self, input: Tensor) -> Tensor:
         if not self.training or self.momentum is None or self.running_mean is None or self.running_var is None:

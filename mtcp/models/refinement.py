@@ -1,4 +1,4 @@
-"""Trace-back: spatial refinement modules (SRM) that lead the fused features back through the decoder's maps."""
+"""Trace-back: spatial refinement modules (SRM) that pass the fused features back through the decoder's maps."""
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -9,10 +9,10 @@ from mtcp.models.normalisation import BatchNorm
 
 
 def joint_projection(conv: Projection, pred: Tensor, feature: Tensor) -> Tensor:
-    """W [p, f] + b with p resized to f's size, the concatenation never made.
+    """W [p, f] + b with p resized to f's size, computed without the concatenation.
 
-    A projection commutes with interpolation, whose weights sum to one: a coarser p is projected first, a finer one
-    resized first, whichever is smaller.
+    A projection commutes with interpolation, because interpolation weights sum to one: a coarser p is projected before
+    it is resized and a finer p after, so that the smaller map is projected.
     """
     height, width = feature.shape[1:3]
     pred_weight, feature_weight = conv.weight.split((pred.shape[-1], feature.shape[-1]), 1)
@@ -34,7 +34,7 @@ class SRM(nn.Module):
     ) -> None:
         super().__init__()
         self.pred_cbam, self.feature_cbam = CBAM(pred), CBAM(feature)
-        # Built before it is left out: what follows starts from the same values with it and without.
+        # Built even if left out, so that later parts start from the same values either way.
         self.pred_conv, self.pred_norm = Projection(pred + feature, channels), BatchNorm(channels)
         self.feature_conv, self.feature_norm = Projection(pred + feature, feature), BatchNorm(feature)
         if not pred_branch:
@@ -55,9 +55,9 @@ def _branch(conv: Projection | None, norm: BatchNorm | None, pred: Tensor, featu
 
 
 class TraceBack(nn.Module):
-    """Three SRMs from 1/16 to 1/4; the feature' branch travels on. Returns pred'_1, pred'_2, pred'_3, each C wide.
+    """Three SRMs from 1/16 to 1/4, each passing feature' to the next. Returns pred'_1, pred'_2, pred'_3, each C wide.
 
-    Only auxiliary heads read the first two: without them they are None.
+    Only auxiliary heads read the first two, which are None without these heads.
     """
 
     def __init__(self, channels: int, auxiliary: bool = True) -> None:

@@ -1,8 +1,8 @@
 """Shifted-window transformer stages (Liu et al., ICCV 2021) for maps of any size.
 
-Maps that are no multiple of the window are padded with zeros at the right and bottom after the first norm, and
-shifted after padding; padded tokens are keys like all others, and the window never shrinks. Library blocks shift
-before they pad, or shrink the window, which gives other numbers.
+Maps whose sides are not multiples of the window are padded with zeros at the right and bottom after the first norm, and
+shifted after padding. Padded tokens serve as keys like all others, and the window never shrinks. The blocks of
+libraries shift before they pad, or shrink the window, which gives different values.
 """
 
 from functools import lru_cache
@@ -15,8 +15,8 @@ from torch.utils.checkpoint import checkpoint
 from mtcp.models.layers import MLP, Projection, project
 
 WINDOW = 7
-#: Values of a map from which on a block keeps its input alone and is recomputed in the backward pass. Not on a GPU,
-#: which has more memory: there `training.checkpointing` decides.
+#: On a CPU, a block whose map has at least this many values stores only its input and is recomputed in the backward
+#: pass. On a GPU, which has more memory, `training.checkpointing` decides.
 LARGE = 1 << 19
 
 
@@ -51,17 +51,17 @@ def shift_mask(height: int, width: int, shift: int, device: torch.device) -> Ten
 
 
 def relative_position_index() -> Tensor:
-    """(49 * 49,) index into a table of the (2 * 7 - 1)^2 relative positions of two tokens of a window."""
+    """(49 * 49,) index into a table of the (2 * 7 - 1)^2 relative positions of two tokens in a window."""
     position = torch.stack(torch.meshgrid(torch.arange(WINDOW), torch.arange(WINDOW), indexing="ij")).flatten(1)
     offset = position[:, :, None] - position[:, None, :] + WINDOW - 1
     return (offset[0] * (2 * WINDOW - 1) + offset[1]).flatten()
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
-    """softmax(Q K^T / sqrt(d) + B) V on (windows, heads, 49, d), the bias broadcast over windows.
+    """softmax(Q K^T / sqrt(d) + B) V on (windows, heads, 49, d), with the bias B broadcast over windows.
 
-    A GPU has a fused kernel for it. On the CPU the library falls back to a form with many more passes than this one,
-    as the bias needs a gradient.
+    On a GPU, torch has a fused kernel. On a CPU, because the bias needs a gradient, torch would fall back to a form
+    with many more passes than this one.
     """
     if query.is_cuda:
         return F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
@@ -86,8 +86,8 @@ class WindowAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         batch, height, width, channels = x.shape
         padded = (height + -height % WINDOW, width + -width % WINDOW)
-        # Padding is zero before the projection, hence its bias after it: the bias is added to the padded map, and
-        # the projections themselves see real tokens only.
+        # Padded tokens are zero before the projection, so they equal its bias after it: the bias is added to the padded
+        # map, and the projection runs on real tokens only.
         qkv = F.pad(project(x, self.qkv.weight), (0, 0, 0, padded[1] - width, 0, padded[0] - height))
         if self.shift:
             qkv = qkv.roll((-self.shift, -self.shift), (1, 2))
@@ -125,7 +125,7 @@ class Block(nn.Module):
 
 
 class PatchMerging(nn.Module):
-    """Half the resolution, twice the width; odd sizes are padded with zeros. (B, H, W, C) -> (B, H/2, W/2, 2C)."""
+    """Halve the resolution, double the width; odd sizes are padded with zeros. (B, H, W, C) -> (B, H/2, W/2, 2C)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -141,7 +141,7 @@ class PatchMerging(nn.Module):
 
 
 class Stage(nn.Module):
-    """`depth` blocks, every second one shifted by half a window, then patch merging unless it is the last stage."""
+    """`depth` blocks, every second one shifted by half a window, then patch merging except in the last stage."""
 
     def __init__(self, width: int, depth: int, heads: int, last: bool) -> None:
         super().__init__()

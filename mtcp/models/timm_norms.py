@@ -7,7 +7,7 @@ from mtcp.models.normalisation import BatchNorm2d
 
 
 class _BatchNormAct(BatchNorm2d):
-    """Batch normalisation, drop-out and activation, as timm's RegNets, EfficientNets and MobileNets have them."""
+    """Batch normalisation, drop-out and activation, as in timm's RegNets, EfficientNets and MobileNets."""
 
     act: nn.Module
     drop: nn.Module
@@ -17,7 +17,7 @@ class _BatchNormAct(BatchNorm2d):
 
 
 def use_precise_norms(model: nn.Module) -> None:
-    """Let the batch normalisations of a timm model compute as `BatchNorm2d` here; parameters and names stay."""
+    """Give the batch normalisation layers of a timm model precise statistics; parameters and names stay the same."""
     for module in model.modules():
         if type(module) is nn.BatchNorm2d:
             module.__class__ = BatchNorm2d

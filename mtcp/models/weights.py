@@ -1,4 +1,4 @@
-"""Pre-trained weights: where they are, whether they are complete, and which they were."""
+"""Pre-trained weights: finding, checking and reading their files, and recording which were used."""
 
 import pickle
 from pathlib import Path
@@ -19,9 +19,9 @@ WEIGHTS = "model.safetensors"
 
 
 def weights_file(config: EncoderConfig) -> Path | None:
-    """Return the file the encoder starts from: of a package, a local one, or a Mask2Former's of the hub, fetched once.
+    """Return the encoder's weights file: from a package, a local path, or (Mask2Former only) downloaded from the hub.
 
-    None: initial values are random, or timm fetches the weights itself.
+    None where initial values are random, or where timm fetches the weights itself.
     """
     if config.weights == PACKAGE:
         return packaged_file(config.model)
@@ -38,7 +38,7 @@ def weights_file(config: EncoderConfig) -> Path | None:
 
 
 def weights_record(config: EncoderConfig) -> dict[str, str] | None:
-    """Return the SHA-256 of `weights_file` and, for one of the hub, its revision, with which others can pin them."""
+    """Return the SHA-256 of `weights_file` and, for a file from the hub, its revision, so that others can pin it."""
     path = weights_file(config)
     if path is None:
         return None
@@ -46,7 +46,7 @@ def weights_record(config: EncoderConfig) -> dict[str, str] | None:
 
 
 def check_weights(path: Path, sha256: str | None) -> None:
-    """Refuse a file that is missing or cut short, or whose SHA-256 is another than `sha256`, where that is given."""
+    """Raise `UserError` for a file that is missing or truncated, or whose SHA-256 differs from `sha256`, if given."""
     if not path.is_file():
         raise UserError(f"encoder.weights: {path} is missing; expected a file of weights")
     try:
@@ -76,10 +76,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def timm_weights(config: EncoderConfig, own: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the weights that `config` names under timm's names; `own` is the state dict of the whole timm model.
+    """Return the weights that `config` specifies under timm's names; `own` is the state dict of the whole timm model.
 
-    A package's file has other names in the same order. Raises `UserError` where the digest is another one, or names or
-    shapes do not fit, naming what is missing and what is unexpected.
+    A package's file has other names, in the same order. Raises `UserError` where the digest differs, or where names or
+    shapes do not match; the message lists what is missing and what is unexpected.
     """
     path = weights_file(config)
     assert path is not None, "called for an encoder without a weights file"
@@ -117,7 +117,7 @@ def _listed(names: list[str]) -> str:
 
 
 def no_hub_access(config: EncoderConfig, error: Exception) -> UserError:
-    """Return the sentence for weights that the hub did not give."""
+    """Return the error for weights that could not be fetched from the hub."""
     return UserError(
         f"encoder.model: the weights of '{config.model}' cannot be fetched from the hub ({first_sentence(error)}); "
         "check name, revision and network, or download them elsewhere and set encoder.weights"

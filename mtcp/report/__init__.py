@@ -1,1 +1,1 @@
-"""From tables to HTML and LaTeX: nothing is computed here."""
+"""Rendering tables as HTML and LaTeX; no results are computed here."""

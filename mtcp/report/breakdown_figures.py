@@ -1,4 +1,4 @@
-"""Charts of where a difference comes from: by task, by class, and by seed; from changes.csv, classes.csv, ranks.csv."""
+"""Charts that break differences down by task, class and seed, from changes.csv, classes.csv and ranks.csv."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ _CLASS_ROW = 26
 def changes_chart(
     changes: pd.DataFrame, methods: pd.DataFrame, tasks: tuple[Task, ...], baseline: str
 ) -> dict[str, Any] | None:
-    """Slope chart: relative change of every task and Delta_m, a line a method; intervals of the two brought out."""
+    """Slope chart: relative change of every task and Delta_m, one line per method; the two chosen with intervals."""
     rows = labelled(changes[changes.method != baseline], methods)
     if rows.empty:
         return None
@@ -38,7 +38,7 @@ def changes_chart(
 def class_charts(
     classes: pd.DataFrame, methods: pd.DataFrame, tasks: tuple[Task, ...], baseline: str
 ) -> list[dict[str, Any]]:
-    """One chart per task with classes: difference in IoU to the baseline's, with its interval, a row a class."""
+    """One chart per classification task: difference in IoU from the baseline, with its interval, one row per class."""
     charts = []
     for task in tasks:
         rows = labelled(classes[(classes.task == task.name) & (classes.method != baseline)], methods)
@@ -63,7 +63,7 @@ def class_charts(
 
 
 def ranks_chart(ranks: pd.DataFrame, methods: pd.DataFrame) -> dict[str, Any] | None:
-    """Rank of every method by Delta_m on each seed alone, a line a method; None with fewer than two seeds."""
+    """Rank of every method by Delta_m on each single seed, one line per method; None with fewer than two seeds."""
     if ranks.seed.nunique() < 2:
         return None
     rows = labelled(ranks, methods)

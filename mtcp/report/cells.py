@@ -27,7 +27,7 @@ def task_columns(page: Page) -> list[Column]:
 
 
 def column_of(task: str, metric: str, page: Page) -> dict[str, str]:
-    """Return the heading of a column: title, detail, and how it sorts first."""
+    """Return the heading of a column: title, detail, and the initial sort direction."""
     shown = display(task, metric, page.benchmark)
     label = shown.label
     known = {each.name: each for each in page.tasks}
@@ -49,7 +49,7 @@ def cells_of(page: Page, rank: str) -> Cells:
 
 
 def marked(cells: Cells, methods: pd.DataFrame) -> Cells:
-    """Add the mark of trouble to the cells of tasks that a method never trained, and to its change over all tasks."""
+    """Add the flag mark to the cells of tasks that a method never trained, and to its change over all tasks."""
     flagged = {row.method: flags(row) for row in methods.itertuples()}
 
     def untrained(method: str, task: str) -> bool:
@@ -63,11 +63,11 @@ def marked(cells: Cells, methods: pd.DataFrame) -> Cells:
 
 
 def cell_of(row: Any, place: Any, page: Page) -> Cell:
-    """Return the cell of a row of summary.csv, marked where its place is the first or second."""
+    """Return the cell for a row of summary.csv, marked if its rank `place` is 1 or 2."""
     shown, change = display(row.task, row.metric, page.benchmark), row.task == MULTI_TASK
     spread = shown.number(row.sd) if isfinite(row.sd) else ""
     more = shown.interval(row.low, row.high) if change and isfinite(row.low) else ""
-    if row.task == COST:  # of the page alone: in print there is no room for it
+    if row.task == COST:  # only on the page: in print there is no room for it
         spread, more = "", f"± {spread}" if row.sd > 0 else ""
     return {
         "text": shown.number(row.mean, signed=change),
@@ -93,5 +93,5 @@ def table_row(row: Any, cells: list[Cell], page: Page) -> dict[str, Any]:
 
 
 def plain(value: float) -> str:
-    """Return a number for sorting; empty where there is none."""
+    """Return a number as text for sorting; empty if it is not finite."""
     return f"{value:.9g}" if isfinite(value) else ""

@@ -1,4 +1,4 @@
-"""The charts of a page as vector PDF for LaTeX, from the same specifications, in the colours of the light theme."""
+"""The charts of a page as PDF for LaTeX, from the same specifications, in the light theme's colours."""
 
 import json
 import re
@@ -11,15 +11,15 @@ import vl_convert
 
 from mtcp.core.files import replacing
 
-#: A column of a WACV paper is 3.25 inches wide: charts are drawn at twice that (72 points an inch) and fit when halved.
+#: Width in points: twice the column of a WACV paper (3.25 inches, 72 points per inch); charts are scaled by one half.
 _WIDTH: Final = 468
 _FONT: Final = "Liberation Sans, Arial, Helvetica, sans-serif"
 
 
 def write_charts(folder: Path, charts: Mapping[str, Any], first: str, second: str) -> list[Path]:
-    """Write `<name>.pdf` of every chart into `folder`, and remove other PDFs there; return the paths.
+    """Write `<name>.pdf` of every chart to `folder`, and remove other PDFs there; return the paths.
 
-    `charts`: {name: {"title", "spec"}, a list of those, or None}. `first` and `second` are the methods brought out.
+    `charts`: {name: {"title", "spec"}, a list of these, or None}. `first` and `second` are the highlighted methods.
     """
     folder.mkdir(parents=True, exist_ok=True)
     colours, written = _colours(), []
@@ -42,9 +42,9 @@ def _named(charts: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _for_print(spec: dict[str, Any], colours: Mapping[str, str], first: str, second: str) -> dict[str, Any]:
-    """The specification with fixed width, colours for the style sheet's variables, and the methods brought out.
+    """The specification with fixed width, colours instead of CSS variables, and the highlighted methods.
 
-    Keys that stand once on the page, above all charts of a kind, stand in each file.
+    Legends that are shown once on the page, above all charts of a kind, are added to each file.
     """
     text = re.sub(r"var\(--([a-z0-9-]+)\)", lambda found: colours[found.group(1)], json.dumps(spec))
     text = text.replace('"legend": null', '"legend": {"title": null, "orient": "top"}')

@@ -1,4 +1,4 @@
-"""What the charts of a report share: inline data, the page's colours, the reader's choice, one style."""
+"""Common parts of a report's charts: inline data, the page's colours, the reader's choice of methods, the style."""
 
 from typing import Any, Final
 
@@ -8,9 +8,9 @@ import pandas as pd
 ACCENT, SECOND, QUIET, INK = "var(--accent)", "var(--second)", "var(--quiet)", "var(--ink)"
 TASK_COLOURS: Final = tuple(f"var(--task-{number})" for number in range(1, 9))
 ROW: Final = 24
-#: Of the rows of a chart, those of the two methods that the reader brings out.
+#: Filter for the rows of the two methods that the reader highlights.
 BROUGHT_OUT: Final = "datum.method == first || datum.method == second"
-#: By name, as the page has it: labels are measured before they are drawn.
+#: The page's font by name, since labels are measured before they are drawn.
 _FONT: Final = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', sans-serif"
 
 
@@ -27,7 +27,7 @@ def labelled(rows: pd.DataFrame, methods: pd.DataFrame) -> pd.DataFrame:
 
 
 def inline(rows: pd.DataFrame, *columns: str) -> alt.Data:
-    """The named columns as inline data with five significant digits: charts need no more, and pages stay small."""
+    """The named columns as inline data with five significant digits: enough for charts, and pages stay small."""
     return alt.Data(
         values=[
             {name: float(f"{value:.5g}") if isinstance(value, float) else value for name, value in row.items()}
@@ -47,7 +47,7 @@ def chosen() -> Any:
 
 
 def finish(chart: Any, height: int, choice: bool = True) -> dict[str, Any]:
-    """Return the specification: as wide as its place, transparent, the page's colours and font."""
+    """Return the specification: full width, transparent, with the page's colours and font."""
     if choice:
         chart = chart.add_params(alt.param(name="first", value=""), alt.param(name="second", value=""))
     chart = chart.properties(width="container", height=height, background="transparent").configure(
@@ -59,6 +59,6 @@ def finish(chart: Any, height: int, choice: bool = True) -> dict[str, Any]:
             labelOverlap=True, labelSeparation=8, tickCount=6,
         ),
     )  # fmt: skip
-    specification = chart.to_dict(validate=False)  # checking the schema takes a second a page; the tests draw it
+    specification = chart.to_dict(validate=False)  # validation takes a second per page; the tests draw the charts
     specification.pop("$schema", None)
     return specification

@@ -28,7 +28,7 @@ def write_comparison(root: Path, before: str, after: str) -> list[Path]:
 
 
 def _groups(table: pd.DataFrame, project: Project) -> list[dict[str, Any]]:
-    """Rows by benchmark; those with equal keys and equal numbers are only counted."""
+    """Rows by benchmark; rows with equal keys and equal numbers are only counted."""
     groups = []
     for name, rows in table.groupby("benchmark", sort=False):
         equal = (rows.same == True) & (rows.improvement == 0)  # noqa: E712  (the column also holds nothing)

@@ -1,11 +1,11 @@
-"""What a report's data stand on: images, subsets, derived targets, resizing; for the head of the page and the LaTeX."""
+"""Facts on a report's data (images, subsets, derived targets, resizing) for the head of the page and the LaTeX."""
 
 from mtcp.core.config import Project
 from mtcp.data.locks import read_lock
 
 
 def data_facts(project: Project, name: str) -> str:
-    """Say what benchmark `name` was trained and judged on, from its configuration and the set's lock."""
+    """Describe the data of benchmark `name`, from its configuration and the set's lock."""
     benchmark, data = project.benchmark(name), project.data_name(name)
     lock = read_lock(project, data) or {}
     parts = [f"set {data}"]

@@ -1,4 +1,4 @@
-"""Prediction sheets of the test images on which the reference gains most and least, by Delta_m of the image alone."""
+"""Prediction sheets of the test images on which the reference gains most and least, by Delta_m of the single image."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ PLACES: Final = ("best", "median", "worst")
 
 @dataclass(frozen=True)
 class Extreme:
-    """One image of one network: its `place` among the test images, what to say of it, and where its sheet lies."""
+    """One image of one network: its `place` among the test images, a description, and the path of its sheet."""
 
     image: str
     place: str
@@ -31,9 +31,9 @@ class Extreme:
 
 
 def draw_extremes(root: Path, benchmark: str) -> None:
-    """Draw the sheets that are not there, of the reference and of the baseline, each at its first finished seed.
+    """Draw the missing sheets of the reference and of the baseline, each at its first finished seed.
 
-    Does nothing where a network or the data are missing, as in a clone that has the tables alone.
+    Does nothing where a network or the data are missing, as in a clone that has only the tables.
     """
     folder, project = root / TABLES / benchmark, Project(root)
     images, provenance = (read_table(folder / f"{name}.csv") for name in ("images", "provenance"))
@@ -55,7 +55,7 @@ def draw_extremes(root: Path, benchmark: str) -> None:
 def extremes(
     root: Path, name: str, benchmark: Benchmark, images: pd.DataFrame, provenance: pd.DataFrame
 ) -> Iterator[Extreme]:
-    """Yield the best, the median and the worst image, each as the reference and as the baseline see it."""
+    """Yield the best, the median and the worst image, each for the reference and for the baseline."""
     placed = {row.place: row for row in rows_of(images.dropna(subset=["place"]))}
     for position, place in enumerate(PLACES):
         for method in (benchmark.reference, benchmark.baseline):
@@ -75,6 +75,6 @@ def extremes(
 
 
 def first_finished(provenance: pd.DataFrame, method: str) -> Any:
-    """Return the row of the method's finished run with the least seed; None where there is none."""
+    """Return the row of the method's finished run with the smallest seed; None if there is none."""
     own = provenance[(provenance.method == method) & (provenance.status == "finished")]
     return next(rows_of(own.sort_values("seed", kind="stable")), None)

@@ -1,4 +1,4 @@
-"""The statistics: every comparison with its interval, test and verdict, family by family."""
+"""The statistics section: every comparison with its interval, test and verdict, by family."""
 
 from math import isfinite
 from typing import Any
@@ -62,7 +62,7 @@ def _compared(row: Any, page: Page) -> dict[str, Any]:
 
 
 def statistics_note(compared: pd.DataFrame) -> str:
-    """Say how many seeds a conclusion needs, and whether there are as many."""
+    """Return how many seeds a conclusion needs, and whether the grid has them, in words."""
     if compared.empty:
         return "Nothing to compare: the grid holds neither the reference nor the baseline beside other methods."
     most, least, size = int(compared.n.max()), int(compared.least_n.max()), int(compared.family_size.max())

@@ -1,7 +1,7 @@
 """Charts of a report as Vega-Lite specifications, made from the tables; colours are the page's CSS variables.
 
-A reader chooses two methods to bring out: every chart reads the parameters `first` and `second`, which the page's
-two lists set. Trivial baselines are left out of the charts (their distance would hide all others); tables show them.
+A reader chooses two methods to highlight: every chart reads the parameters `first` and `second`, which the page's two
+lists set. Trivial baselines are left out of charts, where they would squeeze all others together; tables show them.
 """
 
 from typing import Any, Final
@@ -32,7 +32,7 @@ from mtcp.report.formats import display
 def delta_m_chart(
     multi_task: pd.DataFrame, summary: pd.DataFrame, methods: pd.DataFrame, rope: float
 ) -> dict[str, Any]:
-    """Forest plot of Delta_m: one point a seed, mean and 95 % t interval, ROPE band, zero line."""
+    """Forest plot of Delta_m: one point per seed, mean and 95 % t interval, ROPE band, zero line."""
     rows = summary[(summary.metric == "delta_m") & (summary.selection == "last") & (summary.output == "final")]
     rows = labelled(rows, methods).sort_values("mean", ascending=False)
     points = multi_task[(multi_task.selection == "last") & (multi_task.output == "final")]
@@ -82,7 +82,7 @@ def seed_charts(runs: pd.DataFrame, methods: pd.DataFrame, benchmark: Benchmark)
 
 
 def loss_charts(curves: pd.DataFrame, methods: pd.DataFrame, tasks: tuple[Task, ...]) -> list[dict[str, Any]]:
-    """One chart per task: the loss by epoch, mean over seeds; validation where a part of training was held out."""
+    """One chart per task: the loss by epoch, mean over seeds; the validation loss if there is a validation split."""
     charts = []
     for task in tasks:
         column = f"validation_loss_{task.name}"
@@ -96,7 +96,7 @@ def loss_charts(curves: pd.DataFrame, methods: pd.DataFrame, tasks: tuple[Task, 
     return charts
 
 
-#: What `mtcp.weighting.monitor` records of the tasks' gradients, by the start of its columns: title and scale.
+#: Gradient diagnostics of `mtcp.weighting.monitor`, by the prefix of their columns: title and scale.
 _GRADIENTS: Final = {
     "cosine_": ("cosine, mean over pairs", alt.Scale(domain=[-1, 1])),
     "magnitude_similarity": ("magnitude similarity", alt.Scale(domain=[0, 1])),
@@ -106,9 +106,9 @@ _GRADIENTS: Final = {
 
 
 def gradient_charts(curves: pd.DataFrame, methods: pd.DataFrame) -> list[dict[str, Any]]:
-    """How the tasks' gradients on the shared parameters lie, by epoch: one chart per measure, mean over seeds.
+    """Diagnostics of the tasks' gradients on the shared parameters by epoch: one chart per measure, mean over seeds.
 
-    The share of the scheme is left out where it is 1 everywhere: no loss passes a scheme by.
+    The scheme's share is left out where it is 1 everywhere, that is, where no loss bypasses a scheme.
     """
     charts = []
     for start, (title, scale) in _GRADIENTS.items():
@@ -122,7 +122,7 @@ def gradient_charts(curves: pd.DataFrame, methods: pd.DataFrame) -> list[dict[st
 
 
 def _by_epoch(rows: pd.DataFrame, title: str, scale: alt.Scale) -> dict[str, Any]:
-    """Lines of all methods by epoch; the chosen ones in colour, with their range over seeds."""
+    """Lines of all methods by epoch; the chosen ones in colour, with the range over seeds."""
     base = alt.Chart(inline(rows, "method", "label", "epoch", "mean", "least", "greatest")).encode(
         x=epochs(rows), detail="method:N"
     )
@@ -137,10 +137,10 @@ def _by_epoch(rows: pd.DataFrame, title: str, scale: alt.Scale) -> dict[str, Any
 
 
 def weight_charts(curves: pd.DataFrame, methods: pd.DataFrame, tasks: tuple[Task, ...]) -> list[dict[str, Any]]:
-    """One chart per method whose weights move: weight of each task by epoch, mean and range over seeds.
+    """One chart per method whose weights change: weight of each task by epoch, mean and range over seeds.
 
-    A strip on top has the colour of the task whose mean weight is the largest in that epoch. After the chart of a
-    method that prioritises by loss (LPS) stand the losses that it saw.
+    A strip on top has the colour of the task with the largest mean weight in that epoch. The chart of a method that
+    prioritises by loss (LPS) is followed by a chart of its losses.
     """
     charts = []
     for method in methods.itertuples():
@@ -179,7 +179,7 @@ def _of_tasks(curves: pd.DataFrame, kind: str, tasks: tuple[Task, ...]) -> pd.Da
 
 
 def _by_task(tasks: tuple[Task, ...]) -> alt.Color:
-    """Colour by task; the key of all these charts stands above them on the page."""
+    """Colour by task; the page shows one legend above all these charts."""
     labels = [task.label for task in tasks]
     return alt.Color("task:N", scale=alt.Scale(domain=labels, range=list(TASK_COLOURS[: len(labels)])), legend=None)
 
@@ -196,7 +196,7 @@ def _lines(rows: pd.DataFrame, tasks: tuple[Task, ...], title: str, scale: alt.S
 
 
 def claims_chart(claims: pd.DataFrame) -> dict[str, Any] | None:
-    """Forest plot by claim, of those judged in per cent: improvement and Holm interval, each one's ROPE behind it."""
+    """Forest plot of the claims judged in per cent: improvement and Holm interval, with the ROPE behind."""
     rows = claims[(claims.n > 0) & (claims.unit == "%")]
     if rows.empty:
         return None
@@ -226,7 +226,7 @@ def claims_chart(claims: pd.DataFrame) -> dict[str, Any] | None:
 
 
 def trade_off_chart(summary: pd.DataFrame, methods: pd.DataFrame, cost: str) -> dict[str, Any] | None:
-    """Scatter of Delta_m against a cost: mean, 95 % t interval, and the front of those that no other beats in both."""
+    """Scatter of Delta_m against a cost: mean, 95 % t interval, and the Pareto front."""
     change = summary[(summary.metric == "delta_m") & (summary.selection == "last") & (summary.output == "final")]
     costs = summary[(summary.task == "cost") & (summary.metric == cost)][["method", "mean"]]
     rows = labelled(change.merge(costs.rename(columns={"mean": "cost"}), on="method"), methods)
@@ -289,7 +289,7 @@ def sweep_charts(rows: pd.DataFrame, benchmark: Benchmark) -> list[dict[str, Any
 
 
 def outputs_chart(multi_task: pd.DataFrame, methods: pd.DataFrame, outputs: dict[str, str]) -> dict[str, Any] | None:
-    """Delta_m of final, auxiliary and initial outputs, a point per seed; methods with one output are left out."""
+    """Delta_m of final, auxiliary and initial outputs, one point per seed; methods with one output are left out."""
     rows = multi_task[(multi_task.selection == "last") & (multi_task.metric == "delta_m")]
     several = rows.groupby("method").output.nunique()
     rows = labelled(rows[rows.method.isin(several[several > 1].index)], methods)

@@ -1,4 +1,4 @@
-"""How numbers are shown: unit, digits and label of every metric. Presentation only; tables keep the plain values."""
+"""Formatting of numbers: unit, digits and label of every metric. Tables keep the plain values."""
 
 from dataclasses import dataclass, replace
 from math import isfinite
@@ -18,14 +18,14 @@ class Display:
     unit: str = ""
 
     def number(self, value: float, *, signed: bool = False) -> str:
-        """Return `value` in the metric's unit; a dash where there is none."""
+        """Return `value` in the displayed unit; a dash if it is not finite."""
         if not isfinite(value):
             return "–"
         text = f"{value * self.scale:{'+' if signed else ''},.{self.digits}f}"
         return text.replace("-", "−")
 
     def interval(self, low: float, high: float) -> str:
-        """Return "[low, high]", signed; a dash where there is none."""
+        """Return "[low, high]" with signs; a dash if one is not finite."""
         if not (isfinite(low) and isfinite(high)):
             return "–"
         return f"[{self.number(low, signed=True)}, {self.number(high, signed=True)}]"
@@ -33,7 +33,7 @@ class Display:
 
 _PERCENT: Final = {"scale": 100.0, "digits": 2, "unit": "%"}
 _ANGLE: Final = {"digits": 2, "unit": "°"}
-#: By kind of task, or by "" for all kinds, and metric. What a benchmark decides is filled in by `display`.
+#: By kind of task ("" for all kinds) and metric. `display` fills in what depends on the benchmark.
 _DISPLAYS: Final = {
     ("", "miou"): Display("mIoU", **_PERCENT),
     ("", "miou_present"): Display("mIoU of present classes", **_PERCENT),
@@ -84,9 +84,9 @@ PER_CENT: Final = Display("", digits=1, unit="%")
 
 
 def display(task: str, metric: str, benchmark: Benchmark | None = None) -> Display:
-    """Return how `metric` of `task` is shown; a metric without an entry under its own name with four digits.
+    """Return how `metric` of `task` is shown; a metric without an entry has its name as label, and four digits.
 
-    A task of the `benchmark` is shown as its kind, in its unit; costs and changes over all tasks need none.
+    A task of the `benchmark` is shown like its kind, in its unit. Costs and changes over all tasks need no benchmark.
     """
     if benchmark and (own := next((each for each in benchmark.task_list if each.name == task), None)):
         shown = display(own.kind, metric)
@@ -103,7 +103,7 @@ def difference(task: str, metric: str, benchmark: Benchmark | None = None) -> Di
 
 
 def probability(value: float) -> str:
-    """Return a probability with three digits, 0 and 1 only where they are exact; a dash where there is none."""
+    """Return a probability with three digits, with 0 and 1 only if exact; a dash if it is not finite."""
     if not isfinite(value):
         return "–"
     if value in (0, 1):

@@ -1,4 +1,4 @@
-"""The head of a page: what ran on what, and what a reader must know before the numbers."""
+"""The head of a page: what was run on what, and what readers must know before the numbers."""
 
 from collections.abc import Iterator
 
@@ -21,7 +21,7 @@ def subtitle(page: Page) -> str:
 
 
 def facts(page: Page) -> list[tuple[str, str]]:
-    """Return (name, value) of what the page is about: data, methods, runs, code, time and environment."""
+    """Return facts as (name, value): data, methods, runs, code, time and environment."""
     methods, provenance, benchmark = page.methods, page.tables["provenance"], page.benchmark
     commits = provenance.commit.dropna().astype(str).str[:10].unique()
     dirty = (provenance.dirty.astype(str) == "True").any()
@@ -39,7 +39,7 @@ def facts(page: Page) -> list[tuple[str, str]]:
 
 
 def notes(page: Page) -> Iterator[str]:
-    """Say what limits the numbers: open and diverged runs, equal networks, too few seeds, mixed environments."""
+    """Yield the limits of the results: open and diverged runs, equal networks, too few seeds, mixed environments."""
     methods, comparisons = page.methods, page.tables["comparisons"]
     if methods.open.sum():
         yield f"Partial: {int(methods.open.sum())} of {int(methods.seeds.sum())} runs are not done; their rows say so."
@@ -78,12 +78,12 @@ def same_networks(provenance: pd.DataFrame) -> list[list[str]]:
 
 
 def _disparities(page: Page) -> list[str]:
-    """The labels of tasks that are of the kind of depth and no distance."""
+    """The labels of depth tasks that are disparities."""
     return [task.label for task in page.tasks if task.kind == "depth" and task.unit != METRE]
 
 
 def _times(page: Page) -> Iterator[str]:
-    """Say where times come from, and where neighbours disturbed them."""
+    """Yield where times come from, and whether other processes disturbed them."""
     speed, provenance = page.tables["speed"], page.tables["provenance"]
     if len(speed):
         first = next(rows_of(speed))

@@ -1,4 +1,4 @@
-"""The index over benchmarks, `reports/index.html`: one line per benchmark that has tables."""
+"""The index of benchmarks, `reports/index.html`: one line per benchmark that has tables."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Signs after a method's name and what they say: † signs of trouble, ‡ seeds without a number."""
+"""Marks after a method's name and their meaning: † signs of trouble, ‡ seeds without results."""
 
 from collections.abc import Iterator
 from typing import Any, Final
@@ -9,7 +9,7 @@ from mtcp.core.tasks import UNTRAINED
 
 FLAG_MARK: Final = " †"
 _GAP_MARK: Final = " ‡"
-#: What a flag says to readers; those of _NOTES are no sign of trouble, and get no mark.
+#: The meaning of each flag; those in _NOTES are not signs of trouble and get no mark.
 _FLAGS: Final = {
     "stayed_equal": "weights stayed equal although they should have moved",
     "negative_weights": "negative weights, with which a task's loss is ascended",
@@ -21,7 +21,7 @@ _NOTES: Final = {"negative_by_design"}
 
 
 def mark(row: Any) -> str:
-    """Return the symbols after a method's name: † signs of trouble, ‡ seeds without a number."""
+    """Return the marks after a method's name: † signs of trouble, ‡ seeds without results."""
     return (FLAG_MARK if flags(row) - _NOTES else "") + (_GAP_MARK if row.finished < row.seeds else "")
 
 
@@ -37,7 +37,7 @@ def _in_words(flag: str) -> str:
 
 
 def legend(methods: pd.DataFrame) -> Iterator[str]:
-    """Say what the signs of the methods stand for."""
+    """Yield the meaning of the methods' marks."""
     for row in methods.itertuples():
         for sign, raised in (("† ", flags(row) - _NOTES), ("", flags(row) & _NOTES)):
             if raised:

@@ -1,4 +1,4 @@
-"""What every section of a page is made from."""
+"""The common input of all sections of a page."""
 
 from dataclasses import dataclass
 from functools import cached_property

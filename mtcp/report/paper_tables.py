@@ -1,4 +1,4 @@
-"""LaTeX of the tables that papers print (booktabs, siunitx), from paper.csv; to be \\input into a two-column paper."""
+"""LaTeX tables for papers (booktabs, siunitx), from paper.csv, for \\input in a two-column paper."""
 
 from math import isfinite
 from typing import Any, Final
@@ -28,7 +28,7 @@ def paper_view(paper: pd.DataFrame, benchmark: str, settings: Benchmark, baselin
     for name, rows in paper.groupby("table", sort=False):
         keys = list(dict.fromkeys(zip(rows.task, rows.metric, strict=True)))
         cells = {(row.method, row.task, row.metric): row for row in rows.itertuples()}
-        narrow = name == "ablation"  # ticks take the room of spreads and costs
+        narrow = name == "ablation"  # ticks replace spreads and costs
         keys = [key for key in keys if not (narrow and key[0] == COST)]
         columns = [_column(task, metric, rows, narrow, settings) for task, metric in keys]
         spread = "mean" if narrow else "mean ± standard deviation"

@@ -1,6 +1,6 @@
-"""Reports of one benchmark: HTML and LaTeX (and PDF) that render the tables and compute nothing.
+"""Reports of one benchmark as HTML and LaTeX (and PDF), which only render the tables.
 
-`view.py` turns the tables into what the templates show; here are the two template engines and the files.
+`view.py` turns the tables into the templates' input; this module renders the templates and writes the files.
 """
 
 import re
@@ -22,7 +22,7 @@ from mtcp.report.extremes import draw_extremes
 from mtcp.report.templating import html_environment, tex_environment
 from mtcp.report.view import build_view
 
-#: The charts of a view, as files are named after them.
+#: The charts of a view: {file name: key of the view}.
 _CHARTS: Final = {
     "claims": "by_claim", "delta-m": "forest", "tasks": "changes", "classes": "classes", "ranks": "ranks",
     "trade-off": "trade_off", "sweep": "sweep", "outputs": "by_output", "seeds": "strips", "loss": "losses",
@@ -35,9 +35,9 @@ def write_report(
 ) -> list[Path]:
     """Write `reports/<benchmark>.html`, `.tex` and `-tables.tex` from `results/tables/<benchmark>/`; return the paths.
 
-    `with_images` embeds predictions on real photographs, for a local look only; those of rendered scenes are always
+    `with_images` embeds predictions on real photographs, for local use only; those on rendered scenes are always
     shown. `pdf` also compiles the LaTeX file, `figures` writes every chart to `reports/<benchmark>-figures/` as PDF.
-    Raises `UserError` where tables are missing, or pdflatex is.
+    Raises `UserError` where tables or pdflatex are missing.
     """
     root = Path(root)
     draw_extremes(root, benchmark)
@@ -55,7 +55,7 @@ def write_report(
 
 
 def compile_pdf(tex: Path) -> Path:
-    """Compile `tex` to the PDF beside it; raises `UserError` without pdflatex, or with its first complaint."""
+    """Compile `tex` to a PDF beside it; raises `UserError` if pdflatex is missing or reports an error."""
     program = shutil.which("pdflatex")
     if program is None:
         raise UserError("`--pdf` needs pdflatex, which is not installed: install TeX Live, or leave `--pdf` out")

@@ -1,4 +1,4 @@
-"""The tables of results: the comparison, the ablation, coherence, and what stands beside the primary numbers."""
+"""The result tables: comparison, ablation, coherence, and further results besides the primary ones."""
 
 from collections.abc import Iterator
 from math import isfinite
@@ -25,13 +25,13 @@ _SELECTIONS: Final = {
 
 
 def comparison(page: Page) -> dict[str, Any]:
-    """Return the table of all methods but ablations, trivial baselines last."""
+    """Return the table of all methods except ablations, with trivial baselines last."""
     benchmark, methods = page.benchmark, page.methods
     trivial = methods.family == "trivial"
     shown = pd.concat([methods[~trivial & (methods.family != "ablation")], methods[trivial]])
     columns = [*task_columns(page), (MULTI_TASK, "delta_m"), *((COST, metric) for metric in _COSTS)]
     head = [column_of(task, metric, page) for task, metric in columns]
-    # Name, detail, scale, and the value that says that nobody tuned.
+    # Name, detail, scale, and the value that means that nothing was tuned.
     tuning = [("configurations", "configs", 1, 1)]
     tuning += [(f"tuning_{kind}_seconds", f"{kind.upper()} min", 60, 0) for kind in ("cpu", "gpu")]
     tuning = [column for column in tuning if (methods[column[0]] > column[-1]).any()]
@@ -98,7 +98,7 @@ def _separate_trivial(rows: list[dict[str, Any]]) -> None:
 
 
 def coherence(page: Page) -> dict[str, Any] | None:
-    """Return the table of coherence between tasks, the truths' own as its last row; None without such numbers."""
+    """Return the table of coherence between tasks, with the ground truths as last row; None without such results."""
     summary = page.tables["summary"]
     own = summary[(summary.task == COHERENCE) & (summary.selection == "last")]
     if own.empty:
@@ -121,7 +121,7 @@ def coherence(page: Page) -> dict[str, Any] | None:
 
 
 def further(page: Page) -> list[dict[str, Any]]:
-    """Return what stands beside the primary numbers: all metrics, other selections, other outputs."""
+    """Return the results besides the primary ones: all metrics, other selections, other outputs."""
     summary, methods, tasks = page.tables["summary"], page.methods, page.tasks
     numbers = summary[summary.task != COST]
     found = []

@@ -13,15 +13,15 @@ from mtcp.core.project_files import SAMPLES, run_folder
 from mtcp.report.extremes import PLACES, extremes, first_finished
 from mtcp.report.page import Page
 
-#: Sample pictures embedded in one report, all together (bytes; base64 takes a third more). A page of 1,000 runs
-#: has 2.8 MB without them, and none is to have 5.
+#: Total size of the sample images embedded in one report (bytes; base64 adds a third). A page of 1,000 runs has 2.8 MB
+#: without them, and no page should exceed 5 MB.
 _SAMPLE_BUDGET: Final = 1_500_000
 
 
 def samples(page: Page) -> list[dict[str, Any]]:
-    """Return the prediction sheets: best, median and worst image, then the methods', the reference first.
+    """Return the prediction sheets: best, median and worst image, then those of the methods, the reference first.
 
-    They are embedded as WebP, a quarter of the stored PNG's size, as far as the page's budget goes.
+    They are embedded as WebP, a quarter of the stored PNG's size, up to the page's budget.
     """
     labels, provenance, root = page.labels, page.tables["provenance"], page.project.root
     sheets: list[tuple[str, str, Path]] = [
@@ -58,7 +58,7 @@ def _webp(path: Path) -> bytes:
 
 
 def samples_note(benchmark: Benchmark, with_images: bool) -> str:
-    """Say which images are shown, or why none is."""
+    """Return a note on which images are shown, or why none are."""
     if benchmark.rendered is None and not with_images:
         return "Real photographs are not embedded; `mtcp report --with-images` makes a local report that has them."
     return (

@@ -1,4 +1,4 @@
-"""Where numbers come from: published ones, and the runs behind every row."""
+"""Sources of the numbers: published results, and the runs behind every row."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from mtcp.report.page import Page
 
 
 def literature(published: pd.DataFrame) -> dict[str, Any] | None:
-    """Return the published numbers, a row per method, backbone and source; None where there are none."""
+    """Return the published numbers, one row per method, backbone and source; None if there are none."""
     if published.empty:
         return None
     published = published.assign(column=published.task + " " + published.metric)

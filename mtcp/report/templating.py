@@ -1,4 +1,4 @@
-"""The two template engines of reports: HTML that escapes what it prints, LaTeX that does, too."""
+"""The two template engines of reports, HTML and LaTeX; both escape what they print."""
 
 import json
 from typing import Any, Final
@@ -22,7 +22,7 @@ class _Tex(str):
 
 
 def escape_tex(text: Any) -> str:
-    """Return `text` with LaTeX's special characters escaped; letters that pdflatex does not know become "?"."""
+    """Return `text` with LaTeX's special characters escaped; characters unknown to pdflatex become "?"."""
     if isinstance(text, _Tex):
         return text
     return "".join(
@@ -31,7 +31,7 @@ def escape_tex(text: Any) -> str:
 
 
 def html_environment(escape: bool = True) -> Environment:
-    """Return the engine of HTML pages; without `escape` that of Markdown."""
+    """Return the engine for HTML pages or, without `escape`, for Markdown."""
     environment = Environment(
         loader=PackageLoader("mtcp.report"),
         autoescape=escape,
@@ -46,7 +46,7 @@ def html_environment(escape: bool = True) -> Environment:
 
 
 def tex_environment() -> Environment:
-    """LaTeX's own braces and per cent signs stay free; everything that is printed is escaped, unless it is `raw`."""
+    """Return the engine for LaTeX, with delimiters that leave braces and per cent signs free; escapes all but `raw`."""
     environment = Environment(
         loader=PackageLoader("mtcp.report"), undefined=StrictUndefined, finalize=lambda value: _Tex(escape_tex(value)),
         block_start_string="<%", block_end_string="%>", variable_start_string="<<", variable_end_string=">>",

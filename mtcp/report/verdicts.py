@@ -1,4 +1,4 @@
-"""The verdicts of the paper's claims as the templates show them: families, seeds behind a verdict, missing seeds."""
+"""The verdicts on the paper's claims for the templates: families, seeds behind a verdict, missing seeds."""
 
 from math import isfinite
 from typing import Any, Final
@@ -19,7 +19,7 @@ OUTPUTS: Final = {
     "aux1": "first auxiliary output",
     "aux2": "second auxiliary output",
 }
-#: What a family of claims asks, as its heading; a family of one's own shows its name.
+#: Headings of the known families of claims; other families are shown by name.
 FAMILIES: Final = {
     "main": "The paper's argument",
     "coherence": "Coherence between tasks",
@@ -44,7 +44,7 @@ def verdict_groups(
 ) -> list[dict[str, Any]]:
     """Return the judged claims by family, in the file's order: heading, note (size, least n, error rate), claims.
 
-    `apart`: costs were measured by `mtcp benchmark`, in rounds in the place of seeds.
+    `apart`: costs were measured by `mtcp benchmark`, so they have rounds instead of seeds.
     """
     judged = claims[claims.n > 0]
     judged = judged.assign(unit=np.where(judged.metric.isin(MEASURED) & apart, "round", "seed"))
@@ -102,7 +102,7 @@ def _more(row: Any, missing: int) -> str:
 
 
 def posterior(row: Any) -> dict[str, Any]:
-    """Return the three probabilities as text, and as widths of a bar in per cent (empty where there are none)."""
+    """Return the three probabilities as text, and as bar widths in per cent (empty if not finite)."""
     parts = (row.better, row.equal, row.worse)
     texts = dict(zip(("better", "equal", "worse"), map(probability, parts), strict=True))
     return {**texts, "bar": [f"{100 * part:.2f}" for part in parts] if all(map(isfinite, parts)) else []}
@@ -119,7 +119,7 @@ def _seed(pair: Any, row: Any, shown: Display, values: Display) -> dict[str, str
 
 
 def _lines(pairs: pd.DataFrame, row: Any, values: Display) -> dict[str, Any]:
-    """Return the places (px) of paired lines, the reference's value left and the method's right; and them in words."""
+    """Return a drawing of paired lines from the reference's to the method's values: positions (px), a description."""
     ends = [*pairs.reference_value, *pairs.method_value]
     low, high = min(ends), max(ends)
     change = row.task == MULTI_TASK
@@ -145,7 +145,7 @@ def _lines(pairs: pd.DataFrame, row: Any, values: Display) -> dict[str, Any]:
 
 
 def _picture(pairs: pd.DataFrame, row: Any, shown: Display) -> dict[str, Any]:
-    """Return the places (px) of a drawing: ROPE, zero, Holm interval, a dot per seed or round; and it in words."""
+    """Return a drawing of ROPE, zero, Holm interval and a dot per seed or round: positions (px) and a description."""
     known = [*pairs.improvement, row.holm_low, row.holm_high, row.rope, -row.rope, 0.0]
     values = [float(value) for value in known if isfinite(value)]
     low, high = min(values), max(values)

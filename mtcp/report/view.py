@@ -1,4 +1,4 @@
-"""What a report shows, as text and numbers for the templates: looked up in the tables and formatted, not computed."""
+"""The content of a report for the templates, as text and numbers that are looked up in the tables and formatted."""
 
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from mtcp.store.integrity import require_stamped
 
 
 def build_view(root: Path, name: str, with_images: bool) -> dict[str, Any]:
-    """Return everything the templates show of benchmark `name`; raises `UserError` where a table is missing."""
+    """Return everything that the templates show for benchmark `name`; raises `UserError` where a table is missing."""
     folder = root / TABLES / name
     for stamp in folder.glob("grid-*.stamp"):
         require_stamped(stamp)
@@ -107,9 +107,9 @@ def _chart(spec: dict[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _winners(methods: pd.DataFrame, ranks: pd.DataFrame, summary: pd.DataFrame) -> str:
-    """Say which methods a single seed would have called the best, and how often it is not the one of all seeds.
+    """Return which methods a single seed would rank best, and how often that differs from the best over all seeds.
 
-    Empty where nothing was ranked.
+    Empty if nothing was ranked.
     """
     won = methods[methods.wins > 0].sort_values("wins", ascending=False, kind="stable")
     total = int(won.wins.sum())

@@ -1,1 +1,1 @@
-"""The grid and the run store: plan, keys, records, integrity, tuning and GPU slots."""
+"""The grid and the run store: plan, keys, records, integrity, tuning, GPU slots."""

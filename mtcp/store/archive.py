@@ -1,8 +1,8 @@
-"""What is kept of a finished benchmark for others to check: configuration, records, histories, tables and the report.
+"""The archive of a finished benchmark, for others to check: configuration, records, histories, tables and report.
 
-No weights, no images, no statistics per image. `results/reference/<benchmark>/` is a project of its own, so that the
-code that reads a project reads an archive. `archive.json` names every file by its SHA-256. The report lies inside, too:
-DVC refuses an output, such as `reports/`, of which git tracks a file.
+It has no weights, images or statistics per image. `results/reference/<benchmark>/` is laid out as a project, so that
+the code that reads a project also reads an archive. `archive.json` lists every file with its SHA-256. The report is
+stored inside because DVC refuses an output, such as `reports/`, that contains a file tracked by git.
 """
 
 import shutil
@@ -27,10 +27,10 @@ _CONFIGURATION: Final = ("config/methods.yaml", "config/claims.yaml", "config/le
 
 
 def archive(plan: Plan, benchmark: str) -> Path:
-    """Write the archive of `benchmark` in place of an older one; return its folder.
+    """Write the archive of `benchmark`, replacing an older one; return its folder.
 
-    Raises `UserError` where the benchmark's tables or its report are not those of the grid, where its methods were
-    tuned under a budget (the trials behind a choice are not kept), or where the disk is full.
+    Raises `UserError` where the benchmark's tables or report do not belong to the present grid, where its methods were
+    tuned under a budget (an archive keeps no trials), or where the folder cannot be written.
     """
     stamps = plan.stamps(benchmark)
     for stamp, what in ((stamps.tables, "tables"), (stamps.report, "report")):
@@ -43,7 +43,7 @@ def archive(plan: Plan, benchmark: str) -> Path:
     with writable(folder.parent):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=folder.parent, prefix=".") as scratch:
-            written = Path(scratch) / benchmark  # whole before it takes the place of an older one
+            written = Path(scratch) / benchmark  # complete before it replaces an older one
             for path in _sources(plan, benchmark):
                 target = written / path.relative_to(plan.root)
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -62,7 +62,7 @@ def archives(root: Path) -> list[Path]:
 
 
 def seal_problems(folder: Path) -> Iterator[str]:
-    """Name every file of the archive that is missing, has other bytes, or is none of its own."""
+    """Yield a message for every file of the archive that is missing, was changed, or does not belong to it."""
     try:
         written = read_record(folder / _SEAL)["files"]
     except UserError as error:
@@ -75,9 +75,9 @@ def seal_problems(folder: Path) -> Iterator[str]:
 
 
 def archived_plan(folder: Path) -> Plan:
-    """Return the plan of an archive: its grid, each run with the keys that it was made under.
+    """Return the plan of an archive: its grid, each run with its original keys.
 
-    Raises `UserError` where the grid names a run that is not there once.
+    Raises `UserError` where a run of the grid is missing or present more than once.
     """
     project = Project(folder)
     params = project.params
@@ -105,7 +105,7 @@ def _archived_run(root: Path, benchmark: str, method: str, seed: int) -> Run:
 
 
 def _sources(plan: Plan, benchmark: str) -> Iterator[Path]:
-    """Every file of the project that an archive has a copy of."""
+    """Every file of the project that is copied into an archive."""
     project, root = plan.project, plan.root
     optional = [*(root / name for name in _CONFIGURATION), lock_file(root, project.data_name(benchmark))]
     optional += [speed_file(root, benchmark, method) for method in project.params.methods]
@@ -119,5 +119,5 @@ def _sources(plan: Plan, benchmark: str) -> Iterator[Path]:
 
 
 def _kept(folder: Path) -> list[Path]:
-    """Every file of an archive but its seal."""
+    """Every file of an archive except its seal."""
     return [path for path in sorted(folder.rglob("*")) if path.is_file() and path != folder / _SEAL]

@@ -1,4 +1,4 @@
-"""The machine, the packages and the commit that a run was made with."""
+"""The machine, packages and commit of a run."""
 
 import hashlib
 import os
@@ -18,7 +18,7 @@ _RECORDED: Final = (
 
 
 class GitState(Model):
-    """Commit, whether tracked files differ from it, and the SHA-256 of the difference."""
+    """The commit, whether tracked files differ from it, and the SHA-256 of the diff."""
 
     commit: str
     dirty: bool
@@ -26,7 +26,7 @@ class GitState(Model):
 
 
 class Gpu(Model):
-    """The GPU of a run, with the CUDA version of torch and the driver's version."""
+    """The GPU of a run, with torch's CUDA version and the driver version."""
 
     name: str
     memory_gib: float
@@ -48,7 +48,7 @@ class Environment(Model):
 
     @property
     def processor(self) -> str:
-        """What computed: the GPU where there was one, else the CPU."""
+        """The name of the GPU if there was one, else of the CPU."""
         return self.gpu.name if self.gpu else self.cpu
 
 
@@ -71,7 +71,7 @@ def git_state(root: Path) -> GitState | None:
 
 
 def environment_class(device: str) -> str:
-    """Device type and the minor version of torch: runs of different classes are not paired unmarked."""
+    """Device type and minor version of torch; comparisons that pair runs of different classes are marked."""
     installed = installed_version("torch")
     return f"{device.split(':')[0]}-torch{'.'.join(installed.split('.')[:2]) if installed else 'none'}"
 

@@ -1,4 +1,4 @@
-"""Export of a trained run: the network's file and its card."""
+"""Export of a trained run: the network file and its model card."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from mtcp.store.trained import TrainedRun
 
 
 def export_run(run: TrainedRun, folder: Path) -> dict[str, Any]:
-    """Write `model.pt` and `MODEL_CARD.md` into `folder`; return their paths and the differences to the network."""
+    """Write `model.pt` and `MODEL_CARD.md` to `folder`; return their paths and the exported model's deviations."""
     model, card = folder / "model.pt", folder / "MODEL_CARD.md"
     differences = export(run.network, run.config, model)
     try:

@@ -1,8 +1,7 @@
-"""A run's own GPUs on a workstation: Snakemake counts them, it does not say which; this does.
+"""Assign GPUs to runs on a workstation: Snakemake counts GPUs but does not say which one a run gets.
 
-A slot is a lock file per device and place on it. The kernel holds the lock for the process and frees it when the
-process dies, however it dies, so no slot is ever lost. Under a scheduler that hands out devices itself (SLURM)
-nothing is allocated here.
+A slot is a lock file per device and place on it. The kernel releases the lock when the process ends, even if it is
+killed, so no slot is ever lost. Under a scheduler that assigns devices itself (SLURM), nothing is allocated here.
 """
 
 import fcntl
@@ -24,10 +23,10 @@ VISIBLE: Final = "CUDA_VISIBLE_DEVICES"
 def gpu_slot(
     runs_per_gpu: int = 1, folder: Path | None = None, poll_seconds: float = 1.0, count: int = 1
 ) -> Iterator[str | None]:
-    """Hold `count` free GPUs of this machine and make them the only visible ones; waits while too many are taken.
+    """Reserve `count` free GPUs of this machine and make only these visible; waits while too few are free.
 
-    Yields the devices, with commas between them, or None where there is none to choose: no GPU, or a scheduler has
-    chosen. Must be entered before torch first looks for a GPU. Raises `UserError` where the machine has fewer.
+    Yields the devices, separated by commas, or None where there is nothing to choose: no GPU, or a scheduler chose.
+    Must be entered before torch first looks for a GPU. Raises `UserError` where the machine has fewer GPUs.
     """
     devices = visible_devices()
     if not devices or "SLURM_JOB_ID" in os.environ:
@@ -67,9 +66,9 @@ def visible_devices() -> list[str]:
 
 
 def _take(devices: Sequence[str], runs_per_gpu: int, folder: Path, count: int) -> dict[str, int]:
-    """Lock the first free places on `count` devices, spreading over devices before sharing one; {device: lock}.
+    """Lock the first free places on `count` devices, using free devices before shared ones; {device: lock}.
 
-    All or none: two runs that each hold half of what they need would wait for ever.
+    All or none: two runs that each held half of what they need would deadlock.
     """
     held: dict[str, int] = {}
     for place in range(runs_per_gpu):

@@ -1,4 +1,4 @@
-"""The declared grid: its seeds, and adding some once verdicts have been seen."""
+"""Adding seeds to the declared grid, also after verdicts have been seen."""
 
 from pathlib import Path
 
@@ -10,10 +10,10 @@ from mtcp.store.plan import Plan
 
 
 def add_seeds(root: Path, count: int) -> Plan:
-    """Write `count` further seeds to params.yaml, above those there, and return the new plan.
+    """Add `count` seeds to params.yaml, above the largest one, and return the new plan.
 
-    Where verdicts have been computed before, `looks` rises by one: they were seen, and the next ones are stricter
-    (`mtcp.analysis.statistics.alpha_of_look`). Comments and order of the file stay.
+    Where verdicts were computed before, `looks` is increased by one: they may have been seen, so the next verdicts are
+    stricter (`mtcp.analysis.statistics.alpha_of_look`). Comments and order of the file are kept.
     """
     before = Plan.load(root)
     path, params = before.root / "params.yaml", before.project.params
@@ -27,14 +27,14 @@ def add_seeds(root: Path, count: int) -> Plan:
 
 
 def _with_value(path: Path, text: str, key: str, value: object) -> str:
-    """Return YAML `text` with the value of a top-level key replaced where it stands, or the key appended."""
+    """Return YAML `text` with the value of a top-level key replaced in place, or the key appended."""
     written = yaml.safe_dump(value, default_flow_style=True).split("\n...")[0].strip()
     node = yaml.compose(text)
     if not isinstance(node, yaml.MappingNode):
         raise UserError(f"{path} must hold `key: value` lines")
     for name, old in node.value:
         if name.value == key:
-            # A block list ends where the next key begins, so that its last line break is its own.
+            # A block list's end mark is where the next key begins, so it includes the last line break.
             block = isinstance(old, yaml.SequenceNode) and not old.flow_style
             return text[: name.end_mark.index] + f": {written}" + ("\n" if block else "") + text[old.end_mark.index :]
     if node.flow_style:

@@ -1,7 +1,7 @@
-"""What was written, by its SHA-256: a file that changed since is named, never used.
+"""SHA-256 digests of written files: a file that changed since is reported and never used.
 
-A run's record and its metrics carry the digests of the files beside them. Tables and reports keep stable names, so a
-stamp lies with them: its name says what they were made from, its content what was written.
+The records of a run and of its metrics contain the digests of the files beside them. Tables and reports have stable
+names, so a stamp lies beside them: its name identifies their inputs, its content the files that were written.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,7 +19,7 @@ def digests(folder: Path, paths: Iterable[Path]) -> dict[str, str]:
 
 
 def changed(folder: Path, written: Mapping[str, str]) -> Iterator[str]:
-    """Name each file of `written` ({name: SHA-256}) that is missing in `folder` or has other bytes."""
+    """Yield a message for each file of `written` ({name: SHA-256}) that is missing in `folder` or was changed."""
     for name, expected in written.items():
         path = folder / name
         if not path.exists():
@@ -36,7 +36,7 @@ def require_unchanged(folder: Path, written: Mapping[str, str], remedy: str) -> 
 
 @contextmanager
 def stamping(stamp: Path, complete: bool = True) -> Iterator[list[Path]]:
-    """Yield a list for the paths that get written; on success they are stamped.
+    """Yield a list for the paths that the block writes; if it succeeds, they are stamped.
 
     Older stamps go first: with two of them lying there, changing a value and changing it back would leave stale files.
     Where the work is refused before it wrote anything they come back. What is not `complete` (partial tables, a report
@@ -64,7 +64,7 @@ def stamping(stamp: Path, complete: bool = True) -> Iterator[list[Path]]:
 
 
 def stamped_problems(stamp: Path) -> list[str]:
-    """Say what changed since `stamp` was written; nothing where it is not there."""
+    """Return messages on the files that changed since `stamp` was written; none where there is no stamp."""
     if not stamp.exists():
         return []
     try:
@@ -74,7 +74,7 @@ def stamped_problems(stamp: Path) -> list[str]:
 
 
 def require_stamped(stamp: Path) -> None:
-    """Raise `UserError` where a file has other bytes than `stamp` says; a missing file is work, no problem."""
+    """Raise `UserError` where a file differs from its digest in `stamp`; a missing file is only remade."""
     if stamp.exists():
         written = read_record(stamp)["files"]
         there = {name: value for name, value in written.items() if (stamp.parent / name).exists()}

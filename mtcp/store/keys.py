@@ -1,4 +1,4 @@
-"""What determines a trained network (`train_key`) and its metrics (`eval_key`). No torch at import."""
+"""The inputs that determine a trained network (`train_key`) and its metrics (`eval_key`). Does not import torch."""
 
 import json
 from collections.abc import Mapping
@@ -13,12 +13,12 @@ from mtcp.core.plugins import PACKAGE_ROOT, path_of
 from mtcp.models.packaged import PACKAGE, packaged_digest
 
 _ABSENT: Final = object()
-#: Where training begins in one process, and in each of several; the latter reaches the former.
+#: Entry points of training in one process, and in each of several processes; the second one imports the first.
 _TRAINING: Final = ("mtcp/training/loop.py", "mtcp/training/together.py")
 
 
 def key_parts(config: RunConfig, data: str, root: Path) -> dict[str, Any]:
-    """Return what determines a trained network, the seed included: hashed, it is `train_key`."""
+    """Return everything that determines a trained network, including the seed; its hash is `train_key`."""
     plugin_files = [
         path_of("architecture", config.architecture.name, root),
         path_of("scheme", config.scheme.name, root),
@@ -28,7 +28,7 @@ def key_parts(config: RunConfig, data: str, root: Path) -> dict[str, Any]:
         "data": data,
         "code": code_digest([PACKAGE_ROOT / _TRAINING[config.processes > 1], *plugin_files]),
     }
-    if described := description_path(config.layout):  # a description of the user's own is part of the data
+    if described := description_path(config.layout):  # a user's description; its settings are part of the data
         parts["layout"] = digest(read_description(described).reading())
     if config.encoder.weights == PACKAGE:
         parts["weights"] = packaged_digest(config.encoder.model)
@@ -43,7 +43,7 @@ def evaluation_parts(config: RunConfig) -> dict[str, Any]:
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Say in words what changed between two `key_parts`: one entry per changed key, dotted."""
+    """Describe what changed between two `key_parts`: one entry per changed key, in dotted form."""
     found = []
     for key in sorted({*old, *new}):
         name, before, after = f"{prefix}{key}", old.get(key, _ABSENT), new.get(key, _ABSENT)

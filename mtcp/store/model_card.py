@@ -1,4 +1,4 @@
-"""The card of an exported network: what it predicts, how it is fed, how well it does, and where it comes from."""
+"""The model card of an exported network: inputs, outputs, metrics and provenance."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,8 +17,8 @@ def model_card(
 ) -> str:
     """Return the card in Markdown.
 
-    `record` is the run's own, `metrics` has (task, metric, value) on the test split, and `file` the exported file's
-    `name`, `sha256` and `differences` to the network by task.
+    `record` is the run's record, `metrics` has (task, metric, value) on the test split, and `file` has the exported
+    file's `name`, `sha256` and `differences` from the network by task.
     """
     worst = max(file["differences"].values())
     git, environment = record.git, record.environment

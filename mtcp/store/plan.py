@@ -1,7 +1,7 @@
-"""The grid as runs with keys and paths: what is done, missing or superseded. No torch at import.
+"""The grid as runs with keys and paths: what is done, missing or superseded. Does not import torch.
 
-`train_key` names a run's directory and `eval_key` its metrics, so changed content means a missing file, hence
-work, and changing it back means none. See docs/orchestration.md.
+`train_key` names a run's directory and `eval_key` its metrics. A changed input therefore means a missing file, and so
+work to do; changing it back means none. See docs/orchestration.md.
 """
 
 import hashlib
@@ -43,10 +43,11 @@ State = Literal["done", "trained", "running", "failed", "interrupted", "missing"
 
 @dataclass(frozen=True)
 class Run:
-    """Benchmark x method x seed with its keys: the unit of work, of caching and of provenance.
+    """Benchmark x method x seed with its keys: the unit of work, caching and provenance.
 
-    Under a budget a run is a `trial`, or its configuration comes from a `choice`; while that is not made the run is
-    waiting, under keys under which nothing is ever written. Of an `archived` run only records and history are there.
+    Under a budget, a run is a `trial`, or its configuration comes from a `choice`. Until the choice is made, the run is
+    waiting and has placeholder keys, under which nothing is ever written. An `archived` run has only its records and
+    history.
     """
 
     config: RunConfig
@@ -77,12 +78,12 @@ class Run:
 
     @property
     def waiting(self) -> bool:
-        """Whether the run's configuration is still to be chosen among the trials of its method."""
+        """Whether the run's configuration has yet to be chosen among its method's trials."""
         return self.choice is not None and self.train_key == self.choice.key
 
     @property
     def identity(self) -> str:
-        """What the run is, known before any choice: stamps are named by it."""
+        """The run's eval_key or, under a budget, a stand-in that is known before any choice; used to name stamps."""
         return self.eval_key if self.choice is None else self.choice.eval_key(self.seed)
 
     @cached_property
@@ -103,13 +104,13 @@ class Run:
 
     @property
     def failure_path(self) -> Path:
-        """What a crashed training left as its reason; gone once the training is taken up again."""
+        """The file with the reason of a crashed training; removed when the training is resumed."""
         return self.directory / FAILURE
 
     def state(self) -> State:
         """Done (evaluated), trained, running (lock held), failed (crashed), interrupted (can resume) or missing.
 
-        Under a budget also waiting: for the choice of the run's configuration.
+        Under a budget also waiting: the run's configuration has not been chosen yet.
         """
         if self.waiting:
             return "waiting"
@@ -122,7 +123,7 @@ class Run:
         return "interrupted" if (self.directory / STATE).exists() else "missing"
 
     def record(self) -> RunRecord:
-        """Read run.json and check that it is this run's; raises `UserError` where it was tampered with."""
+        """Read run.json and check that it belongs to this run; raises `UserError` where it does not."""
         record = RunRecord.read(self.run_path)
         for key, expected in (("train_key", self.train_key), ("method", self.method), ("seed", self.seed)):
             if (found := getattr(record, key)) != expected:
@@ -133,7 +134,7 @@ class Run:
         return record
 
     def metrics(self) -> MetricsRecord:
-        """Read the run's metrics and check that they are its own; raises `UserError` where they are not."""
+        """Read the run's metrics and check that they belong to this run; raises `UserError` where they do not."""
         record = MetricsRecord.read(self.metrics_path)
         if (record.train_key, record.eval_key) != (self.train_key, self.eval_key):
             raise UserError(
@@ -146,8 +147,8 @@ class Run:
 class Choice:
     """The search of one method under its benchmark's budget: trials at the first seed, and the record of the best.
 
-    The record is named by a key of the trials' keys and of the code that chooses, so a changed budget, or anything
-    that makes a trial train again, means another choice.
+    The record is named by a hash of the trials' keys and of the code that chooses. A changed budget, or anything that
+    makes a trial train again, therefore means a new choice.
     """
 
     benchmark: str
@@ -163,7 +164,7 @@ class Choice:
         return short_key(["choice", [trial.train_key for trial in self.trials], code])
 
     def eval_key(self, seed: int) -> str:
-        """Stand-in for the eval_key of the run at `seed`, whatever configuration is chosen."""
+        """Stand-in for the eval_key of the run at `seed`, independent of the configuration that is chosen."""
         return short_key([self.key, seed, self.evaluation])
 
     @property
@@ -171,7 +172,7 @@ class Choice:
         return self.root / RUNS / self.benchmark / self.method / f"choice-{self.key}.json"
 
     def record(self) -> ChoiceRecord | None:
-        """Read the record, None while there is none; raises `UserError` where it was tampered with."""
+        """Read the record, or return None if there is none yet; raises `UserError` where it names other trials."""
         if not self.path.exists():
             return None
         record = ChoiceRecord.read(self.path)
@@ -182,7 +183,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Stamps:
-    """Files whose names say what something was made from: they are there, or there is work."""
+    """Files whose names identify the inputs of a step; a missing stamp means that the step must run."""
 
     check: Path
     tables: Path
@@ -200,7 +201,8 @@ class Plan:
     def load(cls, root: Path | str = ".", only: tuple[str, str | None] | None = None) -> "Plan":
         """Plan the grid of the project at `root`; raises `UserError` for anything unknown or missing.
 
-        `only` (benchmark, method): the work of one run does not need the keys of all, nor the plug-ins of others.
+        `only` (benchmark, method): plan only these runs; work on one run needs neither the keys nor the plug-ins of
+        the others.
         """
         project = Project(root)
         with uncollected():  # syntax trees are many objects
@@ -226,9 +228,9 @@ class Plan:
         return tuple(run for run in self.runs if run.benchmark == benchmark)
 
     def run(self, benchmark: str, method: str, seed: int, key: str | None = None) -> Run:
-        """One run, planned on the spot where the grid of params.yaml does not hold it.
+        """One run; planned here if it is not in the grid of params.yaml.
 
-        `key`: a train_key, by which a trial of the method at this seed is found, too.
+        `key`: a train_key; selects the method's trial with this key, if there is one.
         """
         found = self._by_name.get((benchmark, method, seed)) or runs_of(self.project, benchmark, method, [seed])[0]
         trials = found.choice.trials if found.choice else ()
@@ -245,23 +247,23 @@ class Plan:
         return tuple(trial for choice in self.choices for trial in choice.trials)
 
     def notes(self) -> list[str]:
-        """What whoever starts the grid must know: stand-ins for methods that benchmarks name and the grid lacks."""
+        """Notes for the user: substitutes for methods that benchmarks name as a role and the grid lacks."""
         return [note for name in self.project.params.benchmarks for note in role_notes(self.project, name)]
 
     def resources(self, benchmark: str) -> ResourceConfig:
-        """What one run of a benchmark asks of the machine."""
+        """The resources that one run of a benchmark requests."""
         return self.project.benchmark(benchmark).resources
 
     def data_folder(self, benchmark: str) -> Path:
-        """Where the images of a benchmark lie."""
+        """The folder with the data of a benchmark."""
         return self.root / "data" / self.project.data_name(benchmark)
 
     def manifest(self, benchmark: str) -> Path:
-        """The small file by which the presence of a benchmark's data enters the workflow."""
+        """The small file that represents a benchmark's data in the workflow."""
         return manifest_path(self.project, benchmark)
 
     def stamps(self, benchmark: str) -> "Stamps":
-        """The stamps of one benchmark: of its checked methods, its tables and its report."""
+        """The stamps of one benchmark: for the check of its methods, its tables and its report."""
         runs, bench = self.of(benchmark), with_roles(self.project, benchmark)
         trials = [trial for trial in self.trials if trial.benchmark == benchmark]
         checked = short_key([run.train_key for run in (*(run for run in runs if run.choice is None), *trials)])
@@ -299,7 +301,7 @@ class Plan:
         )
 
     def metrics_stamp(self) -> Path:
-        """The stamp of the metrics over all benchmarks."""
+        """The stamp of the metrics of all benchmarks."""
         key = short_key([self.stamps(name).tables.name for name in self.project.params.benchmarks])
         return self.root / TABLES / f"metrics-{key}.stamp"
 
@@ -317,7 +319,7 @@ class Plan:
 
 
 def runs_of(project: Project, benchmark: str, method: str, seeds: list[int]) -> tuple[Run, ...]:
-    """The runs of one benchmark and method, one per seed; under a budget with the configuration that was chosen."""
+    """The runs of one benchmark and method, one per seed; under a budget, with the chosen configuration."""
     config = project.resolve(benchmark, method, seeds[0])
     require_validation_images(project, benchmark)
     parts = key_parts(config, data_digest(project, benchmark), project.root)

@@ -1,6 +1,6 @@
-"""The records of the run store, typed: written and read here and nowhere else. No torch at import.
+"""The typed records of the run store, which only this module reads and writes. Does not import torch.
 
-Every record is JSON, sealed (`mtcp.core.files`) and carries the version of its schema.
+Every record is sealed JSON (`mtcp.core.files`) with a schema version.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from mtcp.core.validation import Model, validated
 from mtcp.store.environment import Environment, GitState
 
 SCHEMA_VERSION: Final = 1
-#: output -> task -> metric -> value; None stands for a value that does not exist (not a number).
+#: output -> task -> metric -> value; None means NaN.
 Metrics = dict[str, dict[str, dict[str, float | None]]]
 Status = Literal["finished", "diverged"]
 
@@ -34,7 +34,7 @@ class Record(Model):
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read the record at `path`; an unchanged file is read once per process.
+        """Read the record at `path`; an unchanged file is read only once per process.
 
         Raises `UserError` where the file is missing, damaged, edited, or of another schema version.
         """
@@ -58,7 +58,7 @@ def _parsed(kind: type[Record], path: Path, _file: tuple[int, int, int]) -> Reco
 
 
 class Determinism(Model):
-    """What torch was told about reproducibility."""
+    """torch's settings that affect reproducibility."""
 
     deterministic_algorithms: bool
     cudnn_deterministic: bool
@@ -72,17 +72,17 @@ class DataRecord(Model):
 
     digest: str
     note: str = ""
-    #: Names of the classes of each task whose names are known, from class 0.
+    #: Class names by task, from class 0, for the tasks whose class names are known.
     classes: dict[str, list[str]] = Field(default_factory=dict)
 
 
 class RunRecord(Record):
     """`run.json`: what was trained, from what, on which machine, and how it ended.
 
-    `key_parts` hashed give `train_key`. `config` is the resolved configuration as it was then (`run_config`).
-    `files`: {name in the run's folder: SHA-256}. Seconds are wall time over all attempts; `cpu_seconds` those of the
-    last one's processor, `gpu_seconds` how long a GPU was held. Memory in MiB. `load`: the machine's load average at
-    the end; above the cores, seconds say more about the neighbours than about the method.
+    The hash of `key_parts` is `train_key`. `config` is the resolved configuration at that time (`run_config`).
+    `files`: {name in the run's folder: SHA-256}. `seconds` is wall time over all attempts; `cpu_seconds` is CPU time of
+    the last attempt; `gpu_seconds` is the time for which GPUs were held, added up over GPUs. Memory is in MiB. `load`:
+    the machine's load average at the end; above the number of cores, the times were affected by other processes.
     """
 
     benchmark: str
@@ -114,14 +114,14 @@ class RunRecord(Record):
     files: dict[str, str]
 
     def run_config(self) -> RunConfig:
-        """The configuration as this version understands it; raises `UserError` where it no longer does."""
+        """The configuration, validated by this version of mtcp; raises `UserError` where it is no longer valid."""
         return validated(RunConfig, self.config, f"the record of {self.benchmark}/{self.method}/seed{self.seed}")
 
 
 class MetricsRecord(Record):
-    """`metrics-<eval_key>.json`: the metrics of one run by selection, output and task; none of a diverged run.
+    """`metrics-<eval_key>.json`: the metrics of one run by selection, output and task; empty for a diverged run.
 
-    `gflops` of one image. `non_finite`: pixels with a non-finite final prediction, by task. `files`: {name: SHA-256}.
+    `gflops`: per image. `non_finite`: pixels with a non-finite final prediction, by task. `files`: {name: SHA-256}.
     """
 
     benchmark: str
@@ -139,9 +139,9 @@ class MetricsRecord(Record):
 
 
 class SpeedRound(Model):
-    """One measurement in a fresh process: median seconds of a training step and of predicting one image.
+    """One measurement in a fresh process: median seconds per training step and per predicted image.
 
-    Peak memory of each in MiB; `others` is in cores (`mtcp.core.load`), None where the system does not say.
+    Peak memory of both in MiB. `others`: cores that other processes kept busy (`mtcp.core.load`); None where unknown.
     """
 
     seconds_per_step: float
@@ -154,8 +154,8 @@ class SpeedRound(Model):
 class SpeedRecord(Record):
     """`results/runs/<benchmark>/<method>/speed.json`: what `mtcp benchmark` measured, round by round.
 
-    `train_key`: of the method's run at the grid's first seed, whose configuration and code were measured. `images`: of
-    one step, and of one prediction.
+    `train_key`: of the method's run at the grid's first seed, whose configuration and code were measured. `images`:
+    batch sizes of a training step and of a prediction.
     """
 
     benchmark: str
@@ -170,7 +170,7 @@ class SpeedRecord(Record):
 
 
 class TrialRecord(Model):
-    """One tried configuration: what it changed, its validation losses (None: diverged) and its cost."""
+    """One tried configuration: its changes, its validation losses (None: diverged) and its cost."""
 
     train_key: str
     training: dict[str, float]
@@ -183,7 +183,7 @@ class TrialRecord(Model):
 
 
 class ChoiceRecord(Record):
-    """`choice-<key>.json`: all trials of a budget, and the position of the best one."""
+    """`choice-<key>.json`: all trials of a method under a budget, and the index of the best one."""
 
     benchmark: str
     method: str
@@ -193,7 +193,7 @@ class ChoiceRecord(Record):
 
 
 def readable_records(method_folder: Path) -> Iterator[tuple[Path, RunRecord]]:
-    """Yield folder and record of every run of one method, under any key; what cannot be read is left out."""
+    """Yield folder and record of every run of one method, under any key; skips unreadable records."""
     for path in sorted(method_folder.glob(f"*/{RECORD}")):
         try:
             yield path.parent, RunRecord.read(path)

@@ -1,7 +1,7 @@
-"""One step of training and one of evaluation on made-up images: a method's faults show before any data are read.
+"""One training step and one evaluation on two synthetic images, to find a method's faults before data are read.
 
-Images are at most 96 x 128 pixels, and two: what can go wrong in a plug-in does so there, too, in a second. Whether
-the encoder takes the benchmark's own size is checked when the network is built.
+Larger images are scaled to about 128 pixels on their longer side, which reveals the same faults of a plug-in within a
+second. Whether the encoder supports the benchmark's own size is checked when the network is built.
 """
 
 from collections.abc import Iterator, Sequence
@@ -37,9 +37,9 @@ _LARGEST: Final = 128
 
 
 def rehearse(config: RunConfig, schemes: Sequence[RunConfig] = ()) -> list[str]:
-    """Train one step and evaluate one batch as `config` says, and train one step with the scheme of each of `schemes`.
+    """Train one step and evaluate one batch of `config`, and train one step with the scheme of each of `schemes`.
 
-    Returns what is worth a word without being wrong. Raises `UserError` that names the plug-in, file and line.
+    Returns notes that are not errors. Raises `UserError` naming the plug-in, file and line.
     """
     network = build_network(config)
     config, network = _smaller(config, network)
@@ -62,7 +62,7 @@ def rehearse(config: RunConfig, schemes: Sequence[RunConfig] = ()) -> list[str]:
 
 
 def _smaller(config: RunConfig, network: Architecture) -> tuple[RunConfig, Architecture]:
-    """The configuration and its network at a small size, with random weights; as they are where that is refused."""
+    """The configuration and its network at a small size, with random weights; unchanged where that size is refused."""
     scale = _LARGEST / max(config.height, config.width)
     if scale >= 1:
         return config, network
@@ -71,17 +71,17 @@ def _smaller(config: RunConfig, network: Architecture) -> tuple[RunConfig, Archi
     small = config.model_copy(update={"height": height, "width": width, "encoder": encoder})
     try:
         return small, build_network(small)
-    except UserError:  # an encoder of one size alone
+    except UserError:  # an encoder that supports only one size
         return config, network
 
 
 def _plain(config: RunConfig) -> TrainingConfig:
-    """Neither compiled nor in bfloat16: what is meant for a GPU takes minutes on a CPU."""
+    """The training settings without compilation and bfloat16, which would take minutes on a CPU."""
     return config.training.model_copy(update={"compile": False, "precision": "fp32"})
 
 
 def _train_step(config: RunConfig, network: Architecture, batch: Batch) -> Iterator[str]:
-    """One optimiser step, the end of an epoch, and the scheme's state through a file and back."""
+    """Run one optimiser step and the end of an epoch, and save and restore the scheme's state; yields notes."""
     stepper, context = made_up_training(config, network, batch)
     scheme, tasks = stepper.scheme, context.tasks
     try:
@@ -93,13 +93,13 @@ def _train_step(config: RunConfig, network: Architecture, batch: Batch) -> Itera
             _there_and_back(config, scheme, context)
         probe_scheme(config)
     except Diverged:
-        return  # a result, here as in a run; made-up images need not suit every scheme
+        return  # not an error, as in a run: synthetic images need not suit every scheme
     for task in untrained_tasks([row], tasks):
         yield f"task '{task}' receives no gradient: its numbers would be those of an untrained head"
 
 
 def made_up_training(config: RunConfig, network: Architecture, batch: Batch) -> tuple[Stepper, SchemeContext]:
-    """What trains `network` on `batch`, on the batch's device, and what its scheme was told."""
+    """The stepper that trains `network` on `batch`, on the batch's device, and the context of its scheme."""
     tasks = tuple(task.name for task in config.task_list)
     seed, size = stream(config.benchmark, 0, "scheme"), (config.height, config.width)
 
@@ -130,7 +130,7 @@ def _there_and_back(config: RunConfig, scheme: Scheme, context: SchemeContext) -
 
 
 def made_up(config: RunConfig, images: int = 2) -> Batch:
-    """Noise in the form of images and targets, some of them void."""
+    """A batch of random images and targets, with two rows of void pixels."""
     draws = torch.Generator().manual_seed(0)
     size = (config.height, config.width)
     image = torch.randn(images, 3, *size, generator=draws)

@@ -1,6 +1,6 @@
-"""The run store: trains and evaluates one planned run, with its lock and its record.
+"""Training and evaluation of one planned run in the run store, with its lock and its record.
 
-`run.json` is written last: a run directory without it is unfinished, whatever else lies there.
+`run.json` is written last: a run directory without it is unfinished, whatever else it contains.
 """
 
 import contextlib
@@ -37,9 +37,9 @@ def train_run(
     on_step: Callable[[int, int], None],
     on_epoch: Callable[[dict[str, float]], None],
 ) -> RunRecord:
-    """Train `run` unless it is trained; write and return its record. Raises `training.Interrupted` when told to stop.
+    """Train `run` unless it is trained; write and return its record. Raises `Interrupted` when told to stop.
 
-    Divergence is a result: it is recorded with its reason, and evaluation gives it no numbers.
+    Divergence is a result: it is recorded with its reason, and the run is evaluated without metrics.
     """
     from mtcp.data.formats import packaging
     from mtcp.data.formats.class_names import class_names
@@ -52,7 +52,7 @@ def train_run(
             return run.record()
         run.failure_path.unlink(missing_ok=True)
         manifest = require_checked(plan.project, run.benchmark)
-        weights = weights_record(run.config.encoder)  # before days of training: the hub may be out of reach
+        weights = weights_record(run.config.encoder)  # before a long training, as the hub may be unreachable
         folder = plan.data_folder(run.benchmark)
         names = class_names(run.config.layout, run.config.task_list, packaging.read(folder))
         started, cpu = datetime.now(UTC), cpu_seconds()
@@ -97,7 +97,7 @@ def train_run(
 
 
 def _trained(run: Run, data: Path, device: str, listeners: "Listeners") -> tuple["TrainingResult", float]:
-    """Train in as many processes as the run has; return the result and the peak of memory in MiB."""
+    """Train in the run's number of processes; return the result and the peak memory in MiB."""
     if run.config.processes == 1:
         from mtcp.training.loop import train
 
@@ -109,9 +109,9 @@ def _trained(run: Run, data: Path, device: str, listeners: "Listeners") -> tuple
 
 
 def evaluate_run(plan: Plan, run: Run, device: str, threads: int, on_image: Callable[[int, int], None]) -> Path:
-    """Evaluate the trained `run` on the test split; write its statistics and, last, its metrics; return their path.
+    """Evaluate the trained `run` on the test split; write its statistics and then its metrics; return their path.
 
-    A diverged run gets a record without numbers.
+    A diverged run gets a record without metrics.
     """
     with uncollected():
         from mtcp.evaluation import evaluate
@@ -160,9 +160,9 @@ def evaluate_run(plan: Plan, run: Run, device: str, threads: int, on_image: Call
 
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
-    """Hold the run directory for this process; the kernel gives the lock back when the process dies, however.
+    """Lock the run directory for this process; the kernel releases the lock when the process ends in any way.
 
-    Raises `UserError` naming the holder where another process has it.
+    Raises `UserError` naming the holder where another process has the lock.
     """
     with writable(directory):
         directory.mkdir(parents=True, exist_ok=True)
@@ -177,7 +177,7 @@ def locked(directory: Path) -> Iterator[None]:
             os.ftruncate(handle, 0)
             os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
             for part in directory.glob(".*-*"):
-                part.unlink(missing_ok=True)  # half a file of a killed process: the lock says that nobody writes it
+                part.unlink(missing_ok=True)  # left by a killed process: under the lock, nobody else writes here
         yield
     finally:
         os.close(handle)
@@ -195,7 +195,7 @@ def writable(directory: Path) -> Iterator[None]:
 
 
 def _taken(handle: int) -> bool:
-    """Take the lock; a few tries, since `mtcp plan` holds it for a moment to see whether a run is running."""
+    """Try to take the lock, several times: `mtcp plan` holds it briefly to see whether a run is running."""
     for _ in range(10):
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -208,7 +208,7 @@ def _taken(handle: int) -> bool:
 
 @contextmanager
 def _reason_kept(run: Run) -> Iterator[None]:
-    """Leave the reason of a crash in the run's directory, for `mtcp plan` and partial tables."""
+    """Write the reason of a crash to the run's directory, for `mtcp plan` and partial tables."""
     from mtcp.training.loop import Interrupted
 
     try:
@@ -223,13 +223,13 @@ def _reason_kept(run: Run) -> Iterator[None]:
 
 
 def _results(directory: Path) -> list[Path]:
-    """The files of a finished training, but its record."""
+    """The files of a finished training, except its record."""
     found = [directory / name for name in (MODEL, BEST_ON_VALIDATION, HISTORY)]
     return [path for path in (*found, *snapshots(directory)) if path.exists()]
 
 
 def _load() -> float:
-    """Processes that wanted a core in the last minute, on average: the system's load average."""
+    """The system's load average: the mean number of processes that wanted a core in the last minute."""
     return round(os.getloadavg()[0], 2)
 
 

@@ -10,10 +10,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def stop_on_signal() -> Iterator[Callable[[], bool]]:
-    """Yield a function that says whether SIGTERM, SIGINT or SIGHUP came; a second SIGINT stops at once.
+    """Yield a function that returns whether SIGTERM, SIGINT or SIGHUP was received; a later SIGINT stops at once.
 
-    SIGHUP says that the terminal is gone, as when a connection drops: what would be written there goes nowhere, since
-    a write to it would fail in the middle of a step. Under `nohup` it stays ignored.
+    SIGHUP means that the terminal is gone, for example after a lost connection. Terminal output is then discarded,
+    because writing it would fail in the middle of a step. Under `nohup`, SIGHUP stays ignored.
     """
     asked: list[int] = []
     terminals = [stream.fileno() for stream in (sys.__stdout__, sys.__stderr__) if stream and stream.isatty()]

@@ -1,8 +1,8 @@
-"""What a step of training and a prediction cost, measured apart from the grid, whose runs share the machine.
+"""Time and memory of a training step and a prediction, measured separately from the grid, whose runs share the machine.
 
-Every round measures every method once, each in a fresh process with nothing else to do, so that what drifts (clock,
-temperature) meets all methods alike and rounds can be paired. Images and targets are made up: no data are needed, and
-their loading is no part of the figures. Medians over the steps of a round, after some that warm up.
+Every round measures every method once, each alone in a fresh process, so that drift (clock, temperature) affects all
+methods equally and rounds can be paired. Images and targets are synthetic: no data are needed, and loading is not
+measured. A round's times are medians over its steps, after warm-up steps.
 """
 
 import os
@@ -26,7 +26,7 @@ from mtcp.store.environment import environment
 from mtcp.store.plan import Plan, Run
 from mtcp.store.records import SpeedRecord, SpeedRound
 
-#: Others may keep this share of the cores busy while something is measured.
+#: The share of the cores that other processes may keep busy during a measurement.
 QUIET: Final = 0.1
 _TRIES: Final = 3
 _WARM_UP: Final = 2
@@ -45,8 +45,8 @@ def measure(
 ) -> list[SpeedRecord]:
     """Measure the configuration of each of `runs` (one per method) and write a record for each.
 
-    Raises `UserError` where other processes keep more than `QUIET` of the cores busy, after a few tries, unless
-    `allow_busy`; nothing is written then.
+    Unless `allow_busy`, raises `UserError` where, after a few tries, other processes still keep more than `QUIET` of
+    the cores busy; nothing is written then.
     """
     take = _in_a_process if allow_busy else _quiet_round
     found: dict[str, list[SpeedRound]] = {run.method: [] for run in runs}
@@ -74,10 +74,10 @@ def measure(
 
 
 def measured(plan: Plan, benchmark: str) -> Iterator[SpeedRecord]:
-    """Yield the records of the benchmark's methods as they are now: of one machine, device and number of threads.
+    """Yield the current records of the benchmark's methods if all are of one machine, device and number of threads.
 
-    Nothing where a method that trains has none or an older one, or where they differ: times of different machines, or
-    beside the grid's own, compare nothing.
+    Yields nothing where a method that trains has no record or an outdated one, or where machines differ: times from
+    different machines cannot be compared.
     """
     records = []
     for run in first_runs(plan, benchmark):
@@ -91,7 +91,7 @@ def measured(plan: Plan, benchmark: str) -> Iterator[SpeedRecord]:
 
 
 def first_runs(plan: Plan, benchmark: str) -> list[Run]:
-    """The run of every method of the grid that trains, at its first seed."""
+    """The run at the first seed of every method of the grid that trains."""
     firsts: dict[str, Run] = {}
     for run in plan.of(benchmark):
         firsts.setdefault(run.method, run)
@@ -104,7 +104,7 @@ def is_busy(others: float | None, cores: int | None) -> bool:
 
 
 def _quiet_round(run: Run, device: str, threads: int, steps: int) -> SpeedRound:
-    """The first measurement on a quiet machine; raises `UserError` where `_TRIES` of them were not."""
+    """The first measurement on a quiet machine; raises `UserError` after `_TRIES` measurements on a busy one."""
     busiest = 0.0
     for _ in range(_TRIES):
         one = _in_a_process(run, device, threads, steps)
@@ -124,9 +124,9 @@ def _in_a_process(run: Run, device: str, threads: int, steps: int) -> SpeedRound
 
 
 def _round(config: RunConfig, root: Path, device: str, threads: int, steps: int) -> SpeedRound:
-    """One measurement, in a process of its own: predictions first, since memory is counted by its peak so far."""
+    """One measurement, in its own process: predictions first, because memory is measured as the peak so far."""
     quiet_libraries()
-    os.chdir(root)  # where plug-ins are looked for
+    os.chdir(root)  # plug-ins are searched in the working directory
     with uncollected():
         import torch
 

@@ -1,6 +1,6 @@
 """The store's histories as TensorBoard events or Weights & Biases offline runs.
 
-Both are written from `history.csv`, by whoever watches: training knows nothing of it, and no key depends on it.
+A separate watching process writes both from `history.csv`: training is not involved, and no key depends on them.
 """
 
 import shutil
@@ -22,7 +22,7 @@ class _Writer(Protocol):
 
 
 class Follower:
-    """Writes every epoch of the grid's runs once; what lay there of an earlier follower is replaced."""
+    """Writes every epoch of the grid's runs once, replacing the output of an earlier follower."""
 
     def __init__(self, plan: Plan, kind: Tracker) -> None:
         self.folder = plan.root / _FOLDERS[kind]
@@ -31,7 +31,7 @@ class Follower:
         self._written: dict[str, int] = {}
 
     def follow(self, plan: Plan) -> int:
-        """Write the epochs that are new; return how many."""
+        """Write the new epochs; return their number."""
         new = 0
         for run in (*plan.trials, *plan.runs):
             rows = history_of(run)[self._written.get(run.name, 0) :]

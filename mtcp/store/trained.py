@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """A finished run in `directory`; everything is read on first use, and nothing is written."""
+    """A finished run in `directory`; data are read on first use, and nothing is written."""
 
     directory: Path
     #: run.json: keys, seed, status, cost, machine, data, commit.
@@ -29,7 +29,7 @@ class TrainedRun:
 
     @property
     def name(self) -> str:
-        """Benchmark, method and seed, as `rooms/mtcp/seed0`."""
+        """Benchmark, method and seed, such as `rooms/mtcp/seed0`."""
         return f"{self.record.benchmark}/{self.record.method}/seed{self.record.seed}"
 
     @cached_property
@@ -39,7 +39,7 @@ class TrainedRun:
 
     @property
     def weights(self) -> Path:
-        """The file of the network after the last epoch; raises `UserError` where its bytes are not those written."""
+        """The file of the network after the last epoch; raises `UserError` where it is missing or was changed."""
         path = self.directory / MODEL
         expected = self.record.files.get(path.name)
         if not path.exists() or file_digest(path) != expected:
@@ -85,9 +85,9 @@ class TrainedRun:
         return pd.DataFrame(rows, columns=["selection", "output", "task", "metric", "value"])
 
     def images(self, output: str = "final") -> "pd.DataFrame":
-        """Every metric of every test image on its own: one row per image id, columns (task, metric).
+        """Every metric for each test image separately: one row per image id, columns (task, metric).
 
-        The mean over images is not a metric of the test split where that pools pixels first, as the mIoU does.
+        The mean over images differs from the metric of the test split where that pools pixels, as the mIoU does.
         """
         import numpy as np
         import pandas as pd
@@ -105,7 +105,7 @@ class TrainedRun:
         return table
 
     def statistics(self, output: str = "final") -> tuple[tuple[str, ...], dict[str, dict[str, Any]]]:
-        """Image ids, and by task the sufficient statistics of every image as arrays (images, ...); docs/metrics.md."""
+        """Image ids, and by task every image's sufficient statistics as arrays (images, ...); see docs/metrics.md."""
         from mtcp.metrics.recompute import read_statistics
 
         return read_statistics(self.directory / images_file(self._metrics_record.eval_key), output)
@@ -113,7 +113,7 @@ class TrainedRun:
     def predict(self, photograph: Any, device: str = "cpu") -> "Predictions":
         """Predict on a photograph: the path of an image file, or an array (H, W, 3) of uint8.
 
-        Returns {task: array} at the photograph's size, as `mtcp.evaluation.predicting.Predictions` says.
+        Returns {task: array} at the photograph's size; see `mtcp.evaluation.predicting.Predictions`.
         """
         from mtcp.evaluation.predicting import predict, read_photograph
 
@@ -123,15 +123,15 @@ class TrainedRun:
 
     @property
     def class_names(self) -> dict[str, list[str]]:
-        """Names of the classes of each task whose names are known, from class 0."""
+        """Class names by task, from class 0, for the tasks whose class names are known."""
         return self.record.data.classes
 
 
 def load_run(run: str | Path, root: Path | str = ".") -> TrainedRun:
-    """Return a trained run by its name, as `rooms/mtcp/seed0`, or by its folder in the store.
+    """Return a trained run by its name, such as `rooms/mtcp/seed0`, or by its folder in the store.
 
-    A name means the run that the present configuration plans in the project `root`. Raises `UserError` where it is not
-    trained, or diverged.
+    A name refers to the run planned by the present configuration of the project `root`. Raises `UserError` where the
+    run is not trained, or diverged.
     """
     directory = Path(root) / run
     if not (directory / RECORD).exists():
@@ -143,7 +143,7 @@ def load_run(run: str | Path, root: Path | str = ".") -> TrainedRun:
 
 
 def _planned(name: str, root: Path) -> Path:
-    """The folder of the run that is planned as `name`."""
+    """The folder of the run that the plan gives for `name`; raises `UserError` where it is not trained."""
     parts = name.strip("/").split("/")
     if len(parts) != 3 or not (parts[2].startswith("seed") and parts[2][4:].isdecimal()):
         raise UserError(

@@ -1,6 +1,6 @@
 """The choice among the trials of a budget: read from their records, written as one sealed record.
 
-The record holds nothing but what follows from the trials, so that `mtcp verify` can derive it again and compare.
+The record contains only what follows from the trials, so that `mtcp verify` can derive it again and compare.
 """
 
 import math
@@ -15,7 +15,7 @@ from mtcp.training.history import VALIDATION_LOSS, read_history
 
 
 def choose(choice: Choice) -> ChoiceRecord:
-    """Write the record of `choice` unless it is there, and return it; raises `UserError` where a trial is missing."""
+    """Write the record of `choice` unless it exists, and return it; raises `UserError` where a trial is missing."""
     record = choice.record()
     if record is None:
         record = chosen_record(choice)
@@ -24,10 +24,10 @@ def choose(choice: Choice) -> ChoiceRecord:
 
 
 def chosen_record(choice: Choice) -> ChoiceRecord:
-    """Return which trial is best, and every trial with what it changed, its validation losses and its cost.
+    """Return the record: the best trial, and every trial's changes, validation losses and cost.
 
-    The best has the smallest validation loss after its last epoch (`mtcp.store.tuning_search.best`). A trial
-    that diverged is never chosen; where all did, the first, the method's own configuration, stands for them, and
+    The best trial has the smallest validation loss after its last epoch (`mtcp.store.tuning_search.best`). A diverged
+    trial is never chosen. Where all diverged, the first is chosen, which is the method's own configuration, and
     `reason` says so.
     """
     validation = [_validation_losses(trial) for trial in choice.trials]
@@ -55,14 +55,14 @@ def chosen_record(choice: Choice) -> ChoiceRecord:
 
 
 def described(record: ChoiceRecord) -> str:
-    """Say in words what was chosen: "configuration 3 of 8 (learning_rate 0.0012, kappa 2)"."""
+    """Describe what was chosen, such as "configuration 3 of 8 (learning_rate 0.0012, kappa 2)"."""
     trial = record.trials[record.chosen]
     changes = ", ".join(f"{name} {value}" for name, value in {**trial.training, **trial.scheme}.items())
     return f"configuration {record.chosen + 1} of {len(record.trials)} ({record.reason or changes or 'its own'})"
 
 
 def cost(record: ChoiceRecord) -> dict[str, float]:
-    """Return what the search cost: CPU seconds, and seconds for which a GPU was held."""
+    """Return the cost of the search: CPU seconds, and seconds for which GPUs were held."""
     return {
         "cpu_seconds": sum(trial.cpu_seconds for trial in record.trials),
         "gpu_seconds": sum(trial.gpu_seconds for trial in record.trials),

@@ -1,7 +1,7 @@
-"""Fair tuning: every method tries the same number of configurations, drawn from a stream of its own.
+"""Fair tuning: every method tries the same number of configurations, each drawn from its own random stream.
 
-Pure functions; nothing here trains. The benchmark's `budget` and the method's `search` give number and ranges; the
-choice uses losses on validation images alone, never the test split.
+Pure functions; nothing is trained here. The benchmark's `budget` and the method's `search` give number and ranges. The
+choice uses only losses on validation images, never the test split.
 """
 
 import math
@@ -17,7 +17,7 @@ from mtcp.training.validation_score import relative_score
 
 @dataclass(frozen=True)
 class Configuration:
-    """What one trial changes: overrides of the training settings and of the scheme's parameters."""
+    """The changes of one trial: overrides of training settings and of the scheme's parameters."""
 
     training: dict[str, float] = field(default_factory=dict)
     scheme: dict[str, Any] = field(default_factory=dict)
@@ -38,7 +38,7 @@ def configurations(
     """Return the configurations that `method` tries on `benchmark`; the first changes nothing.
 
     `search`: ranges of the scheme's own parameters. Trial i is a pure function of (benchmark, method, i) and the
-    ranges, so that a larger budget keeps the trials of a smaller one, and their runs.
+    ranges, so a larger budget keeps the trials of a smaller one and their runs.
     """
     drawn = (
         _trial(budget, random.Random(stream(benchmark, method, "search", index)), search, tasks)
@@ -69,10 +69,10 @@ def _log_uniform(draws: random.Random, limits: Range) -> float:
 
 
 def best(validation: Sequence[Mapping[str, float] | None]) -> int | None:
-    """Return the trial with the smallest sum over tasks of validation loss relative to that of the first that ended.
+    """Return the trial with the smallest sum over tasks of validation losses relative to the first finished trial's.
 
-    `validation`: per trial, the last epoch's loss of every task on validation images; None for one that diverged. Ties
-    go to the earlier trial; None where every trial diverged.
+    `validation`: per trial, the last epoch's loss of every task on validation images; None for a diverged trial. Ties
+    go to the earlier trial. Returns None where every trial diverged.
     """
     first = next((losses for losses in validation if losses is not None), None)
     if first is None:

@@ -1,4 +1,4 @@
-"""How far the grid is, read from the store alone: epoch, losses and time left of each run. No torch."""
+"""The progress of the grid, read from the store: epoch, losses and time left of each run. Does not import torch."""
 
 import time
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ _TRAINED: Final = ("trained", "done")
 
 @dataclass(frozen=True)
 class Progress:
-    """One run: its state, epochs done and planned, the losses of the last epoch, seconds of training that are left."""
+    """One run: its state, epochs done and planned, losses of the last epoch, seconds of training left."""
 
     run: str
     state: str
@@ -36,7 +36,7 @@ def look(plan: Plan) -> list[Progress]:
 
 
 def grid_seconds_left(rows: Iterable[Progress]) -> float | None:
-    """Seconds until the grid is trained, if as many runs go on at once as do now; None where a run's are unknown."""
+    """Seconds until the grid is trained, if as many runs stay active as now; None where a run's time is unknown."""
     rows = list(rows)
     left = [row.seconds_left for row in rows if row.state not in _TRAINED]
     if any(seconds is None for seconds in left):
@@ -63,7 +63,7 @@ def seconds_per_epoch(root: Path, methods: Iterable[tuple[str, str]]) -> dict[tu
 
 
 def history_of(run: Run) -> list[dict[str, float]]:
-    """The rows that a run's training has written so far."""
+    """The history rows that a run's training has written so far."""
     path = run.directory / HISTORY
     return read_history(path) if path.exists() else []
 
@@ -80,7 +80,7 @@ def _progress(run: Run, cost: float | None) -> Progress:
 
 
 def _running_cost(run: Run, epochs: int) -> float | None:
-    """Seconds per epoch of a run that goes on now, since the process took its folder; too low where it resumed."""
+    """Seconds per epoch of a running run, counted from when its process took the lock; too low if it was resumed."""
     if not epochs:
         return None
     try:

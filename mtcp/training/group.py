@@ -1,7 +1,7 @@
-"""The processes that train one run together, as one of them sees the others.
+"""Collective operations among the processes that train one run together.
 
-Every collective here is entered by all processes in the same order, since all see the same losses and take the same
-decisions; results are the same bits in every process.
+All processes enter every collective in the same order, because all see the same losses and take the same decisions.
+The results are bit-identical in every process.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,9 +27,10 @@ class Group:
         return self.rank == 0
 
     def total(self, values: Tensor) -> Tensor:
-        """Return the sum of the processes' `values`, in the type and memory layout of one's own."""
+        """Return the sum of the processes' `values`, in the dtype and memory layout of this process's `values`."""
         summed = values.detach().clone(memory_format=torch.preserve_format)
-        # Dense memory whatever the strides (channels last), and the same strides in every process.
+        # NCCL and Gloo need contiguous memory. The clone is dense whatever its strides (such as channels last), and all
+        # processes have the same strides.
         distributed.all_reduce(summed.as_strided((summed.numel(),), (1,)))
         return summed
 
@@ -38,7 +39,7 @@ class Group:
         return self.total(values).div_(self.size)
 
     def average(self, tensors: Sequence[Tensor]) -> None:
-        """Set `tensors` to their means over the processes, all in one message."""
+        """Set each of `tensors` to its mean over the processes, with a single message."""
         if not tensors:
             return
         means = self.mean(torch.cat([tensor.detach().flatten() for tensor in tensors]))
@@ -47,11 +48,11 @@ class Group:
                 tensor.copy_(mean.view_as(tensor))
 
     def any(self, asked: bool, device: torch.device) -> bool:
-        """Whether any process says so."""
+        """Whether `asked` is true in any process."""
         return bool(self.total(torch.tensor(float(asked), device=device)))
 
     def share(self, batch: Batch) -> Batch:
-        """Return this process's part of a batch: of B images, those from rank B / size on, B / size in number."""
+        """Return this process's share of a batch of B images: B / size images from index rank * B / size on."""
         count = len(batch.ids) // self.size
         own = slice(self.rank * count, (self.rank + 1) * count)
         targets = {name: target[own] for name, target in batch.targets.items()}

@@ -27,10 +27,10 @@ def write_history(path: Path, rows: Sequence[dict[str, float]]) -> None:
 
 
 def untrained_tasks(rows: Sequence[Mapping[str, float]], tasks: Sequence[str]) -> list[str]:
-    """Return the tasks that no step of any epoch taught anything.
+    """Return the tasks that were not trained in any epoch.
 
-    Their loss was never there (no valid pixel), or its effective weight was 0 or not there (no gradient) throughout. A
-    scheme of one's own that records no weights is judged by the losses alone.
+    In every epoch such a task had no loss (no valid pixel), or an effective weight that was 0 or missing (no gradient).
+    Where a custom scheme records no weights, only the losses count.
     """
     recorded = any(f"{WEIGHT}{task}" in row for row in rows for task in tasks)
 

@@ -1,6 +1,6 @@
-"""A run in several processes of this machine, through torchrun's launcher: one a GPU, or as many as asked on a CPU.
+"""Train a run in several processes on this machine with torchrun's launcher: one per GPU, or any number on a CPU.
 
-The caller's process trains nothing. It waits, passes progress on, and passes a stop on to all at once.
+The calling process does not train. It waits, forwards progress to the listeners, and forwards a stop to all processes.
 """
 
 import logging
@@ -31,23 +31,25 @@ from mtcp.training.group import joined
 from mtcp.training.loop import Interrupted, Listeners, TrainingResult
 from mtcp.training.together import train_share
 
-#: Seconds that a process which lost the others waits before it falls, too: the first to fall is the one that is named.
+#: Seconds before a process exits on an unexpected error. The error may only mean that another process died; that one
+#: must exit first, because the first to exit is the one reported.
 _AFTER: Final = 1.0
 _POLL: Final = 0.05
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the processes left: the result, and the memory that they held at most, added up, in MiB."""
+    """The result of the training, and the sum of the processes' peak memory in MiB."""
 
     result: TrainingResult
     peak_memory_mb: float
 
 
 def train_together(config: RunConfig, data: Path, directory: Path, device: str, listeners: Listeners) -> Outcome:
-    """Train as `loop.train` does, in `config.processes` processes that share this one's threads among them.
+    """Train as `loop.train` does, in `config.processes` processes, which divide this process's threads among them.
 
-    Raises `Interrupted` where the caller asked to stop, and `UserError` where a process failed or was killed.
+    Raises `Interrupted` where the caller asked to stop, `UserError` where a process was killed or raised one, and
+    `RuntimeError` with the process's traceback for any other failure.
     """
     context = multiprocessing.get_context("spawn")
     reports, reporter = context.Pipe(duplex=False)
@@ -55,7 +57,7 @@ def train_together(config: RunConfig, data: Path, directory: Path, device: str, 
     watcher = threading.Thread(target=_pass_on, args=(reports, asked, done, listeners), daemon=True)
     threads = max(1, torch.get_num_threads() // config.processes)
     for library in ("torch.distributed.elastic", "torch.multiprocessing"):
-        logging.getLogger(library).setLevel(logging.CRITICAL)  # what failed is said below, once
+        logging.getLogger(library).setLevel(logging.CRITICAL)  # failures are reported once, below
     watcher.start()
     try:
         with tempfile.TemporaryDirectory() as logs:
@@ -74,7 +76,7 @@ def train_together(config: RunConfig, data: Path, directory: Path, device: str, 
 
 
 def _settings(processes: int, logs: str) -> LaunchConfig:
-    """What `torchrun --standalone --nproc-per-node PROCESSES` sets, without a second try."""
+    """The settings of `torchrun --standalone --nproc-per-node PROCESSES`, without restarts."""
     return LaunchConfig(
         min_nodes=1,
         max_nodes=1,
@@ -85,12 +87,12 @@ def _settings(processes: int, logs: str) -> LaunchConfig:
         local_addr="localhost",
         max_restarts=0,
         logs_specs=DefaultLogsSpecs(log_dir=logs),
-        signals_to_handle="SIGQUIT",  # the others are the caller's: they stop the run at its next step
+        signals_to_handle="SIGQUIT",  # the caller handles the other signals: they stop the run at its next step
     )
 
 
 def _pass_on(reports: Connection, asked: Event, done: threading.Event, listeners: Listeners) -> None:
-    """Tell the listeners what the first process reports, and all processes that they are to stop."""
+    """Forward the first process's reports to the listeners, and a stop to all processes."""
     while not done.is_set() or reports.poll():
         if listeners.stop():
             asked.set()
@@ -101,7 +103,7 @@ def _pass_on(reports: Connection, asked: Event, done: threading.Event, listeners
 
 
 def _explained(failed: ChildFailedError, config: RunConfig) -> Exception:
-    """What became of the process that fell first: a user's mistake as its sentence, a fault in code with its place."""
+    """The error of the process that failed first: a `UserError` with its message, any other with its traceback."""
     rank, failure = failed.get_first_failure()
     which = f"process {rank} of the {config.processes} that train {config.benchmark}/{config.method}/seed{config.seed}"
     if failure.exitcode < 0:
@@ -121,11 +123,11 @@ def _explained(failed: ChildFailedError, config: RunConfig) -> Exception:
 def _work(
     config: RunConfig, data: Path, directory: Path, device: str, threads: int, asked: Event, reporter: Connection
 ) -> tuple[TrainingResult, float] | None:
-    """What each process does; None where it was asked to stop."""
+    """Train in one process: (result, peak memory in MiB), or None where the run was asked to stop."""
     end_with_parent()
     quiet_libraries()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # sent to all of a terminal or a job: the caller hears it, and says so
+        signal.signal(number, signal.SIG_IGN)  # sent to all processes of a terminal or job; the caller handles it
     compute_with(threads)
     rank = int(os.environ["RANK"])
     own = torch.device(device, rank) if device == "cuda" else torch.device(device)

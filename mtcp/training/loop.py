@@ -1,8 +1,8 @@
-"""Training of one run: one loop, resumable at every step, in which divergence is a result.
+"""Training of one run: a loop that can resume at every optimiser step. A run that diverges is a result, not an error.
 
-Optimiser and schedule are in `mtcp.training.optimisation`, what happens to one batch in `mtcp.training.step`. Every
-step draws its noise (drop path) from a stream of its own, batches are a function of (benchmark, seed, epoch), and the
-state holds the rest, so that a killed and resumed run ends with the same bits as an unbroken one.
+The optimiser and the schedule are in `mtcp.training.optimisation`, the work on one batch in `mtcp.training.step`. Every
+step draws its noise (drop path) from its own random stream, and batches are a function of (benchmark, seed, epoch). The
+saved state holds everything else, so a run that was killed and resumed is bit-identical to an uninterrupted one.
 """
 
 import time
@@ -38,12 +38,12 @@ from mtcp.weighting.base import Diverged, SchemeContext, build_scheme, own_fault
 
 
 class Interrupted(Exception):
-    """Training was asked to stop; its state is saved and the next call goes on from there."""
+    """Training was asked to stop. Its state is saved, and the next call resumes from it."""
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a finished training leaves besides its files."""
+    """What a finished training returns, besides the files that it writes."""
 
     status: Literal["finished", "diverged"]
     reason: str
@@ -57,9 +57,9 @@ class TrainingResult:
 
 @dataclass(frozen=True)
 class Listeners:
-    """What the caller wants to know and to decide while a training runs.
+    """The caller's callbacks while a training runs.
 
-    `on_step(step, total)` and `on_epoch(history row)` are told of progress; `stop()` is asked after every step.
+    `on_step(step, total)` and `on_epoch(history row)` report progress. `stop()` is asked after every optimiser step.
     """
 
     on_step: Callable[[int, int], None] = lambda step, total: None
@@ -72,8 +72,8 @@ def train(
 ) -> TrainingResult:
     """Train the network of `config` on the data set in folder `data`; leave model and history in `directory`.
 
-    Resumes from the saved state where one lies there. Where the caller asks to stop, the state is saved and
-    `Interrupted` raised.
+    Resumes from a state saved in `directory`, if there is one. Where the caller asks to stop, saves the state and
+    raises `Interrupted`.
     """
     network = build_network(config).to(device)
     split = open_split(config, data, "train")
@@ -85,7 +85,7 @@ def train(
 
 
 def _fit(network: Architecture, config: RunConfig, split: Split, directory: Path, device: str) -> TrainingResult:
-    """Let a trivial baseline look at the training images once."""
+    """Fit a trivial baseline in one pass over the training images."""
     started = time.perf_counter()
     network.fit(batch.to(device) for batch in evaluation_batches(split, config))
     save_network(network, config, directory / MODEL)
@@ -171,11 +171,11 @@ class _Loop:
         return self.stepper.losses_on(drawn_batch(self.validation, self.config, number))
 
     def _is_boundary(self, index: int) -> bool:
-        """Whether an optimiser step follows micro-batch `index`; the rest of an epoch makes a last, smaller one."""
+        """Whether an optimiser step follows micro-batch `index`; the last step of an epoch may have fewer of them."""
         return (index + 1) % self.settings.accumulate == 0 or index + 1 == self.steps
 
     def _close_epoch(self, epoch: int) -> None:
-        """Add the epoch's row to the history, and keep the networks that are wanted from it."""
+        """Add the epoch's row to the history, and save the network where it is the best so far or a snapshot."""
         row = {"epoch": epoch, "learning_rate": self.stepper.rate}
         row |= {f"{LOSS}{task}": mean for task, mean in self.progress.close_losses().items()}
         row |= self.scheme.record()
@@ -210,7 +210,7 @@ class _Loop:
 
 
 def _steps(config: RunConfig, split: Split) -> int:
-    """Micro-batches per epoch; raises `UserError` where they make no optimiser step."""
+    """Micro-batches per epoch; raises `UserError` where they are too few for one optimiser step."""
     steps, settings = steps_per_epoch(split, config), config.training
     if steps < settings.accumulate:
         raise UserError(
@@ -230,16 +230,16 @@ def _context(
         steps_per_epoch=steps,
         size=(config.height, config.width),
         network=network,
-        # A compiled graph goes backward once.
+        # A compiled graph allows only one backward pass.
         diagnostics_every=0 if config.training.compile else config.training.diagnostics_every,
         validation=validation,
     )
 
 
 def is_snapshot(epoch: int, settings: TrainingConfig) -> bool:
-    """Whether `epoch` is among `settings.snapshots` evenly spaced or the `settings.last_epochs` last ones.
+    """Whether `epoch` is one of `settings.snapshots` evenly spaced epochs or of the last `settings.last_epochs`.
 
-    The very last is kept as the model anyway.
+    The final epoch is not: it is saved as the model anyway.
     """
     wanted = settings.spaced(epoch) or epoch >= settings.epochs - settings.last_epochs
     return wanted and epoch + 1 < settings.epochs

@@ -1,11 +1,11 @@
-"""Losses of the tasks, and the reading of auxiliary losses.
+"""Losses of the tasks, final and auxiliary.
 
-Every loss is a sum over valid entries divided by their number; entries marked `VOID` in the target never enter
-(conventions of `mtcp.core.tasks`). A task without a valid entry in the batch has no loss: it is absent from the step,
-because a zero would enter logarithmic weighting and epoch means as if the task were solved.
+Every loss is a sum over valid entries divided by their number; entries marked `VOID` in the target are left out
+(conventions of `mtcp.core.tasks`). A task without a valid entry in the batch has no loss and is absent from the step:
+with a loss of zero, logarithmic weighting and epoch means would treat the task as solved.
 
-Sources: the released code of MT-CP (Fontana et al., WACV 2025) in numbers; the balanced cross-entropy is
-HED's (Xie and Tu, ICCV 2015, equation 2). All sums run in float32, under autocast as well.
+Sources: values agree with the released code of MT-CP (Fontana et al., WACV 2025); the balanced cross-entropy is
+HED's (Xie and Tu, ICCV 2015, equation 2). All sums are in float32, under autocast as well.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -37,7 +37,7 @@ def nll(prediction: Tensor, target: Tensor, task: Task, config: LossConfig) -> P
 
 
 def depth_l1(prediction: Tensor, target: Tensor, task: Task, config: LossConfig) -> Parts:
-    """Absolute error (B, 1, H, W) in metres; with `config.depth_cap`, only pixels nearer than it are valid."""
+    """Absolute error (B, 1, H, W) in metres; with `config.depth_cap`, only pixels nearer than the cap are valid."""
     valid = target != VOID
     if config.depth_cap is not None:
         valid &= target < config.depth_cap
@@ -55,7 +55,7 @@ def regression_mse(prediction: Tensor, target: Tensor, task: Task, config: LossC
 
 
 def normals_mse(prediction: Tensor, target: Tensor, task: Task, config: LossConfig) -> Parts:
-    """Squared error of the output (B, 3, H, W) as it is, not normalised, per component: the released code's loss."""
+    """Squared error of the unnormalised output (B, 3, H, W), per component: the released code's loss."""
     return _masked((prediction.float() - target).square(), target != VOID)
 
 
@@ -65,10 +65,10 @@ def normals_l1(prediction: Tensor, target: Tensor, task: Task, config: LossConfi
 
 
 def normals_cosine(prediction: Tensor, target: Tensor, task: Task, config: LossConfig) -> Parts:
-    """1 - p.t per valid pixel, with p and t as they are: the loss-weighting literature's loss on unit outputs.
+    """1 - p.t per valid pixel, p and t not normalised: the loss of the loss-weighting literature, for unit outputs.
 
-    A truth that augmentation has shortened (`scale_crop`) counts with its length, as there. A pixel is valid where its
-    truth is; the literature's code asks for a sum over components other than 0 and drops some normals by that.
+    As there, a target that augmentation has shortened (`scale_crop`) counts with its length. A pixel is valid where its
+    target is; the literature's code requires a non-zero sum over components instead, which drops some valid normals.
     """
     valid = target[:, 0] != VOID
     return _masked(1 - (prediction.float() * target).sum(dim=1), valid)
@@ -77,7 +77,7 @@ def normals_cosine(prediction: Tensor, target: Tensor, task: Task, config: LossC
 def balanced_bce(prediction: Tensor, target: Tensor, task: Task, config: LossConfig) -> Parts:
     """Binary cross-entropy of logits (B, 1, H, W): positives weighted by w, negatives by 1 - w, per valid pixel.
 
-    w is `task.positive_weight`, or where that is None the share of negatives among the batch's valid pixels.
+    w is `task.positive_weight`; where that is None, w is the share of negatives among the batch's valid pixels.
     """
     valid = target != VOID
     positive = target == 1
@@ -105,9 +105,9 @@ LOSSES: Final[dict[str, Callable[[Tensor, Tensor, Task, LossConfig], Parts]]] = 
 
 
 def task_loss(task: Task, prediction: Tensor, target: Tensor, config: LossConfig) -> Tensor | None:
-    """Return the mean loss of `task` over the batch's valid entries, or None where it has none.
+    """Return the mean loss of `task` over the batch's valid entries, or None where there are none.
 
-    Raises `UserError` for an unknown loss and for shapes that do not belong together.
+    Raises `UserError` for an unknown loss and for shapes that do not match.
     """
     total, count = _parts(task, prediction, target, config)
     return total / count if count else None
@@ -119,14 +119,14 @@ def batch_losses(
     tasks: Sequence[Task],
     config: LossConfig,
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Return the final loss of every task present in the batch, and the weighted sum of its other losses, if any.
+    """Return the final loss of every task present in the batch, and the weighted sum of its auxiliary losses, if any.
 
-    `outputs[task][name]` with names "final" and, where the network has them, "initial", "aux1", "aux2"; each of
-    the others has the loss of its task (see `LossConfig.auxiliary` for the released code's readings), weighted
-    by `config.auxiliary_weight`.
+    `outputs[task][name]` has the name "final" and, where the network has them, "initial", "aux1", "aux2". Each output
+    but the final one has its task's loss (see `LossConfig.auxiliary` for the released code's exceptions), weighted by
+    `config.auxiliary_weight`.
     """
     parts = {task.name: _parts(task, outputs[task.name]["final"], targets[task.name], config) for task in tasks}
-    # One look at all counts, so that an accelerator is waited for once a step and not once a task.
+    # All counts are read together, so that the host waits for the accelerator once per step and not once per task.
     counts = dict(zip(parts, torch.stack([count for _, count in parts.values()]).tolist(), strict=True))
     final = {name: total / count for name, (total, count) in parts.items() if counts[name]}
     auxiliary = {}
@@ -146,10 +146,10 @@ def batch_losses(
 def weighed_losses(
     final: Mapping[str, Tensor], auxiliary: Mapping[str, Tensor], config: LossConfig
 ) -> tuple[dict[str, Tensor], Tensor | None]:
-    """Return every task's loss as the weighting scheme sees it, and the sum of the losses that pass it by.
+    """Return every task's loss as the weighting scheme sees it, and the sum of the losses that bypass the scheme.
 
-    `config.auxiliary_weighting`: with `own_task` a task's auxiliary losses are part of its loss and nothing passes by;
-    `unweighted`, as in the released code, the scheme weighs final losses alone.
+    `config.auxiliary_weighting`: with `own_task`, a task's auxiliary losses are part of its loss and nothing bypasses
+    the scheme; with `unweighted`, as in the released code, the scheme weighs only the final losses.
     """
     if config.auxiliary_weighting == "own_task":
         return {task: loss + auxiliary[task] if task in auxiliary else loss for task, loss in final.items()}, None
@@ -157,12 +157,12 @@ def weighed_losses(
 
 
 def _auxiliary(task: Task, outputs: Mapping[str, Tensor], config: LossConfig) -> list[tuple[Task, Tensor]]:
-    """Return (task with the loss that applies, prediction) of every output but the final one."""
+    """Return (task with the loss that applies, prediction) for every output but the final one."""
     others = {name: prediction for name, prediction in outputs.items() if name != "final"}
     reading = task
     if config.auxiliary == "as_released":
         if task.kind == "normals":
-            # The depth loss reads components as metres: void (255) and nothing else is above its cap.
+            # The depth loss takes the components for metres: only void (255) is above its cap.
             reading = replace(task, loss="depth_l1")
         elif task.kind == "human_parts":
             others.pop("aux1", None)

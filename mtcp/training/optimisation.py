@@ -1,4 +1,4 @@
-"""The optimiser and the learning rate's schedule of one run: choices of a benchmark's or a method's `training`."""
+"""The optimiser and the learning rate schedule of one run, set by `training` in a benchmark or a method."""
 
 import math
 from typing import Any
@@ -11,12 +11,12 @@ from mtcp.models.architecture import backbone_parameters
 
 
 def build_optimiser(network: nn.Module, settings: TrainingConfig, device: torch.device) -> torch.optim.Optimizer:
-    """Return the optimiser over the network; a scheme's own parameters learn by themselves (`mtcp.weighting.learning`).
+    """Return the optimiser of the network; a scheme's parameters have their own (`mtcp.weighting.learning`).
 
-    A backbone's parameters learn at `backbone_multiplier` times the rate (each group's `multiplier`).
+    The learning rate of a backbone's parameters is `backbone_multiplier` times the rate (each group's `multiplier`).
 
-    adamw decays weights apart from the gradient (Loshchilov and Hutter, ICLR 2019), adam (Kingma and Ba, ICLR 2015) and
-    sgd add it to the gradient.
+    adamw decouples weight decay from the gradient (Loshchilov and Hutter, ICLR 2019); adam (Kingma and Ba, ICLR 2015)
+    and sgd add the decay to the gradient.
     """
     backbone = set(backbone_parameters(network))
     learned = [parameter for parameter in network.parameters() if parameter.requires_grad]
@@ -39,14 +39,14 @@ def build_optimiser(network: nn.Module, settings: TrainingConfig, device: torch.
 
 
 def learning_rate(settings: TrainingConfig, epoch: int, step: int, steps: int) -> float:
-    """Return the learning rate at `step` of `epoch`, each from 0, where an epoch has `steps` of them.
+    """Return the learning rate at `step` of `epoch`, both counted from 0; an epoch has `steps` steps.
 
-    Time t is counted in epochs: t = epoch, or t = epoch + step / steps with `schedule_per: step`; one tick is 1 or
-    1 / steps. With W = `warmup_epochs`, T = `epochs` and the base rate lr:
+    Time t is in epochs: t = epoch, or t = epoch + step / steps with `schedule_per: step`; a tick is 1 or 1 / steps.
+    With W = `warmup_epochs`, T = `epochs` and the base rate lr:
 
-    - t < W: lr (t + tick) / W, linear, so that the last tick of the warm-up has lr;
+    - t < W: lr (t + tick) / W, linear, so that the last tick of the warm-up has the rate lr;
     - poly: lr (1 - s) ** decay_power; cosine: lr (1 + cos(pi s)) / 2, with s = (t - W) / (T - W);
-    - step: lr decay_factor ** floor(t / decay_every), counted from the first epoch;
+    - step: lr decay_factor ** floor(t / decay_every), with t counted from the first epoch, warm-up included;
     - constant: lr.
 
     Sources: poly as in DeepLab (Chen et al., TPAMI 2018), cosine without restarts as in SGDR (Loshchilov and Hutter,
@@ -63,7 +63,7 @@ def learning_rate(settings: TrainingConfig, epoch: int, step: int, steps: int) -
         case "cosine":
             return settings.learning_rate * (1 + math.cos(math.pi * done)) / 2
         case "step":
-            # A hair above, since epoch + step / steps may round to just below a whole number.
+            # The small offset is needed because epoch + step / steps may round to just below a whole number.
             return settings.learning_rate * settings.decay_factor ** math.floor(
                 time / (settings.decay_every or 1) + 1e-9
             )

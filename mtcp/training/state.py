@@ -1,4 +1,4 @@
-"""The resumable state of a training: saved between optimiser steps, so that a resumed run ends with the same bits."""
+"""The saved state of a training, written only between optimiser steps: a resumed run ends bit-identical."""
 
 import math
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from mtcp.core.files import replacing
 
 
 class Stateful(Protocol):
-    """What a state consists of: network, optimiser, scheme."""
+    """A part of the state: network, optimiser or scheme."""
 
     def state_dict(self) -> dict[str, Any]: ...
 
@@ -24,7 +24,7 @@ class Stateful(Protocol):
 
 @dataclass
 class Progress:
-    """How far a training has come: micro-batches done, seconds spent, losses of the open epoch, rows of the history."""
+    """The progress of a training: micro-batches done, seconds spent, losses of the current epoch, history rows."""
 
     step: int = 0
     seconds: float = 0.0
@@ -35,14 +35,14 @@ class Progress:
     best_validation: float = math.inf
 
     def add(self, losses: Mapping[str, float]) -> None:
-        """Count one micro-batch with the losses of the tasks that were present in it."""
+        """Count one micro-batch, with the losses of the tasks present in it."""
         for task, value in losses.items():
             self.loss_sums[task] = self.loss_sums.get(task, 0.0) + value
             self.loss_counts[task] = self.loss_counts.get(task, 0) + 1
         self.step += 1
 
     def close_losses(self) -> dict[str, float]:
-        """Return the epoch's mean loss per task, over the micro-batches in which it was present, and start over."""
+        """Return each task's mean loss over the epoch's micro-batches in which it was present, and reset the sums."""
         means = {task: total / self.loss_counts[task] for task, total in self.loss_sums.items()}
         self.loss_sums, self.loss_counts = {}, {}
         return means
@@ -58,12 +58,12 @@ def save_state(path: Path, config: RunConfig, parts: Mapping[str, Stateful], pro
     with replacing(path) as temporary:
         try:
             torch.save(state, temporary)
-        except RuntimeError as error:  # what torch makes of a full disk
+        except RuntimeError as error:  # what torch raises when the disk is full
             raise OSError(first_sentence(error)) from error
 
 
 def load_state(path: Path, config: RunConfig, parts: Mapping[str, Stateful], device: torch.device) -> Progress:
-    """Load `parts` from the state at `path` and return its progress; without a state nothing has been done yet.
+    """Load `parts` from the state at `path` and return its progress; without a file, progress starts at zero.
 
     Raises `UserError` where the file is damaged or belongs to another run.
     """
@@ -79,7 +79,7 @@ def load_state(path: Path, config: RunConfig, parts: Mapping[str, Stateful], dev
 
 def _read(path: Path, device: torch.device) -> dict[str, Any]:
     try:
-        with ZipFile(path) as archive:  # torch.load does not compare the checksums that torch.save wrote
+        with ZipFile(path) as archive:  # torch.load does not verify the checksums that torch.save wrote
             if broken := archive.testzip():
                 raise BadZipFile(broken)
         return torch.load(path, map_location=device, weights_only=True)

@@ -1,4 +1,4 @@
-"""One micro-batch: forward pass, losses, the scheme's backward pass and, where due, the optimiser's step."""
+"""One micro-batch: forward pass, losses, the scheme's backward pass and, where due, the optimiser step."""
 
 import math
 from contextlib import AbstractContextManager, nullcontext
@@ -20,7 +20,7 @@ from mtcp.weighting.shared import head_parameters
 
 
 class Stepper:
-    """Network, scheme and optimiser of one run, and what they do with a batch."""
+    """Runs the network, scheme and optimiser of one run on a batch."""
 
     def __init__(self, config: RunConfig, network: Architecture, scheme: Scheme, device: torch.device) -> None:
         settings = config.training
@@ -46,7 +46,7 @@ class Stepper:
             group["lr"] = rate * group["multiplier"]
 
     def micro_step(self, batch: Batch, number: int, boundary: bool) -> dict[str, float]:
-        """Train on the `number`-th batch of the run, with an optimiser step at a `boundary`; return the task losses.
+        """Train on the run's batch `number`, with an optimiser step where `boundary` is true; return the task losses.
 
         Raises `Diverged` where a loss is not finite or the scheme cannot go on.
         """
@@ -61,7 +61,7 @@ class Stepper:
         require_outputs(self.network, outputs, self.config.task_list, image)
         final, auxiliary = batch_losses(outputs, batch.targets, self.config.task_list, self.config.losses)
         values = {task: _finite(task, loss.item(), number) for task, loss in final.items()}
-        # A prediction without a gradient teaches nothing: to the scheme it is absent, and the history shows no weight.
+        # A loss without a gradient trains nothing: the scheme does not see the task, and the history has no weight.
         final = {task: loss for task, loss in final.items() if loss.requires_grad}
         losses, outside = weighed_losses(final, auxiliary, self.config.losses)
         with own_faults_named(self.scheme.at()):
@@ -83,7 +83,7 @@ class Stepper:
             return weighed_losses(*self._all_losses(batch), self.config.losses)[0]
 
     def losses_on(self, batch: Batch) -> dict[str, Tensor]:
-        """The tasks' own losses, with their graph, on a batch that is not trained on."""
+        """The tasks' final losses, with their autograd graph, on a batch that is not trained on."""
         return self._all_losses(batch.to(self.device))[0]
 
     def _all_losses(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -92,14 +92,14 @@ class Stepper:
         return batch_losses(outputs, batch.targets, self.config.task_list, self.config.losses)
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """The precision that forward passes run in."""
+        """The autocast context of forward passes."""
         if self.settings.precision == "bf16":
             return torch.autocast(self.device.type, torch.bfloat16)
         return nullcontext()
 
     @torch.no_grad()
     def validation_losses(self, validation: Split) -> dict[str, float]:
-        """Mean loss per task over the validation images; choosing an epoch by it never looks at test images."""
+        """Mean loss per task over the validation images, for choosing the best epoch without test images."""
         self.network.eval()
         sums: dict[str, float] = {}
         counts: dict[str, int] = {}

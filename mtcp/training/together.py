@@ -1,18 +1,18 @@
-"""Training of one run in one of several processes: each takes its share of every batch, all take the same step.
+"""Training in one of several processes: each works on its share of every batch, and all take the same step.
 
-A step is what one process would do with the whole batch, but for what BatchNorm sees, the process's own images
-(`training.sync_batch_norm`: all images), and for the noise of drop path. By this construction:
+A step equals that of a single process on the whole batch, with two exceptions: BatchNorm sees only the process's own
+images (all images with `training.sync_batch_norm`), and the noise of drop path differs.
 
-- losses are those of the whole batch (`mtcp.training.whole_losses`), so that schemes see equal values in all processes;
-- gradients are averaged over the processes once a step, in one message, before they are clipped. Where a scheme or a
-  diagnostic looks at gradients itself, each is averaged as soon as autograd has it, so that this, too, is the whole
-  batch's. DistributedDataParallel does neither: it averages in `backward()` alone, and gradient schemes call
-  `autograd.grad` once a task;
-- BatchNorm's running statistics are averaged after every step. They are linear in the batches' statistics, so that they
-  are those of all images, where DistributedDataParallel keeps the first process's.
+- Losses are those of the whole batch (`mtcp.training.whole_losses`), so schemes see equal values in all processes.
+- Gradients are averaged over the processes once per step, in one message, before they are clipped. Where a scheme or a
+  diagnostic reads gradients, each gradient is averaged as soon as autograd has computed it, so it is also that of the
+  whole batch. DistributedDataParallel does not do this: it averages only in `backward()`, and gradient schemes call
+  `autograd.grad` once per task.
+- BatchNorm's running statistics are averaged after every step. They are linear in the batches' statistics, so the
+  average describes all images. DistributedDataParallel keeps those of the first process.
 
-Parameters, optimiser and scheme are then the same in all processes after every step, and the first process's state is
-the state of the run. Keys of runs in one process do not hash a line of this: the loop of one process is used as it is.
+After every step, parameters, optimiser and scheme are therefore the same in all processes, and the first process's
+state is the state of the run. The keys of single-process runs do not hash this module: their loop is used unchanged.
 """
 
 import tempfile
@@ -40,7 +40,8 @@ def train_share(
 ) -> TrainingResult:
     """Train the network of `config` as one of the processes of `group`; the arguments are those of `loop.train`.
 
-    The first process alone reads and writes `directory`'s files; the model of another goes where it is thrown away.
+    All processes read the saved state in `directory`; only the first writes there. The others write to a temporary
+    directory.
     """
     network = build_network(config).to(device)
     with tempfile.TemporaryDirectory() as elsewhere:
@@ -58,9 +59,9 @@ def train_share(
 
 
 class _SharedLoop(_Loop):
-    """The loop over epochs and steps, with a stepper that sees its share, and a state that the first process keeps.
+    """The loop over epochs and steps, with a stepper for this process's share; only the first process saves the state.
 
-    Every process looks at all validation images, so that all agree on the best epoch without a word.
+    Every process evaluates all validation images, so all agree on the best epoch without communication.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class _SharedLoop(_Loop):
         self.parts["optimiser"] = self.stepper.optimiser
 
     def take_up(self, state: Path, directory: Path) -> None:
-        """Go on from the run's state, where there is one, and write into `directory` from here on."""
+        """Resume from the run's saved state, if there is one, and write to `directory` from now on."""
         self.progress = load_state(state, self.config, self.parts, self.device)
         self.seconds_before, self.directory = self.progress.seconds, directory
 
@@ -90,7 +91,7 @@ class _SharedLoop(_Loop):
 
 
 class SharedStepper(Stepper):
-    """What a process does with its share of a batch; see the module."""
+    """A stepper for this process's share of a batch; see the module's docstring."""
 
     def __init__(
         self, config: RunConfig, network: Architecture, scheme: Scheme, device: torch.device, group: Group
@@ -108,9 +109,10 @@ class SharedStepper(Stepper):
             parameter.register_hook(self._as_seen)
 
     def micro_step(self, batch: Batch, number: int, boundary: bool) -> dict[str, float]:
-        """Train on this process's share of the `number`-th batch of the run; losses are the whole batch's.
+        """Train on this process's share of the run's batch `number`; the losses are those of the whole batch.
 
-        Noise, and messages, count the shares of all processes, as micro-batches of one process are counted.
+        The number that seeds noise and appears in messages counts shares, as if each were a single process's
+        micro-batch.
         """
         scheme, every = self.scheme, self.scheme.context.diagnostics_every
         self.looking = scheme.cost == "gradients" or bool(every and scheme.steps % every == 0)

@@ -1,7 +1,7 @@
 """Batch normalisation over the images of all processes: `training.sync_batch_norm`.
 
-The library's SyncBatchNorm is for GPUs alone and takes (B, C, H, W) alone; this one is what it computes, from
-differentiable means, for every kind of layer that networks here have, on any device.
+torch's SyncBatchNorm runs only on GPUs and takes only (B, C, H, W). This module computes the same, from differentiable
+means, on any device and for every kind of batch normalisation layer in this project's networks.
 """
 
 from typing import Any, Final
@@ -16,15 +16,15 @@ from mtcp.models.normalisation import BatchNorm, BatchNorm2d
 from mtcp.models.timm_norms import _BatchNormAct
 from mtcp.training.group import Group
 
-#: Layers that are batch normalisation, on (B, H, W, C) or followed by drop-out and activation, and no more.
+#: Layers that can be replaced: batch normalisation, also on (B, H, W, C) or followed by drop-out and activation.
 _KNOWN: Final = (nn.BatchNorm2d, BatchNorm2d, BatchNorm, _BatchNormAct)
 
 
 class _WholeMean(torch.autograd.Function):
-    """(own mean m_r, group) -> m, the mean over the processes.
+    """(mean m_r of this process r, group) -> m, the mean of m_r over the processes.
 
-    Every process's loss depends on every m_r through m. The processes' gradients are averaged in the end, so that a
-    process answers with the mean of dl_q/dm over the processes q.
+    Every process's loss l_q depends on every m_r through m. The processes' gradients are averaged later, so the
+    backward pass returns the mean of dl_q/dm over the processes q.
     """
 
     @staticmethod
@@ -38,10 +38,10 @@ class _WholeMean(torch.autograd.Function):
 
 
 class WholeBatchNorm(nn.BatchNorm2d):
-    """A layer's place taken, with its parameters and buffers under their names; statistics are those of all processes.
+    """Replaces a batch normalisation layer: the same parameters and buffers, with the statistics of all processes.
 
     y = w (x - m) / sqrt(v + eps) + b, with m and v the mean and the biased variance over the images of all processes;
-    running statistics take the unbiased variance, as in one process.
+    running statistics use the unbiased variance, as in a single process.
     """
 
     def __init__(self, layer: _BatchNorm, group: Group) -> None:
@@ -79,9 +79,9 @@ class WholeBatchNorm(nn.BatchNorm2d):
 
 
 def synchronise(network: nn.Module, group: Group) -> None:
-    """Put a `WholeBatchNorm` in the place of every batch normalisation of `network`.
+    """Replace every batch normalisation layer of `network` by a `WholeBatchNorm`.
 
-    Raises `UserError` for a kind of layer that this does not know.
+    Raises `UserError` for an unsupported kind of layer.
     """
     for name, part in list(network.named_children()):
         if not isinstance(part, _BatchNorm):

@@ -1,7 +1,7 @@
-"""Losses of a batch that lies in several processes, counted as if it lay in one.
+"""Losses of a batch that is split over several processes, computed as if one process held it all.
 
-A loss is a sum over valid entries divided by their number. Both are added up over the processes before the division, so
-that a process with few valid pixels counts for little, and a task is absent only where no process has a pixel of it.
+A loss is a sum over valid entries divided by their number. Both are added up over the processes before the division:
+a process with few valid pixels counts for little, and a task is absent only where no process has a valid pixel for it.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,9 +19,9 @@ from mtcp.training.losses import LOSSES, Parts
 
 
 class _WholeSum(torch.autograd.Function):
-    """(own sum s_r, sum over processes S, processes N) -> S, with dS/ds_r = N.
+    """(sum s_r of this process r, S = sum_r s_r, number of processes N) -> S, with the derivative dS/ds_r set to N.
 
-    The mean over processes of what each derives by that is the derivative of S: sum_r N ds_r / N.
+    The mean over processes of the resulting gradients is then the gradient of S: (1/N) sum_r N ds_r = sum_r ds_r.
     """
 
     @staticmethod
@@ -36,10 +36,10 @@ class _WholeSum(torch.autograd.Function):
 
 @contextmanager
 def counted_together(group: Group) -> Iterator[None]:
-    """Inside the block every loss of `LOSSES` is that of the whole batch, of which this process holds its share.
+    """Inside the block, every loss of `LOSSES` is that of the whole batch, of which this process holds a share.
 
-    Value and number of entries are the same in all processes. The gradient is that of the own share, times the number
-    of processes: its mean over the processes is the gradient of the whole batch's loss.
+    Value and number of entries are the same in all processes. The gradient is that of this process's share times the
+    number of processes, so that its mean over the processes is the gradient of the whole batch's loss.
     """
     alone = dict(LOSSES)
     LOSSES.update({name: _together(loss, group) for name, loss in alone.items()})
@@ -61,6 +61,6 @@ def _together(loss: Callable[..., Parts], group: Group) -> Callable[[Tensor, Ten
 
 
 def _share_of_negatives(target: Tensor, group: Group) -> float:
-    """The share of negatives among the whole batch's valid pixels, by which `balanced_bce` weighs positives."""
+    """The share of negatives among the whole batch's valid pixels: the weight of positives in `balanced_bce`."""
     positive, valid = group.total(torch.stack([(target == 1).sum(), (target != VOID).sum()])).tolist()
     return 1 - positive / max(valid, 1)

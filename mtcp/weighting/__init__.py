@@ -1,1 +1,1 @@
-"""What turns the losses of several tasks into one update: the scheme interface, and LPS, the scheme of MT-CP."""
+"""Turning the losses of several tasks into one update: the interface of weighting schemes, and LPS, MT-CP's scheme."""

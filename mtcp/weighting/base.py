@@ -1,6 +1,6 @@
-"""The interface of weighting schemes: what turns per-task losses, or per-task gradients, into one update.
+"""The interface of weighting schemes, which turn per-task losses or per-task gradients into one update.
 
-A scheme of one's own is one file with one class. From losses to one scalar::
+A custom scheme is one file with one class. From losses to one scalar::
 
     @scheme("my_scheme")
     class MyScheme(LossScheme):
@@ -10,8 +10,8 @@ A scheme of one's own is one file with one class. From losses to one scalar::
         def total(self, losses, present):
             return losses.pow(self.options.power).sum()
 
-From per-task gradients to one update: `mtcp.weighting.gradients`. State belongs into parameters and buffers
-(`register_buffer`), so that `state_dict` carries it and an interrupted run continues bit for bit.
+From per-task gradients to one update: see `mtcp.weighting.gradients`. State belongs in parameters and buffers
+(`register_buffer`), so that `state_dict` contains it and an interrupted run resumes bit-identically.
 """
 
 import inspect
@@ -45,11 +45,11 @@ class Diverged(Exception):
 
 @dataclass(frozen=True)
 class SchemeContext:
-    """What a scheme knows of its run.
+    """What a scheme knows about its run.
 
-    `tasks`: names in the field's order. `seed`: of the scheme's own random stream. `size`: (height, width) of the
-    network's input. `network`: the architecture, not compiled. `diagnostics_every`: micro-batches between two looks at
-    the tasks' gradients, for schemes that do not see them anyway; 0: never. `validation(n)`: the losses, with a graph,
+    `tasks`: names, in the order of `mtcp.core.tasks.in_order`. `seed`: of the scheme's own random stream. `size`:
+    (height, width) of the network's input. `network`: the architecture, not compiled. `diagnostics_every`: how many
+    micro-batches apart a loss scheme's gradient diagnostics are; 0: never. `validation(n)`: the losses, with a graph,
     of every present task on the n-th random batch of validation images; None where the run has no validation split.
     """
 
@@ -67,27 +67,27 @@ class Scheme(nn.Module, ABC):
     """A weighting scheme. Derive from `LossScheme` or `mtcp.weighting.gradients.GradientScheme`.
 
     The training loop calls `backward` for every micro-batch, `close_step` after every optimiser step and `close_epoch`
-    at the end of an epoch; a scheme of one's own defines what its base class asks for and, where it wants, the hooks
-    `after_step` and `end_epoch`, which need not call their parents.
+    at the end of an epoch. A custom scheme defines the abstract methods of its base class and, optionally, the hooks
+    `after_step` and `end_epoch`, which need not call `super()`.
 
-    Parameters (`nn.Parameter`) of a scheme learn by Adam at the rate `options.rate` (0.025 where it has none), without
-    weight decay and apart from the network's optimiser. A task without a valid pixel in a batch is missing from
-    `losses`, and its state in the scheme stays as it is.
+    A scheme's parameters (`nn.Parameter`) are learned by their own Adam at the rate `options.rate` (0.025 by default),
+    without weight decay. A task without a valid pixel in a batch is missing from `losses`, and its state in the scheme
+    does not change.
     """
 
     #: Name in the registry; set by the decorator.
     name: ClassVar[str]
-    #: What a step costs: `losses` only, further `gradients`, or another `forward` pass after the step.
+    #: Cost of a step: `losses` only, per-task `gradients`, or another `forward` pass after the step.
     cost: ClassVar[Literal["losses", "gradients", "forward"]]
-    #: What should move the weights away from equality: `nothing`, `always` something, or gradients in `conflict`.
+    #: When the weights should become unequal: never (`nothing`), `always`, or where gradients are in `conflict`.
     moved_by: ClassVar[Literal["nothing", "always", "conflict"]] = "always"
-    #: Whether the scheme's own solution has negative weights: noted then, where otherwise they are a sign of trouble.
+    #: Whether the scheme has negative weights by design: they are then noted, and not flagged as trouble.
     signed: ClassVar[bool] = False
-    #: Epochs for which equal weights are by design.
+    #: Number of epochs in which weights are equal by design.
     equal_epochs: int = 0
     #: Whether every step reports the cosines between the tasks' gradients.
     observes_pairs: ClassVar[bool] = False
-    #: Declared parameters; none here.
+    #: Declared parameters; none by default.
     Parameters: ClassVar[type[PluginParameters]] = PluginParameters
 
     def __init__(self, context: SchemeContext, parameters: PluginParameters) -> None:
@@ -113,9 +113,9 @@ class Scheme(nn.Module, ABC):
     ) -> None:
         """Do the backward pass of one micro-batch: accumulate `scale` x gradient into every parameter's `.grad`.
 
-        `losses`: the loss of every present task, scalars with a graph. `auxiliary`: the weighted sum of losses outside
-        of the scheme (`auxiliary_weighting: unweighted`), or None. `representation`: R, what `network.encode`
-        returned. `boundary`: whether an optimiser step follows.
+        `losses`: the loss of every present task, scalars with a graph. `auxiliary`: the weighted sum of the losses that
+        bypass the scheme (`auxiliary_weighting: unweighted`), or None. `representation`: R, as returned by
+        `network.encode`. `boundary`: whether an optimiser step follows.
         Raises `Diverged` where the scheme cannot go on, `UserError` where a plug-in breaks the interface.
         """
         for task in losses:
@@ -124,13 +124,13 @@ class Scheme(nn.Module, ABC):
         self.steps += 1
 
     def close_step(self, recompute: Callable[[], dict[str, Tensor]]) -> None:
-        """End an optimiser step: the hook `after_step`, then the scheme's own parameters learn."""
+        """End an optimiser step: call the hook `after_step`, then update the scheme's own parameters."""
         self.after_step(recompute)
         self._adam.step(self.named_parameters(), getattr(self.options, "rate", 0.025), self.seen)
         self.seen.zero_()
 
     def close_epoch(self) -> None:
-        """End an epoch: the hook `end_epoch`, then the record of the epoch."""
+        """End an epoch: call the hook `end_epoch`, then close the epoch's record."""
         self.end_epoch()
         self.epochs += 1
         self.monitor.end_epoch()
@@ -144,7 +144,7 @@ class Scheme(nn.Module, ABC):
         """The part of `backward` that differs between kinds of schemes."""
 
     def after_step(self, recompute: Callable[[], dict[str, Tensor]]) -> None:
-        """Hook after the optimiser's step: `recompute()` gives new losses of the last micro-batch (a forward pass)."""
+        """Hook after the optimiser step: `recompute()` returns new losses of the last micro-batch (a forward pass)."""
 
     def end_epoch(self) -> None:
         """Hook at the end of an epoch."""
@@ -152,16 +152,16 @@ class Scheme(nn.Module, ABC):
     # -- what is reported -----------------------------------------------------------------------------------------
 
     def record(self) -> dict[str, float]:
-        """Columns of history.csv for the epoch just ended: mean effective weight of every task, and conflicts."""
+        """Columns of history.csv for the last epoch: mean effective weight of every task, and gradient diagnostics."""
         return self.monitor.record()
 
     def flags(self) -> list[str]:
-        """Signs of life that someone should look at.
+        """Return flags for behaviour of the weights that deserves a look.
 
-        `stayed_equal`: the weights should have moved by now and never did; a scheme that gradients in conflict
-        move is judged only where conflict was seen. `negative_weights`, or `negative_by_design` where the scheme is
-        `signed`; `runaway_weights`; `weights_far_from_optimum` where learned weights end a factor of 2 or more away
-        from what would be best for the last epoch's mean losses.
+        `stayed_equal`: the weights should have moved by now and never did; for a scheme that is `moved_by` conflict,
+        only where conflict occurred. `negative_weights`, or `negative_by_design` where the scheme is `signed`.
+        `runaway_weights`. `weights_far_from_optimum`: learned weights are a factor of 2 or more away from the optimum
+        for the last epoch's mean losses.
         """
         due = self.epochs > self.equal_epochs and len(self.tasks) > 1
         should = {"nothing": False, "always": True, "conflict": self.monitor.conflict}[self.moved_by]
@@ -169,15 +169,15 @@ class Scheme(nn.Module, ABC):
         return self.monitor.signs(due and should, self.signed) + far
 
     def far_from_optimum(self) -> bool:
-        """Whether learned weights are far from the optimum that they descend to; False where none is known."""
+        """Whether learned weights are far from their optimum; False where none is known."""
         return False
 
     def step_seed(self) -> int:
-        """Seed of this step's random draws: a function of the run's scheme stream and the step, not of history."""
+        """Seed of this step's random draws: depends only on the run's scheme stream and the step."""
         return stream(self.context.seed, self.steps)
 
     def at(self, task: str | None = None) -> str:
-        """Return "scheme 'x', [task 'y',] step n", the place that messages name."""
+        """Return "scheme 'x', [task 'y',] step n", the location given in messages."""
         where = f"scheme '{self.name}', "
         return where + (f"task '{task}', " if task else "") + f"step {self.steps}"
 
@@ -196,7 +196,7 @@ class Scheme(nn.Module, ABC):
                 )
 
     def index(self, losses: dict[str, Tensor]) -> Tensor:
-        """Return the positions of the present tasks in `self.tasks`, (k,) long."""
+        """Return the positions (k,) of the present tasks in `self.tasks`."""
         device = next(iter(losses.values())).device
         return torch.tensor([self.tasks.index(task) for task in losses], device=device)
 
@@ -216,21 +216,21 @@ class Scheme(nn.Module, ABC):
 
 
 class LossScheme(Scheme):
-    """A scheme that sees loss values alone and returns one scalar to descend.
+    """A scheme that sees only loss values and returns one scalar to minimise.
 
-    Its effective weight of a task is d total / d loss: it is what the shared network feels, whether the scheme
-    thinks in weights or in a formula, so it is computed once, logged, and carried into one backward pass.
-    Learnable parameters of the scheme receive their gradient on the way.
+    A task's effective weight is d total / d loss, which is what acts on the shared network, whether the scheme is
+    defined by weights or by a formula. It is computed once, logged, and used in one backward pass. Learnable parameters
+    of the scheme receive their gradient along the way.
     """
 
     cost = "losses"
 
     @abstractmethod
     def total(self, losses: Tensor, present: Tensor) -> Tensor:
-        """Return the scalar to descend.
+        """Return the scalar to minimise.
 
-        `losses` (k,): values of the present tasks, positive or zero for all losses of this project.
-        `present` (k,): their positions among all tasks, to index a state of shape (T,).
+        `losses` (k,): values of the present tasks; all losses of this project are positive or zero.
+        `present` (k,): their positions among all tasks, for indexing a state of shape (T,).
         """
 
     def _backward(
@@ -255,7 +255,7 @@ class LossScheme(Scheme):
         objective.backward()
 
     def _diagnose(self, losses: dict[str, Tensor], auxiliary: Tensor | None, weights: Tensor) -> None:
-        """Every `diagnostics_every` micro-batches: how the tasks' gradients lie, and what share the scheme has."""
+        """Every `diagnostics_every` micro-batches, record the tasks' gradients and the scheme's share of the update."""
         if auxiliary is None:
             self.monitor.observe_share(1.0, 0.0)
         every = self.context.diagnostics_every
@@ -281,7 +281,7 @@ class LossScheme(Scheme):
 
 
 class EpochMeans(nn.Module):
-    """Means over an epoch, one a task, over the steps in which the task was present; part of `state_dict`."""
+    """One mean per task over the steps of an epoch in which the task was present; part of `state_dict`."""
 
     sums: Tensor
     counts: Tensor
@@ -292,12 +292,12 @@ class EpochMeans(nn.Module):
         self.register_buffer("counts", torch.zeros(tasks, dtype=torch.float64))
 
     def add(self, values: Tensor, present: Tensor) -> None:
-        """Take in `values` (k,) of the tasks at `present` (k,)."""
+        """Add `values` (k,) of the tasks at the positions `present` (k,)."""
         self.sums[present] += values.detach().double()
         self.counts[present] += 1
 
     def close(self) -> Tensor:
-        """Return the means (T,), NaN where a task was never present, and start over."""
+        """Return the means (T,), NaN where a task was never present, and reset them."""
         means = self.sums / self.counts
         self.sums.zero_()
         self.counts.zero_()
@@ -305,12 +305,12 @@ class EpochMeans(nn.Module):
 
 
 def build_scheme(config: RunConfig, context: SchemeContext, root: Path | None = None) -> Scheme:
-    """Return the run's scheme; raises `UserError` for parameters out of bounds or a package it lacks.
+    """Return the run's scheme; raises `UserError` for a faulty plug-in, invalid parameters or a missing package.
 
     `root`: the project whose `plugins/` folder is read, the working directory by default. Schemes of cost `gradients`
-    are refused under `training.compile`: they run one backward pass a task through one graph, and torch's compiled
-    one overwrites what it has read. With that switched off (`donated_buffer`) torch 2.15 still takes overwriting code
-    from its cache on disk, and gradients are wrong without a word.
+    are refused under `training.compile`: they run one backward pass per task through the same graph, and torch's
+    compiled backward pass overwrites buffers that it has read. Even with that switched off (`donated_buffer`), torch
+    2.15 may load overwriting code from its disk cache, and gradients are then silently wrong.
     """
     name = config.scheme.name
     chosen = plugins.load("scheme", name, root)
@@ -341,5 +341,5 @@ def build_scheme(config: RunConfig, context: SchemeContext, root: Path | None = 
 
 
 def own_faults_named(where: str) -> AbstractContextManager[None]:
-    """Turn an exception out of a user's plug-in into `UserError`, but for `Diverged`, which is a result."""
+    """Turn an exception raised in a user's plug-in into `UserError`, except for `Diverged`, which is a result."""
     return plugins.faults_named(where, (Diverged,))

@@ -1,4 +1,4 @@
-"""Parameters of schemes that name tasks."""
+"""Scheme parameters that name tasks."""
 
 from mtcp.core.errors import UserError
 from mtcp.weighting.base import Scheme
@@ -13,7 +13,7 @@ def require_task(scheme: Scheme, parameter: str, task: str) -> None:
 
 
 def numbers_by_task(scheme: Scheme, parameter: str, default: float) -> list[float]:
-    """Return the numbers that `parameter` gives by task, (T,), in the tasks' order; `default` where it has none."""
+    """Return the T values that `parameter` gives per task, in the tasks' order; `default` where it has none."""
     given: dict[str, float] = getattr(scheme.options, parameter) or {}
     for task in given:
         require_task(scheme, parameter, task)

@@ -1,4 +1,4 @@
-"""The known schemes as readers need them: name, cost, parameters and docstring; and docs/schemes.md from them."""
+"""The catalogue of schemes (name, cost, parameters, docstring), and docs/schemes.md, which is written from it."""
 
 import inspect
 from dataclasses import dataclass
@@ -81,7 +81,7 @@ read, and are named.
 
 @dataclass(frozen=True)
 class Entry:
-    """One scheme of the catalogue. `title` is the docstring's first paragraph, `text` all of it."""
+    """One scheme of the catalogue. `title` is the docstring's first paragraph, `text` the whole docstring."""
 
     name: str
     cost: str
@@ -92,12 +92,12 @@ class Entry:
 
 
 def catalogue(root: Path | None = None) -> list[Entry]:
-    """Return all schemes in alphabetical order, a user's own in `root`/plugins included."""
+    """Return all schemes in alphabetical order, including those in `root`/plugins."""
     return [entry(name, root) for name in sorted(plugins.find("scheme", root))]
 
 
 def entry(name: str, root: Path | None = None) -> Entry:
-    """Return scheme `name`; raises `UserError` with the known names otherwise."""
+    """Return scheme `name`; raises `UserError` listing the known names if there is none."""
     cls = plugins.load("scheme", name, root)
     text = inspect.cleandoc(cls.__dict__.get("__doc__") or "No description.")
     parameters = tuple(
@@ -109,7 +109,7 @@ def entry(name: str, root: Path | None = None) -> Entry:
 
 
 def markdown(entries: list[Entry]) -> str:
-    """Return docs/schemes.md: an introduction, a table of contents and one section a scheme."""
+    """Return docs/schemes.md: an introduction, a table of contents, one section per scheme, the table of defaults."""
     contents = ["| scheme | cost | parameters |", "|---|---|---|"]
     for one in entries:
         names = ", ".join(f"`{parameter['name']}`" for parameter in one.parameters) or "none"
@@ -118,7 +118,7 @@ def markdown(entries: list[Entry]) -> str:
 
 
 def _defaults(entries: list[Entry]) -> list[str]:
-    """The table scheme x parameter: paper, authors' code, ours, why. What all gradient schemes share stands first."""
+    """The table of defaults (paper, authors' code, ours, reason); the parameters of all gradient schemes come first."""
     rows = ["| scheme | parameter | paper | authors' code | ours | why |", "|---|---|---|---|---|---|"]
     shared = {p["name"]: p["default"] for one in entries for p in one.parameters if p["name"] in OF_GRADIENT_SCHEMES}
     rows += [_sourced("cost `gradients`", name, default, source_of("", name)) for name, default in shared.items()]
@@ -144,7 +144,7 @@ def _section(one: Entry) -> str:
 
 
 def _limits(schema: dict[str, Any]) -> dict[str, str]:
-    """Return a parameter's type with its bounds, and its default, from its JSON schema."""
+    """Return a parameter's type with bounds, and its default, from its JSON schema."""
     kind = " or ".join(map(str, schema["enum"])) if "enum" in schema else schema.get("type", "value")
     signs = {"exclusiveMinimum": ">", "minimum": ">=", "exclusiveMaximum": "<", "maximum": "<="}
     bounds = ", ".join(f"{sign} {schema[key]:g}" for key, sign in signs.items() if key in schema)

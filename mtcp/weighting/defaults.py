@@ -1,21 +1,21 @@
-"""Where every scheme's defaults come from: what paper and authors' code have, and why ours is what it is.
+"""Sources of every scheme's defaults: the values in the paper and in the authors' code, and the reason for ours.
 
-"not seen": nobody has read it for this table. Libraries stand in where the authors' own code was not read, and are
-named. Values of ours are not written here: docs/schemes.md takes them from the declared parameters.
+"not seen": nobody has read the source for this table. Where the authors' own code was not read, a library is quoted
+and named instead. Our values are not written here: docs/schemes.md takes them from the declared parameters.
 """
 
 from typing import Final, NamedTuple
 
 
 class Source(NamedTuple):
-    """What others have for a parameter, and why ours is what it is."""
+    """The values of a parameter in the paper and in the authors' code, and the reason for ours."""
 
     paper: str
     code: str
     why: str
 
 
-#: Parameters that all schemes of cost `gradients` declare alike.
+#: Parameters that all schemes of cost `gradients` have in common.
 OF_GRADIENT_SCHEMES: Final = {
     "accumulation": Source(
         "not seen", "no accumulation in any code read", "one combination a step: a micro-batch is an artefact of memory"
@@ -111,5 +111,5 @@ DEFAULTS: Final[dict[tuple[str, str], Source]] = {
 
 
 def source_of(scheme: str, parameter: str) -> Source | None:
-    """Return where a default comes from; None for a scheme of one's own."""
+    """Return the source of a default; None for a custom scheme."""
     return DEFAULTS.get((scheme, parameter)) or OF_GRADIENT_SCHEMES.get(parameter)

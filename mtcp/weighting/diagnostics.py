@@ -1,4 +1,4 @@
-"""How the tasks' gradients on the shared parameters lie to each other: what critics of weighting schemes look at.
+"""How the tasks' gradients on the shared parameters compare: the diagnostics used by critics of weighting schemes.
 
 Sources: magnitude similarity, Yu et al. (NeurIPS 2020, definition 2); condition number, Senushkin et al. (CVPR 2023);
 both as predictors of good fixed weights, AutoScale (arXiv 2508.13979).
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def cosines(gramian: Tensor) -> Tensor:
-    """Return the (k, k) cosines between gradients from their Gramian; 0 where a gradient is zero."""
+    """Return the cosines (k, k) between gradients from their Gramian; 0 where a gradient is zero."""
     norms = gramian.diagonal().sqrt()
     return torch.where(gramian == 0, 0.0, gramian / torch.outer(norms, norms).clamp(min=1e-300))
 
@@ -27,9 +27,10 @@ def magnitude_similarity(gramian: Tensor) -> float:
 
 
 def condition_number(gramian: Tensor) -> float:
-    """Return the largest over the smallest singular value of J, of those that are not zero to rounding.
+    """Return the ratio of the largest to the smallest singular value of J that is not zero up to rounding.
 
-    1: orthogonal gradients of one length; the papers call up to 10 healthy. NaN where all gradients are zero.
+    It is 1 for orthogonal gradients of equal length; the papers consider values up to 10 healthy. NaN where all
+    gradients are zero.
     """
     values = torch.linalg.eigvalsh(gramian)
     kept = values[values > len(values) * torch.finfo(values.dtype).eps * values.max()]

@@ -1,21 +1,22 @@
-"""Schemes that see every task's gradient of the shared parameters and combine them into one update.
+"""Schemes that combine the tasks' gradients with respect to the shared parameters into one update.
 
-With J the (k, P) matrix whose rows are the gradients of the k present tasks with respect to the P entries of the
-*shared parameters*, a scheme returns their update; every other parameter keeps the gradient of the plain sum. Which
-parameters count as shared:
+Let J be the (k, P) matrix whose rows are the gradients of the k present tasks with respect to the P entries of the
+*shared parameters*. A scheme returns the update of these; every other parameter keeps the gradient of the plain sum.
+Which parameters count as shared:
 
 - `encoder`: the parameters upstream of the shared representation R, as in the literature;
-- `all_shared`: every parameter that reaches the losses of two or more tasks, wherever it lies;
-- `all_but_heads`: every parameter outside a module called head, what belongs to one task included, whose gradient is
-  zero for the others: the code of Nash-MTL, FAMO and FairGrad. It leaves inner products between tasks as they are and
-  lengthens each gradient, which moves projections and norms;
-- `representation`: R itself, all its tensors where it is several; the coefficients are computed there and carried
-  into one backward pass through the encoder. Cheaper, and open to schemes that return coefficients (`GramianScheme`)
-  only.
+- `all_shared`: every parameter that affects the losses of two or more tasks, wherever it is;
+- `all_but_heads`: every parameter outside a module called head, as in the code of Nash-MTL, FAMO and FairGrad. This
+  includes parameters of a single task, whose gradient is zero for the other tasks: inner products between tasks stay
+  the same, but each gradient is longer, which changes projections and norms;
+- `representation`: R itself, with all its tensors where it is a list; the coefficients are computed there and used in
+  one backward pass through the encoder. This is cheaper, but only for schemes that return coefficients
+  (`GramianScheme`).
 
-Under accumulation the rows of J are means over a step's micro-batches, and there is one combination a step.
+With gradient accumulation, the rows of J are means over a step's micro-batches, and gradients are combined once per
+step.
 
-A scheme of one's own::
+A custom scheme::
 
     @scheme("my_scheme")
     class MyScheme(GramianScheme):
@@ -42,7 +43,7 @@ from mtcp.weighting.shared import accumulate, flat, gramian_of, jacobian_of, pie
 
 @contextmanager
 def solving(scheme: Scheme) -> Iterator[None]:
-    """Turn a solver's failure inside the block into `Diverged`: it ends the run with a status, never in silence."""
+    """Turn a solver's failure inside the block into `Diverged`, which ends the run with that status."""
     try:
         yield
     except (ValueError, ArithmeticError, RuntimeError, np.linalg.LinAlgError) as error:
@@ -51,7 +52,7 @@ def solving(scheme: Scheme) -> Iterator[None]:
 
 @dataclass
 class _Pool:
-    """The gradients (T, P) and losses (T,) of a step so far, summed over its micro-batches."""
+    """The gradients (T, P) and losses (T,) of the current step, summed over its micro-batches."""
 
     jacobian: Tensor
     losses: Tensor
@@ -79,10 +80,10 @@ class _Accumulation(PluginParameters):
 class GradientScheme(Scheme):
     """A scheme that turns the tasks' gradients into one update of the shared parameters.
 
-    Cost: one forward pass, one backward pass a task through to the shared parameters, one for the other parameters.
-    Memory beyond a plain step: J, k times the shared parameters; twice that under accumulation.
+    Cost: one forward pass, one backward pass per task down to the shared parameters, and one for the other parameters.
+    Memory beyond a plain step: J, k times the shared parameters; twice that with accumulation.
 
-    The scale is that of the plain sum: where a paper's coefficients sum to 1 they are multiplied by k.
+    Updates are on the scale of the plain sum: where a paper's coefficients sum to 1, they are multiplied by k.
     """
 
     cost = "gradients"
@@ -97,13 +98,13 @@ class GradientScheme(Scheme):
     def __init__(self, context: SchemeContext, parameters: PluginParameters) -> None:
         super().__init__(context, parameters)
         self.shared = self._shared(self.options.shared_parameters)
-        # At the representation the coefficients are needed before the graph of the micro-batch is gone.
+        # At the representation, coefficients are needed while the graph of the micro-batch still exists.
         self.pooled = bool(self.shared) and getattr(parameters, "accumulation", "step") == "step"
         self._pool: _Pool | None = None
 
     @property
     def shared_size(self) -> int:
-        """P, how many numbers the shared parameters hold."""
+        """P, the number of entries of the shared parameters."""
         return sum(parameter.numel() for parameter in self.shared)
 
     @abstractmethod
@@ -117,7 +118,7 @@ class GradientScheme(Scheme):
     def other_weights(self, losses: Tensor, present: Tensor) -> Tensor:
         """Return the weights (k,) of the losses for the parameters that are not shared.
 
-        Asked for in every micro-batch, in a step's last one after `combined`.
+        Called in every micro-batch; in the last one of a step, after `combined`.
         """
         return torch.ones_like(losses)
 
@@ -135,7 +136,8 @@ class GradientScheme(Scheme):
         jacobian = jacobian_of(list(losses.values()), tensors)
         update = self._pooled_update(jacobian, values, present, boundary)
 
-        # The other parameters; with auxiliary losses the shared ones as well, less what the final losses give it.
+        # Gradients of the other parameters; with auxiliary losses also of the shared ones, from which the part due to
+        # the final losses is subtracted below.
         weights = self.other_weights(values, present)
         objective = (weights * stacked).sum()
         held = {id(tensor) for tensor in tensors} | {id(parameter) for parameter in self._upstream}
@@ -151,7 +153,7 @@ class GradientScheme(Scheme):
         self._give(update, outside, scale, tensors)
 
     def _pooled_update(self, jacobian: Tensor, values: Tensor, present: Tensor, boundary: bool) -> Tensor | None:
-        """Return the update due now, None where the step goes on; times the number of micro-batches it stands for."""
+        """Return the update times the number of micro-batches that it covers; None where none is due yet."""
         if not self.pooled or (boundary and self._pool is None):
             return self._update(jacobian, values, present, [self.tasks[i] for i in present.tolist()])
         if self._pool is None:
@@ -168,7 +170,7 @@ class GradientScheme(Scheme):
         return pool.batches * self._update(jacobian, losses, present, [self.tasks[i] for i in present.tolist()])
 
     def _give(self, update: Tensor | None, outside: Tensor | None, scale: float, tensors: Sequence[Any]) -> None:
-        """Add what is due to the shared parameters' gradients."""
+        """Add the scheme's update and the gradient that bypasses it to the shared parameters' gradients."""
         if update is not None:
             passing = torch.zeros(()) if outside is None else outside
             self.monitor.observe_share(float(update.norm()), float(passing.norm()))
@@ -198,7 +200,7 @@ class GradientScheme(Scheme):
             raise UserError(f"{self.at()}: `{method}` must return a tensor of shape {tuple(shape)}, got {got}")
 
     def _tensors(self, representation: Any) -> list[Tensor]:
-        """Return the tensors of a representation; where it is a list, none is computed from another."""
+        """Return the tensors of a representation; raises `UserError` where it is not a tensor or a list of tensors."""
         tensors = [representation] if isinstance(representation, Tensor) else representation
         if not isinstance(tensors, list) or not all(isinstance(tensor, Tensor) for tensor in tensors):
             raise UserError(
@@ -208,7 +210,7 @@ class GradientScheme(Scheme):
         return tensors
 
     def _shared(self, which: str) -> list[nn.Parameter]:
-        """Return the shared parameters, none for the representation; keep what lies upstream of the latter."""
+        """Return the shared parameters; none for `representation`, whose encoder parameters go to `_upstream`."""
         part = "encoder" if which == "representation" else which
         shared = shared_parameters_of(self.context.network, self.context.size, part)
         if not shared:
@@ -228,7 +230,7 @@ class JacobianScheme(GradientScheme):
         """Return the update (P,) from the gradients J (k, P); `losses` and `present` as in `combined`."""
 
     def combined(self, jacobian: Tensor, gramian: Tensor, losses: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the update and the coefficients of the combination of gradients that comes nearest to it."""
+        """Return the update, and the coefficients of the combination of gradients that is nearest to it."""
         update = self.combine(jacobian, losses, present)
         self.expect(update, jacobian.shape[1:], "combine")
         if not torch.isfinite(update).all():
@@ -237,9 +239,9 @@ class JacobianScheme(GradientScheme):
 
 
 class GramianScheme(GradientScheme):
-    """A scheme that needs only the Gramian G = J J^T and returns one coefficient a task: update = sum_t c_t g_t."""
+    """A scheme that needs only the Gramian G = J J^T and returns one coefficient per task: update = sum_t c_t g_t."""
 
-    # One place more than where whole gradients are combined.
+    # Adds `representation`, which schemes that combine whole gradients do not offer.
     class Parameters(_Accumulation):  # pyright: ignore[reportIncompatibleVariableOverride]
         shared_parameters: Literal["encoder", "all_shared", "all_but_heads", "representation"] = Field(
             "encoder", description="where gradients are compared and combined"

@@ -1,4 +1,4 @@
-"""Weights that are learned as parameters: what uncertainty weighting and both forms of IMTL share."""
+"""Weights learned as parameters: the common part of uncertainty weighting, IMTL-L and IMTL."""
 
 import math
 from typing import ClassVar, Literal
@@ -12,9 +12,9 @@ from mtcp.weighting.base import EpochMeans, LossScheme, Scheme, SchemeContext
 
 
 class LogWeights(Scheme):
-    """Learned a_t = log w_t, from 0, that descend exp(a_t) l_t - b a_t: at the minimum, w_t = b / l_t; `balance` is b.
+    """Learned a_t = log w_t, from 0, that minimise exp(a_t) l_t - b a_t: the minimum is w_t = b / l_t; `balance` is b.
 
-    A subclass adds the losses to `means`. The flag `weights_far_from_optimum` is up while a weight is a factor of 2 or
+    A subclass adds the losses to `means`. The flag `weights_far_from_optimum` is set while a weight is a factor of 2 or
     more away from the minimum for the last epoch's mean losses.
     """
 
@@ -30,7 +30,7 @@ class LogWeights(Scheme):
         self.register_buffer("optimum", torch.full((tasks,), torch.nan))
 
     def end_epoch(self) -> None:
-        """Take down the optimum of the tasks that were present with a positive mean loss."""
+        """Record the optimum of the tasks that were present with a positive mean loss."""
         optimum = (self.balance / self.means.close()).log().to(self.optimum)
         self.optimum = torch.where(optimum.isfinite(), optimum, self.optimum)
 
@@ -42,8 +42,8 @@ class LogWeights(Scheme):
 class LearnedWeights(LogWeights, LossScheme):
     """total = sum_t exp(a_t) l_t - b a_t with a_t = log w_t learned, from 0; at its minimum over a, w_t = b / l_t.
 
-    `balance` is b. With `solve: each_epoch` a is not learned: it is set to that minimum for the last epoch's mean
-    losses. The flag `weights_far_from_optimum` is up while a weight is a factor of 2 or more away from it.
+    `balance` is b. With `solve: each_epoch`, a is not learned but set to that minimum for the last epoch's mean losses.
+    The flag `weights_far_from_optimum` is set while a weight is a factor of 2 or more away from the minimum.
     """
 
     class Parameters(PluginParameters):
@@ -64,7 +64,7 @@ class LearnedWeights(LogWeights, LossScheme):
         return (own.exp() * losses - self.balance * own).sum()
 
     def end_epoch(self) -> None:
-        """Take down the optimum, and with `solve: each_epoch` take it over."""
+        """Record the optimum and, with `solve: each_epoch`, set the weights to it."""
         super().end_epoch()
         if self.options.solve == "each_epoch":
             self.log_weight.data = torch.where(self.optimum.isfinite(), self.optimum, self.log_weight.data)

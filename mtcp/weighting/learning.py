@@ -1,7 +1,7 @@
-"""How a scheme learns parameters of its own: Adam without weight decay, at a rate that is not the network's.
+"""The optimiser of a scheme's own parameters: Adam without weight decay, at its own learning rate.
 
-A parameter whose first dimension counts the tasks has one row a task, and the row of a task that was absent from the
-whole step stays as it is, with its moments: under a plain optimiser momentum would move it.
+A parameter whose first dimension has the number of tasks has one row per task. The row of a task that was absent from
+the whole step does not change, nor do its moments; in an ordinary optimiser, momentum would move it.
 """
 
 from collections.abc import Iterable
@@ -14,14 +14,14 @@ _MOMENTUM, _SQUARES, _FLOOR = 0.9, 0.999, 1e-8
 
 
 class OwnAdam:
-    """Adam (Kingma and Ba, ICLR 2015) over named parameters, row by row, with its state as plain tensors."""
+    """Adam (Kingma and Ba, ICLR 2015) on named parameters, row by row, with its state as plain tensors."""
 
     def __init__(self) -> None:
         self.moments: dict[str, dict[str, Tensor]] = {}
 
     @torch.no_grad()
     def step(self, parameters: Iterable[tuple[str, nn.Parameter]], rate: float, present: Tensor) -> None:
-        """Move every parameter that has a gradient, and forget the gradient. `present` (T,): which tasks took part."""
+        """Update every parameter that has a gradient, and clear the gradient. `present` (T,): which tasks took part."""
         for name, parameter in parameters:
             if parameter.grad is None:
                 continue
@@ -44,9 +44,9 @@ class OwnAdam:
         return state["first"] / (1 - _MOMENTUM**steps) / (second.sqrt() + _FLOOR)
 
     def state(self) -> dict[str, Any]:
-        """Everything needed to continue."""
+        """Return everything needed to resume."""
         return {name: dict(state) for name, state in self.moments.items()}
 
     def load(self, state: dict[str, Any], device: torch.device) -> None:
-        """Take over what `state` returned."""
+        """Restore what `state` returned."""
         self.moments = {name: {key: value.to(device) for key, value in own.items()} for name, own in state.items()}

@@ -1,4 +1,4 @@
-"""LPS, the loss prioritisation scheme of MT-CP, in three readings."""
+"""LPS, the loss prioritisation scheme of MT-CP, in three variants."""
 
 import torch
 from pydantic import Field
@@ -12,10 +12,10 @@ def lps_weights(previous: Tensor | None, current: Tensor, kappa: float) -> Tenso
     """Weights for the next epoch from epoch means of the tasks' losses.
 
     With L_t the mean loss of task t over an epoch and L their sum: after the first epoch w_t = L / L_t; later
-    r_t = (L_t / L_t') / (L / L'), the prime marking the epoch before, mu = mean_t r_t and
-    w_t = mu + kappa (r_t - mu). Where kappa > 1 a task that descends fast gets a negative weight.
+    r_t = (L_t / L_t') / (L / L'), where the prime marks the previous epoch, mu = mean_t r_t and
+    w_t = mu + kappa (r_t - mu). Where kappa > 1, a task whose loss falls fast enough gets a negative weight.
 
-    `previous`, `current`: (T,), `previous` None after the first epoch. Returns (T,).
+    `previous`, `current`: (T,); `previous` is None after the first epoch. Returns (T,).
     """
     if previous is None:
         return current.sum() / current
@@ -28,11 +28,11 @@ def lps_weights(previous: Tensor | None, current: Tensor, kappa: float) -> Tenso
 class LPS(LossScheme):
     """Loss prioritisation (Fontana, Spratling and Shi, WACV 2025), as intended: switched on, and unbounded below.
 
-    total = sum_t w_t log(1 + l_t), with the weights of the last finished epoch (`lps_weights`), 1 before there
-    are any. The released code computes these weights and overwrites the weighted total by the plain sum.
+    total = sum_t w_t log(1 + l_t), with the weights of the last finished epoch (`lps_weights`), and 1 in the first
+    epoch. The released code computes these weights, then overwrites the weighted total with the plain sum.
 
-    Caveat: at kappa 7.5 a task whose ratio is 13.3 % below the mean gets a negative weight and is ascended; the
-    flag `negative_weights` says so. Kappa belongs to the benchmark: 7.5 on NYUD, 1.6 on PASCAL.
+    Caveat: at kappa 7.5, a task whose ratio is more than 13.3 % below the mean gets a negative weight, and its loss is
+    ascended; the flag `negative_weights` reports it. Kappa depends on the benchmark: 7.5 on NYUD, 1.6 on PASCAL.
     """
 
     equal_epochs = 1
@@ -52,7 +52,7 @@ class LPS(LossScheme):
         self.register_buffer("weights", torch.ones(tasks, dtype=torch.float64))
 
     def projected(self, losses: Tensor) -> Tensor:
-        """Return log(1 + l), or l where the projection is off."""
+        """Return log(1 + l), or l where `log_projection` is off."""
         return torch.log1p(losses) if self.options.log_projection else losses
 
     def total(self, losses: Tensor, present: Tensor) -> Tensor:
@@ -61,7 +61,7 @@ class LPS(LossScheme):
         return (self.weights[present].to(projected) * projected).sum()
 
     def end_epoch(self) -> None:
-        """Set the next epoch's weights; a task absent from the whole epoch keeps its last mean, hence ratio 1."""
+        """Set the next epoch's weights; a task absent from the whole epoch keeps its last mean, so L_t / L_t' = 1."""
         current = self.means.close()
         current = torch.where(current.isnan(), self.previous, current)
         seen = current.isfinite()
@@ -79,11 +79,11 @@ class LPS(LossScheme):
 
 @scheme("lps_clipped")
 class ClippedLPS(LPS):
-    """LPS with weights below 0 set to 0, so that no task is ascended.
+    """LPS with negative weights set to 0, so that no task's loss is ascended.
 
-    total = sum_t max(w_t, 0) log(1 + l_t), everything else as in `lps`.
+    total = sum_t max(w_t, 0) log(1 + l_t); everything else is as in `lps`.
 
-    Caveat: nothing in the released code clips; whether the authors did is not known.
+    Caveat: the released code does not clip; whether the authors' experiments did is not known.
     """
 
     def bounded(self, weights: Tensor) -> Tensor:
@@ -92,16 +92,16 @@ class ClippedLPS(LPS):
 
 @scheme("lps_as_released")
 class ReleasedLPS(LPS):
-    """LPS as the released code has it: weights are computed and never used, losses are not projected.
+    """LPS as in the released code: weights are computed but never used, and losses are not projected.
 
-    total = sum_t l_t. The weights stand in the history as `unused_weight_<task>`; training equals `equal`.
+    total = sum_t l_t. The history shows the weights as `unused_weight_<task>`; training equals `equal`.
 
-    Caveat: this is a slip of the code kept for reproduction (ledger rows 1 and 2), not a scheme to choose.
+    Caveat: this is a bug of the released code, kept for reproduction (ledger rows 1 and 2), not a scheme to choose.
     """
 
     moved_by = "nothing"
 
-    # Without the projection of LPS.
+    # Without LPS's `log_projection`.
     class Parameters(PluginParameters):  # pyright: ignore[reportIncompatibleVariableOverride]
         kappa: float = Field(1.6, gt=0, description="how far the unused weights spread about their mean")
 

@@ -1,4 +1,4 @@
-"""Signs of life of a weighting scheme: what its weights did, epoch by epoch, in plain numbers."""
+"""Monitoring of a weighting scheme: its weights and gradient diagnostics per epoch, and flags."""
 
 import math
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mtcp.weighting.diagnostics import condition_number, cosines, magnitude_similarity
 
-#: A weight this many times the largest of the first step has run away.
+#: A weight larger than this many times the largest weight of the first step has run away.
 RUNAWAY: Final = 1e3
 #: Weights count as equal while the largest and the smallest differ by less than this share of the largest.
 EQUAL: Final = 1e-6
@@ -34,11 +34,11 @@ class Mean:
 
 @dataclass
 class Monitor:
-    """Watches the effective weights, the derivative of what is descended with respect to each task's loss.
+    """Records the effective weights: the derivative of the training objective with respect to each task's loss.
 
-    `tasks` are all tasks; a step reports those present in it. Where `pairs` is on, steps of gradient schemes, and
-    every n-th step of the others, also report how the tasks' gradients lie to each other; a pair whose cosine is below
-    0 is in conflict.
+    `tasks` are all tasks; a step reports those present in it. Where `pairs` is true, every step of a gradient scheme,
+    and every n-th step of the others, also reports how the tasks' gradients compare. A pair with a negative cosine is
+    in conflict.
     """
 
     tasks: tuple[str, ...]
@@ -52,7 +52,7 @@ class Monitor:
     _last: dict[str, float] = field(default_factory=dict)
 
     def observe(self, weights: dict[str, float]) -> None:
-        """Take in one step: the weight of every present task."""
+        """Record one step: the weight of every present task."""
         sizes = [abs(weight) for weight in weights.values()]
         spread = max(weights.values()) - min(weights.values())
         self.moved |= spread > EQUAL * max(sizes)
@@ -63,7 +63,7 @@ class Monitor:
             self._mean(f"weight_{task}").add(weight)
 
     def observe_gradients(self, tasks: list[str], gramian: Tensor) -> None:
-        """Take in the Gramian of the present tasks' gradients on the shared parameters."""
+        """Record the Gramian of the present tasks' gradients on the shared parameters."""
         angles = cosines(gramian).tolist()
         for i, j in combinations(range(len(tasks)), 2):
             self._mean(f"cosine_{tasks[i]}_{tasks[j]}").add(angles[i][j])
@@ -74,7 +74,7 @@ class Monitor:
             self._mean("log_condition_number").add(math.log(condition_number(gramian)))
 
     def observe_share(self, scheme: float, outside: float) -> None:
-        """Take in the norms of what the scheme gave the shared parameters and of what came past it."""
+        """Record the norms of the scheme's update of the shared parameters and of the gradient that bypassed it."""
         if scheme + outside > 0:
             self._mean("scheme_share").add(scheme / (scheme + outside))
 
@@ -84,9 +84,9 @@ class Monitor:
         self._means = {}
 
     def record(self) -> dict[str, float]:
-        """Columns of the epoch last closed: means over the steps in which a task (or both of a pair) was present.
+        """Columns of the last closed epoch: means over the steps in which a task (or both tasks of a pair) was present.
 
-        The condition number's mean is the geometric one: single steps with nearly dependent gradients would rule.
+        The condition number's mean is geometric: few steps with nearly dependent gradients would dominate the other.
         """
         names = [f"weight_{task}" for task in self.tasks] + ["scheme_share"]
         if self.pairs:
@@ -98,7 +98,7 @@ class Monitor:
         return found
 
     def signs(self, should_move: bool, signed: bool) -> list[str]:
-        """Return the flags of the weights, given whether they should have moved by now, and may be negative."""
+        """Return the flags, given whether the weights should have moved by now and whether they may be negative."""
         raised = {
             "stayed_equal": should_move and not self.moved,
             "negative_weights": self.negative and not signed,
@@ -108,7 +108,7 @@ class Monitor:
         return [name for name, given in raised.items() if given]
 
     def state(self) -> dict[str, Any]:
-        """Everything needed to continue, as plain numbers."""
+        """Return everything needed to resume, as plain numbers."""
         return {
             "signs": [self.moved, self.negative, self.runaway, self.conflict, self.first],
             "means": {name: [mean.total, mean.count] for name, mean in self._means.items()},
@@ -116,7 +116,7 @@ class Monitor:
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Take over what `state` returned."""
+        """Restore what `state` returned."""
         self.moved, self.negative, self.runaway, self.conflict, self.first = state["signs"]
         self._means = {name: Mean(*mean) for name, mean in state["means"].items()}
         self._last = dict(state["last"])

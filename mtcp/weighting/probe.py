@@ -1,4 +1,4 @@
-"""A trial of a run's scheme on a network of a few dozen parameters: what a plug-in gets wrong shows before training."""
+"""A trial of a run's scheme on a tiny network, which reveals faults of a plug-in before training."""
 
 import io
 from collections.abc import Iterator
@@ -15,12 +15,12 @@ from mtcp.core.randomness import seeded, stream
 from mtcp.weighting.base import Diverged, Scheme, SchemeContext, build_scheme, own_faults_named
 
 _SIZE: Final = (4, 4)
-#: Steps of the trial, with an epoch's end after every second one; the restart comes inside an epoch.
+#: Steps of the trial, with an end of epoch after every second one; the restart, before step 3, is inside an epoch.
 _STEPS, _RESTART = 5, 3
 
 
 class _Network(nn.Module):
-    """A shared convolution and a head a task."""
+    """A shared convolution and one head per task."""
 
     def __init__(self, tasks: tuple[str, ...]) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class _Trial:
         self.optimiser = torch.optim.SGD(self.network.parameters(), lr=0.01)
 
     def forward(self, number: int) -> tuple[dict[str, Tensor], Tensor]:
-        """Losses and representation of the `number`-th batch."""
+        """Losses and representation of batch `number`."""
         with seeded("probe", number):
             image, targets = torch.randn(2, 3, *_SIZE), torch.randn(len(self.tasks), 2, 1, *_SIZE)
         representation = torch.tanh(self.network.encoder(image))
@@ -82,11 +82,11 @@ class _Trial:
 
 
 def probe_scheme(config: RunConfig, root: Path | None = None) -> None:
-    """Train a tiny network with the scheme of `config` for a few steps, once through and once with a restart.
+    """Train a tiny network with the scheme of `config` for a few steps, once without and once with a restart.
 
-    Raises `UserError` where the scheme breaks the interface, cannot be built, saved or restored, or goes on otherwise
-    after the restart: state that is not a parameter, buffer or extra state is lost then. `root` as in `build_scheme`.
-    A scheme that diverges on these made-up losses is not a fault of a plug-in.
+    Raises `UserError` where the scheme breaks the interface, cannot be built, saved or restored, or continues
+    differently after the restart, which loses state that is not a parameter, buffer or extra state. `root` is as in
+    `build_scheme`. A scheme may diverge on these artificial losses; that is not an error.
     """
     name = config.scheme.name
     straight, broken = _Trial(config, root), _Trial(config, root)

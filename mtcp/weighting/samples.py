@@ -1,4 +1,4 @@
-"""A second sample of the tasks' gradients, for schemes that need two that are independent of each other."""
+"""A second sample of the tasks' gradients, for schemes that need two independent samples."""
 
 import torch
 from torch import Tensor, nn
@@ -7,10 +7,10 @@ from mtcp.weighting.shared import products_of
 
 
 class PreviousGradients(nn.Module):
-    """The gradients (T, P) of the step before each task's last, part of `state_dict`.
+    """Each task's gradient (T, P) from the previous step in which it was present; part of `state_dict`.
 
-    The product of one batch's gradients with themselves overestimates G by their noise; the product of two batches'
-    does not (Chen et al., NeurIPS 2023). Here the second batch is that of the step before, at the parameters of then.
+    Products of one batch's gradients with themselves overestimate G by their noise; products of two batches' gradients
+    do not (Chen et al., NeurIPS 2023). Here the second batch is that of the previous step, at that step's parameters.
     """
 
     rows: Tensor
@@ -22,11 +22,11 @@ class PreviousGradients(nn.Module):
         self.register_buffer("known", torch.zeros(tasks, dtype=torch.bool))
 
     def products(self, jacobian: Tensor, present: Tensor) -> Tensor:
-        """Return <g_i, g'_j> (k, k) in float64 on the CPU, with g the rows of `jacobian` (k, P) and g' those before.
+        """Return <g_i, g'_j> (k, k) in float64 on the CPU, with g the rows of `jacobian` (k, P) and g' the stored ones.
 
-        A task that was never present before stands for itself. The gradients of `jacobian` are kept for the next time.
+        For a task that was never present before, g' is g. The gradients of `jacobian` are stored for the next call.
         """
-        if len(present) == len(self.known) and self.known.all():  # nearly always, and indexing copies
+        if len(present) == len(self.known) and self.known.all():  # the usual case, without the copies of indexing
             found = products_of(jacobian, self.rows)
             self.rows.copy_(jacobian)
             return found

@@ -11,7 +11,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-#: A parameter of a task's head, by its name: heads.depth.0.weight, branches.depth.aux_head1.1.bias.
+#: Matches the name of a parameter of a task's head: heads.depth.0.weight, branches.depth.aux_head1.1.bias.
 _HEAD: Final = re.compile(r"(^|[._])heads?\d*\.")
 
 
@@ -31,10 +31,10 @@ def reached(output: Tensor) -> set[Tensor]:
 
 
 def reachability(network: nn.Module, size: tuple[int, int]) -> dict[str, set[Tensor]]:
-    """Return, for every task, the parameters its final output depends on.
+    """Return, for every task, the parameters that its final output depends on.
 
-    One eager forward pass of a blank image in evaluation mode, so that running statistics stay as they are; it must
-    come before compilation, under which every parameter seems to reach every output.
+    Runs one eager forward pass of a blank image in evaluation mode, which leaves running statistics unchanged. Must run
+    before compilation, after which every parameter seems to affect every output.
     """
     device = next(network.parameters()).device
     modes = {module: module.training for module in network.modules()}
@@ -49,15 +49,15 @@ def reachability(network: nn.Module, size: tuple[int, int]) -> dict[str, set[Ten
 
 
 def head_parameters(network: nn.Module) -> set[nn.Parameter]:
-    """Return the parameters of the tasks' heads: those whose name has a part `head` or `heads`."""
+    """Return the parameters of the tasks' heads, found by a name part such as `head`, `heads` or `aux_head1`."""
     return {parameter for name, parameter in network.named_parameters() if _HEAD.search(name)}
 
 
 def shared_parameters_of(network: nn.Module, size: tuple[int, int], which: str) -> list[nn.Parameter]:
-    """Return the trainable shared parameters that reach a final output, in the network's order.
+    """Return the trainable shared parameters that affect a final output, in the network's order.
 
-    `encoder`: those upstream of the representation; `all_shared`: those that reach the outputs of two or more tasks;
-    `all_but_heads`: those outside of the tasks' heads.
+    `encoder`: those upstream of the representation; `all_shared`: those that affect the outputs of two or more tasks;
+    `all_but_heads`: those outside the tasks' heads.
     """
     reach = list(reachability(network, size).values())
     wanted = [parameter for parameter in network.parameters() if parameter.requires_grad]
@@ -72,9 +72,9 @@ def shared_parameters_of(network: nn.Module, size: tuple[int, int], which: str) 
 
 
 def jacobian_of(losses: Sequence[Tensor], tensors: Sequence[Tensor]) -> Tensor:
-    """Return the (k, P) gradients of `losses` with respect to `tensors`, one backward pass after another, in float32.
+    """Return the gradients (k, P) of `losses` with respect to `tensors`, in float32.
 
-    Gradients are taken one task at a time, so that only one backward pass's buffers live at once.
+    Computed one task at a time, so that only one backward pass's buffers exist at once.
     """
     rows = torch.empty(len(losses), sum(tensor.numel() for tensor in tensors), device=tensors[0].device)
     for row, loss in zip(rows, losses, strict=True):
@@ -83,13 +83,13 @@ def jacobian_of(losses: Sequence[Tensor], tensors: Sequence[Tensor]) -> Tensor:
 
 
 def gramian_of(jacobian: Tensor) -> Tensor:
-    """Return J J^T (k, k) of J (k, P), summed in float64, on the CPU."""
+    """Return J J^T (k, k) for J (k, P), summed in float64, on the CPU."""
     return products_of(jacobian, jacobian)
 
 
 def products_of(one: Tensor, other: Tensor) -> Tensor:
     """Return the products <a_i, b_j> (k, k) of the rows of two Jacobians (k, P), summed in float64, on the CPU."""
-    # In pieces whose float64 copies stay in a processor's cache, which takes an eighth of the time; a GPU wants few.
+    # In pieces whose float64 copies fit a processor's cache, which is eight times faster; a GPU needs few large pieces.
     columns = 2**15 if one.is_cpu else 2**20
     total = torch.zeros(len(one), len(other), dtype=torch.float64, device=one.device)
     for piece, beside in zip(one.split(columns, dim=1), other.split(columns, dim=1), strict=True):
@@ -99,21 +99,21 @@ def products_of(one: Tensor, other: Tensor) -> Tensor:
 
 
 def flat(gradients: Iterable[Tensor | None], tensors: Iterable[Tensor]) -> Tensor:
-    """Return the gradients of `tensors` as one float32 vector (P,), zeros where there is none."""
+    """Return the gradients of `tensors` as one float32 vector (P,), with zeros where a gradient is None."""
     pairs = zip(gradients, tensors, strict=True)
     return torch.cat([torch.zeros_like(t).flatten() if g is None else g.flatten() for g, t in pairs]).float()
 
 
 def pieces_of(vector: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
-    """Return `vector` (P,) cut into the shapes and types of `tensors`."""
+    """Return `vector` (P,) split into pieces with the shapes and dtypes of `tensors`."""
     sizes = [tensor.numel() for tensor in tensors]
     return [piece.view_as(t).to(t.dtype) for piece, t in zip(vector.split(sizes), tensors, strict=True)]
 
 
 def accumulate(parameters: Iterable[nn.Parameter], gradients: Iterable[Tensor | None], scale: float) -> None:
-    """Add `scale` x gradient to each parameter's `.grad`, which stays as it is where the gradient is None.
+    """Add `scale` x gradient to each parameter's `.grad`; a gradient of None changes nothing.
 
-    A new `.grad` takes the parameter's strides, as autograd's own does: fused optimisers read both as flat memory.
+    A new `.grad` gets the parameter's strides, as in autograd: fused optimisers read both as flat memory.
     """
     for parameter, gradient in zip(parameters, gradients, strict=True):
         if gradient is None:

@@ -1,4 +1,4 @@
-"""Weights on the simplex that move a little every step, whichever tasks take part in it."""
+"""Weights on the simplex that change every step, for whichever tasks are present."""
 
 import numpy as np
 import torch
@@ -8,10 +8,9 @@ from mtcp.weighting.solvers import Array
 
 
 class SimplexWeights(nn.Module):
-    """Weights (T,) >= 0 that sum to 1, from 1/T; part of `state_dict`.
+    """Weights (T,) >= 0 that sum to 1, starting at 1/T; part of `state_dict`.
 
-    The tasks present in a step move their weights among each other: what they sum to, and the weight of a task that is
-    absent, stay.
+    A step redistributes weight among the tasks present in it. Their sum and absent tasks' weights do not change.
     """
 
     shares: Tensor
@@ -26,7 +25,7 @@ class SimplexWeights(nn.Module):
         return shares / shares.sum() if shares.any() else np.full(len(shares), 1 / len(shares))
 
     def keep(self, weights: Array, present: Tensor) -> Tensor:
-        """Take over new weights (k,) that sum to 1, and return them as a tensor on the CPU."""
+        """Store new weights (k,) that sum to 1, and return them as a tensor on the CPU."""
         found = torch.from_numpy(weights)
         self.shares[present] = self.shares[present].sum() * found.to(self.shares)
         return found

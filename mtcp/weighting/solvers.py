@@ -1,12 +1,13 @@
-"""Exact solutions of the k x k problems behind gradient schemes, in float64, whatever the gradients' lengths.
+"""Exact solutions of the k x k problems of gradient schemes, in float64, for gradients of any length.
 
-Every function takes the Gramian G (k, k) of the k tasks' gradients, G_ij = <g_i, g_j>, and returns one coefficient a
-task. The problems are solved for unit gradients, whose Gramian C holds cosines: with lengths n and c = u / n the
-unknowns u are of one size where the coefficients c differ by as much as the lengths do, 1e6 and more. Quadratic
-programs go to SciPy's active-set solver (Lawson and Hanson, 1974, chapter 23) and end at a vertex that satisfies the
-optimality conditions to rounding; equations of fair shares go to Newton's method with a line search.
+Every public solver takes the Gramian G (k, k) of the k tasks' gradients, G_ij = <g_i, g_j>, and returns one coefficient
+per task. The problems are solved for unit gradients, whose Gramian C contains cosines: with lengths n and c = u / n,
+the unknowns u have similar sizes even where the coefficients c differ as much as the lengths do, by 1e6 and more.
+Quadratic programs are solved by SciPy's active-set solver (Lawson and Hanson, 1974, chapter 23), which ends at a vertex
+that satisfies the optimality conditions up to rounding. The fair-share equations are solved by Newton's method with a
+line search.
 
-A gradient of length 0 has the cosine 0 to every other.
+A gradient of length 0 has cosine 0 with every other gradient.
 """
 
 import numpy as np
@@ -27,16 +28,16 @@ def unit_gramian(gramian: Array) -> tuple[Array, Array]:
 
 
 def coordinates(gramian: Array) -> Array:
-    """Return (k, k) rows with the Gramian G: the gradients in an orthonormal basis of their span."""
+    """Return the gradients in an orthonormal basis of their span: the rows (k, k) have the Gramian G."""
     lengths, cosines = unit_gramian(gramian)
     return lengths[:, None] * _factor(cosines).T
 
 
 def shortest_in_hull(gramian: Array) -> Array:
-    """Return w on the simplex with ||sum_t w_t g_t|| least: the multiple gradient descent problem.
+    """Return w on the simplex that minimises ||sum_t w_t g_t||: the multiple gradient descent problem.
 
-    The minimum over w >= 0 of ||sum_t w_t g_t||^2 + m^2 (sum_t w_t - 1)^2 is a multiple of it for every m, so that
-    one non-negative least squares problem does.
+    For every m, the minimiser over w >= 0 of ||sum_t w_t g_t||^2 + m^2 (sum_t w_t - 1)^2 is a multiple of the solution,
+    so one non-negative least squares problem is enough.
     """
     lengths, cosines = unit_gramian(gramian)
     if lengths.min() == 0:
@@ -49,8 +50,8 @@ def shortest_in_hull(gramian: Array) -> Array:
 def dual_cone_projections(gramian: Array, vectors: Array) -> Array:
     """Return the coefficients of the nearest vectors that conflict with no gradient.
 
-    Row r of `vectors` (m, k) stands for v_r = sum_t vectors_rt g_t; row r of the result for the solution of
-    min ||d - v_r|| subject to <g_t, d> >= 0 for every t, d = v_r + sum_t m_t g_t with multipliers m >= 0.
+    Row r of `vectors` (m, k) represents v_r = sum_t vectors_rt g_t. Row r of the result represents the solution d of
+    min ||d - v_r|| subject to <g_t, d> >= 0 for every t, which is d = v_r + sum_t m_t g_t with multipliers m >= 0.
     """
     lengths, cosines = unit_gramian(gramian)
     inverse = 1 / np.where(lengths > 0, lengths, np.inf)
@@ -90,12 +91,12 @@ def onto_simplex(vector: Array) -> Array:
 
 
 def conflict_averse(gramian: Array, radius: float) -> Array:
-    """Return the coefficients of d that maximises min_t <g_t, d> within ||d - g|| <= radius ||g||, g the mean gradient.
+    """Return the coefficients of argmax_d min_t <g_t, d> with ||d - g|| <= radius ||g||, g the mean gradient.
 
-    For a given least gain s the nearest d to g with <g_t, d> >= s is a least distance problem, and its distance grows
-    with s: the largest s within the ball is sought. Where a set of constraints is active the distance has a closed
-    form in s; the search goes from set to set, inside a bracket. Where every d gains nothing (gradients that cancel
-    each other out, radius >= 1), the one nearest to g is returned. A gradient of length 0 is left out.
+    For a given least gain s, finding the d nearest to g with <g_t, d> >= s is a least distance problem, whose distance
+    grows with s; the largest s within the ball is sought. For a given set of active constraints the distance has a
+    closed form in s, and the search goes from set to set inside a bracket. Where no d has a positive least gain
+    (gradients that cancel each other out, radius >= 1), returns the d nearest to g. Gradients of length 0 are left out.
     """
     lengths, cosines = unit_gramian(gramian)
     tasks = len(lengths)
@@ -115,16 +116,16 @@ def conflict_averse(gramian: Array, radius: float) -> Array:
 def fair_shares(gramian: Array, alpha: float = 1.0, claims: Array | float = 1.0) -> Array:
     """Return c > 0 with G c = (w / c)^(1/alpha), entry by entry: alpha-fair gains; Nash bargaining for alpha = 1.
 
-    `claims`: w (k,), positive. It is the minimiser of a strictly convex function, c^T G c / 2 less the integral of
-    (w / c)^(1/alpha). Newton's method for unit gradients, in steps relative to the unknowns, halved while they
-    overshoot. Raises `ValueError` where there is no solution: a gradient of length 0, or gradients that cancel each
-    other out.
+    `claims`: w (k,), positive. c is the minimiser of a strictly convex function, c^T G c / 2 minus the integral of
+    (w / c)^(1/alpha). Solved by Newton's method for unit gradients, with steps relative to the unknowns that are halved
+    while they overshoot. Raises `ValueError` where there is no solution: a gradient of length 0, or gradients that
+    cancel each other out.
     """
     lengths, cosines = unit_gramian(gramian)
     if lengths.min() == 0:
         raise ValueError("the gradient of a task is zero, and no share is fair to it")
     power = 1 / alpha
-    # With c = u / n: C u = n^(p - 1) w^p u^(-p). The unit of the lengths cancels; `scale` brings it back.
+    # With c = u / n: C u = n^(p - 1) w^p u^(-p). Lengths are divided by `scale`, which the last line puts back.
     scale = lengths.max()
     pull = (lengths / scale) ** (power - 1) * claims**power
     shares = pull ** (1 / (1 + power))
@@ -140,7 +141,7 @@ def fair_shares(gramian: Array, alpha: float = 1.0, claims: Array | float = 1.0)
         _, step, failed = dposv(hessian, -gradient)
         if failed:
             break
-        # The function falls along the step with this slope, and to shares of 0 its wall rises without end.
+        # The function's slope along the step. It grows without bound as a share approaches 0: the step stops before.
         slope, shrink = -float(gradient @ step), min(1.0, 0.99 / max(-step.min(), 0.99))
         moved = shares
         for _ in range(60):
@@ -156,9 +157,9 @@ def fair_shares(gramian: Array, alpha: float = 1.0, claims: Array | float = 1.0)
 
 
 def equal_cosines(lengths: Array, cosines: Array) -> tuple[Array, Array]:
-    """Return u = C^+ 1 and c = u / n, 0 where n is: sum_t c_t g_t has the same cosine with every gradient.
+    """Return u = C^+ 1 and c = u / n (0 where n is 0): sum_t c_t g_t has the same cosine with every gradient.
 
-    `lengths` and `cosines` as `unit_gramian` returns them. Raises `LinAlgError` where there is no pseudo-inverse.
+    `lengths` and `cosines` are as returned by `unit_gramian`. Raises `LinAlgError` where the pseudo-inverse fails.
     """
     direction = np.linalg.pinv(cosines, hermitian=True).sum(1)
     return direction, direction / np.where(lengths > 0, lengths, np.inf)
@@ -174,7 +175,7 @@ def _factor(cosines: Array) -> Array:
 
 
 def _pulled_to_one(factor: Array, prices: Array) -> tuple[Array, float]:
-    """Return v >= 0 with ||A v||^2 + (prices v - 1)^2 least, and the root of that."""
+    """Return the v >= 0 that minimises ||A v||^2 + (<prices, v> - 1)^2, and the square root of the minimum."""
     stacked = np.empty((len(factor) + 1, len(prices)))
     stacked[:-1], stacked[-1] = factor, prices
     target = np.zeros(len(stacked))
@@ -183,7 +184,7 @@ def _pulled_to_one(factor: Array, prices: Array) -> tuple[Array, float]:
 
 
 def _least_distance(factor: Array, bounds: Array) -> Array | None:
-    """Return v >= 0 with x = A v the shortest vector of A^T x >= bounds; None where there is none.
+    """Return v >= 0 such that x = A v is the shortest vector with A^T x >= bounds; None where there is none.
 
     Least distance programming (Lawson and Hanson, 1974, chapter 23.4).
     """
@@ -195,11 +196,11 @@ def _least_distance(factor: Array, bounds: Array) -> Array | None:
 
 
 def _largest_least_gain(cosines: Array, gains: Array, prices: Array, room: float) -> Array:
-    """Return v >= 0 of x = A v with ||x|| <= room for which s, the largest number with A^T x >= s prices - gains, is.
+    """Return v >= 0 such that x = A v, ||x|| <= room, has the largest s with A^T x >= s prices - gains.
 
-    `gains`: those of x = 0. A search in s: each step solves for the constraints taken as active and ends where the
-    solution meets all of them. At first what is violated is added and what pushes the wrong way dropped; where that
-    does not settle, the constraints active at the last s are taken, within a bracket of s.
+    `gains`: those of x = 0. The search is in s: each step solves for a set of active constraints, and the search ends
+    where the solution meets all constraints. At first, violated constraints are added and those with a negative
+    multiplier dropped; if that does not converge, the constraints active at the last s are used, in a bracket of s.
     """
     ratios = gains / prices
     low, high = ratios.min(), ((gains + room) / prices).min()
@@ -234,7 +235,7 @@ def _on_the_sphere(
 ) -> tuple[float, Array]:
     """Return s and v for which the constraints `active` hold with equality at the distance `room`, v = 0 elsewhere.
 
-    Where they depend on each other, a level outside of any bracket.
+    Where these constraints are linearly dependent, s is infinite, which lies outside every bracket.
     """
     sides = np.array([prices[active], gains[active]]).T
     _, solved, dependent = dposv(cosines[active][:, active], sides)
@@ -248,5 +249,5 @@ def _on_the_sphere(
 
 
 def _fairness(cosines: Array, pull: Array, power: float, shares: Array) -> tuple[Array, Array]:
-    """Return what u_i (C u)_i is and what it has to be."""
+    """Return the two sides of the fair-share equation times u: u_i (C u)_i, and the value it must have."""
     return shares * (cosines @ shares), pull * shares ** (1 - power)

@@ -1,5 +1,5 @@
-# Under a budget a method's configuration is chosen among its trials, which are ordinary runs at the first seed; only
-# then are the keys of its other runs known, and Snakemake plans them. Without a budget there is nothing to choose.
+# Under a budget, a method's configuration is chosen among its trials, which are ordinary runs at the first seed. Only
+# then are the keys of its other runs known, so Snakemake plans them afterwards. Without a budget there is no choice.
 CHOICE = f"{RUNS}/{{benchmark}}/{{method}}/choice-{{key}}.json"
 
 

@@ -1,4 +1,4 @@
-# What the rules share: the plan (params.yaml and config/, validated by mtcp.core.config) and how to call mtcp.
+# The common part of the rules: the plan (params.yaml and config/, validated by mtcp.core.config) and calls of mtcp.
 import os
 import sys
 from pathlib import Path
@@ -18,7 +18,7 @@ if config:
         "it there, or try another one with `dvc exp run -S 'seeds=[0]'`"
     )
 
-# `dvc repro` runs this workflow as its one stage, and would find only afterwards that it cannot cache the results.
+# `dvc repro` runs this workflow as a single stage, and would notice only afterwards that it cannot cache the results.
 LINKED = [name for name in ("results", "reports") if Path(name).is_symlink()]
 if "DVC_STAGE" in os.environ and LINKED:
     raise WorkflowError(
@@ -37,11 +37,11 @@ try:
         for note in PLAN.notes():
             print(f"note: {note}", file=sys.stderr)
         for stamp in (PLAN.metrics_stamp(), *(path for each in STAMPS.values() for path in (each.tables, each.report))):
-            require_stamped(stamp)  # an edited table is named, not taken for what the runs gave
+            require_stamped(stamp)  # an edited table is reported, and not taken for a result of the runs
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
-#: For `dvc metrics` and `dvc plots`, over all benchmarks.
+#: Files for `dvc metrics` and `dvc plots`, for all benchmarks.
 MEANS = [
     *(
         f"{TABLES}/{mean_metrics_file(benchmark, method)}"
@@ -51,7 +51,7 @@ MEANS = [
     f"{TABLES}/{DELTA_M}",
 ]
 
-# The interpreter that runs Snakemake has the packages, also where its folder is not on the PATH.
+# The interpreter that runs Snakemake has the packages, even if its folder is not on the PATH.
 MTCP = f"{quote(sys.executable)} -m mtcp"
 
 
@@ -65,36 +65,36 @@ wildcard_constraints:
 
 
 def relative(path):
-    """Targets are relative to the project, so that a moved or cloned project has the same ones."""
+    """Return `path` relative to the project, so that a moved or cloned project has the same targets."""
     return str(Path(path).relative_to(PLAN.root))
 
 
 def needed_by(target, *inputs):
-    """`inputs` where `target` is missing, else nothing.
+    """Return `inputs` if `target` is missing, else nothing.
 
-    ancient() silences times, not "updated by another job": a new check or manifest would run finished work again.
+    ancient() ignores times but not "updated by another job": a new check or manifest would rerun finished work.
     """
     return [] if Path(target).exists() else list(inputs)
 
 
 def unless_done(target, *inputs):
-    """`inputs`, as ancient() where `target` is there: content decides whether it is right, not times.
+    """Return `inputs`, as ancient() if `target` exists: its content decides whether it is valid, not times.
 
-    Where it is missing they must not be ancient: when a checkpoint changes the graph, Snakemake drops all that hangs by
-    an ancient file on a running job which has written it already, and ends well with work undone.
+    If it is missing, inputs must not be ancient: when a checkpoint changes the graph, Snakemake drops jobs that depend
+    through an ancient file on a running job that has already written it, and reports success with work undone.
     """
     return [ancient(path) for path in inputs] if Path(target).exists() else list(inputs)
 
 
 def by_seed(wildcards):
-    """Priority of a run: all methods of one seed before the next seed, so that early partial tables compare like with
-    like. Above 0, the priority of everything else."""
+    """Priority of a run: all methods of one seed before the next seed, so that early partial tables are comparable.
+    Above 0, the priority of all other jobs."""
     seeds = PLAN.project.params.seeds
     return len(seeds) - seeds.index(int(wildcards.seed))
 
 
 def run_inputs(target):
-    """Input function of a job on one run: its data and its checked methods."""
+    """Return the input function of a job on one run: the benchmark's data and the check of its methods."""
     needed = {name: (relative(MANIFESTS[name]), relative(stamps.check)) for name, stamps in STAMPS.items()}
     return lambda wildcards: needed_by(target.format(**wildcards), *needed[wildcards.benchmark])
 
@@ -106,7 +106,7 @@ def in_report(path, caption, benchmark):
 
 
 def metrics_of(benchmark, method):
-    """The metrics of one method, as an input of its tables: under a budget they are known once the choice is made."""
+    """The metrics of one method as an input of the tables; under a budget, they are known only after the choice."""
     runs, stamp = [run for run in PLAN.of(benchmark) if run.method == method], STAMPS[benchmark].tables
     choice = runs[0].choice
     if choice is None:
@@ -122,7 +122,7 @@ def metrics_of(benchmark, method):
 
 
 def targets():
-    """What a full reproduction leaves: tables, reports, the metrics of all benchmarks, and their stamps."""
+    """The files of a full reproduction: tables, reports, the metrics of all benchmarks, and their stamps."""
     tables = [f"{TABLES}/{name}/{table}.csv" for name in STAMPS for table in TABLE_NAMES]
     reports = expand("reports/{name}.{ending}", name=STAMPS, ending=["html", "tex"])
     stamps = [PLAN.metrics_stamp(), *(path for each in STAMPS.values() for path in (each.tables, each.report))]

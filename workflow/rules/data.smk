@@ -1,5 +1,5 @@
-# Pulls a DVC-tracked data set, or renders it, and compares it with data/<name>.lock.json. Data enter the
-# workflow as this small manifest, never as a folder: thousands of files would slow every parse.
+# Pulls a DVC-tracked data set or renders it, and compares it with data/<name>.lock.json. This small manifest represents
+# the data in the workflow: a folder with thousands of files would slow down every parse.
 rule fetch:
     output:
         "data/.ready/{data}-{key}.json",
@@ -14,8 +14,8 @@ rule fetch:
         MTCP + " data prepare {wildcards.data} > {log} 2>&1"
 
 
-# Looks for every task in the data and builds every method's network and scheme once: a wrong parameter fails here, not
-# after an hour of training.
+# Checks that the data have every task, and trains and evaluates every method for one step on synthetic images: a wrong
+# parameter fails here and not after an hour of training.
 rule check:
     input:
         lambda wildcards: needed_by(

@@ -1,4 +1,4 @@
-# Evaluates one trained run; a corrected metric changes eval_key and only this rule runs again.
+# Evaluates one trained run. A corrected metric changes only eval_key, so only this rule and those after it run again.
 METRICS_OF_RUN = f"{RUNS}/{{benchmark}}/{{method}}/seed{{seed}}-{{train_key}}/{metrics_file('{eval_key}')}"
 
 

@@ -1,4 +1,4 @@
-# HTML and LaTeX from the tables; nothing is computed here.
+# Renders the tables as HTML and LaTeX.
 for BENCHMARK, BENCHMARK_STAMPS in STAMPS.items():
 
     rule:
@@ -16,7 +16,7 @@ for BENCHMARK, BENCHMARK_STAMPS in STAMPS.items():
         benchmark:
             f"logs/benchmarks/report/{BENCHMARK}.tsv"
         resources:
-            mem_mb=max(2000, RESOURCES[BENCHMARK].mem_mb),  # it predicts on three images
+            mem_mb=max(2000, RESOURCES[BENCHMARK].mem_mb),  # the report predicts on three images
             runtime=30,
         params:
             benchmark=BENCHMARK,

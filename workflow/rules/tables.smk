@@ -1,5 +1,5 @@
-# Tables keep stable names; the stamp says from which runs and code they were made. `mtcp tables` writes it, and removes
-# older ones first.
+# Tables have stable names; the stamp identifies the runs and the code that they were made from. `mtcp tables` writes it
+# and removes older ones first.
 for BENCHMARK, BENCHMARK_STAMPS in STAMPS.items():
 
     rule:
@@ -25,7 +25,7 @@ for BENCHMARK, BENCHMARK_STAMPS in STAMPS.items():
             MTCP + " tables {params.benchmark} --key {params.key} > {log} 2>&1"
 
 
-# A file for every benchmark and method, for `dvc metrics`.
+# One file per benchmark and method, for `dvc metrics`.
 rule metrics:
     input:
         unless_done(PLAN.metrics_stamp(), *(relative(stamps.tables) for stamps in STAMPS.values())),

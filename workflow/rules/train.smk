@@ -1,4 +1,4 @@
-# Trains one run. Only run.json is declared, and it is written last: Snakemake deletes a failed job's declared
+# Trains one run. Only run.json, which is written last, is declared as output: Snakemake deletes a failed job's declared
 # outputs before a retry, and the resumable state must survive that.
 RUN = f"{RUNS}/{{benchmark}}/{{method}}/seed{{seed}}-{{train_key}}/{RECORD}"
 

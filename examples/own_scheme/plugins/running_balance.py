@@ -1,4 +1,4 @@
-"""Running balance: the example of a weighting scheme in a file of one's own."""
+"""Running balance: an example of a weighting scheme as a plug-in."""
 
 import torch
 from pydantic import Field
@@ -9,12 +9,12 @@ from mtcp.api import LossScheme, PluginParameters, SchemeContext, scheme
 
 @scheme("running_balance")
 class RunningBalance(LossScheme):
-    """Running balance (an example): every task contributes alike, measured by a running mean of its loss.
+    """Running balance (an example): every task contributes equally, as measured by a running mean of its loss.
 
     m_t <- momentum m_t + (1 - momentum) l_t, from the first loss on; w_t proportional to 1 / m_t, scaled to sum to the
     number of tasks in the step; total = sum_t w_t l_t.
 
-    Caveat: needs positive losses; a task that has been solved gets ever more weight.
+    Caveat: needs positive losses; the weight of a solved task keeps growing.
     """
 
     mean: Tensor

@@ -1,1 +1,1 @@
-"""How data sets lie on disk: folders, codings and packagings."""
+"""The formats of data sets on disk: folders, codings and packagings."""

@@ -6,8 +6,8 @@ from typing import Any, Final
 from mtcp.core.data_sets import description_path, read_description
 from mtcp.core.tasks import Task
 
-#: The 13 classes of Handa et al. (CVPR 2016); the categories of Cityscapes (Cordts et al., CVPR 2016). Those of sets
-#: that are described stand in their descriptions.
+#: The 13 classes of Handa et al. (CVPR 2016); the categories of Cityscapes (Cordts et al., CVPR 2016). Described sets
+#: have their class names in their descriptions.
 _NAMES: Final = {
     ("mtan_nyuv2", 13): (
         "bed", "books", "ceiling", "chair", "floor", "furniture", "objects", "picture", "sofa", "table", "tv", "wall",
@@ -21,9 +21,9 @@ PARTS: Final = ("background", "head", "torso", "upper arm", "lower arm", "upper 
 
 
 def class_names(layout: str, tasks: Iterable[Task], packaging: Mapping[str, Any]) -> dict[str, Sequence[str]]:
-    """Return the names of the classes of each task that has any: those recorded with the data, else the set's own.
+    """Return the class names of each classification task: those recorded with the data, else those of the layout.
 
-    Empty where neither is known, as of a packaging with another number of classes.
+    Empty where neither is known, for example if the packaging has another number of classes.
     """
     return {task.name: _names(layout, task, packaging) for task in tasks if task.classifies}
 
@@ -38,7 +38,7 @@ def _names(layout: str, task: Task, packaging: Mapping[str, Any]) -> Sequence[st
 
 
 def semseg_names(layout: str, classes: int) -> Sequence[str]:
-    """Return the names of the `classes` of the field's segmentation in a layout that comes with mtcp."""
+    """Return the semseg class names of a layout shipped with mtcp, if it has `classes` of them; else empty."""
     path = description_path(layout)
     semseg = read_description(path).tasks.semseg if path else None
     described = semseg.names if semseg else []

@@ -16,7 +16,7 @@ INVERSE: Final = "inverse"
 
 
 def steps_per_metre(unit: str) -> float:
-    """Return how many stored steps make a metre: "cm" is 100, "1/5000" (of a metre) 5000; raises `UserError`."""
+    """Return the stored steps per metre: 100 for "cm", 5000 for "1/5000"; raises `UserError` for an unknown unit."""
     fraction = re.fullmatch(r"1/(\d+(?:\.\d+)?)", unit)
     steps = float(fraction[1]) if fraction else STEPS.get(unit, 0.0)
     if steps <= 0:
@@ -28,9 +28,9 @@ def steps_per_metre(unit: str) -> float:
 
 
 def metres(values: NDArray[Any], unit: str | None = None) -> NDArray[np.float32]:
-    """Return stored depth (H, W) in metres, float32; 0, below 0 and not finite become void.
+    """Return stored depth (H, W) in metres, float32; 0, negative values and NaN become void.
 
-    Without a `unit` integers are millimetres and floating point is metres, as in NYUD_MT.
+    Without a `unit`, integers are millimetres and floating-point values are metres, as in NYUD_MT.
     """
     if unit is None:
         unit = "mm" if np.issubdtype(values.dtype, np.integer) else "m"

@@ -1,7 +1,7 @@
-"""The reader of every data set that a description tells all about: NYUD_MT, PASCAL_MT, Cityscapes, one's own.
+"""The reader of data sets that a description fully specifies: NYUD_MT, PASCAL_MT, Cityscapes and users' own sets.
 
-Descriptions are `mtcp.core.data_sets.Description`. Import leaves a copy of a user's own in the set's folder, as
-`layout.yaml`, so that the folder alone says how it is read, and its digest covers it.
+Descriptions are `mtcp.core.data_sets.Description`. Import copies a user's description into the set's folder as
+`layout.yaml`, so that the folder is self-contained and its digest covers the description.
 """
 
 import re
@@ -40,7 +40,7 @@ class DescribedLayout(Layout):
         self._traits = {task: _traits(kinds[task], target) for task, target in self._targets.items()}
         self._patterns = {task: _ended(target.files, ARRAYS) for task, target in self._targets.items()}
         self._images = _ended(description.images, PICTURES)
-        # No read-only view: workers get the layout by pickle, which takes none.
+        # A plain dictionary: workers receive the layout by pickle, which cannot handle a read-only view.
         self.places = {
             task: tuple((PurePosixPath(stem).parent.as_posix(), endings) for stem, endings in patterns)
             for task, patterns in self._patterns.items()
@@ -50,11 +50,11 @@ class DescribedLayout(Layout):
 
     @property
     def reading(self) -> Any:
-        """The description, but for its words for people."""
+        """The part of the description that determines what is read."""
         return self.description.reading()
 
     def listed(self, split: Split) -> tuple[tuple[str, ...], list[str]]:
-        """Return the ids of the split's list, or of the photographs that are there, and what is wrong with them."""
+        """Return the ids of the split's list, or of the existing photographs, and the problems found."""
         if self.description.lists is not None:
             return read_ids(self._list(split))
         name = getattr(self.description.splits, split)
@@ -69,7 +69,7 @@ class DescribedLayout(Layout):
         return self.folder / (self.description.lists or "").format(split=getattr(self.description.splits, split))
 
     def traits(self, task: str) -> Traits:
-        """What the description says of one target."""
+        """What the description says about one target."""
         return self._traits[task]
 
     def list_files(self) -> list[Path]:
@@ -79,7 +79,7 @@ class DescribedLayout(Layout):
 
     @cached_property
     def _found(self) -> list[tuple[str, dict[str, str]]]:
-        """(id, what the photographs' pattern leaves open) of all photographs that are there, in order of name."""
+        """(id, values of the pattern's placeholders) of all existing photographs, in order of name."""
         found = {}
         for stem, endings in self._images:
             expression = re.compile(_expression(stem, endings), re.IGNORECASE)
@@ -97,29 +97,29 @@ class DescribedLayout(Layout):
         return opened
 
     def _open(self, image_id: str) -> list[dict[str, str]]:
-        """What an image's patterns leave open; several where its id is in several folders, which is a problem."""
+        """The values of an image's placeholders; more than one entry (a problem) if its id is in several folders."""
         if not any("{split}" in stem or "{folder}" in stem for stem, _ in self._images):
             return [{"id": image_id}]
         return self._opened.get(image_id, [{"id": image_id, "split": self.description.splits.train, "folder": "*"}])
 
     def _at(self, patterns: Sequence[tuple[str, tuple[str, ...]]], opened: dict[str, str]) -> Iterator[Path]:
-        """An image's file, in all places in the order in which they are tried."""
+        """All possible paths of an image's file, in the order in which they are tried."""
         for stem, endings in patterns:
             for ending in (*endings, *map(str.upper, endings)):  # endings in capitals come last
                 yield self.folder / f"{stem.format(**opened)}{ending}"
 
     def files(self, image_id: str) -> list[Path]:
-        """Return the files of one image that are there, the photograph first."""
+        """Return the existing files of one image, the photograph first."""
         patterns = (self._images, *self._patterns.values())
         found = [_first(self._at(one, opened)) for opened in self._open(image_id) for one in patterns]
         return [path for path in found if path is not None]
 
     def find(self, task: str, image_id: str) -> Path | None:
-        """Return the first file that is there."""
+        """Return the first existing file."""
         return _first(self._at(self._patterns[task], self._open(image_id)[0]))
 
     def expected(self, task: str, image_id: str) -> Path:
-        """Return the place that is tried first."""
+        """Return the path that is tried first."""
         return next(self._at(self._patterns[task], self._open(image_id)[0]))
 
     def image_path(self, image_id: str) -> Path:
@@ -134,14 +134,14 @@ class DescribedLayout(Layout):
         return path
 
     def claims(self, name: Path, ids: Collection[str]) -> bool:
-        """Whether a pattern has the file `name` for one of the images `ids`, under whatever ending."""
+        """Whether the file `name` matches a pattern for one of the images `ids`, with any suffix."""
         place = name.as_posix().removesuffix(name.suffix)
         stems = [stem for patterns in (self._images, *self._patterns.values()) for stem, _ in patterns]
         found = (re.fullmatch(_expression(stem), place) for stem in stems)
         return any(match and match["id"] in ids for match in found)
 
     def stored(self, task: str, path: Path, image_id: str) -> NDArray[Any]:
-        """Return the values of a target's file as they stand there; .mat files are those of PASCAL_MT."""
+        """Return the values of a target's file as stored; .mat files are in PASCAL_MT's format."""
         if path.suffix.lower() == ".mat":
             return (read_parts if self.traits(task).kind == "human_parts" else read_context)(path, image_id)
         target = self._targets[task]
@@ -157,7 +157,7 @@ class DescribedLayout(Layout):
         return super()._semseg(task, values, path, image_id)
 
     def _human_parts(self, task: str, values: NDArray[np.uint8], path: Path, image_id: str) -> NDArray[np.uint8]:
-        """An image without any body part is void: the field neither trains nor judges parts on it."""
+        """An image without any body part is void: in the literature, it is used for neither training nor evaluation."""
         described = self._targets[task]
         assert isinstance(described, ClassMap)
         if path.suffix.lower() != ".mat":
@@ -223,13 +223,13 @@ def _numbers(described: RegressionMap, values: NDArray[Any], where: str) -> NDAr
     found += np.float32(described.offset)
     if not np.isfinite(found).all():
         raise UserError(f"{where} holds values beyond the range of float32")
-    # The void is 255; a value of 255 becomes the float32 beside it.
+    # 255 means void, so a valid value of 255 becomes the next smaller float32.
     found[found == VOID] = np.nextafter(np.float32(VOID), np.float32(0))
     return np.where(known, found, np.float32(VOID))
 
 
 def _table(described: ClassMap) -> NDArray[np.uint8]:
-    """The class of each stored value (256,); those without one are void."""
+    """The class of each stored value (256,); values without a class are void."""
     table = np.full(256, VOID, np.uint8)
     for value, klass in (described.values or {}).items():
         table[value] = klass
@@ -237,7 +237,7 @@ def _table(described: ClassMap) -> NDArray[np.uint8]:
 
 
 def _ended(patterns: Sequence[str], usual: tuple[str, ...]) -> list[tuple[str, tuple[str, ...]]]:
-    """Patterns without their endings, and the endings of each; neighbours at one place are one."""
+    """Patterns without suffix, each with its possible suffixes; neighbours that differ only in suffix are merged."""
     found: list[tuple[str, tuple[str, ...]]] = []
     for pattern in patterns:
         stem, _, ending = pattern.rpartition(".")
@@ -250,7 +250,7 @@ def _ended(patterns: Sequence[str], usual: tuple[str, ...]) -> list[tuple[str, t
 
 
 def _fixed(pattern: str) -> str:
-    """The leading folders of a pattern that leave nothing open."""
+    """The leading folders of a pattern that have no placeholder."""
     parts = []
     for part in PurePosixPath(pattern).parts[:-1]:
         if "{" in part:
@@ -260,7 +260,7 @@ def _fixed(pattern: str) -> str:
 
 
 def _expression(stem: str, endings: tuple[str, ...] = ()) -> str:
-    """A pattern as a regular expression with the groups split, folder and id, without or with one of the endings."""
+    """A pattern as a regular expression with the groups split, folder and id, optionally followed by a suffix."""
     seen: set[str] = set()
     parts = []
     for part in re.split(r"({\w+})", stem):

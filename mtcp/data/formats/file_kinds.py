@@ -1,4 +1,4 @@
-"""What a file really is, by its first bytes: downloads and copies often are not what their name says."""
+"""The type of a file by its first bytes: downloads and copies are often not what their names say."""
 
 from pathlib import Path
 from typing import Final
@@ -21,7 +21,7 @@ _PAGES: Final = (b"<!doctype html", b"<html", b"<head", b"<?xml")
 
 
 def kind_of(path: Path) -> str:
-    """Return what the file is, in words; empty where it is not known. Its name plays no part."""
+    """Return the type of the file in words, regardless of its name; empty if unknown."""
     try:
         with path.open("rb") as file:
             start = file.read(512)
@@ -37,6 +37,6 @@ def kind_of(path: Path) -> str:
 
 
 def it_is(path: Path) -> str:
-    """Return "; it is a web page ..." to end a sentence with, empty where the kind is not known."""
+    """Return "; it is a web page ..." as the end of a message; empty if the type is unknown."""
     words = kind_of(path)
     return f"; it is {words}" if words else ""

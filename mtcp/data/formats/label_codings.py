@@ -1,4 +1,4 @@
-"""Codings of label pictures, and their names on the command line (`--label-coding`)."""
+"""Codings of label images, and their names on the command line (`--label-coding`)."""
 
 from typing import Final
 
@@ -24,7 +24,7 @@ def classes_of(values: NDArray[np.uint8], coding: str) -> NDArray[np.uint8]:
 
 
 def palette() -> NDArray[np.uint8]:
-    """The 256 colours (256, 3) of PASCAL VOC's label pictures: bit k of a channel comes from bit 3k + channel."""
+    """The colours (256, 3) of PASCAL VOC's label images: bit 7 - k of a channel is bit 3k + channel of the index."""
     values = np.arange(256)
     colours = np.zeros((256, 3), np.uint8)
     for channel in range(3):
@@ -34,7 +34,7 @@ def palette() -> NDArray[np.uint8]:
 
 
 def from_colours(picture: NDArray[np.uint8], where: str) -> NDArray[np.uint8]:
-    """Return the palette's index of every pixel of a picture (H, W, 3); raises `UserError` for any other colour."""
+    """Return the palette index of every pixel of an image (H, W, 3); raises `UserError` for any other colour."""
     known = palette().astype(np.int64) @ (1 << 16, 1 << 8, 1)
     order = np.argsort(known)
     seen = picture.astype(np.int64) @ (1 << 16, 1 << 8, 1)

@@ -1,15 +1,15 @@
-"""The conventions of targets, and how every layout of the field brings files to them.
+"""The conventions of targets, and the base class of layouts, which convert files to them.
 
-A data set's folder holds the files of its layout and `packaging.json`, which says what the files alone do not (the
-convention of the normals, the common image size, the camera, what was derived); import and renderer write it.
+A data set's folder holds the files of its layout and `packaging.json`, which import or the renderer writes. It records
+what the files do not show: the convention of the normals, the common image size, the camera, what was derived.
 
 Arrays returned (void is 255 everywhere, see `mtcp.core.tasks`): image (H, W, 3) uint8 RGB; semseg, human_parts, sal and
-edge (H, W) uint8; depth (H, W) float32, metres; normals (H, W, 3) float32, unit vectors in camera coordinates
-(x right, y down, z away from the viewer), pointing to the viewer.
+edge (H, W) uint8; depth (H, W) float32, metres (or a disparity); regression (H, W) float32; normals (H, W, 3) float32,
+unit vectors in camera coordinates (x right, y down, z away from the viewer), pointing to the viewer.
 
-`mtcp.data.formats.described` reads every set that a description tells all about. Another layout is a subclass of
-`Layout` that finds the files, with one method `_<kind>(task, values, path, image_id)` for each kind of task that is
-stored otherwise.
+`mtcp.data.formats.described` reads every set that a description fully specifies. Any other layout is a subclass of
+`Layout` that finds the files, with one method `_<kind>(task, values, path, image_id)` for each kind of task that it
+stores differently.
 """
 
 from abc import ABC, abstractmethod
@@ -29,7 +29,7 @@ from mtcp.data.formats import packaging
 from mtcp.data.formats.file_kinds import it_is
 from mtcp.data.formats.label_codings import classes_of, from_colours
 
-#: Kinds of task whose pictures hold labels or a mask.
+#: Kinds of task whose images hold labels or a mask.
 LABELS: Final = ("semseg", "human_parts", "sal")
 #: File systems allow names of 255 bytes.
 _LONGEST_ID: Final = 250
@@ -40,12 +40,12 @@ Places = Mapping[str, tuple[tuple[str, tuple[str, ...]], ...]]
 
 @dataclass(frozen=True)
 class Traits:
-    """What is known of one target of a set beside its files.
+    """What is known about one target of a set besides its files.
 
-    `kind` is that of the task. `labels`: how pictures number classes unless import was told otherwise
-    (`mtcp.data.formats.label_codings`). `unit`: of depth, where import was not told another one; None: integers
-    millimetres, floating point metres. `disparity`: whether it is one, which has no unit. Of the set as a whole:
-    `names` of its classes, and bounds of the `median` depth (m).
+    `kind` is the task's kind. `labels`: how images number classes, unless import was told otherwise
+    (`mtcp.data.formats.label_codings`). `unit`: of depth, unless import was told otherwise; None: integers are
+    millimetres, floating-point values metres. `disparity`: whether depth is a disparity, which is not converted to
+    metres. For the whole set: `names` of its classes, and bounds of the `median` depth (m).
     """
 
     kind: str
@@ -59,18 +59,18 @@ class Traits:
 class Layout(ABC):
     """A data set on disk. `ids("train")` and `ids("val")` list it, `image(id)` and `target(task, id)` read it.
 
-    `classes` is the number of semantic classes, for layouts with several label maps; None: the first that is there.
+    `classes` is the number of semantic classes, for layouts with several label maps; None: the first existing map.
     """
 
     kind: str
-    #: What people call the packaging, its licence, and the images of the splits that everybody uses.
+    #: The usual name of the packaging, its licence, and the usual number of images per split.
     title: str
     licence: str
     usual: Mapping[str, int]
-    #: The folder by which a set of this layout is found, and what it must have, for people.
+    #: The folder by which a set of this layout is found, and a description of what it must contain.
     marker: str
     recognised_by: str
-    #: Task -> (folder, endings) in the order in which they are tried; folders called ..._derived hold derived targets.
+    #: Task -> (folder, suffixes) in the order in which they are tried; folders named ..._derived hold derived targets.
     places: Places
 
     def __init__(self, folder: Path, classes: int | None = None) -> None:
@@ -78,36 +78,36 @@ class Layout(ABC):
 
     @cached_property
     def packaging(self) -> dict[str, Any]:
-        """What the import or the renderer recorded about this folder; empty for a folder not imported yet."""
+        """What import or the renderer recorded about this folder; empty for a folder that was not imported yet."""
         return packaging.read(self.folder)
 
     @property
     def reading(self) -> Any:
-        """What says how the files are read, beside code and `packaging`; None where nothing does."""
+        """What determines how files are read, besides code and `packaging`; None if nothing does."""
         return None
 
     @abstractmethod
     def listed(self, split: Split) -> tuple[tuple[str, ...], list[str]]:
-        """Return the split's usable image ids, and what is wrong with its list."""
+        """Return the split's usable image ids, and the problems of its list."""
 
     @abstractmethod
     def find(self, task: str, image_id: str) -> Path | None:
-        """Return the file that holds `task` of an image, None where there is none."""
+        """Return the file that holds `task` of an image, or None if there is none."""
 
     @abstractmethod
     def expected(self, task: str, image_id: str) -> Path:
-        """Return the file that would hold `task` of an image, whether it is there or not."""
+        """Return the path where `task` of an image is expected, whether or not it exists."""
 
     @abstractmethod
     def image_path(self, image_id: str) -> Path:
         """Return the photograph's file; raises `UserError` where it is missing."""
 
     def traits(self, task: str) -> Traits:
-        """What is known of the target of one task; most layouts have the field's tasks as they are."""
+        """What is known about the target of one task; by default, a standard task in its usual form."""
         return Traits(task)
 
     def list_files(self) -> list[Path]:
-        """The files that list the splits, and others that belong to no image."""
+        """The files that list the splits, and other files that belong to no image."""
         return []
 
     def claims(self, name: Path, ids: Collection[str]) -> bool:
@@ -122,11 +122,11 @@ class Layout(ABC):
         return ids
 
     def image_mode(self, image_id: str) -> str:
-        """Return how the photograph is stored: "RGB" where nothing is converted."""
+        """Return the colour mode in which the photograph is stored; "RGB" needs no conversion."""
         return read_picture(self.image_path(image_id), image_id).mode
 
     def files(self, image_id: str) -> list[Path]:
-        """Return the files of one image that are there, the photograph first."""
+        """Return the existing files of one image, the photograph first."""
         try:
             found = [self.image_path(image_id)]
         except UserError:
@@ -134,11 +134,11 @@ class Layout(ABC):
         return found + [path for task in self.places if (path := self.find(task, image_id))]
 
     def problems(self, image_id: str) -> list[str]:
-        """Say what is wrong with an image's files that no target shows; empty for most layouts."""
+        """Return problems of an image's files that reading its targets does not reveal; empty for most layouts."""
         return []
 
     def doubts(self, image_id: str) -> list[str]:
-        """Say what is worth a look in an image's files that no target shows; empty for most layouts."""
+        """Return warnings on an image's files that reading its targets does not reveal; empty for most layouts."""
         return []
 
     def image(self, image_id: str) -> NDArray[np.uint8]:
@@ -166,9 +166,9 @@ class Layout(ABC):
         return self.decoded(task, self.stored(task, path, image_id), path, image_id)
 
     def stored(self, task: str, path: Path, image_id: str) -> NDArray[Any]:
-        """Return the values of a target's file as they stand there, of the right rank.
+        """Return the values of a target's file as stored, with the right rank.
 
-        Formats of another kind (a layout's .mat files) override this; raises `UserError` for unreadable files.
+        Layouts with other file formats (such as .mat) override this. Raises `UserError` for unreadable files.
         """
         kind = self.traits(task).kind
         if kind == "semseg" and self.coding(task, "coding") == "colours":
@@ -178,11 +178,11 @@ class Layout(ABC):
         return read_vectors(path, image_id) if kind == "normals" else read_plane(path, image_id)
 
     def decoded(self, task: str, values: NDArray[Any], path: Path, image_id: str) -> NDArray[Any]:
-        """Bring stored values to the conventions above: each layout has one method `_<kind>` that does it."""
+        """Convert stored values to the conventions above, with the layout's method `_<kind>`."""
         return getattr(self, f"_{self.traits(task).kind}")(task, values, path, image_id)
 
     def coding(self, task: str, key: str) -> Any:
-        """Return what was recorded about how this set stores a task (see `packaging`), None where it is the usual."""
+        """Return what `packaging` records about how this set stores a task; None where it is the usual way."""
         return self.packaging.get(task, {}).get(key)
 
     def _semseg(self, task: str, values: NDArray[np.uint8], path: Path, image_id: str) -> NDArray[np.uint8]:
@@ -208,7 +208,7 @@ class Layout(ABC):
 
 
 def read_ids(path: Path) -> tuple[tuple[str, ...], list[str]]:
-    """Read one id per line: the usable ones, and a sentence for a missing or empty list, or a bad or duplicate id."""
+    """Read one id per line: the usable ids, and messages on a missing or empty list and on bad or duplicate ids."""
     try:
         content = path.read_bytes()
         if content.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -234,7 +234,7 @@ def read_ids(path: Path) -> tuple[tuple[str, ...], list[str]]:
 
 
 def read_picture(path: Path, image_id: str, decode: bool = True) -> Image.Image:
-    """Open an image file, and decode it unless only its header is wanted; raises `UserError` where it is damaged."""
+    """Open an image file and, if `decode`, decode it; raises `UserError` where it is damaged."""
     try:
         picture = Image.open(path)
         if decode:
@@ -248,7 +248,7 @@ def read_picture(path: Path, image_id: str, decode: bool = True) -> Image.Image:
 
 
 def read_array(path: Path, image_id: str) -> NDArray[Any]:
-    """Read a .npy array (never pickled objects) or a PNG; raises `UserError` where it is damaged."""
+    """Read a .npy array (without pickled objects) or a PNG; raises `UserError` where it is damaged."""
     if path.suffix.lower() == ".png":
         return np.asarray(read_picture(path, image_id))
     try:
@@ -273,7 +273,7 @@ def read_plane(path: Path, image_id: str) -> NDArray[Any]:
 
 
 def read_labels(path: Path, image_id: str) -> NDArray[np.uint8]:
-    """Read a picture of labels (H, W), of 1, 8 or 16 bits, values 0..255; raises `UserError` for any other."""
+    """Read a label image (H, W) with 1, 8 or 16 bits and values 0..255; raises `UserError` for any other."""
     values = np.asarray(read_picture(path, image_id))
     if values.ndim != 2 or values.max() > VOID:
         raise UserError(
@@ -293,9 +293,9 @@ def read_vectors(path: Path, image_id: str) -> NDArray[Any]:
 
 
 def scaled_normals(values: NDArray[Any]) -> NDArray[np.float32]:
-    """Bring stored normals to [-1, 1] (pictures hold n = 2v/255 - 1); neither normalised nor turned."""
+    """Scale stored normals to [-1, 1] (8-bit images hold n = 2v/255 - 1), without normalising or changing axes."""
     if values.dtype != np.uint8:
         return values.astype(np.float32)
     scaled = values.astype(np.float32) * np.float32(2 / 255) - 1
-    scaled[np.abs(scaled).max(axis=-1) < 0.01] = 0  # zero lies between 127 and 128: both mean it
+    scaled[np.abs(scaled).max(axis=-1) < 0.01] = 0  # zero lies between 127 and 128: both mean zero
     return scaled

@@ -1,4 +1,4 @@
-"""MATLAB files of the field: PASCAL-Part annotations and PASCAL-Context labels."""
+"""MATLAB files: PASCAL-Part annotations and PASCAL-Context labels."""
 
 from pathlib import Path
 from typing import Any, Final
@@ -11,7 +11,7 @@ from mtcp.data.formats.file_kinds import it_is
 
 #: PASCAL-Part's object category of people.
 PERSON: Final = 15
-#: The parts of Chen et al., "Detect What You Can", CVPR 2014, in the six groups of the field; 0 is background.
+#: The parts of Chen et al., "Detect What You Can", CVPR 2014, in the usual six groups; 0 is background.
 _PARTS: Final = {
     1: "head leye reye lear rear lebrow rebrow nose mouth hair",
     2: "torso neck",
@@ -38,7 +38,7 @@ def read_mat(path: Path, image_id: str) -> dict[str, Any]:
 def read_parts(path: Path, image_id: str) -> NDArray[np.uint8]:
     """Return the six-part map (H, W) of all people in a PASCAL-Part file: 0 background, 1 head to 6 lower leg.
 
-    Later people lie over earlier ones, as in the field's readers; a person without parts counts as background.
+    Later people cover earlier ones, as in the usual readers; a person without parts counts as background.
     """
     try:
         objects = read_mat(path, image_id)["anno"]["objects"]

@@ -1,7 +1,7 @@
-"""The packages of NYUv2 and Cityscapes that the loss-weighting literature trains on, as lorenmt/mtan gives them out.
+"""The packages of NYUv2 and Cityscapes that the loss-weighting literature trains on, as distributed by lorenmt/mtan.
 
-`train/` and `val/` (the official test images), each with a folder per content that holds `0.npy`, `1.npy` ..., arrays
-with channels last; the images are counted by what lies in `image/`. Ids here are `train_0`, `val_0` ...
+`train/` and `val/` (the official test images) each have one folder per kind of content with `0.npy`, `1.npy` ...,
+channels-last arrays. The files in `image/` determine the images. Their ids here are `train_0`, `val_0` ...
 
 ============  ================  =====================================================  ===========
 folder        shape             content                                                void
@@ -29,19 +29,19 @@ from mtcp.core.errors import UserError
 from mtcp.core.tasks import VOID
 from mtcp.data.formats.layouts import Layout, Traits, read_array, read_plane, read_vectors
 
-#: An image is taken for 8-bit RGB / 255 where no value is further than this from a whole number.
+#: An image counts as 8-bit RGB / 255 where no value times 255 is further than this from an integer.
 _EXACT: Final = 0.01
 
 
 class MtanLayout(Layout):
-    """What both packages share: places by split and number, and voids."""
+    """The common part of both packages: paths by split and number, and void values."""
 
     marker = "train/image"
     recognised_by = "train/image/0.npy and val/image/0.npy"
     images: ClassVar = "image"
 
     def listed(self, split: Literal["train", "val"]) -> tuple[tuple[str, ...], list[str]]:
-        """Return the ids `<split>_0`, `<split>_1` ... in the order of their numbers, and what is wrong with them."""
+        """Return the ids `<split>_0`, `<split>_1` ... in numerical order, and the problems found."""
         folder = self.folder / split / self.images
         names = [path.name for path in folder.glob("*.npy")] if folder.is_dir() else []
         if not names:
@@ -77,7 +77,7 @@ class MtanLayout(Layout):
         return "RGB"
 
     def image(self, image_id: str) -> NDArray[np.uint8]:
-        """Return the image in 8 bits, which it was made from; raises `UserError` where it is not RGB in [0, 1]."""
+        """Return the image in 8 bits, its original form; raises `UserError` where it is not RGB in [0, 1]."""
         return np.rint(255 * self._unit_image(image_id)).astype(np.uint8)
 
     def image_size(self, image_id: str) -> tuple[int, int]:
@@ -95,7 +95,7 @@ class MtanLayout(Layout):
         return values
 
     def doubts(self, image_id: str) -> list[str]:
-        """Say where 8 bits lose something: an image that was resized as floating point, for example."""
+        """Warn where rounding to 8 bits is lossy, for example for an image that was resized in floating point."""
         scaled = 255 * self._unit_image(image_id)
         off = float(np.abs(scaled - np.rint(scaled)).max())
         return [f"image '{image_id}' is not RGB / 255 of 8 bits (off by {off:.2g}): rounded"] if off > _EXACT else []
@@ -139,7 +139,7 @@ class MtanNyuv2Layout(MtanLayout):
 class MtanCityscapesLayout(MtanLayout):
     """Cityscapes with 7 classes (or 2, or 19) and disparity; 2975 training and 500 test images.
 
-    Depth here is a disparity, without a unit: larger is nearer.
+    Depth is a disparity / 65535 here, not metres: larger is nearer.
     """
 
     kind = "mtan_cityscapes"
@@ -155,7 +155,7 @@ class MtanCityscapesLayout(MtanLayout):
     )
 
     def traits(self, task: str) -> Traits:
-        """What is known of the target of one task."""
+        """What is known about the target of one task."""
         return Traits(task, disparity=task == "depth")
 
     def find(self, task: str, image_id: str) -> Path | None:
@@ -174,13 +174,13 @@ class MtanCityscapesLayout(MtanLayout):
         return super().file(task, image_id)
 
     def files(self, image_id: str) -> list[Path]:
-        """The image's files, every label map among them."""
+        """The image's files, including every label map."""
         folders = [folder for folder, _ in self.places["semseg"]]
         maps = [path for folder in folders if (path := self._place(folder, image_id)).is_file()]
         return [*dict.fromkeys([*super().files(image_id), *maps])]
 
     def problems(self, image_id: str) -> list[str]:
-        """Say which label map holds a class that it does not have."""
+        """Report label maps with an invalid class."""
         found = []
         for classes, folders in self.label_maps.items():
             for folder in folders:

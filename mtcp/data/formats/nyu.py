@@ -1,4 +1,4 @@
-"""NYU Depth v2's official labelled file, and the lists that belong to it and to PASCAL."""
+"""NYU Depth v2's official labelled file, and the bundled lists for it and for PASCAL."""
 
 from collections.abc import Callable
 from importlib import resources
@@ -24,7 +24,7 @@ def bundled(name: str) -> list[str]:
 
 
 def nyu_class_map() -> NDArray[np.uint8]:
-    """Map of NYU Depth v2's 894 raw classes to the 40 of Gupta et al., CVPR 2013: index raw class, 0 void."""
+    """Map (895,) from NYU Depth v2's raw classes to the 40 of Gupta et al., CVPR 2013; 0 is void."""
     mapped = np.zeros(895, np.uint8)
     for line in bundled("nyud_map894to40"):
         raw, label = map(int, line.split())
@@ -33,9 +33,9 @@ def nyu_class_map() -> NDArray[np.uint8]:
 
 
 def unpack_nyu(path: Path, folder: Path, progress: Callable[[int, int], None]) -> None:
-    """Write the official nyu_depth_v2_labeled.mat (HDF5) as a NYUD_MT folder, one frame in memory at a time.
+    """Write the official nyu_depth_v2_labeled.mat (HDF5) as a NYUD_MT folder, with one frame in memory at a time.
 
-    Images become PNG (no second loss), depth .npy float32 metres (the in-painted `depths`), labels 40-class PNG.
+    Images become PNG (lossless), depth becomes .npy float32 metres (the in-painted `depths`), labels 40-class PNG.
     """
     try:
         with h5py.File(path) as file:
@@ -46,7 +46,7 @@ def unpack_nyu(path: Path, folder: Path, progress: Callable[[int, int], None]) -
             mapped, total = nyu_class_map(), len(arrays["images"])
             for name in ("images", "segmentation"):
                 (folder / name).mkdir()
-            for k in range(total):  # MATLAB stores columns first: every frame is transposed
+            for k in range(total):  # MATLAB stores columns first, so every frame is transposed
                 image_id = _IDS.format(k + 1)
                 Image.fromarray(arrays["images"][k].transpose(2, 1, 0)).save(folder / f"images/{image_id}.png")
                 labels = arrays["labels"][k].T
@@ -56,7 +56,7 @@ def unpack_nyu(path: Path, folder: Path, progress: Callable[[int, int], None]) -
                 write_array(folder / f"depth/{image_id}.npy", arrays["depths"][k].T.astype(np.float32))
                 progress(k + 1, total)
     except (OSError, KeyError, RuntimeError) as error:
-        if getattr(error, "errno", None):  # the system's own, such as a full disk; HDF5's have no number
+        if getattr(error, "errno", None):  # a system error, such as a full disk; HDF5 errors have no errno
             raise
         raise UserError(f"{path} is not a readable HDF5 .mat file ({error}){_instead(path)}: fetch it again") from error
     for split, name in (("train", "nyud_train_795"), ("val", "nyud_test_654")):
@@ -72,7 +72,7 @@ def _instead(path: Path) -> str:
 def _checked_arrays(path: Path, file: h5py.File) -> dict[str, h5py.Dataset]:
     """Return the arrays `images`, `depths` and `labels` as MATLAB wrote them: frames x (channels x) columns x rows.
 
-    Raises `UserError` where they are others.
+    Raises `UserError` where their types or shapes differ from that.
     """
     arrays: dict[str, h5py.Dataset] = {}
     for name in ("images", "depths", "labels"):

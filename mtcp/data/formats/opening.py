@@ -1,4 +1,4 @@
-"""Every layout by its name, and the reader of a folder."""
+"""Opening a data set's folder with the reader of its layout."""
 
 from pathlib import Path
 from typing import Final
@@ -13,8 +13,9 @@ _CODED: Final[dict[str, type[Layout]]] = {layout.kind: layout for layout in (Mta
 
 
 def layout_in(kind: str, folder: Path, classes: int | None = None, root: Path | None = None) -> Layout:
-    """Return the reader of `folder`, by mtcp's description of layout `kind`, else that of the project `root` where one
-    is given, else the copy that lies in the folder; raises `UserError` where there is none.
+    """Return the reader of `folder` for layout `kind`; raises `UserError` where there is no description of it.
+
+    The description is that of the project `root`, if given and present, else mtcp's, else the copy in the folder.
     """
     if kind in _CODED:
         return _CODED[kind](folder, classes)

@@ -1,8 +1,9 @@
-"""`packaging.json`: what a data set's files alone do not say. Written by import and renderer, read by the readers.
+"""`packaging.json`: what a data set's files do not show. Written by import and the renderer, read by the readers.
 
-Keys: `layout` (nyud, pascal), `packaging` (the variant found, in words), `size` ([height, width], null where images
-differ), `normals` ({source, z: away or viewer}), `edge` ({source}), `camera` ({fx, fy, cx, cy} in pixels), `classes`.
-Tasks under names of their own have such entries under these, class maps with the `names` of their classes.
+Keys: `layout`, `packaging` (the variant found, in words), `size` ([height, width], null where images differ), `normals`
+({source, z: away or viewer}), `edge` ({source}), `camera` ({fx, fy, cx, cy} in pixels), `classes` (names); where they
+apply, also `depth` ({unit}), `semseg` ({coding}), `accepted`, `inputs` and `derived`. Tasks with other names than the
+standard ones have such entries under their names; class maps add the `names` of their classes.
 """
 
 from pathlib import Path

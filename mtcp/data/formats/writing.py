@@ -1,4 +1,4 @@
-"""Writing arrays as files of a layout."""
+"""Writing arrays as a layout's files."""
 
 import io
 from pathlib import Path
@@ -10,7 +10,7 @@ from PIL import Image
 
 
 def write_png(path: Path, values: NDArray[np.uint8]) -> None:
-    """Write an 8-bit picture without compression."""
+    """Write an 8-bit PNG without compression."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(values).save(path, compress_level=0)
 
@@ -18,7 +18,7 @@ def write_png(path: Path, values: NDArray[np.uint8]) -> None:
 def write_array(path: Path, values: NDArray[Any]) -> None:
     """Write a .npy file.
 
-    Not by `np.save` to the path: NumPy hands the array to the C library, whose last buffer a full disk loses silently.
+    Avoids `np.save` to the path: it writes through the C library, which silently loses its last buffer on a full disk.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     content = io.BytesIO()
@@ -27,6 +27,6 @@ def write_array(path: Path, values: NDArray[Any]) -> None:
 
 
 def write_ids(path: Path, ids: list[str]) -> None:
-    """Write a split list, one id a line."""
+    """Write a split list, one id per line."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(f"{image_id}\n" for image_id in ids), encoding="utf-8")

@@ -1,13 +1,14 @@
-"""Augmentation: one affine map per sample, by which the image and every target are sampled once.
+"""Augmentation: one affine map per sample, with which the image and every target are resampled once.
 
-nyud: horizontal flip (p 1/2); zoom about the centre by 1, 1.2 or 1.5, which divides depth by the zoom.
+nyud: horizontal flip (p 1/2); zoom about the centre by 1, 1.2 or 1.5, by which depth is divided (a disparity
+multiplied).
 pascal: flip; rotation U(-20°, 20°) and scale U(0.75, 1.25) about the centre, in the original image's aspect ratio.
-As in the released code, but for two slips: the bicubic image is clamped (not wrapped around), and what comes from
-outside the image is void (not class 0). Normals are mirrored and rotated with the image.
+As in the released code, except for two bugs: here the bicubic image is clamped (not wrapped around), and pixels from
+outside the image are void (not class 0). Normals are mirrored and rotated with the image.
 
-Targets take the nearest pixel, by one list of indices for all of them. The image is bicubic (a = -3/4): `grid_sample`
-where it is turned; otherwise rows and columns separate, and four taps along each give the same sums at a tenth of the
-cost (docs/performance.md).
+Targets take the nearest pixel, with one index list for all of them. The image is bicubic (a = -3/4): with `grid_sample`
+if it is rotated; otherwise the interpolation is separable, and four taps along rows and columns give the same sums at a
+tenth of the cost (docs/performance.md).
 
 Source: protocol of the released code of MT-CP, which follows Vandenhende et al., "Multi-Task Learning for Dense
 Prediction Tasks: A Survey", TPAMI 2021.
@@ -27,15 +28,16 @@ from torch.nn import functional as F
 from mtcp.core.tasks import CLASSES, VOID
 
 _ZOOMS: Final = (1.0, 1.2, 1.5)
-#: Halfway between two pixels the lower one is taken, whichever way the position was rounded.
+#: Shift that makes ties between two pixels go to the lower one, whatever the rounding of the position.
 _TIE: Final = 1e-6
 
 
 @dataclass(frozen=True)
 class Transform:
-    """One sample's geometry: mirror, then turn by `angle` (radians, clockwise on screen) and magnify by `scale`.
+    """One sample's geometry: mirror, then rotate by `angle` (radians, clockwise on screen) and magnify by `scale`.
 
-    `aspect` is the original width over height, in which angles are true. `zoom` divides depth.
+    `aspect` is the original width over height, at which angles are preserved. Depth is divided by `zoom`, which for a
+    disparity is 1 / `scale`.
     """
 
     flip: bool = False
@@ -73,11 +75,12 @@ def draw_transform(
 def augment(
     image: Tensor, targets: dict[str, Tensor], kinds: Mapping[str, str], transforms: list[Transform]
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Apply one transform a sample, each on its own: a sample does not depend on its batch.
+    """Apply one transform per sample, independently of the rest of the batch.
 
-    `image` (B, 3, H, W) in [0, 255] and `targets` (B, C, H, W) by task, void 255, are of any type; `kinds` says of what
-    kind each task is. Images come back bicubic and clamped, black outside; targets nearest, void outside; classes as
-    int64, all else as float32. Where no body part is left in view human_parts is void, as in an image without any.
+    `image` (B, 3, H, W) in [0, 255] and `targets` (B, C, H, W) by task, void 255, have any dtype; `kinds` gives each
+    task's kind. Images are resampled bicubically and clamped, black outside; targets by nearest neighbour and void
+    outside. Classes are returned as int64, everything else as float32. Where no body part remains in view, human_parts
+    is void, as in an image without any.
     """
     pictures = torch.empty_like(image, dtype=torch.float32)
     warped = {
@@ -104,7 +107,7 @@ def augment(
 
 @lru_cache(maxsize=16)
 def _nearest(transform: Transform, height: int, width: int, device: torch.device) -> tuple[Tensor, Tensor | None]:
-    """For every output pixel the flat index of the input pixel nearest to it, and where it would lie outside (H, W)."""
+    """For every output pixel, the flat index (H W,) of the nearest input pixel, and whether it is outside (H, W)."""
     u, v = (((2 * torch.arange(n, dtype=torch.float64, device=device) + 1) / n - 1) for n in (width, height))
     (xx, xy, _), (yx, yy, _) = transform.matrix()
     x, y = xx * u + xy * v[:, None], yx * u + yy * v[:, None]
@@ -116,12 +119,12 @@ def _nearest(transform: Transform, height: int, width: int, device: torch.device
 
 
 def _taken(plane: Tensor, index: Tensor) -> Tensor:
-    """Pixels of a plane (H, W) by flat index, in that form."""
+    """Pixels of a plane (H, W) by flat index, as (H, W)."""
     return plane.flatten().index_select(0, index).view(plane.shape)
 
 
 def _show(image: Tensor, transform: Transform, index: Tensor, out: Tensor) -> None:
-    """Write the photograph (3, H, W) as the transform shows it to `out`, plane by plane: a plane stays in the cache."""
+    """Write the transformed photograph (3, H, W) to `out`, plane by plane, so that a plane stays in the cache."""
     if transform.angle:
         matrix = torch.tensor([transform.matrix()], dtype=torch.float32, device=image.device)
         grid = F.affine_grid(matrix, [1, *image.shape], align_corners=False)
@@ -132,7 +135,7 @@ def _show(image: Tensor, transform: Transform, index: Tensor, out: Tensor) -> No
 
 
 def _magnified(plane: Tensor, transform: Transform) -> Tensor:
-    """Bicubic magnification of a plane, over rows, then over columns: an output row is a sum of four input rows."""
+    """Bicubic magnification of a plane along rows, then columns: an output row is a weighted sum of four input rows."""
     height, width = plane.shape
     rows, row_weights = _taps(height, transform.scale, False, plane.device)
     columns, column_weights = _taps(width, transform.scale, transform.flip, plane.device)
@@ -145,7 +148,7 @@ def _magnified(plane: Tensor, transform: Transform) -> Tensor:
 def _taps(size: int, scale: float, mirror: bool, device: torch.device) -> tuple[Tensor, Tensor]:
     """Four neighbours (size, 4) along one axis and their bicubic weights, 0 beyond the border.
 
-    Cubic convolution of Keys, IEEE TASSP 1981, with a = -3/4, as `grid_sample` has it.
+    Cubic convolution of Keys, IEEE TASSP 1981, with a = -3/4, as in `grid_sample`.
     """
     place = (torch.arange(size, dtype=torch.float64, device=device) + 0.5 - size / 2) / scale + (size - 1) / 2
     place = size - 1 - place if mirror else place
@@ -157,7 +160,7 @@ def _taps(size: int, scale: float, mirror: bool, device: torch.device) -> tuple[
 
 
 def _turn_normals(normals: Tensor, transform: Transform) -> None:
-    """Mirror x and rotate (x, y) of `normals` (3, H, W) in place as the image was; void stays void."""
+    """Mirror and rotate `normals` (3, H, W) in place like the image; void stays void."""
     x, y, z = normals
     if transform.flip:
         x.copy_(torch.where(x == VOID, x, -x))

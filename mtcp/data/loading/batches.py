@@ -1,8 +1,8 @@
 """Batches from a data set on disk.
 
-A split is decoded once to network size, into memory or a packed file, and augmented batch by batch. Every draw is a
-pure function of (benchmark, seed, purpose, epoch, image id), so that batches depend neither on resuming
-nor on the method.
+A split is decoded once at network size, into memory or a packed file, and augmented batch by batch. Every random draw
+is a pure function of (benchmark, seed, purpose, epoch, image id), so batches do not depend on resuming or on the
+method.
 """
 
 from collections.abc import Iterator, Mapping
@@ -33,7 +33,7 @@ SplitName = Literal["train", "validation", "test"]
 _IN_MEMORY: Final = 512 * 2**20
 
 
-#: Type and channels of an image and of each kind of target as stored; float16 leaves normals an error below 0.03°.
+#: Stored dtype and channels of an image and of each kind of target; float16 gives normals an error below 0.03°.
 _FORMS: Final = {
     "image": (np.uint8, 3),
     "semseg": (np.uint8, 1),
@@ -55,7 +55,7 @@ class Batch:
     targets: dict[str, Tensor]
 
     def to(self, device: torch.device | str) -> "Batch":
-        """Return the batch on `device`; the copy does not block where memory is pinned."""
+        """Return the batch on `device`; the copy is asynchronous from pinned memory."""
         return Batch(
             self.ids,
             self.image.to(device, non_blocking=True),
@@ -77,10 +77,10 @@ class Split:
 
     @cached_property
     def records(self) -> NDArray[np.void]:
-        """All images at network size as one structured array with the fields "image" and the tasks, each (C, H, W).
+        """All images at network size as a structured array with a field (C, H, W) for "image" and for each task.
 
-        Small splits are kept in memory; larger ones are packed once into a memory-mapped file, which all runs on
-        this machine share.
+        Small splits are kept in memory; larger ones are packed once into a memory-mapped file, which all runs on this
+        machine share.
         """
         size = self.config.height, self.config.width
         kinds = {"image": "image", **self.config.kinds}
@@ -102,7 +102,7 @@ class Split:
 
     @cached_property
     def aspects(self) -> list[float]:
-        """Original width over height of every image."""
+        """Original width divided by height of every image."""
         size = self.layout.packaging.get("size")
         sizes = [size] * len(self) if size else [self.layout.image_size(image_id) for image_id in self.ids]
         return [width / height for height, width in sizes]
@@ -111,8 +111,9 @@ class Split:
 def open_split(config: RunConfig, folder: Path, split: SplitName) -> Split:
     """Open a split of the benchmark's data in `folder`.
 
-    `test` is the layout's list. Of the layout's training list a share `config.validation_share`, the same for every
-    seed and method, is `validation`, and the rest `train`. Raises `UserError` for missing data or an empty split.
+    `test` is the layout's validation list. A share `config.validation_share` of the layout's training list, the same
+    for every seed and method, is `validation`; the rest is `train`. Raises `UserError` for missing data or an empty
+    split.
     """
     semseg = config.tasks.get("semseg")
     layout = open_layout(config.layout, folder, semseg.classes if semseg else None)
@@ -131,9 +132,9 @@ def open_split(config: RunConfig, folder: Path, split: SplitName) -> Split:
 
 
 def steps_per_epoch(split: Split, config: RunConfig) -> int:
-    """Forward passes per epoch: the last incomplete batch is dropped, or kept where `training.keep_last_batch` says so.
+    """Forward passes per epoch; an incomplete last batch is dropped unless `training.keep_last_batch` is set.
 
-    Raises `UserError` where that leaves none.
+    Raises `UserError` where no batch is left.
     """
     size = config.training.batch_size
     steps = -(-len(split) // size) if config.training.keep_last_batch else len(split) // size
@@ -207,7 +208,7 @@ def _augmented(raw: _Raw, config: RunConfig, epoch: int, device: torch.device | 
 
 
 def drawn_batch(split: Split, config: RunConfig, number: int) -> Batch:
-    """Return the `number`-th random batch of a split, as it is and at network size: for schemes that learn from it."""
+    """Return random batch `number` of a split, not augmented, at network size, for schemes that learn from it."""
     generator = np.random.Generator(np.random.PCG64(stream(config.benchmark, config.seed, split.name, number)))
     size = min(config.training.batch_size, len(split))
     chosen = np.sort(generator.choice(len(split), size, replace=False))
@@ -216,10 +217,9 @@ def drawn_batch(split: Split, config: RunConfig, number: int) -> Batch:
 
 
 def evaluation_batches(split: Split, config: RunConfig, limit: int | None = None) -> Iterator[Batch]:
-    """Yield every image once, in order, as it is: the image at network size, targets at the original size.
+    """Yield every image once, in order, not augmented: the image at network size, targets at the original size.
 
-    Batches have at most `limit` images (None: `evaluation.batch_size`); those of different original sizes never share
-    one.
+    Batches have at most `limit` images (None: `evaluation.batch_size`), all of the same original size.
     """
     size = [config.height, config.width]
     limit = limit or config.evaluation.batch_size
@@ -249,13 +249,13 @@ def _evaluation_batch(samples: list[tuple[str, dict[str, NDArray[Any]]]], config
 
 
 def network_input(image: NDArray[np.uint8], height: int, width: int) -> Tensor:
-    """Return a photograph (H, W, 3) as a network takes it: (1, 3, height, width), as images of a test split are."""
+    """Return a photograph (H, W, 3) as network input (1, 3, height, width), prepared like images of the test split."""
     planes = torch.from_numpy(_to_nchw(resize("image", image, height, width))[None].copy())
     return normalised(planes.float())
 
 
 def _batch(ids: tuple[str, ...], image: Tensor, targets: dict[str, Tensor], kinds: Mapping[str, str]) -> Batch:
-    """Normalise images, in place where they are float32, and give targets the types of `mtcp.core.tasks`."""
+    """Normalise images, in place if they are float32, and convert targets to the dtypes of `mtcp.core.tasks`."""
     typed = {
         name: target[:, 0].long() if kinds[name] in CLASSES else target.float() for name, target in targets.items()
     }
@@ -270,7 +270,7 @@ def normalised(image: Tensor) -> Tensor:
 
 
 def _stored(records: NDArray[np.void], chosen: NDArray[np.int64] | slice) -> dict[str, Tensor]:
-    """Fields of the chosen records -> tensors of their own memory."""
+    """Copy the fields of the chosen records to tensors."""
     return {name: torch.from_numpy(np.array(records[name][chosen])) for name in records.dtype.names or ()}
 
 
@@ -280,7 +280,7 @@ def _to_nchw(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def _sample(layout: Layout, config: RunConfig, image_id: str) -> dict[str, NDArray[Any]]:
-    """Read an image and its targets at their original size; raises `UserError` where one does not fit."""
+    """Read an image and its targets at their original size; raises `UserError` where a target does not match."""
     image = layout.image(image_id)
     sample = {"image": image}
     for task in config.task_list:
@@ -306,9 +306,9 @@ def _check(task: Task, target: NDArray[Any], image: NDArray[np.uint8], image_id:
 
 
 def resize(kind: str, array: NDArray[Any], height: int, width: int) -> NDArray[Any]:
-    """Bring one image (bicubic, antialiased) or target (nearest; boundaries see `_resize_boundaries`) to a size.
+    """Resize one image (bicubic, antialiased) or target (nearest; for boundaries see `_resize_boundaries`).
 
-    `kind` is "image", or that of the target's task.
+    `kind` is "image", or the kind of the target's task.
     """
     if array.shape[:2] == (height, width):
         return array
@@ -326,14 +326,14 @@ def _nearest(array: NDArray[Any], height: int, width: int) -> NDArray[Any]:
 
 
 def _resize_boundaries(edges: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """Resize boundaries (H, W): a pixel is on one where any pixel that it covers is; void takes the nearest pixel.
+    """Resize boundaries (H, W): a pixel is a boundary if any input pixel in it is; void is that of the nearest pixel.
 
-    Nearest neighbours would cut lines of one pixel to pieces. Along an axis that grows they are what is left.
+    Nearest-neighbour sampling would break lines of one pixel's width. It is used only along an axis that is enlarged.
     """
     lines = edges == 1
     for axis, size in ((0, height), (1, width)):
         if size < edges.shape[axis]:
-            # Input pixel k lies in output pixel floor((k + 1/2) size / length): the first k of each one.
+            # Input pixel k lies in output pixel floor((k + 1/2) size / length): find the first k of each output pixel.
             first = np.ceil(np.arange(size) * edges.shape[axis] / size - 0.5).astype(np.intp)
             lines = np.logical_or.reduceat(lines, first, axis=axis)
         else:

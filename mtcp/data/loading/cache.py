@@ -1,4 +1,4 @@
-"""Packed splits: one memory-mapped file that holds a decoded split, shared by all processes of a machine."""
+"""Packed splits: a memory-mapped file with a decoded split, shared by all processes of a machine."""
 
 import fcntl
 import hashlib
@@ -25,12 +25,12 @@ def packed(
     purpose: str,
     fill: Callable[[NDArray[np.void]], None],
 ) -> NDArray[np.void]:
-    """Return records of type `kind`, one an id, read-only and memory-mapped; `fill` makes them where they are absent.
+    """Return one record of type `kind` per id, read-only and memory-mapped; `fill` makes them if they are absent.
 
-    The file lies in `.packed/` beside the data set. Its name holds a digest of what is packed (ids and record type),
-    and one of what it is packed from (files, description, decoding code), so that a change packs again; the file that
-    this replaces is removed. So is one that differs from the SHA-256 beside it: it is read once, here, as training
-    reads it anyway.
+    The file is in `.packed/` beside the data set. Its name contains a digest of what is packed (ids and record type)
+    and one of its sources (files, description, decoding code): after a change it is packed again, and the older file is
+    removed. A file that does not match the SHA-256 beside it is packed again, too; the check reads it once, which
+    training does anyway.
     """
     folder = packed_folder(layout)
     stem = f"{layout.folder.name}-{purpose}-{short_key([ids, tasks, repr(kind.descr)])[:8]}"
@@ -41,7 +41,7 @@ def packed(
             if not _intact(path):
                 with replacing(path) as temporary:
                     records = np.lib.format.open_memmap(temporary, "w+", kind, (len(ids),))
-                    # A full disk raises an error here; in a mapped file it would kill the process.
+                    # On a full disk this raises an error; writing to the mapped file would kill the process.
                     with temporary.open("r+b") as file:
                         os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
                     fill(records)
@@ -63,12 +63,12 @@ def _intact(path: Path) -> bool:
 
 
 def packed_folder(layout: Layout) -> Path:
-    """Where what is made of a data set lies, beside the set."""
+    """The folder beside a data set for files that are derived from it."""
     return layout.folder.parent / ".packed"
 
 
 def fingerprint(layout: Layout, ids: tuple[str, ...], tasks: tuple[str, ...]) -> str:
-    """Digest of how a set is read and of the name, size and time of every file of the images `ids`."""
+    """Digest of how a set is read, and of the name, size and time of every file of the images `ids`."""
     total = hashlib.sha256(repr((layout.reading, layout.packaging)).encode())
     for image_id in ids:
         paths = [layout.image_path(image_id), *(layout.find(task, image_id) for task in tasks)]
@@ -79,7 +79,7 @@ def fingerprint(layout: Layout, ids: tuple[str, ...], tasks: tuple[str, ...]) ->
 
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
-    """Wait for other processes that hold the lock file `path`."""
+    """Hold the lock file `path` inside the block; waits for other processes that hold it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

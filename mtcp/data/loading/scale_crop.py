@@ -1,15 +1,15 @@
-"""The loss-weighting literature's augmentation: crop a part of the image, enlarge it to full size, perhaps mirror it.
+"""The loss-weighting literature's augmentation: a random crop, enlarged to full size and possibly mirrored.
 
-Per sample: a scale s of 1, 1.2 or 1.5, equally likely; a part of int(H/s) x int(W/s) pixels, uniform over all places;
-brought back to H x W, image and normals bilinear with aligned corners, everything else nearest; mirrored with
-probability 1/2, which changes the sign of the normals' x. Depth in metres is divided by s. A disparity must be
-*multiplied* by s, since what is s times as near has s times the disparity; the published numbers of Cityscapes were
+Per sample: a scale s of 1, 1.2 or 1.5, equally likely; a crop of int(H/s) x int(W/s) pixels at a uniform position,
+resized to H x W, image and normals bilinearly with aligned corners, everything else by nearest neighbour; mirrored with
+probability 1/2, which flips the sign of the normals' x. Depth in metres is divided by s. A disparity must be
+*multiplied* by s, because at 1/s of the distance it is s times as large; the published numbers of Cityscapes were
 trained with a division (`divided`), auto-lambda multiplies.
 
-Normals are not brought back to unit length: at edges they are shorter, and beside pixels without a truth they are
-mixtures with the zero vector that stands for these there. Only what is zero throughout is void.
+Normals are not rescaled to unit length: they are shorter at edges, and beside invalid pixels they are mixed with the
+zero vector that represents these. Only pixels that are exactly zero are void.
 
-Source: the code of CAGrad, Nash-MTL, FAMO and FairGrad, which descends from lorenmt/mtan (switched off in its paper).
+Source: the code of CAGrad, Nash-MTL, FAMO and FairGrad, which is based on lorenmt/mtan (switched off in its paper).
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ SCALES: Final = (1.0, 1.2, 1.5)
 
 @dataclass(frozen=True)
 class Crop:
-    """One sample's part: `scale`, its upper left corner and size in pixels, and whether it is mirrored."""
+    """One sample's crop: `scale`, upper left corner and size in pixels, and whether it is mirrored."""
 
     scale: float
     top: int
@@ -39,7 +39,7 @@ class Crop:
 
 
 def draw_crop(seed: int, height: int, width: int) -> Crop:
-    """Return the part of an image of height x width, a pure function of `seed`."""
+    """Return the crop of an image of height x width, a pure function of `seed`."""
     draw = np.random.Generator(np.random.PCG64(seed))
     scale = SCALES[draw.integers(len(SCALES))]
     h, w = int(height / scale), int(width / scale)
@@ -54,9 +54,9 @@ def scale_crop(
     crops: Sequence[Crop],
     zoom_depth: Literal["divided", "multiplied"],
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Apply one part a sample to `image` (B, 3, H, W) in [0, 255] and `targets` (B, C, H, W) by task, void 255.
+    """Apply one crop per sample to `image` (B, 3, H, W) in [0, 255] and `targets` (B, C, H, W) by task, void 255.
 
-    `kinds` says of what kind each task is. Images and targets come back as float32, classes as int64.
+    `kinds` gives each task's kind. Images and targets are returned as float32, classes as int64.
     """
     found = {
         name: torch.stack(

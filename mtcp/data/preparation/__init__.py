@@ -1,1 +1,1 @@
-"""From what people have to a data set that a benchmark can use: fetched, imported, checked, derived."""
+"""Preparing data sets that benchmarks can use: fetching, importing, checking, deriving."""

@@ -1,4 +1,4 @@
-"""Unpacks untrusted archives: no path leads out, no link, no device, and no more bytes than were announced."""
+"""Safe unpacking of untrusted archives: no paths outside the folder, no links, no devices, and a size limit."""
 
 import errno
 import lzma
@@ -15,18 +15,18 @@ from mtcp.data.formats.file_kinds import it_is
 
 #: The largest known set (PASCAL_MT) unpacks to about 10 GiB.
 LARGEST: Final = 100 * 2**30
-#: What zipfile raises for entries with a password, or of methods and names that it does not know.
+#: What zipfile raises for entries with a password, or with unknown compression methods or names.
 _STRANGE: Final = (RuntimeError, UnicodeDecodeError)
 ENDINGS: Final = (".tgz", ".tar.gz", ".tar", ".tar.xz", ".tar.bz2", ".zip")
 
 
 def is_archive(path: Path) -> bool:
-    """Tell an archive by its name."""
+    """Whether the file name is that of an archive."""
     return path.name.lower().endswith(ENDINGS)
 
 
 def unpack(path: Path, folder: Path) -> None:
-    """Unpack `path` into the existing `folder`; raises `UserError` for damage, tricks or too little space."""
+    """Unpack `path` into the existing `folder`; raises `UserError` for damage, unsafe entries or too little space."""
     try:
         if path.name.lower().endswith(".zip"):
             with zipfile.ZipFile(path) as archive:
@@ -37,7 +37,7 @@ def unpack(path: Path, folder: Path) -> None:
                 archive.extractall(folder)
         else:
             with tarfile.open(path) as archive:
-                # Python has it from 3.11.4 on; names and kinds are checked here in any case.
+                # `data_filter` exists from Python 3.11.4 on; names and types are checked here in any case.
                 archive.extraction_filter = getattr(tarfile, "data_filter", lambda member, _: member)
                 total = 0
                 for member in archive:  # one pass: a compressed archive has no table of contents
@@ -54,13 +54,13 @@ def unpack(path: Path, folder: Path) -> None:
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, *_STRANGE) as error:
         raise _broken(path, error) from error
     except OSError as error:
-        if error.errno not in (None, errno.EINVAL):  # the system's own, such as a full disk
+        if error.errno not in (None, errno.EINVAL):  # a system error, such as a full disk
             raise
         raise _broken(path, error) from error
 
 
 def _broken(path: Path, error: Exception) -> UserError:
-    reason = str(error).partition("\n")[0].rstrip(":")  # tarfile lists every compression it tried, a line each
+    reason = str(error).partition("\n")[0].rstrip(":")  # tarfile lists every compression that it tried, one per line
     return UserError(f"{path} is a broken or truncated archive ({reason}){it_is(path)}: fetch it again")
 
 

@@ -1,4 +1,4 @@
-"""Edges derived from label maps, whose objects may have borders of void."""
+"""Edges derived from label maps whose objects may have void borders."""
 
 from pathlib import Path
 from typing import Final
@@ -10,15 +10,15 @@ from PIL import Image
 from mtcp.core.tasks import VOID
 from mtcp.data.preparation.derive import edges_from_labels
 
-#: Void this far from a label, as a share of the longer side, is a border; beyond it nothing is known. VOC's borders
-#: are 5 pixels wide at 500, so that 2 to 4 steps reach their middle: 8 do with room to spare.
+#: Void within this distance of a label, as a fraction of the longer side, is a border; further away, the label is
+#: unknown. VOC's borders are 5 pixels wide at 500 pixels: 2 to 4 steps reach their middle, and 8 are enough.
 _REACH: Final = 1 / 64
 
 
 def closed(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the label map (H, W) with void near a label given to the nearest one, in steps of one pixel (L1).
+    """Return the label map (H, W) with void pixels near a label set to the nearest one, in steps of one pixel (L1).
 
-    Labels meet in the middle of a border of void. Void further than 1/64 of the longer side from any label stays.
+    Labels meet in the middle of a void border. Void further than 1/64 of the longer side from any label stays void.
     """
     labels = labels.copy()
     for _ in range(max(1, round(_REACH * max(labels.shape)))):
@@ -34,10 +34,10 @@ def closed(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def boundaries(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Return the boundaries (H, W) between labels, one pixel wide, also where a border of void lies between them."""
+    """Return the boundaries (H, W) between labels, one pixel wide, also across void borders."""
     return edges_from_labels(closed(labels)) == 1
 
 
 def write_boundaries(path: Path, edges: NDArray[np.bool_]) -> None:
-    """Write boundaries as a PNG of one bit a pixel."""
+    """Write boundaries as a PNG with one bit per pixel."""
     Image.fromarray(edges).save(path, optimize=False)

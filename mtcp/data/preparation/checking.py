@@ -1,6 +1,6 @@
-"""Is a data set what it should be? Every image and target is read once; all problems are told at once, by image.
+"""The check of a data set: every image and target is read once, and all problems are reported together, by image.
 
-A problem makes a set unusable; a warning is worth a look. The same pass collects the statistics of the set.
+A problem makes a set unusable; a warning deserves a look. The same pass collects the statistics of the set.
 """
 
 import os
@@ -41,21 +41,21 @@ from mtcp.data.preparation.plausibility import (
 )
 
 _SMALLEST: Final = 16
-#: Normals are compared with depth on every 20th image, in smaller sets on at least 32 of them.
+#: Normals are compared with depth on every 20th image, and in smaller sets on at least 32 images.
 _EVERY, _AT_LEAST = 20, 32
 _ORIENTATIONS: Final = ("up", "down", "facing", "side")
 
 
 @dataclass
 class Findings:
-    """What one image, or after `+=` a whole set, shows."""
+    """The findings on one image or, after `+=`, on a whole set."""
 
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     #: Sums over images by "task" or "task what": histograms, normals' orientation, agreement under flips.
     sums: dict[str, NDArray[Any]] = field(default_factory=dict)
     sizes: dict[tuple[int, int], int] = field(default_factory=dict)
-    #: By task, images whose depth alone is in another unit; told where the whole set's is not.
+    #: By task, messages on images whose depth seems to be in another unit; used unless the whole set's is.
     odd_depths: dict[str, list[str]] = field(default_factory=dict)
 
     def __iadd__(self, other: "Findings") -> "Findings":
@@ -77,9 +77,9 @@ def tasks_of(layout: Layout, ids: Iterable[str]) -> list[str]:
 
 
 def check_image(layout: Layout, image_id: str, tasks: list[str], with_depth: bool = True) -> Findings:
-    """Read one image and its targets, and judge them; damaged files become problems, nothing is raised.
+    """Read and check one image and its targets; damaged files become problems, and nothing is raised.
 
-    `with_depth` compares normals with depth, which costs as much as all the rest.
+    `with_depth`: also compare normals with depth, which costs as much as everything else.
     """
     found = Findings()
     try:
@@ -125,9 +125,9 @@ def check_image(layout: Layout, image_id: str, tasks: list[str], with_depth: boo
 def _pairs(
     layout: Layout, image: NDArray[np.uint8], targets: dict[str, NDArray[Any]], with_depth: bool
 ) -> dict[str, NDArray[Any]]:
-    """How well image and targets fit one another (`mtcp.data.preparation.pairing`).
+    """Measure how well image and targets match each other (`mtcp.data.preparation.pairing`).
 
-    Every map is compared with the photograph, and the field's depth with its segmentation and normals.
+    Every map is compared with the photograph, and the standard task depth with semseg and normals.
     """
     steps, kinds = contrast(image), {task: layout.traits(task).kind for task in targets}
     lines = {task: label_steps(target) for task, target in targets.items() if kinds[task] in LABELS}
@@ -143,7 +143,7 @@ def _pairs(
 
 
 def _expected(layout: Layout, task: str) -> Expected:
-    """What is expected of a layout's sets: of the field's by measurement, of one's own by the description."""
+    """What is expected of a layout's sets: measured for the standard ones, from the description for users' sets."""
     traits = layout.traits(task)
     return expected_of(layout.kind, len(traits.names), traits.median)
 
@@ -158,7 +158,7 @@ def _judge_labels(
         )
     if (target == VOID).all():
         found.warnings.append(f"image '{image_id}': {task} is void everywhere")
-    if stored.dtype == np.uint8:  # a picture
+    if stored.dtype == np.uint8:  # an 8-bit image
         found.sums[f"{task} stored"] = np.bincount(stored.ravel(), minlength=256)
     found.sums[f"{task} labelled"] = np.ones(1, np.int64)
 
@@ -249,8 +249,8 @@ def check_set(
 ) -> Findings:
     """Check split lists and every image of a set, on all cores, then the set as a whole.
 
-    `classes` are the numbers of classes that benchmarks declare for its tasks; none: the layout's usual number. What
-    import was told to accept (`packaging`) is a warning.
+    `classes` are the numbers of classes that benchmarks declare for its tasks; none: the layout's usual number. Doubts
+    that import was told to accept (`packaging`) are only warnings.
     """
     (train, bad_train), (val, bad_val) = layout.listed("train"), layout.listed("val")
     total = Findings(problems=bad_train + bad_val)
@@ -271,11 +271,11 @@ def check_set(
 
 
 def _judge_depths(layout: Layout, task: str, total: Findings) -> list[Doubt]:
-    """Judge the depth of the set; where only some images are in another unit, they are problems of their own."""
+    """Check the depth of the whole set; where only some images are in another unit, each is a problem."""
     forms, odd = total.sums.get(f"{task} form"), total.odd_depths.get(task, [])
     if forms is None:
         return []
-    if 2 * len(odd) > forms.sum():  # not some images: the set
+    if 2 * len(odd) > forms.sum():  # most images: the unit of the whole set
         total.sums[task] = total.sums.get(task, 0) + total.sums[f"{task} odd"]
     else:
         total.problems += odd
@@ -285,14 +285,14 @@ def _judge_depths(layout: Layout, task: str, total: Findings) -> list[Doubt]:
 
 
 def _of_kind(layout: Layout, task: str, total: Findings) -> dict[str, NDArray[Any]]:
-    """The sums of one task, named by its kind."""
+    """The sums of one task, with the task's name replaced by its kind."""
     kind = layout.traits(task).kind
     own = {name: values for name, values in total.sums.items() if name.split(" ")[0] == task}
     return {f"{kind}{name.removeprefix(task)}": values for name, values in own.items()}
 
 
 def _judge_task(layout: Layout, task: str, total: Findings, classes: Collection[int]) -> list[Doubt]:
-    """The doubts about one task of the whole set; they name it where it is not the field's."""
+    """The doubts about one task of the whole set; the messages name a task that is not a standard one."""
     doubts = _judge_depths(layout, task, total)
     sums = _of_kind(layout, task, total)
     coding = layout.coding(task, "coding") or layout.traits(task).labels
@@ -302,7 +302,7 @@ def _judge_task(layout: Layout, task: str, total: Findings, classes: Collection[
 
 
 def _judge_whole(layout: Layout, tasks: list[str], total: Findings, classes: Mapping[str, Collection[int]]) -> None:
-    """Turn doubts about the whole set into problems, or into warnings where they were accepted."""
+    """Turn doubts about the whole set into problems, or into warnings if they were accepted."""
     doubts = [doubt for task in tasks for doubt in _judge_task(layout, task, total, classes.get(task, ()))]
     doubts += judge_pairs(total.sums)
     for doubt in doubts:
@@ -314,7 +314,7 @@ def _judge_whole(layout: Layout, tasks: list[str], total: Findings, classes: Map
 
 @dataclass(frozen=True)
 class _Check:
-    """`check_image` with its first arguments, in a form that other processes receive."""
+    """`check_image` with its other arguments bound, as an object that can be pickled."""
 
     layout: Layout
     tasks: list[str]
@@ -325,7 +325,7 @@ class _Check:
 
 
 def each(work: Callable[[str], Any], ids: list[str]) -> Iterator[Any]:
-    """Yield `work(id)` of every id in order, computed on all cores where there is enough to do."""
+    """Yield `work(id)` for every id in order, computed on all cores if there are at least 64 ids."""
     cores = len(os.sched_getaffinity(0))
     if cores == 1 or len(ids) < 64:
         yield from map(work, ids)

@@ -1,4 +1,4 @@
-"""How a set that is imported stores its targets: what the user tells, and what its values tell."""
+"""How an imported set stores its targets: what the user states, and what its values show."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,7 @@ from mtcp.data.preparation.plausibility import DOUBTS
 
 @dataclass(frozen=True)
 class Told:
-    """What the user says about a set that its files do not: how depth and labels are stored, which doubts are none."""
+    """What the user states about a set: how depth and labels are stored, and which doubts to accept."""
 
     depth_unit: str | None = None
     label_coding: str | None = None
@@ -32,7 +32,7 @@ class Told:
                 raise UserError(f"--accept {code}: expected one of {', '.join(DOUBTS)}")
 
     def packaging(self) -> dict[str, Any]:
-        """The entries of packaging.json and the lock file; empty where nothing was told."""
+        """The entries of packaging.json and the lock file; empty if nothing was stated."""
         entries: dict[str, Any] = {"depth": {"unit": self.depth_unit}} if self.depth_unit else {}
         if self.label_coding:
             entries["semseg"] = {"coding": self.label_coding}

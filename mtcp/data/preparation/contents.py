@@ -1,4 +1,4 @@
-"""The files of a data set on disk: their digests, and those that do not belong there."""
+"""The files of a data set on disk: their digests, and files that do not belong to it."""
 
 import hashlib
 from pathlib import Path
@@ -8,13 +8,13 @@ from mtcp.core.hashing import digest, file_digest
 from mtcp.data.formats import packaging
 from mtcp.data.formats.layouts import Layout
 
-#: What file managers and network file systems leave in folders; it is no part of a set.
+#: Files that file managers and network file systems leave in folders; they are not part of a set.
 _HARMLESS: Final = (".DS_Store", "Thumbs.db", "desktop.ini")
 _HARMLESS_BEGINNINGS: Final = ("._", ".nfs", ".Trash")
 
 
 def files_of(folder: Path) -> list[Path]:
-    """All files of a set in order of name, without what file managers leave."""
+    """All files of a set in order of name, except those left by file managers."""
     return sorted(path for path in folder.rglob("*") if path.is_file() and not harmless(path.relative_to(folder)))
 
 
@@ -32,13 +32,13 @@ def content_digest(folder: Path) -> str:
 
 
 def fingerprint(folder: Path) -> str:
-    """SHA-256 over names, sizes and times of all files: cheap, and another one calls for `content_digest`."""
+    """SHA-256 over names, sizes and times of all files: cheap; only if it changed is `content_digest` needed."""
     states = ((path, path.stat()) for path in files_of(folder))
     return digest([(path.relative_to(folder).as_posix(), seen.st_size, seen.st_mtime_ns) for path, seen in states])
 
 
 def strays(layout: Layout) -> list[str]:
-    """Names of the files that no list and no image of the set explains."""
+    """Names of the files that belong to no list and no image of the set."""
     ids = {*layout.listed("train")[0], *layout.listed("val")[0]}
     lists = {path.relative_to(layout.folder).as_posix() for path in layout.list_files()} | {packaging.FILE}
     names = [path.relative_to(layout.folder) for path in files_of(layout.folder)]

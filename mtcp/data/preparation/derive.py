@@ -23,7 +23,7 @@ class Camera:
 
 
 def nyu_camera(height: int, width: int) -> Camera:
-    """Intrinsics of NYU Depth v2's colour camera (Silberman et al., ECCV 2012), scaled from 480x640 to a size."""
+    """Intrinsics of NYU Depth v2's colour camera (Silberman et al., ECCV 2012), scaled from 480x640 to this size."""
     sx, sy = width / 640, height / 480
     return Camera(518.8579 * sx, 519.4696 * sy, 325.5824 * sx, 253.7362 * sy)
 
@@ -31,7 +31,7 @@ def nyu_camera(height: int, width: int) -> Camera:
 def edges_from_labels(labels: NDArray[np.integer], void: int | None = VOID) -> NDArray[np.uint8]:
     """Return 1 where a label differs from its right or lower neighbour, else 0: boundaries one pixel wide.
 
-    `labels` (H, W). Pixels labelled `void` become 255 (not judged), and a border against void is not an edge.
+    `labels` (H, W). Pixels labelled `void` become 255 (not evaluated), and a border with void is not an edge.
     """
     edges = np.zeros(labels.shape, np.uint8)
     known = np.ones(labels.shape, bool) if void is None else labels != void
@@ -45,9 +45,9 @@ def normals_from_depth(depth: NDArray[np.floating], camera: Camera) -> NDArray[n
     """Return unit normals (H, W, 3) of a depth map (H, W) in metres by local plane fits; void is 255 in both.
 
     The plane n·P = d seen at P = z (u, v, 1), with u = (x - cx) / fx and v = (y - cy) / fy, has inverse depth
-    1/z = (n·(u, v, 1)) / d: linear in (u, v), whatever its slant. So a weighted least-squares fit of 1/z over a
-    window of ±W/64 pixels gives the normal's direction. Two fits: the first leaves out neighbours that lie too far
-    off to be the same surface, the second weights them by their distance w from the first plane, 1 / (1 + (w/s)²).
+    1/z = (n·(u, v, 1)) / d: linear in (u, v) for any slant. A weighted least-squares fit of 1/z over a window of ±W/64
+    pixels therefore gives the normal's direction. There are two fits: the first leaves out neighbours too far away to
+    be on the same surface, the second weights neighbours by their distance w from the first plane, 1 / (1 + (w/s)²).
     Normals point to the viewer, in camera coordinates (x right, y down, z away).
     """
     valid = (depth != VOID) & (depth > 0)
@@ -63,7 +63,7 @@ def normals_from_depth(depth: NDArray[np.floating], camera: Camera) -> NDArray[n
         for dy in steps
         for dx in steps
     ]
-    # Steeper than about 7° grazing between two pixels is taken for a step from one surface to another.
+    # A slope steeper than about 7° grazing between two pixels counts as a step between two surfaces.
     limit = inverse * np.float32(_GRAZING * radius / camera.fx)
     plane = _fit(neighbours, [(w > 0) & (np.abs(w - inverse) < limit) for _, _, w in neighbours])
     scale = np.float32(_SPREAD) * inverse + np.float32(1e-9)
@@ -88,7 +88,7 @@ def _fit(neighbours: list[tuple], weights: list[NDArray]) -> tuple[NDArray, NDAr
     """Weighted least squares of w = c + a du + b dv per pixel, by Cramer's rule; singular fits give NaN."""
     shape = neighbours[0][2].shape
     m, mu, mv, muu, muv, mvv, mw, muw, mvw = (np.zeros(shape, np.float32) for _ in range(9))
-    unit = neighbours[-1][0]  # the window's reach, for sums near one
+    unit = neighbours[-1][0]  # the window's radius, to keep sums near one
     for (du, dv, w), weight in zip(neighbours, weights, strict=True):
         weight = weight.astype(np.float32)
         x, y = np.float32(du / unit), np.float32(dv / unit)

@@ -1,4 +1,4 @@
-"""Download of a data set through `dvc import-url`, which records address, tag and digest of what it fetched."""
+"""Download of a data set through `dvc import-url`, which records address, tag and digest of the file."""
 
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -16,8 +16,8 @@ from mtcp.data.preparation.sets import dvc, last_words
 def fetch_set(project: Project, name: str, url: str, **options: Any) -> Imported:
     """Download `url` to data/<name>-source<ending>, tracked by DVC, and import it as data/<name>.
 
-    Raises `UserError` where the download fails, where it is not a data set, or where it is another file than the one
-    that data/<name>.lock.json records.
+    Raises `UserError` where the download fails, is not a data set, or differs from the file that data/<name>.lock.json
+    records.
     """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or "drive.google.com" in parts.netloc:

@@ -1,8 +1,8 @@
-"""Import of a data set that somebody has: a folder, an archive, or NYU Depth v2's .mat file.
+"""Import of an existing copy of a data set: a folder, an archive, or NYU Depth v2's .mat file.
 
-The files of the layout are copied as they are. What is missing altogether and follows from the rest is derived
-(nyud: normals from depth; both: edges from label boundaries), every image is checked, and only then does the set
-appear, whole, as data/<name>, with data/<name>.lock.json and, in a DVC repository, data/<name>.dvc.
+The files of the layout are copied unchanged. Targets that no image has are derived where possible (nyud: normals from
+depth; layouts with a folder for derived edges: edges from label boundaries), and every image is checked. Only then does
+the complete set appear as data/<name>, with data/<name>.lock.json and, if tracked by DVC, data/<name>.dvc.
 """
 
 import shutil
@@ -39,15 +39,15 @@ from mtcp.data.preparation.installing import installing
 from mtcp.data.preparation.sets import Progress, dvc, last_words
 
 _SHOWN: Final = 20
-#: Where derived targets lie, so that they stay derived wherever the folder goes.
+#: Folders of derived targets; the name marks them as derived wherever the set is copied.
 DERIVED: Final = {"normals": "normals_derived", "edge": "edge_derived"}
-#: What the packaging of an imported or rendered set says that its files do not.
+#: Keys of an imported or rendered set's packaging that are kept, because its files do not show them.
 _CARRIED: Final = ("depth", "semseg", "accepted", "camera", "classes")
 
 
 @dataclass(frozen=True)
 class Imported:
-    """What an import left: the folder, its lock's content, and what is worth a look."""
+    """The result of an import: the folder, the content of its lock, and the findings."""
 
     folder: Path
     lock: dict[str, Any]
@@ -56,7 +56,7 @@ class Imported:
 
 
 def layout_of(project: Project, name: str) -> str:
-    """Return the layout of data set `name`: its benchmark's, or the one it is called after."""
+    """Return the layout of data set `name`: its benchmark's, or the one with whose name its own begins."""
     for benchmark in project.benchmark_names():
         if project.data_name(benchmark) == name:
             if project.benchmark(benchmark).rendered is not None:
@@ -84,9 +84,9 @@ def import_set(
 ) -> Imported:
     """Import `source` as data/<name>; `track` adds it to DVC. `origin` is recorded (default: the source's name).
 
-    `told` is what the user says about the set's codings; it is recorded in lock and packaging.
+    `told` is what the user states about the set's codings; it is recorded in lock and packaging.
 
-    Raises `UserError` with all problems, by image, and leaves what was there before.
+    On problems, raises `UserError` listing them by image, and leaves an earlier set unchanged.
     """
     kind, told = layout_of(project, name), told or Told()
     if not track and dvc_file(project.root, name).exists():
@@ -148,18 +148,18 @@ def require_trackable(project: Project, name: str) -> None:
 
 
 def record_set(project: Project, name: str, lock: dict[str, Any], track: bool) -> None:
-    """Track the set that has just taken its place, and write its lock file; raises `UserError`."""
+    """Track the newly installed set, and write its lock file; raises `UserError` where DVC fails."""
     if track:
         done = dvc(project.root, "add", f"data/{name}")
         if done.returncode:
             raise UserError(
                 f"`dvc add data/{name}` failed ({last_words(done)}), and all is as before: correct it, and import again"
             )
-    write_json(lock_file(project.root, name), lock)  # last: until then what lies here is not what it says
+    write_json(lock_file(project.root, name), lock)  # last: until then, the lock does not describe this set
 
 
 def classes_of_set(project: Project, name: str) -> dict[str, set[int]]:
-    """The numbers of classes that the benchmarks on data set `name` declare, by task."""
+    """The numbers of classes that benchmarks on data set `name` declare, by task."""
     found: dict[str, set[int]] = {}
     for benchmark in project.benchmark_names():
         if project.data_name(benchmark) == name:
@@ -170,7 +170,7 @@ def classes_of_set(project: Project, name: str) -> dict[str, set[int]]:
 
 
 def problem_list(source: Path | str, problems: list[str]) -> str:
-    """One sentence, then the problems, a line each; the tail of a long list is counted."""
+    """A sentence, then the problems, one per line; the rest of a long list is only counted."""
     lines = [f"  {problem}" for problem in problems[:_SHOWN]]
     if len(problems) > _SHOWN:
         lines.append(f"  ... and {len(problems) - _SHOWN} more")
@@ -204,7 +204,7 @@ def _opened(source: Path, layout: Layout, beside: Path, prefix: str, progress: P
 
 
 def _root(folder: Path, layout: Layout, source: Path) -> Path:
-    """Find the folder of the layout at most three levels down in `folder`, which holds what is in `source`."""
+    """Find the layout's root in `folder`, at most three levels down; `source` is named in the error."""
     marker = layout.marker
     for pattern in ("", "*/", "*/*/", "*/*/*/"):
         for found in sorted(folder.glob(f"{pattern}{marker}")) if pattern else [folder / marker]:
@@ -219,7 +219,7 @@ def _holds_something(folder: Path) -> bool:
 
 
 def _place(layout: Layout, folder: Path, put: Callable[[Path, Path], Any], progress: Progress) -> None:
-    """Bring the split lists and every listed image's files to `folder`; what is absent is the check's business."""
+    """Copy or move the split lists and every listed image's files to `folder`; the check reports missing files."""
     ids = _ids(layout)
     for path in filter(Path.is_file, layout.list_files()):
         _put(path, folder / path.relative_to(layout.folder), put)
@@ -245,7 +245,7 @@ def _ids(layout: Layout) -> list[str]:
 
 
 def _derive(layout: Layout, progress: Progress) -> dict[str, str]:
-    """Derive targets that no image has; returns {task: from what}."""
+    """Derive targets that no image has; returns {task: what it was derived from}."""
     ids = _ids(layout)
     have = tasks_of(layout, ids)
     plan = {}
@@ -262,19 +262,19 @@ def _derive(layout: Layout, progress: Progress) -> dict[str, str]:
 
 
 def _holds_derived(layout: Layout, task: str) -> bool:
-    """Whether the layout has a place for targets of `task` that were derived."""
+    """Whether the layout has a folder for derived targets of `task`."""
     return any(folder == DERIVED[task] for folder, _ in layout.places.get(task, ()))
 
 
 def _describe(kind: str, project: Project, folder: Path) -> None:
-    """Put a copy of the user's own description into the set's folder: from here on it is read by that."""
+    """Copy a user's description into the set's folder, which is read by this copy from now on."""
     own = description_path(kind, project.root)
     if own is not None and description_path(kind) is None:
         shutil.copyfile(own, folder / COPY)
 
 
 def _own_names(layout: Layout) -> dict[str, Any]:
-    """The names of the classes as packaging.json records them; those of mtcp's descriptions go without saying."""
+    """The class names that packaging.json records; empty for sets described by mtcp, whose names are known."""
     if not isinstance(layout, DescribedLayout) or description_path(layout.kind):
         return {}
     found: dict[str, Any] = {}
@@ -287,7 +287,7 @@ def _own_names(layout: Layout) -> dict[str, Any]:
 
 
 def _derived_before(layout: Layout, given: dict[str, Any]) -> dict[str, str]:
-    """What was derived before this import: by the name of the folder it lies in, and how by the source's packaging."""
+    """{task: source} of targets that were derived before this import, found by their folder's name."""
     before, ids = {}, _ids(layout)
     for task, folder in ((task, DERIVED[task]) for task in layout.places if task in DERIVED):
         found = next((path for image_id in ids if (path := layout.find(task, image_id))), None)
@@ -316,11 +316,11 @@ class _Derive:
                 edges = boundaries(self.layout.target("semseg", image_id))
                 write_boundaries(self.layout.folder / f"{DERIVED['edge']}/{image_id}.png", edges)
         except UserError:
-            return  # the check that follows names the image and what is wrong with it
+            return  # the following check reports the image and its problem
 
 
 def _unusual(layout: Layout, counts: dict[str, int]) -> list[str]:
-    """Say which split is not the one of the field."""
+    """Warn of splits with an unusual number of images."""
     return [
         f"split '{split}' has {counts[split]} images, the field's has {usual}: numbers on the two do not compare"
         for split, usual in layout.usual.items()
@@ -329,7 +329,7 @@ def _unusual(layout: Layout, counts: dict[str, int]) -> list[str]:
 
 
 def _absent(layout: Layout) -> list[str]:
-    """Say which task of the layout no image has."""
+    """Warn of the layout's tasks that no image has."""
     have = tasks_of(layout, _ids(layout))
     return [
         f"no image has {task}: a benchmark with it cannot use this set" for task in layout.places if task not in have
@@ -337,7 +337,7 @@ def _absent(layout: Layout) -> list[str]:
 
 
 def _packaging(layout: Layout, findings: Findings, derived: dict[str, str]) -> dict[str, Any]:
-    """Name the packaging found and record the conventions detected."""
+    """The entries of packaging.json: the packaging found, and the conventions detected."""
     sizes = list(findings.sizes)
     size = list(sizes[0]) if len(sizes) == 1 else None
     words = f"{sizes[0][0]}x{sizes[0][1]}" if size else f"{len(sizes)} sizes"
@@ -363,7 +363,7 @@ def _origin(source: Path) -> dict[str, Any]:
 
 
 def warn(findings: Findings) -> None:
-    """Print warnings to standard error, the tail of a long list counted."""
+    """Print warnings to standard error; the rest of a long list is only counted."""
     for warning in findings.warnings[:_SHOWN]:
         print(f"mtcp: warning: {warning}", file=sys.stderr)
     if len(findings.warnings) > _SHOWN:

@@ -1,8 +1,8 @@
-"""A data set takes its place whole, with its records, or not at all; the earlier one comes back.
+"""Atomic installation of a data set with its records; on failure, the earlier set is restored.
 
-The new set is made beside the place, changes places with the earlier one in one step, and only then what may fail
-(tracking, records) is done: if it does, they change back. A process that is killed in between leaves the other set as
-`.<name>-swap`, and whoever comes next keeps the one that the lock file records.
+The new set is built beside its destination and exchanged with the earlier one in one step. Only then are the steps done
+that may fail (tracking, records); if they fail, the sets are exchanged back. A process that is killed in between leaves
+the other set as `.<name>-swap`; the next process then keeps the set that the lock file records.
 """
 
 import ctypes
@@ -28,18 +28,18 @@ _EXCHANGE: Final = 2  # RENAME_EXCHANGE
 
 @contextmanager
 def installing(project: Project, name: str, finish: Callable[[], None] = lambda: None) -> Iterator[Path]:
-    """Yield an empty folder; on success it takes the place of data/<name>, and `finish` is called, else it goes.
+    """Yield an empty folder; on success it replaces data/<name> and `finish` is called, otherwise it is removed.
 
-    If `finish` fails, the earlier set, data/<name>.dvc and data/<name>.lock.json are as before. data/<name> may be a
-    symbolic link: what it points to is replaced, on its own file system. One process at a time: raises `UserError`
-    where another one is installing the same set, or where the place cannot be written.
+    If `finish` fails, the earlier set, data/<name>.dvc and data/<name>.lock.json are restored. data/<name> may be a
+    symbolic link: its target is replaced, on the target's file system. Raises `UserError` where another process is
+    installing the same set, or where the destination cannot be written.
     """
     place = place_of(project, name)
     try:
         with _alone(place):
             _recover(project, name, place)
             for stale in place.parent.glob(f".{place.name}-new-*"):
-                shutil.rmtree(stale)  # left by a killed process: the lock says that nobody is at it
+                shutil.rmtree(stale)  # left by a killed process: under the lock, nobody else uses it
             folder = Path(tempfile.mkdtemp(prefix=f".{place.name}-new-", dir=place.parent))
             try:
                 yield folder
@@ -54,7 +54,7 @@ def installing(project: Project, name: str, finish: Callable[[], None] = lambda:
 
 
 def recover(project: Project, name: str) -> None:
-    """Put right what a process left that was killed while it installed data/<name>."""
+    """Clean up after a process that was killed while it installed data/<name>."""
     place = place_of(project, name)
     if _spare(place).exists():
         with _alone(place):
@@ -62,7 +62,7 @@ def recover(project: Project, name: str) -> None:
 
 
 def place_of(project: Project, name: str) -> Path:
-    """Where data/<name> really lies, links followed; raises `UserError` for links that lead nowhere."""
+    """The real path of data/<name>, with links resolved; raises `UserError` for broken links."""
     data = project.root / "data"
     if data.is_symlink() and not data.is_dir():
         raise UserError(
@@ -92,7 +92,7 @@ def _alone(place: Path) -> Iterator[None]:
 
 
 def _exchange_and(finish: Callable[[], None], project: Project, name: str, folder: Path, place: Path) -> None:
-    """Let the new set and the earlier one change places, and finish; change back where that fails."""
+    """Exchange the new set with the earlier one and call `finish`; exchange back where that fails."""
     spare, tracked, lock = _spare(place), *_records(project, name)
     before = {path: path.read_bytes() if path.exists() else None for path in (tracked, lock)}
     _keep(before[tracked], _kept(tracked))
@@ -112,7 +112,7 @@ def _exchange_and(finish: Callable[[], None], project: Project, name: str, folde
 
 
 def _recover(project: Project, name: str, place: Path) -> None:
-    """Keep the set that the lock file, which is written last, records."""
+    """Keep the set that the lock file records, which is written last."""
     spare, (tracked, _) = _spare(place), _records(project, name)
     if not spare.exists():
         return
@@ -132,7 +132,7 @@ def _records(project: Project, name: str) -> tuple[Path, Path]:
 
 
 def _kept(tracked: Path) -> Path:
-    """Where the earlier .dvc file waits while the new set is tracked."""
+    """Where the earlier .dvc file is kept while the new set is tracked."""
     return tracked.with_name(f".{tracked.name}-before")
 
 
@@ -144,13 +144,13 @@ def _keep(content: bytes | None, path: Path) -> None:
 
 
 def exchange(first: Path, second: Path) -> None:
-    """Let two folders of one file system change names: in one step where the system can, else in three."""
+    """Exchange the names of two folders on one file system: atomically where supported, else in three steps."""
     rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if rename is not None:
         if rename(_HERE, os.fsencode(first), _HERE, os.fsencode(second), _EXCHANGE) == 0:
             return
         code = ctypes.get_errno()
-        if code not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):  # some network file systems cannot
+        if code not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):  # not supported, as on some network file systems
             raise OSError(code, os.strerror(code), str(first))
     aside = second.with_name(f"{first.name}-aside")
     second.rename(aside)

@@ -1,12 +1,12 @@
-"""NYUv2 with 13 classes, as near to the loss-weighting literature's package as frames of NYUv2 allow.
+"""NYUv2 with 13 classes, as close to the loss-weighting literature's package as frames of NYUv2 allow.
 
-From a set in NYUD_MT's layout: the part of each frame that the package shows (rows 26 to 232 and columns 22 to 297 of
-240x320, which the code that made the package no longer tells; found by comparing pixels), enlarged to 288x384 (image
-bilinear, the rest nearest), 40 classes mapped to 13, normals from depth.
+Derived from a set in NYUD_MT's layout: each frame is cropped to the part that the package shows (rows 26 to 232 and
+columns 22 to 297 of 240x320, found by comparing pixels, since the code that made the package is no longer available)
+and enlarged to 288x384 (image bilinear, the rest nearest); 40 classes are mapped to 13, normals are derived from depth.
 
-It differs from the package: frames of 240x320 are enlarged by 1.39 and carry JPEG's traces, the part may be off by some
-pixels, normals are smoother or noisier and lack the package's mask, and depth has no gaps where the source has none. So
-numbers on it compare schemes among themselves and never stand beside published ones.
+Differences from the package: frames of 240x320 are enlarged by 1.39 and have JPEG artefacts, the crop may be off by
+some pixels, normals are smoother or noisier and lack the package's mask, and depth has no gaps where the source has
+none. Results on this set can be compared with each other but never with published ones.
 """
 
 from collections.abc import Callable
@@ -35,7 +35,7 @@ from mtcp.data.preparation.installing import installing
 from mtcp.data.preparation.sets import Progress, open_set
 
 HEIGHT, WIDTH = 288, 384
-#: Upper, lower, left and right border of the part, as shares of the frame.
+#: Upper, lower, left and right border of the crop, as fractions of the frame.
 PART: Final = (26 / 240, 233 / 240, 22 / 320, 298 / 320)
 #: The 13 classes of Handa et al. (CVPR 2016), from 1, of the 40 of Gupta et al. (CVPR 2013), from 1; 0 is void.
 MAP_40_TO_13: Final = (
@@ -54,9 +54,9 @@ def derive_nyuv2_13(
     track: bool = False,
     progress: Callable[[str], Progress] = lambda stage: lambda done, total: None,
 ) -> Imported:
-    """Derive data/<name> from the set data/<source>; `images` limits each split to so many, evenly spaced.
+    """Derive data/<name> from the set data/<source>; `images` limits each split to this many, evenly spaced.
 
-    Raises `UserError` where the source is no NYUD_MT set with 40 classes and depth.
+    Raises `UserError` where the source is not an NYUD_MT set with 40 classes and depth.
     """
     layout = open_set(project, source)
     _require(layout, source)
@@ -108,7 +108,7 @@ def _spaced(ids: tuple[str, ...], count: int) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class _Derive:
-    """Derives one image; in a form that other processes receive."""
+    """Derives one image; an object that can be pickled."""
 
     layout: Layout
     folder: Path
@@ -136,14 +136,14 @@ class _Derive:
 
 
 def part(array: NDArray[Any]) -> NDArray[Any]:
-    """Return the part of a frame (H, W, ...) that the package shows."""
+    """Crop a frame (H, W, ...) to the part that the package shows."""
     height, width = array.shape[:2]
     top, bottom, left, right = PART
     return array[round(top * height) : round(bottom * height), round(left * width) : round(right * width)]
 
 
 def nearest(array: NDArray[Any]) -> NDArray[Any]:
-    """Enlarge (h, w, ...) to 288x384: each pixel takes the value at its centre."""
+    """Enlarge (h, w, ...) to 288x384 by nearest neighbour."""
     rows = ((np.arange(HEIGHT) + 0.5) * array.shape[0] / HEIGHT).astype(np.intp)
     columns = ((np.arange(WIDTH) + 0.5) * array.shape[1] / WIDTH).astype(np.intp)
     return np.ascontiguousarray(array[rows[:, None], columns])

@@ -1,8 +1,8 @@
-"""Is a data set as a whole what it should be? Values can be in range, image by image, and still be in another unit.
+"""Plausibility of a data set as a whole: values can be in range in every image and still be in the wrong unit.
 
-Judged from the sums that the check of every image leaves (`mtcp.data.preparation.checking`). A doubt makes a set
-unusable until somebody says that it is meant so: `mtcp data import --accept CODE`, or the switch that the sentence
-names. All thresholds stand here, with their reason; docs/data.md has the values measured on NYUv2 and PASCAL.
+The input is the sums over all checked images (`mtcp.data.preparation.checking`). A doubt makes a set unusable until the
+user accepts it with `mtcp data import --accept CODE`, or gives the option that the message names. All thresholds are
+defined here, with reasons; docs/data.md has the values measured on NYUv2 and PASCAL.
 """
 
 from collections.abc import Collection, Mapping
@@ -19,7 +19,7 @@ from mtcp.data.preparation.pairing import POSES, axes
 
 @dataclass(frozen=True)
 class Doubt:
-    """Something about a whole set that is hardly meant: `code` is what `--accept` takes."""
+    """Something implausible about a whole set; `code` is the value for `--accept`."""
 
     code: str
     sentence: str
@@ -38,11 +38,12 @@ DOUBTS: Final = {
 
 @dataclass(frozen=True)
 class Expected:
-    """What sets of a layout look like; None: nothing is expected.
+    """What sets of a layout should look like.
 
-    `depth` bounds the median over all pixels, in metres, and `usual_depth` is that of the field's set.
-    `classes` are those of the usual label maps, `highest` the class above which an image is not such a label map
-    (41-way maps of NYU occur); `background`: class 0 is one, and bounds its share of known pixels.
+    `depth` bounds the median over all pixels, in metres (None: anything), and `usual_depth` is the usual median.
+    `classes` is the number of classes of the usual label maps (0: any), `highest` the highest class that a label map of
+    the layout may have (41-way maps of NYU occur). `background`: the least share of class 0 among known pixels; 0 where
+    class 0 is not a background.
     """
 
     kind: str = ""
@@ -53,42 +54,44 @@ class Expected:
     background: float = 0.0
 
 
-#: Depth: NYUv2's median is 2.5 m. Indoor scenes lie between a desk seen from close by and a hall; the bounds leave
-#: more than a factor of 2 either way, and the units seen in practice are a factor of 3.9 (1/256 m) or more off.
-#: Background: 0.66 of PASCAL's known pixels, and none where labels are numbered otherwise.
+#: Depth: NYUv2's median is 2.5 m. Indoor scenes range from a desk at close range to a hall; the bounds allow more than
+#: a factor of 2 either way, and units seen in practice are off by a factor of 3.9 (1/256 m) or more.
+#: Background: 0.66 of PASCAL's known pixels, and 0 where labels are numbered differently.
 _EXPECTED: Final[Mapping[str, Expected]] = {
     "nyud": Expected(depth=(1.0, 6.0), usual_depth=2.5, classes=40, highest=40),
     "pascal": Expected(classes=21, highest=20, background=0.05),
     "mtan_nyuv2": Expected(depth=(1.0, 6.0), usual_depth=2.5, classes=13, highest=12),
     "mtan_cityscapes": Expected(highest=18),  # a disparity, and several label maps
 }
-#: The 95 % quantile over the 5 % quantile of depth: 4.9 on NYUv2; pixels whose two bytes are swapped are spread
-#: evenly over 16 bits, which makes it about 19 or more.
+#: Largest ratio of the 95 % to the 5 % quantile of depth: 4.9 on NYUv2. Values with swapped bytes are spread evenly
+#: over 16 bits, which gives a ratio of about 19 or more.
 DEPTH_SPREAD: Final = 12.0
-#: A set is judged by what is missing in it from so many images on.
+#: The least number of images from which missing values count as a doubt.
 ENOUGH: Final = 20
-#: Void of all pixels: 0.17 on NYUv2, 0.009 on PASCAL. Labels numbered from 0 lose the wall, a fifth of NYUv2, to void.
+#: Largest share of void pixels: 0.17 on NYUv2, 0.009 on PASCAL. Labels numbered from 0 that are read as numbered from 1
+#: lose the wall, a fifth of NYUv2, to void.
 VOID_SHARE: Final = 0.6
-#: Highest class seen over the number declared, where there is no background: 1 on NYUv2,
-#: and 0.33 where 13-class maps are read as 40.
+#: Least ratio of the highest class seen to the number declared, where there is no background: 1 on NYUv2, and 0.33
+#: where 13-class maps are read as 40.
 COARSE: Final = 0.6
-#: Contrast of the photograph under a target's boundaries, as they stand over the best turned pose: 2.3 (labels) and
-#: 2.8 (depth) on NYUv2, 1.83 (labels) and 1.72 (parts) on PASCAL; one image off 1.02, 1.05, 1.02 and 1.04. Likewise
-#: the share of depth steps on label boundaries: 2.9 on NYUv2, and 0.9 one image off.
+#: Least ratio of the contrast of the photograph under a target's boundaries, unchanged, to that in the best changed
+#: pose: 2.3 (labels) and 2.8 (depth) on NYUv2, 1.83 (labels) and 1.72 (parts) on PASCAL; with files shifted by one
+#: image, 1.02, 1.05, 1.02 and 1.04. The same for the share of depth steps on label boundaries: 2.9 and 0.9 on NYUv2.
 PAIRED: Final = 1.2
-#: Mean cosine of given normals with those of the depth, less that of the mirrored depth: 0.52 on NYUv2 (where
-#: the normals are the depth's own; measured ones agree less), and 0.00 one image off.
+#: Least difference between the mean cosine of given normals with the normals of the depth and with those of the
+#: mirrored depth: 0.52 on NYUv2 (with normals derived from the depth; measured ones agree less), and 0.00 with files
+#: shifted by one image.
 NORMALS_PAIRED: Final = 0.1
-#: Share of one sign in a component of the normals: what is seen faces the viewer, so that z has one sign.
+#: Least share of one sign for the z component of normals: visible surfaces face the viewer, so z has one sign.
 ONE_SIGN: Final = 0.97
 
-#: A known coding is named as likely where it brings the median within this factor of the usual one.
+#: A known coding is suggested if it brings the median within this factor of the usual one.
 LIKELY: Final = 2.0
 
-#: Bins of depth in metres: 200 to a decade, 1.2 % apart, so that no unit falls outside.
+#: Bins of depth in metres: 200 per decade, 1.2 % apart, over a range that covers every unit.
 DEPTH_BINS: Final = np.logspace(-5, 6, 11 * 200 + 1)
-#: Codings of depth seen in practice, by stored steps per metre: TUM and Matterport store 5000 and 4000, KITTI 256,
-#: others the whole range of 16 bits over 10 m, 1 m, or the integers of a coarser unit.
+#: Codings of depth seen in practice, by stored steps per metre: TUM and Matterport use 5000 and 4000, KITTI 256, others
+#: the whole range of 16 bits for 10 m or 1 m, or integers in a coarser unit.
 _STEPS: Final = {
     "integer": (1, 10, 100, 256, 4000, 5000, 6553.5, 10_000, 65_535),
     "float": (0.001, 0.1, 5, 6, 10, 100, 256, 1000, 5000),
@@ -96,7 +99,7 @@ _STEPS: Final = {
 
 
 def expected_of(kind: str, classes: int = 0, median: tuple[float, float] | None = None) -> Expected:
-    """Return what is expected of a layout's sets: what was measured, and of others what their description says."""
+    """Return what is expected of a layout's sets: measured for known layouts, else from the description."""
     highest = classes - 1 if classes else VOID - 1
     usual = float(np.sqrt(median[0] * median[1])) if median else 0.0
     found = _EXPECTED.get(kind, Expected(depth=median, usual_depth=usual, classes=classes, highest=highest))
@@ -112,16 +115,16 @@ def depth_histogram(depth: NDArray[np.float32]) -> NDArray[np.int64]:
 
 
 def depth_quantile(histogram: NDArray[np.int64], share: float) -> float:
-    """Depth in metres below which `share` of the counted pixels lie, to 1.2 %."""
+    """Depth in metres below which `share` of the counted pixels lie, accurate to 1.2 %."""
     cumulated = np.cumsum(histogram)
     place = int(np.searchsorted(cumulated, share * cumulated[-1]))
     return float(np.sqrt(DEPTH_BINS[place] * DEPTH_BINS[place + 1]))
 
 
 def judge_depth(expected: Expected, sums: Mapping[str, NDArray[Any]], form: str) -> list[Doubt]:
-    """Judge median and spread of depth against what the layout promises; `form` is how it is stored.
+    """Check median and spread of depth against what is expected of the layout.
 
-    `form` is "integer" (read as millimetres), "float" (read as metres) or "told" (the unit was given).
+    `form` is how depth is stored: "integer" (read as millimetres), "float" (as metres) or "told" (the unit was given).
     """
     histogram = sums.get("depth")
     if expected.depth is None or histogram is None or not histogram.sum():
@@ -153,7 +156,7 @@ def judge_depth(expected: Expected, sums: Mapping[str, NDArray[Any]], form: str)
 
 
 def _likely(median: float, usual: float, form: str) -> str:
-    """Name the codings that would make the median the usual one, the likeliest first."""
+    """Name the codings that would give the usual median, the likeliest first."""
     if form == "told":
         return ""
     stored = median * (1000 if form == "integer" else 1)
@@ -165,16 +168,16 @@ def _likely(median: float, usual: float, form: str) -> str:
 
 
 def unit_name(steps: float) -> str:
-    """The name that `--depth-unit` takes for so many stored steps per metre."""
+    """The value of `--depth-unit` for this many stored steps per metre."""
     return {value: name for name, value in STEPS.items()}.get(steps, f"1/{steps:g}")
 
 
 def judge_labels(
     usual: Expected, coding: str, sums: Mapping[str, NDArray[Any]], declared: Collection[int] = ()
 ) -> list[Doubt]:
-    """Judge semseg (and human parts): classes seen against classes expected, share of void, the stored values.
+    """Check semseg and human parts: seen against expected classes, share of void, stored values.
 
-    `declared` are the numbers of classes of the benchmarks on this set; empty: the layout's usual number.
+    `declared` are the numbers of classes that benchmarks on this set declare; empty: the layout's usual number.
     """
     sentences = []
     if "semseg" in sums and usual.classes:
@@ -210,7 +213,7 @@ def _judge_classes(sums: Mapping[str, NDArray[Any]], coding: str, expected: set[
         return [f"class {wanted} of {wanted} is in no image: they are numbered from 0; say --label-coding zero"]
     if many and known[0] < usual.background * known.sum():
         return [f"background is {known[0] / known.sum():.0%} of the labels: numbered from 1? Say --label-coding one"]
-    if wanted <= highest <= usual.highest:  # beyond, the images are named
+    if wanted <= highest <= usual.highest:  # above that, each image is reported
         hint = "41-way labels: " if highest == 40 and wanted == 40 else ""
         return [
             f"{hint}labels have class {highest} (numbered from 0), {wanted} classes are declared: set `classes` in the "
@@ -230,7 +233,7 @@ def _judge_classes(sums: Mapping[str, NDArray[Any]], coding: str, expected: set[
 
 
 def judge_masks(sums: Mapping[str, NDArray[Any]], images: int) -> list[Doubt]:
-    """Judge saliency and edges of so many images: both values must occur."""
+    """Check saliency and edges over all `images`: both values must occur."""
     if images < ENOUGH:
         return []
     doubts = []
@@ -243,34 +246,34 @@ def judge_masks(sums: Mapping[str, NDArray[Any]], images: int) -> list[Doubt]:
 
 
 def moments(sums: NDArray[np.float64]) -> tuple[float, float]:
-    """Mean and standard deviation from (number, sum, sum of squares); NaN of nothing."""
+    """Mean and standard deviation from (number, sum, sum of squares); NaN if the number is 0."""
     number, total, squares = sums
     mean = total / number if number else float("nan")
     return float(mean), float(np.sqrt(max(squares / number - mean**2, 0))) if number else float("nan")
 
 
 def judge_values(sums: Mapping[str, NDArray[Any]]) -> list[Doubt]:
-    """Judge a regression map's values: several must occur."""
+    """Check a regression map's values: they must not all be equal."""
     if "regression" not in sums:
         return []
     mean, deviation = moments(sums["regression"])
-    if deviation > 1e-6 * abs(mean):  # the sums of squares are as precise
+    if deviation > 1e-6 * abs(mean):  # the precision of the sums of squares
         return []
     what = f"{mean:.6g} at every known pixel" if np.isfinite(mean) else "void at every pixel"
     return [Doubt("regression", f"regression is {what} of the set: another file, or another coding?")]
 
 
 def judge_pairs(sums: Mapping[str, NDArray[Any]]) -> list[Doubt]:
-    """Judge whether images, labels and depth belong together: as they stand they must fit better than turned.
+    """Check whether images, labels and depth belong together: they must match better unchanged than in other poses.
 
-    A step of depth or of the photograph lies on a label's boundary by chance, too; how often, the turned poses say.
+    Steps of depth or brightness also coincide with label boundaries by chance; the changed poses show how often.
     """
     doubts, bad = [], {}
     for name, fit in sums.items():
         if " on " in name and fit.shape == (5,) and fit[4] >= ENOUGH:
             stands, turned = fit[0], fit[1:4]
             second, best = np.sort(fit[:4])[2:]
-            if best > stands and best > PAIRED * second:  # another pose stands out as only the right one does
+            if best > stands and best > PAIRED * second:  # another pose stands out, as only the right one should
                 how = POSES[int(fit[:4].argmax())]
                 bad[name] = f"{name.split(' on ')[0]} looks {how} against the {name.split(' on ')[1]}"
             elif stands < PAIRED * turned.max():
@@ -289,12 +292,12 @@ def judge_pairs(sums: Mapping[str, NDArray[Any]]) -> list[Doubt]:
     return doubts
 
 
-#: Whom a doubt about pairs falls on first.
+#: The order in which maps are suspected when pairs do not match.
 _SUSPECTS: Final = ("image", "semseg", "depth", "human_parts", "sal")
 
 
 def _culprit(sums: Mapping[str, NDArray[Any]], bad: Mapping[str, str]) -> str:
-    """Name what belongs to no other: the map whose every comparison fails."""
+    """Name the culprit: the map whose every comparison fails."""
     compared = [name.split(" on ") for name, fit in sums.items() if " on " in name and fit.shape == (5,)]
     failed = [name.split(" on ") for name in bad]
     own = sorted({task for pair in compared for task in pair} - set(_SUSPECTS))
@@ -308,7 +311,7 @@ def _culprit(sums: Mapping[str, NDArray[Any]], bad: Mapping[str, str]) -> str:
 
 
 def judge_axes(sums: Mapping[str, NDArray[Any]]) -> list[Doubt]:
-    """Judge order and signs of the normals' channels, by the normals of the depth, else by which has one sign."""
+    """Check order and signs of the normals' channels, by the normals of the depth, else by which has a single sign."""
     if "normals on depth" in sums:
         stands, mirrored = sums["normals on depth"] / sums["normals compared"][0]
         order, signs = axes(stands)
@@ -333,7 +336,7 @@ def judge_axes(sums: Mapping[str, NDArray[Any]]) -> list[Doubt]:
 
 
 def _agreement(products: NDArray[np.float64]) -> float:
-    """Mean cosine, whichever way z points: that is a convention, found out by import."""
+    """Mean cosine for either sign of z, which is a convention that import detects."""
     return float(products[0, 0] + products[1, 1] + abs(products[2, 2]))
 
 

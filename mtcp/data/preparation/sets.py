@@ -1,7 +1,7 @@
-"""Data sets of a project: put in place whole or not at all, digested, and declared ready by a manifest.
+"""Data sets of a project: installed atomically, digested, and declared ready by a manifest.
 
-`data/<name>/` holds a set, `data/<name>.dvc` tracks it where DVC does, `data/<name>.lock.json` says what it must be,
-and `data/.ready/<name>-<digest>.json` tells the workflow that it lies there.
+`data/<name>/` holds a set, `data/<name>.dvc` tracks it with DVC, `data/<name>.lock.json` pins its content, and
+`data/.ready/<name>-<digest>.json` tells the workflow that it is present.
 """
 
 import subprocess
@@ -48,7 +48,7 @@ def require_checked(project: Project, benchmark: str) -> dict[str, Any]:
 
 
 def require_tasks(project: Project, benchmark: str) -> None:
-    """Raise `UserError` where no image of a benchmark's data has one of its tasks; for data that are here."""
+    """Raise `UserError` where one of a benchmark's tasks is in no image of its data, which must be present."""
     layout = open_set(project, project.data_name(benchmark))
     ids = [*layout.ids("train"), *layout.ids("val")]
     absent = [task for task in project.benchmark(benchmark).tasks if not any(layout.find(task, one) for one in ids)]
@@ -60,7 +60,7 @@ def require_tasks(project: Project, benchmark: str) -> None:
 
 
 def benchmark_of(project: Project, name: str) -> str:
-    """Return a benchmark that uses data set `name` (a benchmark's name is taken as it is)."""
+    """Return a benchmark that uses data set `name`; the name of a benchmark is returned unchanged."""
     names = project.benchmark_names()
     for benchmark in sorted(names, key=lambda benchmark: benchmark != name):
         if name in (benchmark, project.data_name(benchmark)):
@@ -78,11 +78,11 @@ def render(project: Project, name: str, progress: Progress = lambda done, total:
 
 
 def prepare(project: Project, name: str, progress: Progress = lambda done, total: None) -> Path:
-    """Make data set `name` lie in data/ and say so in its manifest, whose path is returned.
+    """Make data set `name` available in data/ and write its manifest, whose path is returned.
 
-    A DVC-tracked set is pulled, a rendered one rendered. The content is compared with data/<name>.lock.json:
-    a difference is an error for an imported set, and a recorded warning for a rendered one, since another
-    processor may round differently. Raises `UserError` where there is no way to the data.
+    A DVC-tracked set is pulled, a rendered one rendered. The content is compared with data/<name>.lock.json: a
+    difference is an error for an imported set, and a recorded warning for a rendered one, since another processor may
+    round differently. Raises `UserError` where the data cannot be obtained.
     """
     benchmark = project.benchmark(benchmark_of(project, name))
     name = project.data_name(benchmark_of(project, name))
@@ -92,7 +92,7 @@ def prepare(project: Project, name: str, progress: Progress = lambda done, total
         if not folder.is_dir():
             pull(project, name)
     elif benchmark.rendered is not None:
-        # What differs from the lock was changed, or rounds differently here: rendered again, only the latter is left.
+        # A set that differs from its lock was changed, or was rounded differently here; rendering again undoes changes.
         inputs = data_digest(project, benchmark_of(project, name))
         if packaging.read(folder).get("inputs") != inputs or _differs(project, name, inputs):
             _render(project, name, progress)
@@ -108,7 +108,7 @@ def prepare(project: Project, name: str, progress: Progress = lambda done, total
 
 
 def pull(project: Project, name: str) -> None:
-    """Bring a DVC-tracked set from the local cache or the remote; raises `UserError` with DVC's own words."""
+    """Get a DVC-tracked set from the local cache or the remote; raises `UserError` with DVC's message."""
     for command in ("checkout", "pull"):
         done = dvc(project.root, command, f"data/{name}.dvc")
         if done.returncode == 0 and (project.root / "data" / name).is_dir():
@@ -119,14 +119,14 @@ def pull(project: Project, name: str) -> None:
 
 
 def dvc(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the DVC that belongs to this interpreter."""
+    """Run this interpreter's DVC."""
     return subprocess.run(
         [sys.executable, "-m", "dvc", *arguments], cwd=root, capture_output=True, text=True, check=False
     )
 
 
 def last_words(done: subprocess.CompletedProcess[str]) -> str:
-    """The error that a DVC command ended with, without its advertisements."""
+    """The error message of a DVC command, without its other output."""
     lines = [line.strip() for line in (done.stderr + done.stdout).splitlines()]
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR")]
     return " ".join(errors) or " ".join(lines[-1:])
@@ -148,7 +148,7 @@ def _render(project: Project, name: str, progress: Progress) -> Path:
 
 
 def _record(project: Project, name: str, folder: Path) -> dict[str, Any]:
-    """What a manifest says: the digest that enters the keys, the digest of the content, and the counts."""
+    """The content of a manifest: the digest that enters the keys, the digest of the content, the counts."""
     benchmark = benchmark_of(project, name)
     layout = open_layout(project.benchmark(benchmark).layout, folder)
     _require_same_description(project, layout)
@@ -162,7 +162,7 @@ def _record(project: Project, name: str, folder: Path) -> dict[str, Any]:
 
 
 def _differs(project: Project, name: str, inputs: str) -> bool:
-    """Whether a rendered set is not what its lock, made from the same inputs, records."""
+    """Whether a rendered set differs from its lock, although the lock was made from the same inputs."""
     lock = read_lock(project, name)
     return lock is not None and lock.get("inputs") == inputs and bool(recorded_content(project, name))
 
@@ -190,7 +190,7 @@ def _compared(project: Project, name: str, record: dict[str, Any], *, rendered: 
 
 
 def open_set(project: Project, name: str) -> Layout:
-    """Open what lies in data/<name>, by the layout it was recorded with; raises `UserError` where nothing does."""
+    """Open data/<name> with the layout recorded in it; raises `UserError` where there is no set."""
     folder = project.root / "data" / name
     record = packaging.read(folder)
     if "layout" not in record:
@@ -205,7 +205,7 @@ def open_set(project: Project, name: str) -> Layout:
 
 
 def _require_same_description(project: Project, layout: Layout) -> None:
-    """Raise `UserError` where the user's description was changed since the set was imported by it."""
+    """Raise `UserError` where the user's description was changed since the set was imported with it."""
     own = project.root / f"data/{layout.kind}.yaml"
     copy = layout.folder / COPY
     if own.is_file() and copy.is_file() and own.read_bytes() != copy.read_bytes():
@@ -234,7 +234,7 @@ def _named_strays(layout: Layout) -> list[str]:
 
 
 def describe(project: Project) -> list[dict[str, Any]]:
-    """One row per data set that a benchmark uses, or that lies in data/."""
+    """One row per data set that a benchmark uses or that is in data/."""
     users: dict[str, list[str]] = {}
     for benchmark in project.benchmark_names():
         users.setdefault(project.data_name(benchmark), []).append(benchmark)

@@ -1,4 +1,4 @@
-"""Pictures of targets, for people to look at."""
+"""Images of targets for visual inspection."""
 
 from typing import Any, Final
 
@@ -16,9 +16,9 @@ _VOID_GREY: Final = 60
 def colour(kind: str, target: NDArray[Any]) -> NDArray[np.uint8]:
     """Show a target of one kind (conventions of `mtcp.data.formats.layouts`) as RGB (H, W, 3); void is dark grey.
 
-    Depth runs from near (light) to the image's farthest (dark), other numbers from the image's smallest (dark) to its
-    largest (light); normals have the colours of `mtcp.evaluation.pictures`: red to the right, green upwards, blue to
-    the viewer, each from -1 to 1.
+    Depth runs from near (light) to the image's farthest (dark), regression from the image's smallest (dark) to its
+    largest value (light). Normals have the colours of `mtcp.evaluation.pictures`: red to the right, green upwards, blue
+    to the viewer, each from -1 to 1.
     """
     if kind in CLASSES:
         picture = palette()[target]

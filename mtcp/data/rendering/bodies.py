@@ -1,4 +1,4 @@
-"""People, animals and things of capsules: every function draws one and puts it on free ground, where there is some."""
+"""People, animals and things made of capsules: each function places one on free ground, if there is any."""
 
 import math
 
@@ -9,7 +9,7 @@ _HEAD, _TORSO, _UPPER_ARM, _LOWER_ARM, _UPPER_LEG, _LOWER_LEG = range(1, 7)
 
 
 class _Frame:
-    """A position on the ground and a heading: bodies are built in it, x to their left, y down, z ahead."""
+    """A position on the ground and a heading; bodies are built in this frame: x to their left, y down, z ahead."""
 
     def __init__(self, x: float, z: float, heading: float, size: float = 1.0) -> None:
         self.x, self.z, self.size = x, z, size

@@ -42,7 +42,7 @@ class Camera:
         return triple(np.float32(x[k]) * u + np.float32(y[k]) * v + np.float32(z[k]) for k in range(3))
 
     def window(self, centre: Vector, radius: float) -> tuple[slice, slice] | None:
-        """Rows and columns that may see a sphere; None where it is out of view."""
+        """Rows and columns in which a sphere may be visible; None if it is out of view."""
         whole = slice(0, self.height), slice(0, self.width)
         if math.isinf(radius):
             return whole

@@ -1,4 +1,4 @@
-"""What furnishes a room: every function draws one thing, and puts it into the room where there is a place for it."""
+"""Furniture: each function draws one thing and adds it to the room, if there is a place for it."""
 
 import math
 
@@ -35,7 +35,7 @@ def sofa(room: Room) -> None:
 
 
 def cabinet(room: Room) -> None:
-    """A cabinet against a wall; a screen or other things on a low one."""
+    """A cabinet against a wall, with a screen or other things on it if it is low."""
     draw = room.draw
     wide, deep, high = draw.uniform(0.35, 0.8), draw.uniform(0.2, 0.35), draw.uniform(0.7, 2.0)
     if place := room.against_wall(wide, deep):
@@ -47,7 +47,7 @@ def cabinet(room: Room) -> None:
 
 
 def tv(room: Room, place: Standing, top: float, widest: float) -> None:
-    """A screen on a surface at height `top`, of half width `widest` at most."""
+    """A screen on a surface at height `top`, with a half width of about `widest` at most."""
     wide, high = room.draw.uniform(0.3, max(0.31, widest)), room.draw.uniform(0.2, 0.35)
     room.add(
         "tv", room.material(low=0.02, high=0.12),

@@ -1,4 +1,4 @@
-"""The ground of a scene while it is being peopled: its free places, and what stands there."""
+"""The ground of a scene under construction: its free places, and what was placed on it."""
 
 import math
 from random import Random
@@ -27,11 +27,11 @@ class Ground:
         return drawn_material(self.draw, (0.08, 0.85), 0.6, _PATTERNS, frequency=(2.0, 8.0), contrast=(0.05, 0.35))
 
     def add(self, name: str, material: Material, *shapes: Shape, body_part: int = 0) -> None:
-        """Add shapes to the object begun last."""
+        """Add shapes to the current object."""
         self.parts += [Part(shape, _LABEL[name], self.pieces, material, body_part) for shape in shapes]
 
     def spot(self, radius: float, nearest: float = 1.6) -> tuple[float, float] | None:
-        """Find free ground of `radius` in view, near more often than far, and begin a new object there."""
+        """Find free ground of `radius` in view, more often near than far, and begin a new object there."""
         draw = self.draw
         for _ in range(12):
             z = nearest + (4.5 - nearest) * draw.random() ** 2
@@ -43,7 +43,7 @@ class Ground:
         return None
 
     def surroundings(self) -> None:
-        """Ground, sky or ceiling, far walls and a few blocks behind: all background, no object."""
+        """Add ground, sky or ceiling, far walls and a few distant blocks: all background, no object."""
         draw = self.draw
         far = draw.uniform(7.5, 10.0)
         planes = [Plane(1, 0.0, -1.0), Plane(1, -draw.uniform(4.0, 6.0), 1.0), Plane(2, far, -1.0), Plane(2, -3.0, 1.0)]

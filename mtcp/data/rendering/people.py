@@ -1,8 +1,8 @@
-"""People and animals of capsules on a ground, with the tasks of PASCAL: classes, six body parts, a salient object.
+"""People and animals made of capsules, with the tasks of PASCAL: classes, six body parts, a salient object.
 
-A person is a tree of capsules with drawn proportions and joint angles: standing, walking, reaching, sitting. Clothes,
-skin and fur are drawn independently of class and part, so that shape and place must tell them. The salient object is
-the person, animal or thing that fills most of the picture, if it fills enough of it.
+A person is a tree of capsules with random proportions and joint angles: standing, walking, reaching, sitting. Clothes,
+skin and fur are drawn independently of class and part, so these must be recognised by shape and position. The salient
+object is the largest person, animal or thing in the image, if it is large enough.
 """
 
 from pathlib import Path
@@ -21,7 +21,7 @@ from mtcp.data.rendering.raycast import Picture
 from mtcp.data.rendering.scene import Light, Scene
 
 LAYOUT: Final = "pascal"
-#: Share of the picture below which nothing in it is salient.
+#: The least share of the image that a salient object covers.
 _SALIENT: Final = 0.02
 
 
@@ -50,7 +50,7 @@ def compose(draw: Random, height: int, width: int) -> Scene:
 
 
 def write(folder: Path, image_id: str, picture: Picture) -> None:
-    """Write one picture in the PASCAL_MT layout; pieces below 1 are background, and no edge lies between them."""
+    """Write one image in the PASCAL_MT layout; pieces below 1 are background, without edges between them."""
     label = picture.label
     objects = np.maximum(picture.piece, 0)
     sizes = np.bincount(objects.ravel())

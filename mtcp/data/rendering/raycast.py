@@ -1,11 +1,11 @@
-"""A ray caster in NumPy: class, piece, depth and normals of every pixel from one and the same hit.
+"""A ray caster in NumPy: class, piece, depth and normals of every pixel come from the same hit.
 
-Camera coordinates: x right, y down, z away from the viewer, pixel centres at half-integers; world coordinates are
-alike with y along gravity. Rays have z component 1 in camera coordinates, so that a ray's parameter *is* the depth.
+Camera coordinates: x right, y down, z away from the viewer, pixel centres at half-integers. World coordinates are
+similar, with y along gravity. Rays have z component 1 in camera coordinates, so a ray's parameter *is* the depth.
 
-The result must be the same on every machine. So there is no matrix product (BLAS sums in an order of its own), no
-reduction over an array axis and no sine or exponential of an array: only +, -, *, /, square roots and comparisons,
-which IEEE 754 fixes to the last bit. Noise is an integer hash.
+The result must be the same on every machine. Therefore there are no matrix products (BLAS chooses the order of
+summation), no reductions over array axes and no sines or exponentials of arrays: only +, -, *, /, square roots and
+comparisons, which IEEE 754 specifies to the last bit. Noise is an integer hash.
 """
 
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class Picture:
 
 
 def render(scene: Scene, noise_seed: int = 0) -> Picture:
-    """Cast one ray a pixel and shade its hit (Lambert, falling off with distance; no shadows)."""
+    """Cast one ray per pixel and shade its hit (Lambert, falling off with distance; no shadows)."""
     camera = scene.camera
     d = camera.rays()
     origin = camera.position

@@ -1,9 +1,9 @@
-"""Rendered data sets: scenes of a preset, written in the layout that the readers of real data read.
+"""Rendered data sets: scenes of a preset, written in a layout of a real data set.
 
-Everything follows from `RenderSettings`, the image size and this package's code. Pictures are stored as PNG without
-compression: PNG, because lossy JPEG decodes differently between libraries and smears small images; uncompressed,
-because the bytes then do not depend on the zlib at hand. Depth is rounded to the millimetre and normals are stored
-as float16, so that a last-bit difference between processors leaves the files alone.
+Everything is determined by `RenderSettings`, the image size and this package's code. Images are stored as PNG, because
+JPEG decodes differently between libraries and blurs small images, and without compression, so that the bytes do not
+depend on the zlib version. Depth is rounded to the millimetre, and normals are stored as float16 or 8 bits, so that
+last-bit differences between processors do not change the files.
 """
 
 import importlib
@@ -36,7 +36,7 @@ def settings_of(rendered: dict, benchmark: str) -> RenderSettings:
 
 
 def scene_ids(settings: RenderSettings) -> dict[str, list[str]]:
-    """Ids of both splits, numbered through: {"train": ["0001", ...], "val": [...]}."""
+    """Ids of both splits, numbered consecutively: {"train": ["0001", ...], "val": [...]}."""
     ids = [f"{number:04d}" for number in range(1, settings.train + settings.test + 1)]
     return {"train": ids[: settings.train], "val": ids[settings.train :]}
 
@@ -56,9 +56,9 @@ def render_set(
     inputs: str = "",
     progress: Callable[[int], None] = lambda done: None,
 ) -> None:
-    """Write the whole data set into the new folder `folder`; `progress` is told the number of images done.
+    """Write the whole data set to the new folder `folder`; `progress` is called with the number of finished images.
 
-    `inputs` is the digest of what it is rendered from, recorded so that a stale set can be told.
+    `inputs` is the digest of code and settings, recorded so that an outdated set can be detected.
     """
     preset = importlib.import_module(f"mtcp.data.rendering.{settings.preset}")
     splits = scene_ids(settings)

@@ -1,4 +1,4 @@
-"""A room while it is being furnished: its shell, its free floor, and what has been put into it."""
+"""A room under construction: its shell, its free floor, and its contents."""
 
 import math
 from random import Random
@@ -96,7 +96,7 @@ class Room:
         return None
 
     def hang(self, name: str, wide: float, high: float, level: float, emission: float = 0.0) -> None:
-        """Hang a flat thing on a wall, its middle near the height `level`."""
+        """Hang a flat thing on a wall, with its centre at about y = `level`."""
         draw = self.draw
         wall = int(draw.random() * 4)
         along, reach = (self.half_x, self.half_z) if wall % 2 == 0 else (self.half_z, self.half_x)
@@ -110,7 +110,7 @@ class Room:
 
 
 def box(place: Standing, centre: Vector, half: Vector) -> Box:
-    """A box given in the frame of a thing that stands at `place` (x, z, yaw) and faces its own +z."""
+    """A box in the frame of a thing that stands at `place` (x, z, yaw) and faces its own +z."""
     x, z, yaw = place
     c, s = math.cos(yaw), math.sin(yaw)
     return Box((x + c * centre[0] - s * centre[2], centre[1], z + s * centre[0] + c * centre[2]), half, yaw)

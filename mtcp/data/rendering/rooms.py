@@ -1,8 +1,9 @@
-"""Furnished rooms with the 13 classes of NYU Depth v2's coarse map, from a camera held by a person.
+"""Furnished rooms with the 13 classes of NYU Depth v2's coarse map, seen from a hand-held camera.
 
-Colours and patterns are drawn independently of the class (windows shine, screens are dark, ceilings are light), so
-that shape, place and shading must tell it. Position, direction, height, lens tilt, room and furniture vary. A lamp at
-the camera and one under the ceiling light the room, so that brightness hints at distance and slant, as a flash does.
+Colours and patterns are drawn independently of the class (except that windows shine, screens are dark and ceilings are
+light), so the class must be recognised by shape, position and shading. Position, direction, height and tilt of the
+camera, room and furniture vary. A lamp at the camera and one under the ceiling light the room, so brightness indicates
+distance and slant, as with a flash.
 """
 
 from pathlib import Path
@@ -51,7 +52,7 @@ def compose(draw: Random, height: int, width: int) -> Scene:
 
 
 def write(folder: Path, image_id: str, picture: Picture) -> None:
-    """Write one picture in the NYUD_MT layout; an edge is where one object ends before another."""
+    """Write one image in the NYUD_MT layout; edges are boundaries between objects."""
     write_png(folder / f"images/{image_id}.png", picture.image)
     write_png(folder / f"segmentation/{image_id}.png", picture.label + np.uint8(1))
     write_array(folder / f"depth/{image_id}.npy", np.rint(picture.depth * 1000).astype(np.float32) / np.float32(1000))

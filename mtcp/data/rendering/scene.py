@@ -1,4 +1,4 @@
-"""What a scene consists of: parts with materials and annotations, lights and a camera."""
+"""The elements of a scene: parts with materials and annotations, lights and a camera."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Material:
 
 @dataclass(frozen=True)
 class Part:
-    """One shape of a scene with its annotations: `label` a class, `piece` the object that it belongs to."""
+    """One shape of a scene with its annotations: `label` is the class, `piece` the object to which it belongs."""
 
     shape: Shape
     label: int
@@ -35,7 +35,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Light:
-    """A point light of `power` (radiance on a facing surface at one metre) and `colour`."""
+    """A point light; a facing white surface at distance d (m) has radiance `power` / (1 + 0.15 d²) times `colour`."""
 
     position: Vector
     power: float
@@ -44,7 +44,7 @@ class Light:
 
 @dataclass(frozen=True)
 class Scene:
-    """Parts before a camera, lights, ambient light; sensor `noise` as a share of full scale; `salient` pieces."""
+    """Parts, camera, lights, ambient light; sensor `noise` as a fraction of full scale; `salient` pieces (unused)."""
 
     parts: list[Part]
     camera: Camera
@@ -65,7 +65,7 @@ def drawn_material(
     contrast: tuple[float, float],
     emission: float = 0.0,
 ) -> Material:
-    """Draw a material: a grey between two, colours about it by at most `spread` of the way to black or white."""
+    """Draw a material: a level in `grey`, and a colour around it, at most `spread` of the way to 0 or 1."""
     level = draw.uniform(*grey)
     most = draw.uniform(0.0, spread) * min(level, 1 - level)
     colour = triple(level + draw.uniform(-most, most) for _ in range(3))

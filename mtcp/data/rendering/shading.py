@@ -1,4 +1,4 @@
-"""Colours of what rays hit: solid textures, light and sensor noise."""
+"""Colours at the rays' hits: solid textures, light and sensor noise."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ def shade(scene: Scene, index: NDArray[np.int16], point: Points, normal: Points)
     contrast = np.array([m.contrast for m in materials], np.float32)[index]
     tone = 1 + contrast * tone * (kind != PLAIN)
 
-    # Light from above is stronger than from below (y points down).
+    # Ambient light from above is stronger than from below (y points down).
     ambient = np.float32(scene.ambient) * (np.float32(0.7) - np.float32(0.3) * normal[1])
     light = [ambient.copy() for _ in range(3)]
     for lamp in scene.lights:

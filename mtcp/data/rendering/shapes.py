@@ -1,6 +1,6 @@
-"""Surfaces that rays hit: planes, boxes, capsules and cylinders, each with its distance along a ray and its normal.
+"""Surfaces for ray casting: planes, boxes, capsules and cylinders, each with its distance along a ray and its normal.
 
-Coordinates and exactness: `mtcp.data.rendering.raycast`.
+For coordinates and reproducibility see `mtcp.data.rendering.raycast`.
 """
 
 import math
@@ -17,7 +17,7 @@ Points = tuple[Array, Array, Array]
 
 T = TypeVar("T")
 
-#: Hits nearer than this are not seen (m).
+#: Hits nearer than this (m) are ignored.
 NEAR: Final = 0.05
 #: A capsule whose squared length (m²) is below this is a sphere.
 _POINT: Final = 1e-12
@@ -27,15 +27,15 @@ class Shape(Protocol):
     """A surface; all points are in world coordinates."""
 
     def bounds(self) -> tuple[Vector, float]:
-        """Centre and radius of a sphere around the shape (radius infinite: everywhere)."""
+        """Centre and radius of a sphere around the shape; the radius is infinite for an unbounded shape."""
         ...
 
     def distance(self, origin: Vector, d: Points) -> Array:
-        """Ray parameter of the nearest hit in front of `origin`, infinity where there is none."""
+        """Ray parameter of the nearest hit in front of `origin`; infinity if there is none."""
         ...
 
     def normal(self, p: Points, d: Points) -> Points:
-        """Outward unit normal at surface points `p`, seen along `d`: it faces the viewer, on the rim of a face too."""
+        """Outward unit normal at surface points `p`, seen along `d`; it faces the viewer, also at the rim of a face."""
         ...
 
 
@@ -47,7 +47,7 @@ def triple(parts: Iterable[T]) -> tuple[T, T, T]:
 
 @dataclass(frozen=True)
 class Plane:
-    """The plane where coordinate `axis` equals `offset`; its normal points to the side `sign` of it."""
+    """The plane where coordinate `axis` equals `offset`; its normal is `sign` along that axis."""
 
     axis: int
     offset: float
@@ -68,7 +68,7 @@ class Plane:
 
 @dataclass(frozen=True)
 class Box:
-    """A box of half extents `half`, turned by the angle `yaw` about the vertical through its centre."""
+    """A box with half extents `half`, rotated by `yaw` about the vertical axis through its centre."""
 
     centre: Vector
     half: Vector
@@ -78,7 +78,7 @@ class Box:
         return self.centre, math.sqrt(sum(h * h for h in self.half))
 
     def _into(self, x: Any, z: Any) -> tuple[Any, Any]:
-        """Turn numbers or arrays x and z into the box's coordinates."""
+        """Rotate numbers or arrays x and z into the box's coordinates."""
         c, s = math.cos(self.yaw), math.sin(self.yaw)
         return c * x + s * z, c * z - s * x
 
@@ -88,7 +88,7 @@ class Box:
         dx, dz = self._into(d[0], d[2])
         near, far = np.float32(-np.inf), np.float32(np.inf)
         for o, step, half in ((ox, dx, self.half[0]), (oy, d[1], self.half[1]), (oz, dz, self.half[2])):
-            inverse = 1.0 / np.where(step == 0, np.float32(1e-20), step)  # along a side: 0 * infinity is NaN
+            inverse = 1.0 / np.where(step == 0, np.float32(1e-20), step)  # parallel to a side: 0 * infinity is NaN
             middle, reach = -o * inverse, np.abs(inverse) * half
             first, last = middle - reach, middle + reach
             near, far = np.maximum(near, first), np.minimum(far, last)
@@ -130,7 +130,7 @@ class Capsule:
         if length < _POINT:
             return best
         best = np.minimum(best, self._sphere(triple(o - b for o, b in zip(origin, self.end, strict=True)), d))
-        # Infinite cylinder about the axis: the parts of d and from_start across the axis satisfy a quadratic.
+        # Infinite cylinder about the axis: a quadratic in the components of d and from_start across the axis.
         along_d, along_o = inner(axis, d), inner(axis, from_start)
         a = length * inner(d, d) - along_d * along_d
         b = length * inner(from_start, d) - along_o * along_d
