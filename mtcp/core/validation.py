@@ -18,7 +18,7 @@ RENAMED: Final = {
 
 
 class Model(BaseModel):
-    """Immutable; unknown keys are refused, and numbers that are infinite or none."""
+    """An immutable model that refuses unknown keys, infinity and NaN."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 

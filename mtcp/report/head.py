@@ -61,7 +61,7 @@ def notes(page: Page) -> Iterator[str]:
         yield f"{label} is a disparity here: larger is nearer."
     weights = page.tables["provenance"].dropna(subset=["weights_sha256"]).groupby("method").weights_sha256.nunique()
     if several := [page.labels[name] for name in weights[weights > 1].index]:
-        yield f"Runs started from different pre-trained weights (a `sha256` or `revision` pins them): {', '.join(several)}."
+        yield f"Runs started from different pre-trained weights (`encoder.sha256` pins them): {', '.join(several)}."
     if len(comparisons) and (comparisons.environments == "mixed").any():
         mixed = comparisons[comparisons.environments == "mixed"].method.map(page.labels).unique()
         yield f"Pairs across different environments (device or library versions): {', '.join(mixed)}."

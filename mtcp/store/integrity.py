@@ -38,9 +38,9 @@ def require_unchanged(folder: Path, written: Mapping[str, str], remedy: str) -> 
 def stamping(stamp: Path, complete: bool = True) -> Iterator[list[Path]]:
     """Yield a list for the paths that the block writes; if it succeeds, they are stamped.
 
-    Older stamps go first: with two of them lying there, changing a value and changing it back would leave stale files.
-    Where the work is refused before it wrote anything they come back. What is not `complete` (partial tables, a report
-    with photographs) gets a stamp that no plan asks for.
+    Older stamps are removed first: with two of them present, changing a value and changing it back would leave stale
+    files. They come back where the block fails before it has written anything. Output that is not `complete` (partial
+    tables, a report with photographs) gets a stamp that no plan asks for.
     """
     prefix, _, _ = stamp.stem.rpartition("-")
     before = {}

@@ -306,9 +306,9 @@ class Plan:
         return self.root / TABLES / f"metrics-{key}.stamp"
 
     def superseded(self) -> Iterator[Path]:
-        """Run directories and choices in the store that no run of the grid names: older keys, other grids.
+        """Run directories and choices in the store that do not belong to the grid: older keys, other grids.
 
-        Nothing of a method whose choice is open: finished runs of whichever configuration wins are wanted again.
+        None of a method whose choice is open: finished runs of the configuration that wins are needed again.
         """
         wanted = {run.directory for run in (*self.runs, *self.trials)} | {choice.path for choice in self.choices}
         open_choices = {choice.path.parent for choice in self.choices if choice.record() is None}

@@ -48,9 +48,9 @@ share of pairs in conflict, their magnitude similarity and the condition number 
 every `training.diagnostics_every` batches. Flags in run.json and in the tables: `stayed_equal` (should have moved and
 did not; where conflict moves a scheme: although there was conflict), `negative_weights`, `runaway_weights` (1000 times
 the largest of the first step), `weights_far_from_optimum` (learned weights a factor of 2 off). Negative coefficients
-that belong to a scheme's own solution (IMTL, IMTL-G, Aligned-MTL, ConFIG; for GradDrop those of the combination nearest to
-its update) are noted as `negative_by_design`, without the table's mark of trouble: the update may still descend every
-task, whereas a loss with a negative weight is ascended. A NaN, a failed solver or a loss outside a scheme's domain ends
+that belong to a scheme's own solution (IMTL, IMTL-G, Aligned-MTL, ConFIG; for GradDrop those of the combination
+nearest to its update) are noted as `negative_by_design`, without the table's mark of trouble: the update may still
+descend every task, whereas a loss with a negative weight is ascended. A NaN, a failed solver or a loss outside a scheme's domain ends
 the run with the status `diverged` and a reason that names scheme, task and step; what was saved stays usable.
 
 **Shared parameters.** Schemes of cost `gradients` combine the gradients of `encoder` (everything upstream of the shared
