@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from mtcp.analysis.rows import rows_of
 from mtcp.analysis.tables import read_table
 from mtcp.core.config import Benchmark, Project
 from mtcp.core.project_files import REFERENCE, TABLES
@@ -52,7 +53,7 @@ class Archive:
 def claims(archive: Archive) -> list[list[str]]:
     """Every claim with a pair of runs: verdict, improvement, interval, seeds, detectable effect."""
     rows = [["claim", "verdict", "improvement", "Holm interval", "n (least)", "detectable"]]
-    for row in archive.table("claims").itertuples():
+    for row in rows_of(archive.table("claims")):
         if not row.n > 0:
             continue
         shown = difference(str(row.task), str(row.metric), archive.benchmark)

@@ -200,7 +200,8 @@ def paired(
     difference = (own - against) * (1 if measure.higher_is_better else -1)
     if measure.relative:
         difference = 100 * difference / against
-    environments = [both.environment_own, both.environment_reference]
-    apart = [each.str.contains(f" {_AGAINST} ", regex=False) for each in environments]
-    mixed = bool(((environments[0] != environments[1]) | apart[0] | apart[1]).any())
+    mixed = any(
+        mine != its or f" {_AGAINST} " in mine
+        for mine, its in zip(both.environment_own, both.environment_reference, strict=True)
+    )
     return Pairs(tuple(int(seed) for seed in both.index), own, against, difference, mixed)

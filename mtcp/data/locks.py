@@ -17,9 +17,9 @@ from mtcp.core.validation import fault
 def data_digest(project: Project, name: str) -> str:
     """Return the digest of the data set of benchmark `name`, known before the data exist.
 
-    For a rendered set it is the digest of the renderer's code and settings, tracked by DVC or not; for a DVC-tracked one
-    the digest in `data/<name>.dvc`; for any other the one in `data/<name>.lock.json`. Raises `UserError`, which says
-    how to get the data, where there is none.
+    For a rendered set it is the digest of the renderer's code and settings, tracked by DVC or not; for another that DVC
+    tracks the digest in `data/<name>.dvc`; for any other the one in `data/<name>.lock.json`. Raises `UserError`, which
+    says how to get the data, where there is none.
     """
     benchmark, data = project.benchmark(name), project.data_name(name)
     _require_one_set(project, name)

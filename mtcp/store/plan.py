@@ -308,13 +308,13 @@ class Plan:
     def superseded(self) -> Iterator[Path]:
         """Run directories and choices in the store that do not belong to the grid: older keys, other grids.
 
-        None of a method whose choice is open: finished runs of the configuration that wins are needed again.
+        No run of a method whose choice is open: those of the configuration that wins are needed again.
         """
         wanted = {run.directory for run in (*self.runs, *self.trials)} | {choice.path for choice in self.choices}
         open_choices = {choice.path.parent for choice in self.choices if choice.record() is None}
         for pattern in ("*/*/seed*-*", "*/*/choice-*.json"):
             for path in sorted((self.root / RUNS).glob(pattern)):
-                if path not in wanted and path.parent not in open_choices:
+                if path not in wanted and not (path.is_dir() and path.parent in open_choices):
                     yield path
 
 

@@ -41,8 +41,6 @@ def train_run(
 
     Divergence is a result: it is recorded with its reason, and the run is evaluated without metrics.
     """
-    from mtcp.data.formats import packaging
-    from mtcp.data.formats.class_names import class_names
     from mtcp.data.preparation.sets import require_checked
     from mtcp.models.weights import weights_record
     from mtcp.training.loop import Listeners
@@ -54,7 +52,7 @@ def train_run(
         manifest = require_checked(plan.project, run.benchmark)
         weights = weights_record(run.config.encoder)  # before a long training, as the hub may be unreachable
         folder = plan.data_folder(run.benchmark)
-        names = class_names(run.config.layout, run.config.task_list, packaging.read(folder))
+        seen = _data_record(run, manifest.get("note", ""), folder)
         started, cpu = datetime.now(UTC), cpu_seconds()
         with stop_on_signal() as stop, _reason_kept(run):
             result, memory = _trained(run, folder, device, Listeners(on_step, on_epoch, stop))
@@ -80,11 +78,7 @@ def train_run(
             device=device,
             determinism=_determinism(),
             environment=environment(device, plan.root),
-            data=DataRecord(
-                digest=run.parts["data"],
-                note=manifest.get("note", ""),
-                classes={task: list(known) for task, known in names.items() if known},
-            ),
+            data=seen,
             weights=weights,
             git=git_state(plan.root),
             started=started.isoformat(timespec="seconds"),
@@ -94,6 +88,15 @@ def train_run(
         record.write(run.run_path)
         (run.directory / STATE).unlink(missing_ok=True)
         return record
+
+
+def _data_record(run: Run, note: str, folder: Path) -> DataRecord:
+    from mtcp.data.formats import packaging
+    from mtcp.data.formats.class_names import class_names
+
+    names = class_names(run.config.layout, run.config.task_list, packaging.read(folder))
+    classes = {task: list(known) for task, known in names.items() if known}
+    return DataRecord(digest=run.parts["data"], note=note, classes=classes)
 
 
 def _trained(run: Run, data: Path, device: str, listeners: "Listeners") -> tuple["TrainingResult", float]:

@@ -50,8 +50,9 @@ did not; where conflict moves a scheme: although there was conflict), `negative_
 the largest of the first step), `weights_far_from_optimum` (learned weights a factor of 2 off). Negative coefficients
 that belong to a scheme's own solution (IMTL, IMTL-G, Aligned-MTL, ConFIG; for GradDrop those of the combination
 nearest to its update) are noted as `negative_by_design`, without the table's mark of trouble: the update may still
-descend every task, whereas a loss with a negative weight is ascended. A NaN, a failed solver or a loss outside a scheme's domain ends
-the run with the status `diverged` and a reason that names scheme, task and step; what was saved stays usable.
+descend every task, whereas a loss with a negative weight is ascended. A NaN, a failed solver or a loss outside a
+scheme's domain ends the run with the status `diverged` and a reason that names scheme, task and step; what was saved
+stays usable.
 
 **Shared parameters.** Schemes of cost `gradients` combine the gradients of `encoder` (everything upstream of the shared
 representation R; the default, and the literature's choice), of `all_shared` (every parameter that reaches two or more

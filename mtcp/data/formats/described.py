@@ -32,7 +32,7 @@ class DescribedLayout(Layout):
 
     def __init__(self, kind: str, description: Description, folder: Path, classes: int | None = None) -> None:
         super().__init__(folder, classes)
-        self.kind, self.description = kind, description
+        self.kind, self.description, self.reading = kind, description, description.reading()
         self.title, self.licence = description.title, description.licence
         self.usual = description.counts.model_dump() if description.counts else {}
         self._targets = description.tasks.given()
@@ -47,11 +47,6 @@ class DescribedLayout(Layout):
         }
         self.marker = _fixed(description.lists or description.images[0])
         self.recognised_by = _recognised_by(description)
-
-    @property
-    def reading(self) -> Any:
-        """The part of the description that determines what is read."""
-        return self.description.reading()
 
     def listed(self, split: Split) -> tuple[tuple[str, ...], list[str]]:
         """Return the ids of the split's list, or of the existing photographs, and the problems found."""
@@ -176,10 +171,7 @@ class DescribedLayout(Layout):
         return _numbers(described, values, f"image '{image_id}': {path}")
 
     def _sal(self, task: str, values: NDArray[np.uint8], path: Path, image_id: str) -> NDArray[np.uint8]:
-        coding = self.coding(task, "coding")
-        if path.suffix.lower() == ".npy" or coding == "0/1/255":
-            return np.where(values == VOID, VOID, values > 0.5).astype(np.uint8)
-        return (values > (0 if coding == "0/1" else 127)).astype(np.uint8)
+        return _mask(values, "0/1/255" if path.suffix.lower() == ".npy" else self.coding(task, "coding"))
 
     def _edge(self, task: str, values: NDArray[Any], path: Path, image_id: str) -> NDArray[np.uint8]:
         if path.suffix.lower() == ".mat":
@@ -226,6 +218,12 @@ def _numbers(described: RegressionMap, values: NDArray[Any], where: str) -> NDAr
     # 255 means void, so a valid value of 255 becomes the next smaller float32.
     found[found == VOID] = np.nextafter(np.float32(VOID), np.float32(0))
     return np.where(known, found, np.float32(VOID))
+
+
+def _mask(values: NDArray[Any], coding: str | None) -> NDArray[np.uint8]:
+    if coding == "0/1/255":
+        return np.where(values == VOID, VOID, values > 0.5).astype(np.uint8)
+    return (values > (0 if coding == "0/1" else 127)).astype(np.uint8)
 
 
 def _table(described: ClassMap) -> NDArray[np.uint8]:

@@ -72,6 +72,8 @@ class Layout(ABC):
     recognised_by: str
     #: Task -> (folder, suffixes) in the order in which they are tried; folders named ..._derived hold derived targets.
     places: Places
+    #: What says how files are read, besides the code and `packaging`: a description.
+    reading: Any = None
 
     def __init__(self, folder: Path, classes: int | None = None) -> None:
         self.folder, self.classes = folder, classes
@@ -80,11 +82,6 @@ class Layout(ABC):
     def packaging(self) -> dict[str, Any]:
         """What import or the renderer recorded about this folder; empty for a folder that was not imported yet."""
         return packaging.read(self.folder)
-
-    @property
-    def reading(self) -> Any:
-        """What determines how files are read, besides code and `packaging`; None if nothing does."""
-        return None
 
     @abstractmethod
     def listed(self, split: Split) -> tuple[tuple[str, ...], list[str]]:

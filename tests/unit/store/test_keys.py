@@ -85,7 +85,7 @@ def other(annotation: Any, value: Any) -> Any:
     if hasattr(annotation, "__metadata__"):
         return other(annotation.__origin__, value)
     if origin is dict or annotation is dict:
-        return {"another": {"value": 1}}
+        return {"another": {"depth": "log_rmse"}}
     if annotation is bool:
         return not value
     if annotation is int:
