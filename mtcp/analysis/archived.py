@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from mtcp.analysis.tables import build_tables, read_table, to_csv
 from mtcp.analysis.verification import Problem, cell_problems, key_problem
 from mtcp.core.errors import UserError
-from mtcp.core.project_files import HISTORY
+from mtcp.core.files import write_text
+from mtcp.core.project_files import HISTORY, TABLES
 from mtcp.store.archive import archived_plan, seal_problems
 from mtcp.store.integrity import changed
 from mtcp.store.plan import Run
@@ -37,6 +39,24 @@ def verify_archive(root: Path, folder: Path) -> tuple[list[Problem], int]:
     except UserError as error:
         return [*problems, {"where": where, "problem": str(error)}], 0
     return problems, len(plan.runs)
+
+
+def renew_tables(folder: Path) -> None:
+    """Write the tables of the archive in `folder` again, with the present code, from the records.
+
+    What depends on statistics per image stays as it was. Raises `UserError` where the archive is damaged or the present
+    code has rows for which there is nothing to keep.
+    """
+    place = folder / TABLES / folder.name
+    kept = {name: read_table(place / f"{name}.csv") for name in (*_FROM_IMAGES, "comparisons")}
+    for name, table in build_tables(archived_plan(folder), folder.name).items():
+        if name in _FROM_IMAGES:
+            continue
+        if name == "comparisons" and len(table):
+            rows = ["family", "method"]
+            intervals = kept[name][[*rows, *_INTERVALS]]
+            table = table.drop(columns=list(_INTERVALS)).merge(intervals, on=rows, how="left", validate="1:1")
+        write_text(place / f"{name}.csv", to_csv(table))
 
 
 def _run_problems(run: Run) -> Iterator[str]:

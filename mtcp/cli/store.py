@@ -53,19 +53,47 @@ def _reference_problems() -> tuple[list[dict[str, str]], str]:
     return [problem for problems, _ in checked for problem in problems], said
 
 
-def archive(benchmark: BenchmarkName) -> None:
+def archive(
+    benchmark: BenchmarkName,
+    renew: Annotated[
+        bool,
+        typer.Option("--renew", help="Make tables and report of an existing archive again, with the present code."),
+    ] = False,
+) -> None:
     """Archive a finished benchmark for others to check: records, histories, tables and report, a few MB to commit.
 
     The archive is written to results/reference/BENCHMARK, with the configuration but without weights and images.
-    `mtcp verify --reference` re-derives the tables from it.
+    `mtcp verify --reference` re-derives the tables from it. When the code that makes tables has changed, --renew writes
+    them again; what depends on statistics per image, which are not archived, stays.
 
     Example: mtcp archive rooms
     """
     from mtcp.store.archive import archive as write_archive
     from mtcp.store.plan import Plan
 
+    if renew:
+        typer.echo(_renewed(benchmark))
+        return
     planned = Plan.load()
     typer.echo(write_archive(planned, benchmark).relative_to(planned.root))
+
+
+def _renewed(benchmark: str) -> str:
+    from mtcp.analysis.archived import renew_tables, verify_archive
+    from mtcp.core.errors import UserError
+    from mtcp.core.project_files import REFERENCE
+    from mtcp.report.render import write_report
+    from mtcp.store.archive import renewing, seal_problems
+
+    folder = Path.cwd() / REFERENCE / benchmark
+    for problem in seal_problems(folder):
+        raise UserError(f"{problem}: restore the archive before it is renewed")
+    with renewing(folder) as written:
+        renew_tables(written)
+        write_report(written, benchmark)
+    for problem in verify_archive(Path.cwd(), folder)[0]:
+        raise UserError(f"{problem['where']}: {problem['problem']}")
+    return f"{REFERENCE}/{benchmark}"
 
 
 def why(benchmark: BenchmarkName, method: MethodName, seed: Seed, as_json: AsJson = False) -> None:

@@ -7,6 +7,7 @@ stored inside because DVC refuses an output, such as `reports/`, that contains a
 
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -40,20 +41,36 @@ def archive(plan: Plan, benchmark: str) -> Path:
         raise UserError(f"{benchmark} has a budget, and an archive keeps no trials: archive a benchmark without one")
     folder = plan.root / REFERENCE / benchmark
     params = plan.project.params.model_copy(update={"benchmarks": [benchmark]}).model_dump(exclude_none=True)
+    with _replacing(folder) as written:
+        for path in _sources(plan, benchmark):
+            target = written / path.relative_to(plan.root)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+        write_text(written / "params.yaml", yaml.safe_dump(params, sort_keys=False))
+    return folder
+
+
+@contextmanager
+def renewing(folder: Path) -> Iterator[Path]:
+    """Yield a copy of the archive in `folder` to be changed; if the block succeeds, it is sealed and replaces it."""
+    with _replacing(folder) as written:
+        shutil.copytree(folder, written, dirs_exist_ok=True)
+        yield written
+
+
+@contextmanager
+def _replacing(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder of the same name; if the block succeeds, it is sealed and replaces `folder` as a whole."""
     with writable(folder.parent):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=folder.parent, prefix=".") as scratch:
-            written = Path(scratch) / benchmark  # complete before it replaces an older one
-            for path in _sources(plan, benchmark):
-                target = written / path.relative_to(plan.root)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(path, target)
-            write_text(written / "params.yaml", yaml.safe_dump(params, sort_keys=False))
+            written = Path(scratch) / folder.name
+            written.mkdir()
+            yield written
             write_record(written / _SEAL, {"files": digests(written, _kept(written))})
             if folder.exists():
                 folder.rename(Path(scratch) / "older")
             written.rename(folder)
-    return folder
 
 
 def archives(root: Path) -> list[Path]:

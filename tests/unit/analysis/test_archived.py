@@ -6,15 +6,17 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from mtcp.analysis.archived import verify_archive
 from mtcp.analysis.tables import write_tables
+from mtcp.cli.store import archive as command
 from mtcp.core.errors import UserError
 from mtcp.core.files import read_record, write_record
 from mtcp.core.hashing import short_key
 from mtcp.report.render import write_report
-from mtcp.store.archive import archive, archives
+from mtcp.store.archive import _sources, archive, archives
 from mtcp.store.integrity import digests, stamping
 from mtcp.store.plan import Plan
 from tests.support.made_up_store import Store, make_store
@@ -162,6 +164,40 @@ def test_another_grid_in_its_params_is_named(kept: Path) -> None:
     params.write_text(params.read_text().replace("- rooms", "- rooms\n- people"))
     resealed(kept)
     assert problems(kept) != []
+
+
+def test_tables_of_older_code_are_made_again_from_the_records(kept: Path, monkeypatch) -> None:
+    tables = kept / "results/tables/rooms"
+    claims, compared = pd.read_csv(tables / "claims.csv"), pd.read_csv(tables / "comparisons.csv")
+    claims.drop(columns="environments").to_csv(tables / "claims.csv", index=False)
+    compared.assign(holm_level=0.5, image_low=-1.25, image_high=2.5).to_csv(tables / "comparisons.csv", index=False)
+    images = (tables / "images.csv").read_bytes()
+    resealed(kept)
+    assert len(problems(kept)) > 1
+    monkeypatch.chdir(kept.parents[2])
+    command("rooms", renew=True)
+    assert problems(kept) == []
+    renewed = pd.read_csv(tables / "comparisons.csv")
+    assert (renewed.holm_level == compared.holm_level).all()
+    assert set(renewed.image_low) == {-1.25} and set(renewed.image_high) == {2.5}, "nothing can derive these again"
+    assert (tables / "images.csv").read_bytes() == images
+    (tables / "images.csv").write_text("x")
+    with pytest.raises(UserError, match=r"images\.csv is not the file that was written there .*restore the archive"):
+        command("rooms", renew=True)
+
+
+def test_a_described_set_is_archived_with_its_description(made: Store) -> None:
+    project = made.plan.project
+    benchmark = project.benchmark("rooms").model_copy(update={"layout": "valleys"})
+    (made.root / "data").mkdir(exist_ok=True)
+    own = made.root / "data/valleys.yaml"
+    own.write_text("title: Valleys\n")
+    try:
+        project._benchmarks["rooms"] = benchmark
+        assert own in set(_sources(made.plan, "rooms"))
+    finally:
+        own.unlink()
+        del project._benchmarks["rooms"]
 
 
 def test_a_new_archive_takes_the_place_of_the_older_one(made: Store, _archived: Path) -> None:
