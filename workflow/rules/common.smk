@@ -8,7 +8,16 @@ from snakemake.exceptions import WorkflowError
 
 from mtcp.core.errors import UserError
 from mtcp.core.published import PUBLISHED_FOR
-from mtcp.core.project_files import DELTA_M, LITERATURE, RECORD, RUNS, TABLE_NAMES, TABLES, mean_metrics_file, metrics_file
+from mtcp.core.project_files import (
+    DELTA_M,
+    LITERATURE,
+    RECORD,
+    RUNS,
+    TABLE_NAMES,
+    TABLES,
+    mean_metrics_file,
+    metrics_file,
+)
 from mtcp.store.integrity import require_stamped
 from mtcp.store.plan import Plan, key_of, runs_of
 
