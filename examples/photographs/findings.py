@@ -92,12 +92,20 @@ def coherence(archive: Archive) -> list[list[str]]:
     columns = [
         ("coherence", name) for name in dict.fromkeys(rows.metric) if rows[rows.metric == name]["mean"].notna().any()
     ]
-    return _means(archive, rows[rows.output.isin(["final", "truth"])], columns)
+    found = _means(archive, rows[rows.output == "final"], columns)
+    truth = rows[rows.output == "truth"].drop_duplicates("metric").set_index("metric")["mean"]
+    shown = [display(task, metric, archive.benchmark) for task, metric in columns]
+    ceiling = [each.number(truth[metric]) for each, (_, metric) in zip(shown, columns, strict=True)]
+    return [*found, ["ground truth (ceiling)", *ceiling]]
 
 
 def _means(archive: Archive, rows: pd.DataFrame, columns: list[tuple[str, str]]) -> list[list[str]]:
     shown = [display(task, metric, archive.benchmark) for task, metric in columns]
-    found = [["method", *(f"{each.label} {each.unit}".strip() for each in shown)]]
+    heads = [
+        f"{_named(task, archive)}{each.label} {each.unit}".strip()
+        for each, (task, _) in zip(shown, columns, strict=True)
+    ]
+    found = [["method", *heads]]
     for method, label in archive.labels.items():
         own = rows[rows.method == method].set_index(["task", "metric"])
         cells = []
