@@ -40,7 +40,7 @@ def rule(params: Params) -> str:
     """Return the stopping rule of the grid in words, and the cost of adding seeds afterwards."""
     alpha, bound = alpha_of_look(params.looks), 2 * ALPHA * (1 - 0.5**params.looks)
     sentence = (
-        f"Stopping rule: all {len(params.seeds)} declared seeds of every method run, then verdicts are computed, at an "
+        f"Stopping rule: {_declared(len(params.seeds))}, then verdicts are computed, at an "
         f"error rate of {100 * alpha:g} % per family (Holm). "
     )
     if params.looks == 1:
@@ -52,3 +52,9 @@ def rule(params: Params) -> str:
         f"This is look {params.looks}: seeds were added after verdicts had been seen, which is optional stopping. With "
         f"the halved rates all {params.looks} looks together conclude falsely in at most {100 * bound:g} % of families."
     )
+
+
+def _declared(seeds: int) -> str:
+    if seeds == 1:
+        return "the one declared seed of every method runs"
+    return f"all {seeds} declared seeds of every method run"
