@@ -14,49 +14,32 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from mtcp.analysis.comparisons import COST, MULTI_TASK
 from mtcp.analysis.rows import rows_of
 from mtcp.analysis.tables import read_table
-from mtcp.core.config import Benchmark, Project
+from mtcp.core.config import Project
 from mtcp.core.project_files import REFERENCE, TABLES
-from mtcp.core.tasks import Task
+from mtcp.report.cells import task_columns
 from mtcp.report.formats import difference, display
+from mtcp.report.page import Page
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/findings.md"
 _BLOCK = re.compile(r"(<!-- (\w+) (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
-class Archive:
-    """The tables and the configuration of one archived benchmark."""
-
-    def __init__(self, name: str) -> None:
-        self.folder = ROOT / REFERENCE / name
-        self.name = name
-        self.benchmark: Benchmark = Project(self.folder).benchmark(name)
-
-    def table(self, name: str) -> pd.DataFrame:
-        """One of its tables."""
-        return read_table(self.folder / TABLES / self.name / f"{name}.csv")
-
-    @property
-    def labels(self) -> dict[str, str]:
-        """The label of each method."""
-        methods = self.table("methods")
-        return dict(zip(methods.method, methods.label, strict=True))
-
-    @property
-    def measures(self) -> list[tuple[str, str]]:
-        """Task and primary metric of each task, and Delta_m."""
-        return [*((task.name, task.metric) for task in self.benchmark.task_list), ("multi_task", "delta_m")]
+def measures(page: Page) -> list[tuple[str, str]]:
+    """Task and primary metric of each task, and Delta_m."""
+    return [*task_columns(page), (MULTI_TASK, "delta_m")]
 
 
-def claims(archive: Archive) -> list[list[str]]:
+def claims(page: Page) -> list[list[str]]:
     """Every claim with a pair of runs: verdict, improvement, interval, seeds, detectable effect."""
     rows = [["claim", "verdict", "improvement", "Holm interval", "n (least)", "detectable"]]
-    for row in rows_of(archive.table("claims")):
+    for row in rows_of(page.tables["claims"]):
         if not row.n > 0:
             continue
-        shown = difference(str(row.task), str(row.metric), archive.benchmark)
+        shown = difference(str(row.task), str(row.metric), page.benchmark)
         rows.append(
             [
                 row.text.rstrip("."),
@@ -70,43 +53,42 @@ def claims(archive: Archive) -> list[list[str]]:
     return rows
 
 
-def results(archive: Archive) -> list[list[str]]:
+def results(page: Page) -> list[list[str]]:
     """Mean and standard deviation over seeds of every method: final output of the last epoch."""
-    summary = archive.table("summary")
+    summary = page.tables["summary"]
     final = summary[(summary.selection == "last") & (summary.output == "final")]
-    columns = [*archive.measures, ("multi_task", "delta_coherence")]
-    return _means(archive, final, columns)
+    columns = [*measures(page), (MULTI_TASK, "delta_coherence")]
+    return _means(page, final, columns)
 
 
-def costs(archive: Archive) -> list[list[str]]:
+def costs(page: Page) -> list[list[str]]:
     """Parameters, operations and seconds of every method, as the grid measured them."""
-    summary = archive.table("summary")
-    columns = [("cost", name) for name in ("parameters", "gflops", "seconds_per_step", "seconds_per_image")]
-    return _means(archive, summary[summary.task == "cost"], columns)
+    summary = page.tables["summary"]
+    columns = [(COST, name) for name in ("parameters", "gflops", "seconds_per_step", "seconds_per_image")]
+    return _means(page, summary[summary.task == COST], columns)
 
 
-def coherence(archive: Archive) -> list[list[str]]:
+def coherence(page: Page) -> list[list[str]]:
     """Coherence between the predictions of every method, with the ground truths last."""
-    summary = archive.table("summary")
+    summary = page.tables["summary"]
     rows = summary[(summary.selection == "last") & (summary.task == "coherence")]
     columns = [
         ("coherence", name) for name in dict.fromkeys(rows.metric) if rows[rows.metric == name]["mean"].notna().any()
     ]
-    found = _means(archive, rows[rows.output == "final"], columns)
+    found = _means(page, rows[rows.output == "final"], columns)
     truth = rows[rows.output == "truth"].drop_duplicates("metric").set_index("metric")["mean"]
-    shown = [display(task, metric, archive.benchmark) for task, metric in columns]
+    shown = [display(task, metric, page.benchmark) for task, metric in columns]
     ceiling = [each.number(truth[metric]) for each, (_, metric) in zip(shown, columns, strict=True)]
     return [*found, ["ground truth (ceiling)", *ceiling]]
 
 
-def _means(archive: Archive, rows: pd.DataFrame, columns: list[tuple[str, str]]) -> list[list[str]]:
-    shown = [display(task, metric, archive.benchmark) for task, metric in columns]
+def _means(page: Page, rows: pd.DataFrame, columns: list[tuple[str, str]]) -> list[list[str]]:
+    shown = [display(task, metric, page.benchmark) for task, metric in columns]
     heads = [
-        f"{_named(task, archive)}{each.label} {each.unit}".strip()
-        for each, (task, _) in zip(shown, columns, strict=True)
+        f"{_named(task, page)}{each.label} {each.unit}".strip() for each, (task, _) in zip(shown, columns, strict=True)
     ]
     found = [["method", *heads]]
-    for method, label in archive.labels.items():
+    for method, label in page.labels.items():
         own = rows[rows.method == method].set_index(["task", "metric"])
         cells = []
         for each, key in zip(shown, columns, strict=True):
@@ -114,7 +96,7 @@ def _means(archive: Archive, rows: pd.DataFrame, columns: list[tuple[str, str]])
                 cells.append("")
                 continue
             spread = own["sd"][key]
-            signed = key[0] == "multi_task"
+            signed = key[0] == MULTI_TASK
             cells.append(
                 each.number(own["mean"][key], signed=signed) + (f" ± {each.number(spread)}" if spread > 0 else "")
             )
@@ -123,22 +105,22 @@ def _means(archive: Archive, rows: pd.DataFrame, columns: list[tuple[str, str]])
     return found
 
 
-def shares(archive: Archive) -> list[list[str]]:
+def shares(page: Page) -> list[list[str]]:
     """Shares of the variance over trained methods x seeds: two-way layout, one run per cell.
 
     x_ms = mean + method_m + seed_s + rest_ms; each share is its sum of squares over the total.
     """
-    runs, methods = archive.table("runs"), archive.table("methods")
+    runs, methods = page.tables["runs"], page.tables["methods"]
     trained = set(methods[methods.family != "trivial"].method)
-    changes = archive.table("multi_task")
+    changes = page.tables["multi_task"]
     every = pd.concat([runs, changes])
     final = every[(every.selection == "last") & (every.output == "final") & every.method.isin(trained)]
     rows = [["measure", "methods %", "seeds %", "rest %"]]
-    for task, metric in archive.measures:
+    for task, metric in measures(page):
         own = final[(final.task == task) & (final.metric == metric)]
         grid = own.pivot_table(index="method", columns="seed", values="value").dropna(axis=1)
-        if task == "multi_task":
-            grid = grid.drop(index=archive.benchmark.baseline, errors="ignore")  # 0 by definition
+        if task == MULTI_TASK:
+            grid = grid.drop(index=page.benchmark.baseline, errors="ignore")  # 0 by definition
         centred = grid.to_numpy() - grid.to_numpy().mean()
         by_method, by_seed = centred.mean(1, keepdims=True), centred.mean(0, keepdims=True)
         parts = [
@@ -146,18 +128,16 @@ def shares(archive: Archive) -> list[list[str]]:
             (by_seed**2).sum() * centred.shape[0],
             ((centred - by_method - by_seed) ** 2).sum(),
         ]
-        shown = display(task, metric, archive.benchmark)
-        rows.append([_named(task, archive) + shown.label, *(f"{100 * part / sum(parts):.0f}" for part in parts)])
+        shown = display(task, metric, page.benchmark)
+        rows.append([_named(task, page) + shown.label, *(f"{100 * part / sum(parts):.0f}" for part in parts)])
     return rows
 
 
-def weights(archive: Archive) -> list[list[str]]:
+def weights(page: Page) -> list[list[str]]:
     """Mean weight of every task in the first and the last epoch, and the share of epochs in which it is negative."""
-    history = archive.table("history") if (archive.folder / TABLES / archive.name / "history.csv").exists() else None
-    assert history is not None
-    tasks: tuple[Task, ...] = archive.benchmark.task_list
+    history, tasks = read_table(page.project.root / TABLES / page.name / "history.csv"), page.tasks
     rows = [["method", *(f"{task.label}: first, last epoch; negative" for task in tasks)]]
-    for method, label in archive.labels.items():
+    for method, label in page.labels.items():
         own = history[history.method == method]
         cells = []
         for task in tasks:
@@ -172,13 +152,18 @@ def weights(archive: Archive) -> list[list[str]]:
     return rows
 
 
-def _named(task: str, archive: Archive) -> str:
-    return next((f"{each.label}, " for each in archive.benchmark.task_list if each.name == task), "")
+def _named(task: str, page: Page) -> str:
+    return next((f"{each.label}, " for each in page.tasks if each.name == task), "")
 
 
-TABLE_OF: dict[str, Callable[[Archive], list[list[str]]]] = {
+TABLE_OF: dict[str, Callable[[Page], list[list[str]]]] = {
     function.__name__: function for function in (claims, results, costs, coherence, shares, weights)
 }
+
+
+def archived(name: str) -> Page:
+    """The tables of one archived benchmark."""
+    return Page.read(Project(ROOT / REFERENCE / name), name)
 
 
 def markdown(rows: list[list[str]]) -> str:
@@ -189,7 +174,7 @@ def markdown(rows: list[list[str]]) -> str:
 
 def main() -> int:
     text = PAGE.read_text()
-    written = _BLOCK.sub(lambda found: found[1] + markdown(TABLE_OF[found[3]](Archive(found[2]))) + found[4], text)
+    written = _BLOCK.sub(lambda found: found[1] + markdown(TABLE_OF[found[3]](archived(found[2]))) + found[4], text)
     if "--check" in sys.argv[1:]:
         return int(written != text)
     PAGE.write_text(written)

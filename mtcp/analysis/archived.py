@@ -44,17 +44,16 @@ def verify_archive(root: Path, folder: Path) -> tuple[list[Problem], int]:
 def renew_tables(folder: Path) -> None:
     """Write the tables of the archive in `folder` again, with the present code, from the records.
 
-    What depends on statistics per image stays as it was. Raises `UserError` where the archive is damaged or the present
-    code has rows for which there is nothing to keep.
+    What depends on statistics per image stays as it was; a comparison that is new has no intervals over test images.
+    Raises `UserError` where the archive is damaged.
     """
-    place = folder / TABLES / folder.name
-    kept = {name: read_table(place / f"{name}.csv") for name in (*_FROM_IMAGES, "comparisons")}
+    place, rows = folder / TABLES / folder.name, ["family", "method"]
+    kept = read_table(place / "comparisons.csv")
     for name, table in build_tables(archived_plan(folder), folder.name).items():
         if name in _FROM_IMAGES:
             continue
         if name == "comparisons" and len(table):
-            rows = ["family", "method"]
-            intervals = kept[name][[*rows, *_INTERVALS]]
+            intervals = kept[[*rows, *_INTERVALS]]
             table = table.drop(columns=list(_INTERVALS)).merge(intervals, on=rows, how="left", validate="1:1")
         write_text(place / f"{name}.csv", to_csv(table))
 

@@ -91,24 +91,20 @@ def judge(
 
 
 def _measure(claim: Claim, known: dict[str, Measure], benchmark: Benchmark) -> Measure | None:
-    measure = known.get(claim.measure)
-    if measure and claim.metric:
+    measure, rope = known.get(claim.measure), claim.rope
+    if measure is None:
+        return None
+    if claim.metric:
         task = benchmark.tasks[measure.task].model_copy(update={"metric": claim.metric}).task(measure.task)
         # A ROPE in degrees says nothing about shares of pixels.
-        rope = measure.rope if task.metric_unit == measure.unit else DEFAULT_ROPES.get(task.metric_unit)
-        if rope is None and claim.rope is None:
+        rope = rope or (measure.rope if task.metric_unit == measure.unit else DEFAULT_ROPES.get(task.metric_unit))
+        if rope is None:
             raise UserError(
                 f"config/claims.yaml: claim '{claim.id}' is about {claim.metric} in {task.metric_unit}, and nothing "
                 "says what is practically equal there: give the claim a `rope`"
             )
-        measure = replace(
-            measure,
-            metric=task.metric,
-            higher_is_better=task.higher_is_better,
-            unit=task.metric_unit,
-            rope=rope or 0.0,
-        )
-    return replace(measure, rope=claim.rope) if measure and claim.rope is not None else measure
+        measure = replace(measure, metric=task.metric, higher_is_better=task.higher_is_better, unit=task.metric_unit)
+    return replace(measure, rope=rope or measure.rope)
 
 
 def _pairs(

@@ -15,6 +15,7 @@ from mtcp.analysis.tables import TEXT, read_table
 from mtcp.core.config import Project
 from mtcp.core.errors import UserError
 from mtcp.core.project_files import TABLES
+from mtcp.metrics.multi_task import relative_change
 
 _NEEDED: Final = ("runs", "multi_task", "provenance")
 #: What may explain a difference, from provenance.csv.
@@ -119,7 +120,7 @@ def _row(before: pd.DataFrame, after: pd.DataFrame, method: str, measure: Measur
     old, new = both.value_before.to_numpy(float), both.value_after.to_numpy(float)
     improvements = (new - old) * (1 if measure.higher_is_better else -1)
     if measure.relative:
-        improvements = np.where(new == old, 0, 100 * improvements / np.where(old == 0, np.nan, old))
+        improvements = np.where(new == old, 0, relative_change(new, old, measure.higher_is_better))
     low, high = t_interval(improvements)
     return {
         "task": measure.task, "metric": measure.metric, "n": len(both), "before": old.mean(), "after": new.mean(),

@@ -25,7 +25,7 @@ from mtcp.core.errors import UserError, alternatives
 from mtcp.core.files import read_yaml
 from mtcp.core.plugins import PACKAGE_ROOT
 from mtcp.core.task_names import name_fault
-from mtcp.core.tasks import KINDS, METRE, Kind, Task, in_order
+from mtcp.core.tasks import KINDS, Kind, Task, in_order
 from mtcp.core.validation import Model, fault, validated
 
 BUNDLED: Final = PACKAGE_ROOT / "mtcp/data/bundled"
@@ -320,6 +320,6 @@ def require_layout(layout: str, tasks: Iterable[Task], root: Path, path: Path) -
         if task.kind == "depth":
             target = given.given()[name] if given else None
             quantity = target.quantity if isinstance(target, PositiveMap) else CODED.get(layout, "depth")
-            if (quantity == "disparity") == (task.unit == METRE):
+            if (quantity == "disparity") != task.disparity:
                 said = "a disparity: say its unit, such as px" if quantity == "disparity" else "in metres: leave it out"
                 raise fault(path, ("tasks", name, "unit"), f"'{name}' of layout '{layout}' is {said}")

@@ -90,6 +90,11 @@ class Task:
         return self.kind in CLASSES
 
     @property
+    def disparity(self) -> bool:
+        """Whether it is of the kind of depth and no distance: larger is nearer."""
+        return self.kind == "depth" and self.unit != METRE
+
+    @property
     def metric_unit(self) -> str:
         """The unit of its primary metric; "" if dimensionless."""
         unit = METRICS[self.kind][self.metric][1]

@@ -19,12 +19,14 @@ from mtcp.evaluation.coherence import CoherenceMeter
 from mtcp.metrics.meter import Statistics, merge
 
 
-def ceiling(split: Split, config: RunConfig, meter: CoherenceMeter, on_images: Callable[[int], None]) -> Statistics:
+def ceiling(
+    path: Path, split: Split, config: RunConfig, meter: CoherenceMeter, on_images: Callable[[int], None]
+) -> Statistics:
     """Return the statistics of `split`'s ground truths, in the order of its ids; empty if no tasks can be compared.
 
-    They are stored in `ceiling_file` if the folder is writable. `on_images` is called with the images of each step.
+    They are stored at `path`, the `ceiling_file`, if its folder is writable. `on_images` is called with the number of
+    images of each step.
     """
-    path = ceiling_file(split, config)
     with suppress(OSError, ValueError, EOFError, BadZipFile), np.load(path, allow_pickle=False) as kept:
         return dict(kept)
     parts = []

@@ -165,8 +165,8 @@ def evaluate_run(
     # If the last epoch was the best one, its network is not evaluated twice.
     best_validation_is_last = validation.exists() and filecmp.cmp(validation, directory / MODEL, shallow=False)
     best_validation_is_other = validation.exists() and not best_validation_is_last
-    unknown = not ceiling_file(split, config).exists()
-    total = len(split) * (1 + unknown + best_validation_is_other + len(kept))
+    of_truths = ceiling_file(split, config)
+    total = len(split) * (1 + (not of_truths.exists()) + best_validation_is_other + len(kept))
     done = 0
 
     def advance(count: int) -> None:
@@ -189,7 +189,7 @@ def evaluate_run(
 
         network = load_network(config, directory / MODEL)
         last = judge(network, coherence=together, samples=config.evaluation.samples)
-        last.add_ceiling(ceiling(split, config, together, advance))
+        last.add_ceiling(ceiling(of_truths, split, config, together, advance))
         counted = gflops(network, (config.height, config.width))
         del network
         metrics = {"last": last.metrics(meters)}
@@ -210,10 +210,8 @@ def _of_epochs(config: RunConfig, last: Metrics, found: dict[str, Metrics]) -> d
     """The metrics of selections among epochs: `last` has those of the last epoch, `found` those of others by file."""
     metrics = {}
     training = config.training
-    kept = {}  # nothing of a network that is not trained
-    for epoch in range(training.epochs - 1):
-        if (name := Path(snapshot_file(epoch)).name) in found:
-            kept[epoch] = found[name]
+    names = {epoch: Path(snapshot_file(epoch)).name for epoch in range(training.epochs - 1)}
+    kept = {epoch: found[name] for epoch, name in names.items() if name in found}
     if training.snapshots:
         spaced = [own for epoch, own in kept.items() if training.spaced(epoch)]
         metrics["best_on_test"] = best_on_test(config, last, spaced)
@@ -252,7 +250,7 @@ def evaluate_elsewhere(
         together = coherence_meter(config, split.layout.packaging, map_images)
         network, batches = load_network(trained, checkpoint), evaluation_batches(split, config)
         result = evaluate(network, meters, batches, device, coherence=together, on_images=on_images)
-        result.add_ceiling(ceiling(split, config, together, lambda count: None))
+        result.add_ceiling(ceiling(ceiling_file(split, config), split, config, together, lambda count: None))
     return result, result.metrics(meters)
 
 

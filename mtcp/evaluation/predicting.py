@@ -17,7 +17,7 @@ from torch import Tensor
 from mtcp.core.config import RunConfig
 from mtcp.core.errors import UserError
 from mtcp.core.files import replacing
-from mtcp.core.tasks import METRE, UNITS, Task
+from mtcp.core.tasks import UNITS, Task
 from mtcp.data.formats.layouts import read_picture
 from mtcp.data.formats.writing import write_array
 from mtcp.data.loading.batches import network_input
@@ -119,7 +119,7 @@ def _shown(task: Task, values: NDArray[Any], photograph: RGB, names: Sequence[st
         picture = Image.fromarray(values)
         picture.putpalette(colours.tobytes())
         return picture, row(colours[values], legend=class_legend(np.unique(values), task.channels, names))
-    if task.kind == "depth" and task.unit == METRE:
+    if task.kind == "depth" and not task.disparity:
         low, high = float(values.min()), float(values.max())
         millimetres = (np.nan_to_num(values) * 1000).round().clip(0, 2**16 - 1).astype(np.uint16)
         return Image.fromarray(millimetres), row(coloured(values, low, high), bar=f"{low:.1f} m to {high:.1f} m")

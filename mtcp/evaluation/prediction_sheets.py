@@ -17,7 +17,7 @@ from PIL import Image
 from mtcp.core.files import replacing
 from mtcp.core.images import IMAGENET_MEAN, IMAGENET_STD
 from mtcp.core.project_files import sheet_file
-from mtcp.core.tasks import METRE, VOID, Task
+from mtcp.core.tasks import VOID, Task
 from mtcp.evaluation.pictures import Row, class_colours, class_legend, coloured, direction, drawn, grey, with_void
 
 _NORMALS_ERROR: Final = 60.0
@@ -62,7 +62,7 @@ def _row(task: Task, truth: np.ndarray, prediction: np.ndarray, names: Sequence[
     match task.kind:
         case "semseg" | "human_parts":
             return _class_row(task, truth, prediction.argmax(axis=0), names)
-        case "depth" if task.unit == METRE:
+        case "depth" if not task.disparity:
             return _values_row(task, truth[0], prediction[0], "{:.1f} m")
         case "depth" | "regression":
             return _values_row(task, truth[0], prediction[0], f"{{:.4g}} {task.unit}".rstrip())

@@ -7,10 +7,8 @@ import pandas as pd
 
 from mtcp.analysis.comparisons import COST, MULTI_TASK
 from mtcp.analysis.rows import rows_of
-from mtcp.core.tasks import METRICS, UNTRAINED
-from mtcp.metrics.coherence import COHERENCE_METRICS
-from mtcp.metrics.literature import BATCHES
-from mtcp.report.formats import display
+from mtcp.core.tasks import UNTRAINED
+from mtcp.report.formats import display, higher_is_better
 from mtcp.report.marks import FLAG_MARK, flags
 from mtcp.report.page import Page
 
@@ -31,10 +29,7 @@ def column_of(task: str, metric: str, page: Page) -> dict[str, str]:
     shown = display(task, metric, page.benchmark)
     label = shown.label
     known = {each.name: each for each in page.tasks}
-    if task in known:
-        higher = METRICS[known[task].kind][metric.removesuffix(BATCHES)][0]
-    else:
-        higher = COHERENCE_METRICS.get(metric, task == MULTI_TASK)
+    higher = higher_is_better(task, metric, page.benchmark)
     title = known[task].label if task in known else label.capitalize() if task == COST else label
     parts = [label] if task in known else []
     detail = " ".join([*parts, shown.unit, "↑" if higher else "↓"]).strip()

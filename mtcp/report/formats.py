@@ -6,6 +6,8 @@ from typing import Final
 
 from mtcp.core.config import Benchmark
 from mtcp.core.tasks import OWN
+from mtcp.metrics.literature import BATCHES
+from mtcp.metrics.multi_task import HIGHER_IS_BETTER
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,12 @@ def display(task: str, metric: str, benchmark: Benchmark | None = None) -> Displ
     if task == "multi_task" and (reading := metric.removeprefix("delta_m_")) not in (metric, "per_metric", "pooled"):
         return Display(f"Δm {reading.replace('_', ' ')}", digits=2, unit="%")
     return _DISPLAYS.get((task, metric)) or _DISPLAYS.get(("", metric)) or Display(metric.replace("_", " "), digits=4)
+
+
+def higher_is_better(task: str, metric: str, benchmark: Benchmark) -> bool:
+    """Whether more of `metric` is better: of changes over all tasks, never of costs, else as the metric says."""
+    own = HIGHER_IS_BETTER.get(benchmark.kinds.get(task, task), {})
+    return own.get(metric.removesuffix(BATCHES), task == "multi_task")
 
 
 def difference(task: str, metric: str, benchmark: Benchmark | None = None) -> Display:

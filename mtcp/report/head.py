@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import pandas as pd
 
 from mtcp.analysis.rows import rows_of
-from mtcp.core.tasks import METRE
 from mtcp.report.data_facts import data_facts
 from mtcp.report.page import Page
 from mtcp.store.speed import is_busy
@@ -57,8 +56,9 @@ def notes(page: Page) -> Iterator[str]:
             f"Read the numbers as a sketch."
         )
     yield from _times(page)
-    for label in _disparities(page):
-        yield f"{label} is a disparity here: larger is nearer."
+    for task in page.tasks:
+        if task.disparity:
+            yield f"{task.label} is a disparity here: larger is nearer."
     weights = page.tables["provenance"].dropna(subset=["weights_sha256"]).groupby("method").weights_sha256.nunique()
     if several := [page.labels[name] for name in weights[weights > 1].index]:
         yield f"Runs started from different pre-trained weights (`encoder.sha256` pins them): {', '.join(several)}."
@@ -75,11 +75,6 @@ def same_networks(provenance: pd.DataFrame) -> list[list[str]]:
         if all(digests):
             groups.setdefault(frozenset(zip(rows.seed, digests, strict=True)), []).append(str(method))
     return [methods for methods in groups.values() if len(methods) > 1]
-
-
-def _disparities(page: Page) -> list[str]:
-    """The labels of depth tasks that are disparities."""
-    return [task.label for task in page.tasks if task.kind == "depth" and task.unit != METRE]
 
 
 def _times(page: Page) -> Iterator[str]:

@@ -9,8 +9,7 @@ from mtcp.analysis.comparisons import COST, MULTI_TASK
 from mtcp.analysis.paper_tables import PARTS
 from mtcp.analysis.rows import rows_of
 from mtcp.core.config import Benchmark
-from mtcp.core.tasks import METRICS
-from mtcp.report.formats import Display, display
+from mtcp.report.formats import Display, display, higher_is_better
 
 CAPTIONS: Final = {
     "main": "Comparison",
@@ -71,11 +70,10 @@ def _column(task: str, metric: str, rows: pd.DataFrame, narrow: bool, settings: 
     spread = max((value * shown.scale for value in own.sd.dropna()), default=0.0)
     spread = 0.0 if narrow or task == COST else spread
     digits = len(f"{spread:.{shown.digits}f}".replace(".", "").lstrip("0")) or 1
-    higher = METRICS[known[task].kind][metric][0] if task in known else task == MULTI_TASK
     return {
         "title": known[task].label if task in known else label,
         "detail": " ".join(part for part in (label if task in known else "", shown.unit) if part),
-        "arrow": "↑" if higher else "↓",
+        "arrow": "↑" if higher_is_better(task, metric, settings) else "↓",
         "format": f"{sign}{whole}.{shown.digits}" + (f"({digits})" if spread else ""),
     }
 
@@ -85,7 +83,12 @@ def _cell(row: Any, shown: Display, narrow: bool) -> dict[str, Any]:
         return {"mean": "", "sd": "", "best": False}
     has_spread = not narrow and row.task != COST and row.sd > 0
     return {
-        "mean": shown.number(row.mean, signed=row.task == MULTI_TASK).replace("−", "-").replace(",", ""),
-        "sd": shown.number(row.sd).replace(",", "") if has_spread else "",
+        "mean": _typed(shown.number(row.mean, signed=row.task == MULTI_TASK)),
+        "sd": _typed(shown.number(row.sd)) if has_spread else "",
         "best": str(row.best) == "True",
     }
+
+
+def _typed(number: str) -> str:
+    """A number as LaTeX's siunitx reads it."""
+    return number.replace("−", "-").replace(",", "")

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mtcp.core.config import RunConfig
-from mtcp.core.tasks import METRE, Task
+from mtcp.core.tasks import Task
 from mtcp.store.records import RunRecord
 
 
@@ -65,7 +65,7 @@ def _meaning(task: Task) -> str:
     words = {
         "semseg": "logits of the classes",
         "human_parts": "logits of the classes",
-        "depth": "distance in metres" if task.unit == METRE else f"disparity, in {task.unit}: larger is nearer",
+        "depth": f"disparity, in {task.unit}: larger is nearer" if task.disparity else "distance in metres",
         "normals": "normal, unnormalised: x right, y down, z away from the viewer",
         "regression": f"value, in {task.unit or 'the unit of the data set'}",
     }

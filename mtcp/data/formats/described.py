@@ -19,7 +19,7 @@ from mtcp.core.errors import UserError
 from mtcp.core.tasks import VOID
 from mtcp.data.formats.depth_units import metres
 from mtcp.data.formats.label_codings import classes_of, from_colours
-from mtcp.data.formats.layouts import Layout, Split, Traits, read_ids, read_vectors
+from mtcp.data.formats.layouts import Layout, Split, Traits, mask, read_ids, read_vectors
 from mtcp.data.formats.matlab import read_context, read_parts
 from mtcp.data.preparation.derive import edges_from_labels
 
@@ -171,7 +171,7 @@ class DescribedLayout(Layout):
         return _numbers(described, values, f"image '{image_id}': {path}")
 
     def _sal(self, task: str, values: NDArray[np.uint8], path: Path, image_id: str) -> NDArray[np.uint8]:
-        return _mask(values, "0/1/255" if path.suffix.lower() == ".npy" else self.coding(task, "coding"))
+        return _saliency(values, "0/1/255" if path.suffix.lower() == ".npy" else self.coding(task, "coding"))
 
     def _edge(self, task: str, values: NDArray[Any], path: Path, image_id: str) -> NDArray[np.uint8]:
         if path.suffix.lower() == ".mat":
@@ -220,10 +220,8 @@ def _numbers(described: RegressionMap, values: NDArray[Any], where: str) -> NDAr
     return np.where(known, found, np.float32(VOID))
 
 
-def _mask(values: NDArray[Any], coding: str | None) -> NDArray[np.uint8]:
-    if coding == "0/1/255":
-        return np.where(values == VOID, VOID, values > 0.5).astype(np.uint8)
-    return (values > (0 if coding == "0/1" else 127)).astype(np.uint8)
+def _saliency(values: NDArray[Any], coding: str | None) -> NDArray[np.uint8]:
+    return mask(values) if coding == "0/1/255" else (values > (0 if coding == "0/1" else 127)).astype(np.uint8)
 
 
 def _table(described: ClassMap) -> NDArray[np.uint8]:

@@ -201,7 +201,12 @@ class Layout(ABC):
             return (values > values.max() / 2).astype(np.uint8)
         if told == "0/255":
             return (values == VOID).astype(np.uint8)
-        return np.where(values == VOID, VOID, values > 0.5).astype(np.uint8)
+        return mask(values)
+
+
+def mask(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return stored values of a binary map, 0, 1 and 255 for void, as a target."""
+    return np.where(values == VOID, VOID, values > 0.5).astype(np.uint8)
 
 
 def read_ids(path: Path) -> tuple[tuple[str, ...], list[str]]:

@@ -25,6 +25,7 @@ from typing import Any, ClassVar, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from mtcp.core.data_sets import CODED
 from mtcp.core.errors import UserError
 from mtcp.core.tasks import VOID
 from mtcp.data.formats.layouts import Layout, Traits, read_array, read_plane, read_vectors
@@ -39,6 +40,10 @@ class MtanLayout(Layout):
     marker = "train/image"
     recognised_by = "train/image/0.npy and val/image/0.npy"
     images: ClassVar = "image"
+
+    def traits(self, task: str) -> Traits:
+        """What is known about the target of one task."""
+        return Traits(task, disparity=task == "depth" and CODED[self.kind] == "disparity")
 
     def listed(self, split: Literal["train", "val"]) -> tuple[tuple[str, ...], list[str]]:
         """Return the ids `<split>_0`, `<split>_1` ... in numerical order, and the problems found."""
@@ -153,10 +158,6 @@ class MtanCityscapesLayout(MtanLayout):
             "depth": (("depth", (".npy",)),),
         }
     )
-
-    def traits(self, task: str) -> Traits:
-        """What is known about the target of one task."""
-        return Traits(task, disparity=task == "depth")
 
     def find(self, task: str, image_id: str) -> Path | None:
         if task != "semseg" or self.classes is None:

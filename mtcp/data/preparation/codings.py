@@ -43,7 +43,7 @@ def mask_codings(layout: Layout, ids: list[str]) -> dict[str, Any]:
     """Find out how masks are stored where a set's values tell it and it is not the usual way.
 
     Usual are pictures from black to white, and arrays of 0, 1 and 255 for void. Others are 0/1 (saliency), 0/255
-    (arrays of edges) and 0/1/255 (pictures with void). Reads files until a value is none of these three.
+    (arrays of edges) and 0/1/255 (pictures with void). Reads files until the answer is known.
     """
     found: dict[str, Any] = {}
     for task in layout.places:
@@ -59,7 +59,7 @@ def mask_codings(layout: Layout, ids: list[str]) -> dict[str, Any]:
             except UserError:
                 continue  # the check names it
             pictures = path.suffix.lower() != ".npy"
-            if not seen <= {0, 1, VOID}:
+            if not seen <= {0, 1, VOID} or (1 in seen and not pictures):
                 break
         if pictures and {1, VOID} <= seen <= {0, 1, VOID}:
             found[task] = {"coding": "0/1/255"}

@@ -77,18 +77,17 @@ def test_a_border_of_void_is_no_discontinuity_of_the_truth():
 def test_the_ceiling_is_computed_once_and_again_where_anything_changed(tiny_project, monkeypatch):
     config = tiny_project.resolve("rooms", "mtcp", 0)
     split = open_split(config, tiny_project.root / "data/rooms", "test")
-    meter, seen = coherence_meter(config, split.layout.packaging), []
-    first = ceiling(split, config, meter, seen.append)
+    meter, seen, kept = coherence_meter(config, split.layout.packaging), [], ceiling_file(split, config)
+    first = ceiling(kept, split, config, meter, seen.append)
     assert sum(seen) == len(split)
-    again = ceiling(split, config, meter, seen.append)
+    again = ceiling(kept, split, config, meter, seen.append)
     assert sum(seen) == len(split) and first.keys() == again.keys()
     assert all(np.array_equal(first[name], again[name]) for name in first)
-    kept = ceiling_file(split, config)
     stricter = config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"edge_tolerance": 0.001})})
     assert ceiling_file(split, stricter) != kept
     kept.write_bytes(kept.read_bytes()[:100])
     assert all(
-        np.array_equal(first[name], values) for name, values in ceiling(split, config, meter, seen.append).items()
+        np.array_equal(first[name], values) for name, values in ceiling(kept, split, config, meter, seen.append).items()
     )
     assert sum(seen) == 2 * len(split), "a damaged file is made again"
 
