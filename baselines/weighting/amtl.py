@@ -1,5 +1,7 @@
 """Achievement-based training progress balancing."""
 
+from typing import Annotated
+
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -20,10 +22,10 @@ class AMTL(LossScheme):
     losses.
     """
 
-    equal_epochs = 1
+    idle_epochs = 1
 
     class Parameters(PluginParameters):
-        potential: dict[str, float] | None = Field(
+        potential: dict[str, Annotated[float, Field(gt=0, le=1)]] | None = Field(
             None, description="exp(-loss) of every single-task network on training images; null: 1"
         )
         focus: float = Field(2.0, gt=0, description="how strongly tasks far from their potential are preferred")

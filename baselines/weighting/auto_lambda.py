@@ -21,8 +21,8 @@ class AutoLambda(LossScheme):
 
     Caveat: needs a validation split, and uses the same images as the choice of the best epoch. The authors' code draws
     its validation batches from the training images, and differentiates through a plain gradient step before the
-    optimiser's own step. Costs three more forward passes and one backward pass per step; running statistics are
-    restored.
+    optimiser's own step. With gradient accumulation only the last micro-batch counts. Costs three more forward passes
+    and one backward pass per step; running statistics are restored.
     """
 
     cost = "forward"
@@ -52,7 +52,12 @@ class AutoLambda(LossScheme):
         moved = [parameter for parameter in network.parameters() if parameter.requires_grad]
         torch.manual_seed(self.step_seed())  # the same noise (drop path) in every process
         with torch.enable_grad():
-            wanted = torch.stack(list(look(self.steps).values())).sum()
+            seen = list(look(self.steps).values())
+            if not seen:  # a batch without a valid pixel teaches nothing
+                self.seen.zero_()
+                network.load_state_dict(kept)
+                return
+            wanted = torch.stack(seen).sum()
             direction = torch.autograd.grad(wanted, moved, materialize_grads=True)
         length = torch.stack([piece.norm() for piece in direction]).norm()
         if length > 0:
@@ -60,6 +65,7 @@ class AutoLambda(LossScheme):
             ahead = self._after_moving(moved, direction, step, recompute)
             behind = self._after_moving(moved, direction, -2 * step, recompute)
             gradient = torch.zeros_like(self.task_weights)
+            self.seen &= torch.tensor([task in ahead for task in self.tasks])
             for task, loss in ahead.items():
                 gradient[self.tasks.index(task)] = -(loss - behind[task]) / (2 * step)
             self.task_weights.grad = gradient

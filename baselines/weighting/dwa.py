@@ -17,7 +17,7 @@ class DWA(LossScheme):
     Caveat: a loss near 0 makes the ratio, and with it the weight, jump.
     """
 
-    equal_epochs = 2
+    idle_epochs = 2
 
     previous: Tensor
     weights: Tensor
@@ -37,7 +37,8 @@ class DWA(LossScheme):
         return (self.weights[present].to(losses) * losses).sum()
 
     def end_epoch(self) -> None:
-        """Set the next epoch's weights; a task absent from one of the two epochs has ratio 1."""
+        """Set the next epoch's weights; L is that of the last epoch in which a task was present, its
+        ratio 1 where it was absent from the epoch that ends."""
         current = self.means.close()
         if self.epochs >= 1:
             ratios = (current / self.previous).nan_to_num(nan=1.0)

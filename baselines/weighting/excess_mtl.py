@@ -42,9 +42,10 @@ class ExcessMTL(JacobianScheme):
         )
         first = self.first[present]
         self.first[present] = torch.where(first.isnan(), risks, first)
-        logits = self.simplex.log()
-        logits[present] += self.options.step * risks / (self.first[present] + 1e-7)
-        self.simplex = torch.softmax(logits, 0)
+        kept = self.simplex[present]
+        logits = kept.log() + self.options.step * risks / (self.first[present] + 1e-7)
+        # The present tasks share what they held, so that an absent task's weight stays as it is.
+        self.simplex[present] = kept.sum() * torch.softmax(logits, 0)
         return self.other_weights(losses, present) @ jacobian
 
     def other_weights(self, losses: Tensor, present: Tensor) -> Tensor:

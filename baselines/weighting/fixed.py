@@ -31,6 +31,10 @@ class Fixed(LossScheme):
                 f"scheme 'fixed', parameter 'weights': needs one weight for each of {', '.join(context.tasks)}, "
                 f"got {', '.join(given) or 'none'}"
             )
+        if max(given.values()) <= 0:
+            raise UserError(
+                "scheme 'fixed', parameter 'weights': no task has a positive weight, so that nothing is learned"
+            )
         self.register_buffer("weights", torch.tensor([given[task] for task in context.tasks]))
 
     def total(self, losses: Tensor, present: Tensor) -> Tensor:

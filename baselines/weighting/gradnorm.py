@@ -44,7 +44,7 @@ class GradNorm(GramianScheme):
         first = self.first[present]
         self.first[present] = torch.where(first.isnan(), losses, first)
         weights = self.task_weights[present]
-        self.moved = self.task_weights.index_put((present,), self._moved(weights, norms, losses / self.first[present]))
+        self.moved = self.moved.index_put((present,), self._moved(weights, norms, losses / self.first[present]))
         return weights.cpu()
 
     def other_weights(self, losses: Tensor, present: Tensor) -> Tensor:

@@ -89,6 +89,7 @@ class IGBv2(LossScheme):
     def __init__(self, context: SchemeContext, parameters: "IGBv2.Parameters") -> None:
         super().__init__(context, parameters)
         tasks = len(context.tasks)
+        self.idle_epochs = max(parameters.random_epochs, parameters.learning_from, parameters.base_epoch + 1)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(context.seed)
             self.actor, self.critics = _Actor(tasks), _Critics(tasks)

@@ -13,7 +13,8 @@ class IMTLG(GramianScheme):
     update = k sum_t c_t g_t with sum_t c_t = 1 and equal projections onto all unit gradients g_t / ||g_t||.
 
     Caveat: the coefficients are unbounded: with three or more tasks some may be negative, and for nearly parallel
-    gradients of different norms they explode.
+    gradients of different norms they explode. Where the unscaled shares sum to less than 0, the update ascends every
+    loss; the code of LibMTL does the same.
     """
 
     moved_by = "always"

@@ -16,7 +16,7 @@ class MGDA(GramianScheme):
     update = k sum_t c_t g_t with the c on the simplex that minimises ||sum_t c_t g_t||: the shortest vector in the
     gradients' convex hull, which descends every task or is 0 at a Pareto stationary point. The quadratic program is
     solved up to rounding; the authors' code takes up to 250 Frank-Wolfe steps. As in that code, `normalisation` divides
-    the gradients from which c is computed by their length (`l2`), their loss (`loss`) or both (`loss+`).
+    the gradients from which c is computed by their length (`l2`), their loss (`loss`) or the product of both (`loss+`).
 
     Caveat: the task with the smallest gradient gets the largest coefficient, whether or not that is useful.
     """
@@ -29,12 +29,12 @@ class MGDA(GramianScheme):
         )
 
     def weights(self, gramian: Tensor, losses: Tensor, present: Tensor) -> Tensor:
+        divisors = torch.ones(len(gramian), dtype=torch.float64)
         if self.options.normalisation.startswith("loss"):
             self.positive(losses, present)
-            exact = losses.double().cpu()
-            gramian = gramian / torch.outer(exact, exact)
+            divisors *= losses.double().cpu()
         if self.options.normalisation in ("l2", "loss+"):
-            lengths = gramian.diagonal().sqrt()
-            gramian = gramian / torch.outer(lengths, lengths).clamp(min=1e-300)
+            divisors *= gramian.diagonal().sqrt()
+        gramian = gramian / torch.outer(divisors, divisors).clamp(min=1e-300)
         with solving(self):
             return len(gramian) * torch.from_numpy(solvers.shortest_in_hull(gramian.numpy()))

@@ -1,6 +1,7 @@
 """Performance-informed fair gradients."""
 
 import math
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -26,7 +27,9 @@ class PIVRG(GramianScheme):
     moved_by = "always"
 
     class Parameters(GramianScheme.Parameters):
-        alone: dict[str, float] | None = Field(None, description="mean training loss of every single-task network")
+        alone: dict[str, Annotated[float, Field(gt=0)]] | None = Field(
+            None, description="mean training loss of every single-task network; null: that of the first epoch"
+        )
         bound: float = Field(2.0, gt=1, description="most that two weights may differ by, as a factor")
         least_temperature: float = Field(10.0, gt=0, description="of the softmax, in percentage points")
 

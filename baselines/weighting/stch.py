@@ -32,7 +32,7 @@ class STCH(LossScheme):
         super().__init__(context, parameters)
         self.means = EpochMeans(len(context.tasks))
         self.register_buffer("unit", torch.full((len(context.tasks),), torch.nan, dtype=torch.float64))
-        self.equal_epochs = parameters.warmup_epochs
+        self.idle_epochs = parameters.warmup_epochs
 
     def total(self, losses: Tensor, present: Tensor) -> Tensor:
         logarithmic, mu = self.options.compared == "log_ratio", self.options.mu

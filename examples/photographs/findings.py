@@ -14,11 +14,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mtcp.analysis.comparisons import COST, MULTI_TASK
+from mtcp.analysis.comparisons import COST, MULTI_TASK, PRIMARY, TRUTH, primary
 from mtcp.analysis.rows import rows_of
 from mtcp.analysis.tables import read_table
+from mtcp.analysis.versions import with_change
 from mtcp.core.config import Project
 from mtcp.core.project_files import REFERENCE, TABLES
+from mtcp.metrics.coherence import COHERENCE
 from mtcp.report.cells import task_columns
 from mtcp.report.formats import difference, display
 from mtcp.report.page import Page
@@ -56,7 +58,7 @@ def claims(page: Page) -> list[list[str]]:
 def results(page: Page) -> list[list[str]]:
     """Mean and standard deviation over seeds of every method: final output of the last epoch."""
     summary = page.tables["summary"]
-    final = summary[(summary.selection == "last") & (summary.output == "final")]
+    final = primary(summary)
     columns = [*measures(page), (MULTI_TASK, "delta_coherence")]
     return _means(page, final, columns)
 
@@ -71,12 +73,12 @@ def costs(page: Page) -> list[list[str]]:
 def coherence(page: Page) -> list[list[str]]:
     """Coherence between the predictions of every method, with the ground truths last."""
     summary = page.tables["summary"]
-    rows = summary[(summary.selection == "last") & (summary.task == "coherence")]
+    rows = summary[(summary.selection == PRIMARY["selection"]) & (summary.task == COHERENCE)]
     columns = [
-        ("coherence", name) for name in dict.fromkeys(rows.metric) if rows[rows.metric == name]["mean"].notna().any()
+        (COHERENCE, name) for name in dict.fromkeys(rows.metric) if rows[rows.metric == name]["mean"].notna().any()
     ]
-    found = _means(page, rows[rows.output == "final"], columns)
-    truth = rows[rows.output == "truth"].drop_duplicates("metric").set_index("metric")["mean"]
+    found = _means(page, primary(rows), columns)
+    truth = rows[rows.output == TRUTH].drop_duplicates("metric").set_index("metric")["mean"]
     shown = [display(task, metric, page.benchmark) for task, metric in columns]
     ceiling = [each.number(truth[metric]) for each, (_, metric) in zip(shown, columns, strict=True)]
     return [*found, ["ground truth (ceiling)", *ceiling]]
@@ -110,11 +112,10 @@ def shares(page: Page) -> list[list[str]]:
 
     x_ms = mean + method_m + seed_s + rest_ms; each share is its sum of squares over the total.
     """
-    runs, methods = page.tables["runs"], page.tables["methods"]
+    methods = page.tables["methods"]
     trained = set(methods[methods.family != "trivial"].method)
-    changes = page.tables["multi_task"]
-    every = pd.concat([runs, changes])
-    final = every[(every.selection == "last") & (every.output == "final") & every.method.isin(trained)]
+    final = primary(with_change(page.tables))
+    final = final[final.method.isin(trained)]
     rows = [["measure", "methods %", "seeds %", "rest %"]]
     for task, metric in measures(page):
         own = final[(final.task == task) & (final.metric == metric)]

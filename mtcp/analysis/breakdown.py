@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mtcp.analysis.comparisons import MULTI_TASK, PRIMARY, Measure, by_seed, paired
+from mtcp.analysis.comparisons import MULTI_TASK, Measure, by_seed, paired, primary
 from mtcp.analysis.statistics import spread, t_interval
 from mtcp.core.config import Benchmark, Method
 from mtcp.core.tasks import Task
 from mtcp.metrics.meter import Statistics
 from mtcp.metrics.multi_task import delta_m, relative_change
-from mtcp.metrics.recompute import metrics_from_statistics, read_statistics
+from mtcp.metrics.recompute import metrics_by_image, read_statistics
 from mtcp.store.plan import Run
 
 CHANGE_COLUMNS: Final = ["benchmark", "method", "task", "n", "mean", "sd", "low", "high"]
@@ -123,9 +123,7 @@ def image_changes(runs: Sequence[Run], benchmark: Benchmark) -> pd.DataFrame:
 def _by_image(run: Run, tasks: Sequence[Task]) -> tuple[tuple[str, ...], dict[str, NDArray[np.float64]]]:
     """Image ids, and the primary metric of every task on every single image, (images,)."""
     ids, statistics = read_statistics(run.images_path)
-    # One image is not a batch; primary metrics are pooled.
-    evaluation = run.config.evaluation.model_copy(update={"published_batch": None})
-    rows = [metrics_from_statistics(statistics, tasks, evaluation, np.array([place])) for place in range(len(ids))]
+    rows = metrics_by_image(statistics, tasks, run.config.evaluation, len(ids))
     return ids, {task.name: np.array([row[task.name][task.metric] for row in rows]) for task in tasks}
 
 
@@ -135,12 +133,8 @@ def ranks(change: pd.DataFrame, methods: Mapping[str, Method]) -> pd.DataFrame:
     Uses the last epoch's final outputs, without trivial baselines, on seeds where every method has a value. In a tie,
     the earlier method of the grid ranks first.
     """
-    rows = change[
-        (change.metric == "delta_m")
-        & (change.selection == PRIMARY["selection"])
-        & (change.output == PRIMARY["output"])
-        & change.method.isin(list(_trained(methods)))
-    ]
+    own = primary(change)
+    rows = own[(own.metric == "delta_m") & own.method.isin(list(_trained(methods)))]
     table = rows.pivot(index="seed", columns="method", values="value").reindex(columns=list(methods))
     table = table.dropna(axis=1, how="all").dropna()
     places = table.rank(axis=1, method="first", ascending=False).astype(int)

@@ -44,6 +44,11 @@ _ERRORS: Final = ("abs_error", "rel_error")
 COST_ROPE: Final = 5.0
 
 
+def primary(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the `PRIMARY` selection and output."""
+    return rows[(rows.selection == PRIMARY["selection"]) & (rows.output == PRIMARY["output"])]
+
+
 @dataclass(frozen=True)
 class Measure:
     """A quantity on which methods are compared; `relative` differences are in per cent of the reference's value."""

@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
+from mtcp.analysis.comparisons import primary
 from mtcp.core.tasks import Task
 
 #: Schemes with constant weights: the plain sum is one point of the sweep.
@@ -32,7 +33,7 @@ def sweep(summary: pd.DataFrame, methods: pd.DataFrame, tasks: tuple[Task, ...])
     `x`, `y` are the means over seeds of both tasks' primary metrics (final output, last epoch); `front` marks fixed
     weights that no other fixed weights dominate in these two.
     """
-    own = summary[(summary.selection == "last") & (summary.output == "final")]
+    own = primary(summary)
     metrics = {task.name: own[(own.task == task.name) & (own.metric == task.metric)] for task in tasks}
     means = pd.DataFrame({name: rows.set_index("method")["mean"] for name, rows in metrics.items()})
     rows = methods[methods.family != "trivial"].merge(means, left_on="method", right_index=True)

@@ -19,7 +19,7 @@ from mtcp.core.errors import UserError
 from mtcp.core.randomness import stream
 from mtcp.core.tasks import Task
 from mtcp.metrics.multi_task import delta_m
-from mtcp.metrics.recompute import metrics_from_statistics, read_statistics
+from mtcp.metrics.recompute import metrics_from_statistics, pooled, read_statistics
 from mtcp.store.plan import Run
 
 DRAWS: Final = 200
@@ -63,8 +63,7 @@ def _draws(statistics: dict, tasks: Sequence[Task], run: Run, images: int) -> di
         for task in tasks
     }
 
-    # A draw has no batches of consecutive images; primary metrics are pooled.
-    evaluation = run.config.evaluation.model_copy(update={"published_batch": None})
+    evaluation = pooled(run.config.evaluation)
 
     def primary(chosen: NDArray[np.int64]) -> list[float]:
         drawn = {

@@ -42,6 +42,7 @@ from mtcp.analysis.comparisons import (
     delta_m_rows,
     measures,
     paired,
+    primary,
 )
 from mtcp.analysis.image_bootstrap import add_image_intervals, draw_metrics
 from mtcp.analysis.paper_tables import paper_tables
@@ -449,7 +450,7 @@ def metrics_tree(summary: pd.DataFrame, benchmark: Benchmark) -> dict[str, dict[
     names = {(task.name, task.metric): f"{task.name}_{task.metric}" for task in benchmark.task_list}
     names[MULTI_TASK, "delta_m"] = "delta_m"
     tree: dict[str, dict[str, float]] = {}
-    for row in rows_of(summary[(summary.selection == "last") & (summary.output == "final")]):
+    for row in rows_of(primary(summary)):
         if (row.task, row.metric) in names and np.isfinite(row.mean):
             tree.setdefault(row.method, {})[names[row.task, row.metric]] = float(f"{row.mean:.6g}")
     return tree

@@ -1,6 +1,7 @@
 """Comparison of two states of the results: two folders or two commits. Works on their tables, not on their runs."""
 
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -82,7 +83,7 @@ def compare_states(before: State, after: State, project: Project) -> pd.DataFram
     rows = []
     for benchmark in sorted({*before.benchmarks, *after.benchmarks}):
         old, new = (state.benchmarks.get(benchmark) for state in (before, after))
-        tables = [_with_change(side) for side in (old, new) if side is not None]
+        tables = [with_change(side) for side in (old, new) if side is not None]
         methods = dict.fromkeys(name for table in tables for name in table.method)
         known = measures(project.benchmark(benchmark))
         for method in methods:
@@ -106,7 +107,8 @@ def compare_states(before: State, after: State, project: Project) -> pd.DataFram
     return pd.DataFrame(rows, columns=columns)
 
 
-def _with_change(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+def with_change(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return runs.csv and the Delta_m of multi_task.csv as one table of measures."""
     return pd.concat([tables["runs"], tables["multi_task"].assign(task=MULTI_TASK)])
 
 

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -208,7 +208,7 @@ def list_(as_json: AsJson = False) -> None:
 @app.command()
 def show(
     name: SetName,
-    split: Annotated[str, typer.Option("--split", help="train or test.")] = "train",
+    split: Annotated[Literal["train", "test"], typer.Option("--split", help="Split to show.")] = "train",
     image: Annotated[
         list[str] | None, typer.Option("--image", help="Image id; may be repeated (default: four).")
     ] = None,
@@ -228,8 +228,6 @@ def show(
 
     project, name = _named(name)
     layout = open_set(project, name)
-    if split not in ("train", "test"):
-        raise UserError(f"--split {split}: expected train or test")
     ids = layout.ids("val" if split == "test" else "train")
     for image_id in image or ():
         if image_id not in ids:

@@ -1,7 +1,7 @@
 """`mtcp plan` and `check`: the grid's runs and their states, and a rehearsal of every method."""
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
@@ -30,9 +30,11 @@ def plan(
     that a training will take, by the median epoch of the method's finished runs. Runs in the store that the grid does
     not name are superseded: `mtcp gc` lists them.
     """
-    from mtcp.store.plan import Plan
+    from mtcp.store.plan import Plan, State
     from mtcp.store.watching import seconds_per_epoch
 
+    if state not in (None, *get_args(State)):
+        raise UserError(f"--state {state}: expected one of {', '.join(get_args(State))}")
     planned = Plan.load()
     for note in planned.notes():
         typer.echo(f"note: {note}", err=True)

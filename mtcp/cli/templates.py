@@ -22,7 +22,7 @@ class {title}(LossScheme):
 
     # What readers and the checks may expect: see mtcp/weighting/base.py for every attribute and hook.
     # moved_by = "always"    the weights should move; a run in which they never do gets the flag `stayed_equal`
-    # equal_epochs = 0       epochs in which equal weights are by design
+    # idle_epochs = 0        first epochs in which the scheme's own rule does not act yet
     # signed = False         whether negative weights are by design; otherwise they are reported as trouble
 
     class Parameters(PluginParameters):

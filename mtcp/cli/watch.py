@@ -4,7 +4,7 @@ import dataclasses
 import json
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -25,7 +25,8 @@ def watch(
     every: Annotated[float, typer.Option("--every", min=0.5, help="Seconds between two looks.")] = 5.0,
     once: Annotated[bool, typer.Option("--once", help="Look once and end.")] = False,
     to: Annotated[
-        str | None, typer.Option("--to", help="tensorboard or wandb (offline): also write every epoch's values there.")
+        Literal["tensorboard", "wandb"] | None,
+        typer.Option("--to", help="Also write every epoch's values there (wandb: offline)."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -44,11 +45,8 @@ def watch(
 
     planned, follower = Plan.load(), None
     if to is not None:
-        from mtcp.core.errors import UserError
         from mtcp.store.trackers import Follower
 
-        if to not in ("tensorboard", "wandb"):
-            raise UserError(f"--to {to}: expected tensorboard or wandb")
         follower = Follower(planned, to)
     try:
         rows = look(planned)

@@ -109,7 +109,11 @@ class TrainingConfig(Model):
     epochs: int = Field(ge=1)
     batch_size: int = Field(ge=1, description="images per forward pass (BatchNorm sees these)")
     keep_last_batch: bool = Field(False, description="train on an epoch's last batch, too, where it is smaller")
-    accumulate: int = Field(1, ge=1, description="forward passes per optimiser step")
+    accumulate: int = Field(
+        1,
+        ge=1,
+        description="micro-batches per optimiser step, their gradients averaged; an epoch's last step may have fewer",
+    )
     learning_rate: float = Field(5e-5, gt=0)
     backbone_multiplier: float = Field(
         1.0, gt=0, description="the learning rate of the encoder's pre-trained part, as a multiple of `learning_rate`"

@@ -20,27 +20,30 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Raises `UserError` where the folder cannot be written or the disk is full.
     """
-    try:
+    with writable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
         os.close(handle)
-    except OSError as error:
-        raise UserError(
-            f"cannot write {path}: {error.strerror}; free space or change the folder's permissions"
-        ) from error
-    temporary = Path(name)
+        temporary = Path(name)
+        try:
+            yield temporary
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
+            temporary.chmod(0o644)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def writable(path: Path) -> Iterator[None]:
+    """Raise `UserError` where the system refuses to write the file or to the folder `path` inside the block."""
     try:
-        yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
+        yield
     except OSError as error:
         raise UserError(
             f"cannot write {path}: {error.strerror or error}; free space or change the folder's permissions"
         ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

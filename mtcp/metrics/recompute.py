@@ -39,6 +39,19 @@ def read_statistics(
     return ids, found
 
 
+def pooled(evaluation: EvaluationConfig) -> EvaluationConfig:
+    """Return `evaluation` without the published batch averages, which only consecutive images of a split have."""
+    return evaluation.model_copy(update={"published_batch": None})
+
+
+def metrics_by_image(
+    statistics: dict[str, Statistics], tasks: Sequence[Task], evaluation: EvaluationConfig, images: int
+) -> list[dict[str, dict[str, float]]]:
+    """Return the metrics of every one of `images` images by itself; arguments as for `metrics_from_statistics`."""
+    alone = pooled(evaluation)
+    return [metrics_from_statistics(statistics, tasks, alone, np.array([place])) for place in range(images)]
+
+
 def metrics_from_statistics(
     statistics: dict[str, Statistics],
     tasks: Sequence[Task],

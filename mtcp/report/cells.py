@@ -32,7 +32,8 @@ def column_of(task: str, metric: str, page: Page) -> dict[str, str]:
     higher = higher_is_better(task, metric, page.benchmark)
     title = known[task].label if task in known else label.capitalize() if task == COST else label
     parts = [label] if task in known else []
-    detail = " ".join([*parts, shown.unit, "↑" if higher else "↓"]).strip()
+    unit = "" if label.endswith(f" {shown.unit}") else shown.unit  # a bound in the label has it already
+    detail = " ".join(part for part in (*parts, unit, "↑" if higher else "↓") if part)
     return {"title": title, "detail": detail, "first": "descending" if higher else "ascending"}
 
 

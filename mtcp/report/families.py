@@ -67,7 +67,7 @@ def statistics_note(compared: pd.DataFrame) -> str:
         return "Nothing to compare: the grid holds neither the reference nor the baseline beside other methods."
     most, least, size = int(compared.n.max()), int(compared.least_n.max()), int(compared.family_size.max())
     verdict = (
-        f"the {most} of this grid can therefore not conclude anything, however large a difference looks."
+        f"the {most} of this grid can therefore conclude none of them, however large a difference looks."
         if most < least
         else f"this grid has up to {most}."
     )

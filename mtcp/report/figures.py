@@ -7,9 +7,11 @@ lists set. Trivial baselines are left out of charts, where they would squeeze al
 from typing import Any, Final
 
 import altair as alt
+import numpy as np
 import pandas as pd
 
-from mtcp.analysis.rows import rows_of
+from mtcp.analysis.comparisons import primary
+from mtcp.analysis.fixed_weights import undominated
 from mtcp.core.config import Benchmark
 from mtcp.core.tasks import Task
 from mtcp.report.chart_parts import (
@@ -33,9 +35,9 @@ def delta_m_chart(
     multi_task: pd.DataFrame, summary: pd.DataFrame, methods: pd.DataFrame, rope: float
 ) -> dict[str, Any]:
     """Forest plot of Delta_m: one point per seed, mean and 95 % t interval, ROPE band, zero line."""
-    rows = summary[(summary.metric == "delta_m") & (summary.selection == "last") & (summary.output == "final")]
-    rows = labelled(rows, methods).sort_values("mean", ascending=False)
-    points = multi_task[(multi_task.selection == "last") & (multi_task.output == "final")]
+    rows = primary(summary)
+    rows = labelled(rows[rows.metric == "delta_m"], methods).sort_values("mean", ascending=False)
+    points = primary(multi_task)
     points = labelled(points[points.metric == "delta_m"], methods)
     order = rows.label.tolist()
     y = alt.Y("label:N", sort=order, title=None)
@@ -58,8 +60,8 @@ def seed_charts(runs: pd.DataFrame, methods: pd.DataFrame, benchmark: Benchmark)
     """One strip chart per task: every seed a point, its primary metric on the last epoch's final output."""
     charts = []
     for task in benchmark.task_list:
-        own = runs[(runs.task == task.name) & (runs.metric == task.metric)]
-        rows = labelled(own[(own.selection == "last") & (own.output == "final")].dropna(subset=["value"]), methods)
+        own = primary(runs[(runs.task == task.name) & (runs.metric == task.metric)])
+        rows = labelled(own.dropna(subset=["value"]), methods)
         if rows.empty:
             continue
         shown = display(task.name, task.metric, benchmark)
@@ -207,7 +209,7 @@ def claims_chart(claims: pd.DataFrame) -> dict[str, Any] | None:
     base = alt.Chart(
         inline(rows, "label", "verdict", "n", "improvement", "holm_low", "holm_high", "rope", "rope_low")
     ).encode(y=y, tooltip=tooltip)
-    x = "improvement, % (right: as claimed)"
+    x = "improvement in points, that of costs in % (right: as claimed)"
     colour = alt.Color(
         "verdict:N",
         scale=alt.Scale(
@@ -227,26 +229,20 @@ def claims_chart(claims: pd.DataFrame) -> dict[str, Any] | None:
 
 def trade_off_chart(summary: pd.DataFrame, methods: pd.DataFrame, cost: str) -> dict[str, Any] | None:
     """Scatter of Delta_m against a cost: mean, 95 % t interval, and the Pareto front."""
-    change = summary[(summary.metric == "delta_m") & (summary.selection == "last") & (summary.output == "final")]
+    change = primary(summary[summary.metric == "delta_m"])
     costs = summary[(summary.task == "cost") & (summary.metric == cost)][["method", "mean"]]
     rows = labelled(change.merge(costs.rename(columns={"mean": "cost"}), on="method"), methods)
     if len(rows) < 2:
         return None
     shown = display("cost", cost)
     rows = rows.assign(cost=rows.cost * shown.scale)
-    front, best = [], float("-inf")
-    for row in rows_of(rows.sort_values(["cost", "mean"], ascending=[True, False])):
-        if row.mean > best:
-            front.append(row.method)
-            best = row.mean
+    front = rows[undominated(np.column_stack([-rows.cost, rows["mean"]]))].sort_values("cost")
     base = alt.Chart(inline(rows, "method", "label", "cost", "mean", "low", "high"))
     x = alt.X("cost:Q", title=f"{shown.label}, {shown.unit} (left is better)", scale=alt.Scale(zero=False))
     y = alt.Y("mean:Q", title="Δm, % (up is better)")
     tooltip = ["label:N", number("cost", shown.label), number("mean", "Δm"), number("low", "95 % from"),
                number("high", "to")]  # fmt: skip
-    line = alt.Chart(inline(rows[rows.method.isin(front)], "cost", "mean")).mark_line(
-        color=QUIET, strokeDash=[4, 3], interpolate="step-after"
-    )
+    line = alt.Chart(inline(front, "cost", "mean")).mark_line(color=QUIET, strokeDash=[4, 3], interpolate="step-after")
     interval = base.mark_rule(strokeWidth=1.5).encode(
         x=x, y=alt.Y("low:Q", title="Δm, % (up is better)"), y2="high:Q", color=chosen()
     )

@@ -23,7 +23,8 @@ class Display:
         """Return `value` in the displayed unit; a dash if it is not finite."""
         if not isfinite(value):
             return "–"
-        text = f"{value * self.scale:{'+' if signed else ''},.{self.digits}f}"
+        rounded = round(value * self.scale, self.digits) + 0.0  # no negative zero
+        text = f"{rounded:{'+' if signed else ''},.{self.digits}f}"
         return text.replace("-", "−")
 
     def interval(self, low: float, high: float) -> str:
@@ -81,6 +82,8 @@ _DISPLAYS: Final = {
     ("cost", "peak_memory_mb"): Display("memory", 1.0, 0, "MB"),
     ("cost", "train_seconds"): Display("whole training", 1.0, 0, "s"),
 }
+#: The unit of a difference between two values in per cent.
+POINTS: Final = "points"
 #: Differences of costs are relative.
 PER_CENT: Final = Display("", digits=1, unit="%")
 
@@ -106,8 +109,11 @@ def higher_is_better(task: str, metric: str, benchmark: Benchmark) -> bool:
 
 
 def difference(task: str, metric: str, benchmark: Benchmark | None = None) -> Display:
-    """Return how a difference in `metric` of `task` is shown."""
-    return PER_CENT if task == "cost" else display(task, metric, benchmark)
+    """Return how a difference in `metric` of `task` is shown: per cent less per cent is points, costs are relative."""
+    if task == "cost":
+        return PER_CENT
+    shown = display(task, metric, benchmark)
+    return replace(shown, unit=POINTS) if shown.unit == "%" else shown
 
 
 def probability(value: float) -> str:

@@ -47,21 +47,21 @@ def notes(page: Page) -> Iterator[str]:
     if groups := same_networks(page.tables["provenance"]):
         names = "; ".join(" = ".join(page.labels[method] for method in group) for group in groups)
         yield f"One network under several names, equal to the bit on every seed; what differs never acted: {names}."
-    if len(comparisons) and comparisons.n.max() < comparisons.least_n.min():
-        count = int(comparisons.n.max())
+    judged = page.tables["claims"].dropna(subset=["least_n"])
+    tests = pd.concat([judged[["n", "least_n"]], comparisons[["n", "least_n"]]])
+    if len(tests) and (tests.n < tests.least_n).all():
+        count = int(tests.n.max())
+        least = sorted({int(number) for number in (judged if len(judged) else tests).least_n})
         seeds = "1 paired seed concludes" if count == 1 else f"{count} paired seeds conclude"
-        yield (
-            f"{seeds} nothing here: with {int(comparisons.family_size.max())} comparisons in a family, "
-            f"{int(comparisons.least_n.max())} are the least that could. "
-            f"Read the numbers as a sketch."
-        )
+        needed = f"{least[0]} to {least[-1]}" if len(least) > 1 else str(least[0])
+        yield f"{seeds} nothing here: the claims need {needed}, by family. Read the numbers as a sketch."
     yield from _times(page)
     for task in page.tasks:
         if task.disparity:
             yield f"{task.label} is a disparity here: larger is nearer."
     weights = page.tables["provenance"].dropna(subset=["weights_sha256"]).groupby("method").weights_sha256.nunique()
     if several := [page.labels[name] for name in weights[weights > 1].index]:
-        yield f"Runs started from different pre-trained weights (`encoder.sha256` pins them): {', '.join(several)}."
+        yield f"Runs started from different pre-trained weights ('encoder.sha256' pins them): {', '.join(several)}."
     if len(comparisons) and (comparisons.environments == "mixed").any():
         mixed = comparisons[comparisons.environments == "mixed"].method.map(page.labels).unique()
         yield f"Pairs across different environments (device or library versions): {', '.join(mixed)}."

@@ -14,6 +14,8 @@ _FLAGS: Final = {
     "stayed_equal": "weights stayed equal although they should have moved",
     "negative_weights": "negative weights, with which a task's loss is ascended",
     "runaway_weights": "weights ran away to 1000 times their first size",
+    "weights_far_from_optimum": "learned weights ended a factor of 2 or more away from their optimum",
+    "never_acted": "the run ended before the scheme's own rule began, so that this is its warm-up",
     "non_finite_predictions": "predictions that are not finite",
     "negative_by_design": "some weights were negative, as the scheme's solution allows",
 }

@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from mtcp.analysis.comparisons import primary
 from mtcp.analysis.fixed_weights import sweep
 from mtcp.analysis.rows import rows_of
 from mtcp.analysis.stopping import rule
@@ -115,8 +116,9 @@ def _winners(methods: pd.DataFrame, ranks: pd.DataFrame, summary: pd.DataFrame) 
     total = int(won.wins.sum())
     if not total:
         return ""
-    primary = summary[(summary.metric == "delta_m") & (summary.selection == "last") & (summary.output == "final")]
-    means = primary[primary.method.isin(ranks.method)].set_index("method")["mean"]
+    means = primary(summary[(summary.metric == "delta_m") & summary.method.isin(ranks.method)]).set_index("method")[
+        "mean"
+    ]
     best = methods.set_index("method").loc[str(means.idxmax())]
     parts = ", ".join(f"{row.label} on {row.wins} of {total}" for row in won.itertuples())
     return (

@@ -1,29 +1,40 @@
 """Adding seeds to the declared grid, also after verdicts have been seen."""
 
+import csv
 from pathlib import Path
 
 import yaml
 
 from mtcp.core.errors import UserError
 from mtcp.core.files import write_text
+from mtcp.core.project_files import TABLES
 from mtcp.store.plan import Plan
 
 
 def add_seeds(root: Path, count: int) -> Plan:
     """Add `count` seeds to params.yaml, above the largest one, and return the new plan.
 
-    Where verdicts were computed before, `looks` is increased by one: they may have been seen, so the next verdicts are
-    stricter (`mtcp.analysis.statistics.alpha_of_look`). Comments and order of the file are kept.
+    Where verdicts could be reached before, `looks` is increased by one: they may have been seen, so the next verdicts
+    are stricter (`mtcp.analysis.statistics.alpha_of_look`). Tables with too few seeds for any claim are no look: nothing
+    could be concluded, so stopping there was no choice. Comments and order of the file are kept.
     """
     before = Plan.load(root)
     path, params = before.root / "params.yaml", before.project.params
-    seen = any((before.root / f"results/tables/{name}/claims.csv").exists() for name in params.benchmarks)
+    seen = any(_could_conclude(before.root / TABLES / name / "claims.csv") for name in params.benchmarks)
     last = max(params.seeds)
     text = _with_value(path, path.read_text("utf-8"), "seeds", [*params.seeds, *range(last + 1, last + 1 + count)])
     if seen:
         text = _with_value(path, text, "looks", params.looks + 1)
     write_text(path, text)
     return Plan.load(root)
+
+
+def _could_conclude(claims: Path) -> bool:
+    """Whether a table of claims exists in which one has the seeds that it needs."""
+    if not claims.exists():
+        return False
+    with claims.open(encoding="utf-8", newline="") as lines:
+        return any(row["least_n"] and float(row["n"]) >= float(row["least_n"]) for row in csv.DictReader(lines))
 
 
 def _with_value(path: Path, text: str, key: str, value: object) -> str:

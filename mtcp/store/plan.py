@@ -4,7 +4,6 @@
 work to do; changing it back means none. See docs/orchestration.md.
 """
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -14,7 +13,7 @@ from typing import Any, Literal
 from mtcp.core.code_digest import code_digest
 from mtcp.core.config import Project, ResourceConfig, RunConfig
 from mtcp.core.errors import UserError
-from mtcp.core.hashing import short_key
+from mtcp.core.hashing import file_digest, short_key
 from mtcp.core.plugins import PACKAGE_ROOT
 from mtcp.core.project_files import (
     FAILURE,
@@ -368,7 +367,7 @@ def key_of(stamp: Path) -> str:
 
 
 def _contents(*paths: Path) -> list[str]:
-    return [hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else "" for path in paths]
+    return [file_digest(path) if path.exists() else "" for path in paths]
 
 
 def _is_locked(path: Path) -> bool:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mtcp.core.errors import UserError
-from mtcp.core.files import write_text
+from mtcp.core.files import writable, write_text
 from mtcp.core.project_files import BEST_ON_VALIDATION, HISTORY, LOCK, MODEL, STATE, snapshots
 from mtcp.core.startup import uncollected
 from mtcp.core.usage import cpu_seconds, peak_memory_mb
@@ -184,17 +184,6 @@ def locked(directory: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
-
-
-@contextmanager
-def writable(directory: Path) -> Iterator[None]:
-    """Raise `UserError` where the system refuses to write to `directory` inside the block."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(
-            f"cannot write to {directory}: {error.strerror}; free space or change the folder's permissions"
-        ) from error
 
 
 def _taken(handle: int) -> bool:

@@ -89,14 +89,12 @@ class TrainedRun:
 
         The mean over images differs from the metric of the test split where that pools pixels, as the mIoU does.
         """
-        import numpy as np
         import pandas as pd
 
-        from mtcp.metrics.recompute import metrics_from_statistics
+        from mtcp.metrics.recompute import metrics_by_image
 
         ids, statistics = self.statistics(output)
-        tasks, evaluation = self.config.task_list, self.config.evaluation
-        rows = [metrics_from_statistics(statistics, tasks, evaluation, np.array([k])) for k in range(len(ids))]
+        rows = metrics_by_image(statistics, self.config.task_list, self.config.evaluation, len(ids))
         flat = [
             {(task, name): value for task, metrics in row.items() for name, value in metrics.items()} for row in rows
         ]

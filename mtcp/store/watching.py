@@ -7,10 +7,9 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
-from mtcp.core.errors import UserError
-from mtcp.core.project_files import HISTORY, LOCK, RECORD, RUNS
+from mtcp.core.project_files import HISTORY, LOCK, RUNS
 from mtcp.store.plan import Plan, Run
-from mtcp.store.records import RunRecord
+from mtcp.store.records import readable_records
 from mtcp.training.history import LOSS, read_history
 
 #: States in which nothing is left to train.
@@ -49,15 +48,8 @@ def seconds_per_epoch(root: Path, methods: Iterable[tuple[str, str]]) -> dict[tu
     """Median seconds per epoch of the finished runs of each (benchmark, method), whatever their key."""
     costs = {}
     for benchmark, method in methods:
-        found = []
-        for path in (root / RUNS / benchmark / method).glob(f"seed*-*/{RECORD}"):
-            try:
-                record = RunRecord.read(path)
-            except UserError:
-                continue  # `mtcp verify` names damaged records
-            if record.epochs:
-                found.append(record.seconds / record.epochs)
-        if found:
+        records = (record for _, record in readable_records(root / RUNS / benchmark / method))
+        if found := [record.seconds / record.epochs for record in records if record.epochs]:
             costs[benchmark, method] = median(found)
     return costs
 

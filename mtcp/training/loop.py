@@ -150,9 +150,9 @@ class _Loop:
         self.network.train()
         done = self.progress.step - epoch * self.steps
         for index, batch in enumerate(training_batches(self.split, self.config, epoch, done, self.device), start=done):
-            boundary = self._is_boundary(index)
+            batches, boundary = step_of(index, self.steps, self.settings.accumulate)
             self.stepper.set_rate(learning_rate(self.settings, epoch, index, self.steps))
-            losses = self.stepper.micro_step(batch.to(self.device), self.progress.step, boundary)
+            losses = self.stepper.micro_step(batch.to(self.device), self.progress.step, boundary, batches)
             self.progress.add(losses)
             self.listeners.on_step(self.progress.step, self.total)
             # Only between optimiser steps: accumulated gradients are not part of the state.
@@ -169,10 +169,6 @@ class _Loop:
     def _validation_losses(self, number: int) -> dict[str, Tensor]:
         assert self.validation is not None
         return self.stepper.losses_on(drawn_batch(self.validation, self.config, number))
-
-    def _is_boundary(self, index: int) -> bool:
-        """Whether an optimiser step follows micro-batch `index`; the last step of an epoch may have fewer of them."""
-        return (index + 1) % self.settings.accumulate == 0 or index + 1 == self.steps
 
     def _close_epoch(self, epoch: int) -> None:
         """Add the epoch's row to the history, and save the network where it is the best so far or a snapshot."""
@@ -207,6 +203,15 @@ class _Loop:
     def _save(self) -> None:
         self.progress.seconds = self._seconds()
         save_state(self.directory / STATE, self.config, self.parts, self.progress)
+
+
+def step_of(index: int, steps: int, accumulate: int) -> tuple[int, bool]:
+    """Return the number of micro-batches in the optimiser step of micro-batch `index`, and whether it is the last one.
+
+    `steps` is the number of micro-batches in an epoch, whose last optimiser step may have fewer than `accumulate`.
+    """
+    batches = min(accumulate, steps - index + index % accumulate)
+    return batches, index % accumulate == batches - 1
 
 
 def _steps(config: RunConfig, split: Split) -> int:

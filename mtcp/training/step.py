@@ -45,8 +45,10 @@ class Stepper:
         for group in self.optimiser.param_groups:
             group["lr"] = rate * group["multiplier"]
 
-    def micro_step(self, batch: Batch, number: int, boundary: bool) -> dict[str, float]:
+    def micro_step(self, batch: Batch, number: int, boundary: bool, batches: int = 1) -> dict[str, float]:
         """Train on the run's batch `number`, with an optimiser step where `boundary` is true; return the task losses.
+
+        `batches`: the number of micro-batches in the optimiser step, whose gradient is the mean of theirs.
 
         Raises `Diverged` where a loss is not finite or the scheme cannot go on.
         """
@@ -65,7 +67,7 @@ class Stepper:
         final = {task: loss for task, loss in final.items() if loss.requires_grad}
         losses, outside = weighed_losses(final, auxiliary, self.config.losses)
         with own_faults_named(self.scheme.at()):
-            self.scheme.backward(losses, outside, representation, 1 / self.settings.accumulate, boundary)
+            self.scheme.backward(losses, outside, representation, 1 / batches, boundary)
         if boundary:
             self._optimise(batch)
         return values

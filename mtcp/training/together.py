@@ -108,7 +108,7 @@ class SharedStepper(Stepper):
         for parameter in self.learned:
             parameter.register_hook(self._as_seen)
 
-    def micro_step(self, batch: Batch, number: int, boundary: bool) -> dict[str, float]:
+    def micro_step(self, batch: Batch, number: int, boundary: bool, batches: int = 1) -> dict[str, float]:
         """Train on this process's share of the run's batch `number`; the losses are those of the whole batch.
 
         The number that seeds noise and appears in messages counts shares, as if each were a single process's
@@ -117,7 +117,8 @@ class SharedStepper(Stepper):
         scheme, every = self.scheme, self.scheme.context.diagnostics_every
         self.looking = scheme.cost == "gradients" or bool(every and scheme.steps % every == 0)
         with counted_together(self.group):
-            losses = super().micro_step(self.group.share(batch), number * self.group.size + self.group.rank, boundary)
+            share, own_number = self.group.share(batch), number * self.group.size + self.group.rank
+            losses = super().micro_step(share, own_number, boundary, batches)
         if boundary:
             self.group.average(self.statistics)
         return losses

@@ -83,8 +83,8 @@ class Scheme(nn.Module, ABC):
     moved_by: ClassVar[Literal["nothing", "always", "conflict"]] = "always"
     #: Whether the scheme has negative weights by design: they are then noted, and not flagged as trouble.
     signed: ClassVar[bool] = False
-    #: Number of epochs in which weights are equal by design.
-    equal_epochs: int = 0
+    #: Number of first epochs in which the scheme's own rule does not act yet: a warm-up, or equal weights by design.
+    idle_epochs: int = 0
     #: Whether every step reports the cosines between the tasks' gradients.
     observes_pairs: ClassVar[bool] = False
     #: Declared parameters; none by default.
@@ -161,12 +161,13 @@ class Scheme(nn.Module, ABC):
         `stayed_equal`: the weights should have moved by now and never did; for a scheme that is `moved_by` conflict,
         only where conflict occurred. `negative_weights`, or `negative_by_design` where the scheme is `signed`.
         `runaway_weights`. `weights_far_from_optimum`: learned weights are a factor of 2 or more away from the optimum
-        for the last epoch's mean losses.
+        for the last epoch's mean losses. `never_acted`: all epochs were among the scheme's `idle_epochs`.
         """
-        due = self.epochs > self.equal_epochs and len(self.tasks) > 1
-        should = {"nothing": False, "always": True, "conflict": self.monitor.conflict}[self.moved_by]
+        movable = self.moved_by != "nothing" and len(self.tasks) > 1
+        due = movable and self.epochs > self.idle_epochs and (self.moved_by == "always" or self.monitor.conflict)
         far = ["weights_far_from_optimum"] if self.far_from_optimum() else []
-        return self.monitor.signs(due and should, self.signed) + far
+        idle = ["never_acted"] if movable and 0 < self.epochs <= self.idle_epochs else []
+        return self.monitor.signs(due, self.signed) + far + idle
 
     def far_from_optimum(self) -> bool:
         """Whether learned weights are far from their optimum; False where none is known."""
@@ -201,12 +202,8 @@ class Scheme(nn.Module, ABC):
         return torch.tensor([self.tasks.index(task) for task in losses], device=device)
 
     def get_extra_state(self) -> dict[str, Any]:
-        return {
-            "steps": self.steps,
-            "epochs": self.epochs,
-            "monitor": self.monitor.state(),
-            "adam": self._adam.state(),
-        }
+        counts = {"steps": self.steps, "epochs": self.epochs}
+        return {**counts, "monitor": self.monitor.state(), "adam": self._adam.state()}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         self.steps, self.epochs = state["steps"], state["epochs"]
@@ -330,6 +327,13 @@ def build_scheme(config: RunConfig, context: SchemeContext, root: Path | None = 
             f"give the method `training: {{compile: false}}`"
         )
     parameters = plugins.parameters("scheme", name, config.scheme.given, root)
+    at_representation = getattr(parameters, "shared_parameters", None) == "representation"
+    if at_representation and getattr(parameters, "accumulation", None) == "step" and config.training.accumulate > 1:
+        raise UserError(
+            f"scheme '{name}' cannot combine gradients at the representation once a step of "
+            f"{config.training.accumulate} micro-batches, each of which has its own: set `accumulation: micro_batch`, "
+            "or `shared_parameters: encoder`"
+        )
     with own_faults_named(f"scheme '{name}'"):
         built = chosen(context, parameters)
     if not isinstance(getattr(built, "monitor", None), Monitor):

@@ -12,7 +12,8 @@ _INTRODUCTION: Final = """\
 # Weighting schemes
 
 A scheme turns the losses of several tasks into one update of the network. Every scheme below trains on every
-benchmark; a method names one in `config/methods.yaml`, with its parameters beside it:
+benchmark, with two exceptions: `fixed` needs weights (`scheme_parameters` of the benchmark, or the method's own), and
+`auto_lambda` a validation split. A method names one in `config/methods.yaml`, with its parameters beside it:
 
 ```yaml
 my_method:
@@ -47,7 +48,8 @@ to the task's loss; schemes of cost `gradients` also log the cosine between the 
 share of pairs in conflict, their magnitude similarity and the condition number of the gradients, and all others do so
 every `training.diagnostics_every` batches. Flags in run.json and in the tables: `stayed_equal` (should have moved and
 did not; where conflict moves a scheme: although there was conflict), `negative_weights`, `runaway_weights` (1000 times
-the largest of the first step), `weights_far_from_optimum` (learned weights a factor of 2 off). Negative coefficients
+the largest of the first step), `weights_far_from_optimum` (learned weights a factor of 2 off), `never_acted` (the run
+ended in the scheme's warm-up: five epochs by default for `stch` and for `igb_v2`). Negative coefficients
 that belong to a scheme's own solution (IMTL, IMTL-G, Aligned-MTL, ConFIG; for GradDrop those of the combination
 nearest to its update) are noted as `negative_by_design`, without the table's mark of trouble: the update may still
 descend every task, whereas a loss with a negative weight is ascended. A NaN, a failed solver or a loss outside a

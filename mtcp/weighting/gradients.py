@@ -57,7 +57,6 @@ class _Pool:
     jacobian: Tensor
     losses: Tensor
     counts: Tensor
-    outside: Tensor | None = None
     batches: int = 0
 
     @classmethod
@@ -98,9 +97,12 @@ class GradientScheme(Scheme):
     def __init__(self, context: SchemeContext, parameters: PluginParameters) -> None:
         super().__init__(context, parameters)
         self.shared = self._shared(self.options.shared_parameters)
-        # At the representation, coefficients are needed while the graph of the micro-batch still exists.
+        # At the representation, coefficients are needed while the graph of the micro-batch still exists: `build_scheme`
+        # refuses one combination a step there.
         self.pooled = bool(self.shared) and getattr(parameters, "accumulation", "step") == "step"
         self._pool: _Pool | None = None
+        #: The gradient that has bypassed the scheme since its last update.
+        self._bypassing: Tensor | None = None
 
     @property
     def shared_size(self) -> int:
@@ -150,6 +152,7 @@ class GradientScheme(Scheme):
         outside = None
         if auxiliary is not None:
             outside = flat(gradients[len(others) :], tensors) - weights @ jacobian
+            self._bypassing = outside if self._bypassing is None else self._bypassing + outside
         self._give(update, outside, scale, tensors)
 
     def _pooled_update(self, jacobian: Tensor, values: Tensor, present: Tensor, boundary: bool) -> Tensor | None:
@@ -172,8 +175,9 @@ class GradientScheme(Scheme):
     def _give(self, update: Tensor | None, outside: Tensor | None, scale: float, tensors: Sequence[Any]) -> None:
         """Add the scheme's update and the gradient that bypasses it to the shared parameters' gradients."""
         if update is not None:
-            passing = torch.zeros(()) if outside is None else outside
+            passing = torch.zeros(()) if self._bypassing is None else self._bypassing
             self.monitor.observe_share(float(update.norm()), float(passing.norm()))
+            self._bypassing = None
         parts = [part for part in (update, outside) if part is not None]
         if not parts:
             return

@@ -56,7 +56,7 @@ class LearnedWeights(LogWeights, LossScheme):
         super().__init__(context, parameters)
         if parameters.solve == "each_epoch":
             self.log_weight.requires_grad_(False)
-            self.equal_epochs = 1
+            self.idle_epochs = 1
 
     def total(self, losses: Tensor, present: Tensor) -> Tensor:
         self.means.add(losses, present)

@@ -35,7 +35,7 @@ class LPS(LossScheme):
     ascended; the flag `negative_weights` reports it. Kappa depends on the benchmark: 7.5 on NYUD, 1.6 on PASCAL.
     """
 
-    equal_epochs = 1
+    idle_epochs = 1
 
     previous: Tensor
     weights: Tensor

@@ -39,7 +39,8 @@ class _Trial:
         self.tasks = tuple(task.name for task in config.task_list)
         with seeded("probe"):
             self.network = _Network(self.tasks)
-        context = SchemeContext(self.tasks, stream("probe"), 3, 2, _SIZE, self.network, validation=self.losses)
+        epochs = config.training.epochs
+        context = SchemeContext(self.tasks, stream("probe"), epochs, 2, _SIZE, self.network, validation=self.losses)
         self.scheme: Scheme = build_scheme(config, context, root)
         self.optimiser = torch.optim.SGD(self.network.parameters(), lr=0.01)
 

@@ -98,7 +98,7 @@ def trained(config: RunConfig, group: Group | None = None, whole: bool = False, 
     for number in range(STEPS):
         parts = halves(batch(number, whole)) if accumulate else [batch(number, whole)]
         for index, part in enumerate(parts):
-            losses.append(stepper.micro_step(part, len(parts) * number + index, index + 1 == len(parts)))
+            losses.append(stepper.micro_step(part, len(parts) * number + index, index + 1 == len(parts), len(parts)))
     scheme.close_epoch()
     return [losses, _tensors(network.state_dict()), _tensors(scheme.state_dict()), scheme.record()]
 

@@ -64,7 +64,8 @@ def shown(task, metric, value, signed=False):
     if value is None or isnan(value):
         return "–"
     unit = display(task, metric)
-    return f"{value * unit.scale:{'+' if signed else ''},.{unit.digits}f}".replace("-", "−")
+    rounded = round(value * unit.scale, unit.digits) + 0.0
+    return f"{rounded:{'+' if signed else ''},.{unit.digits}f}".replace("-", "−")
 
 
 def interval(task, metric, low, high):
@@ -192,7 +193,7 @@ def check_seeds(csv, label, rows):
 
     def change(value):
         if claim.task == "cost":
-            return f"{value:+.{PER_CENT.digits}f}".replace("-", "−")
+            return f"{round(value, PER_CENT.digits) + 0.0:+.{PER_CENT.digits}f}".replace("-", "−")
         return shown(claim.task, claim.metric, value, True)
 
     assert [row[:4] for row in rows[1:]] == [
@@ -249,7 +250,8 @@ def test_every_verdict_equals_its_row_in_the_page_and_in_latex(read):
             f"{row.improvement:+.1f}".replace("-", "−") if cost else shown(row.task, row.metric, row.improvement, True)
         )
         assert f"{row.text} " in text
-        assert f"{number} {row.unit}" in text, (row.id, number)
+        unit = "points" if row.unit == "%" and not cost else row.unit
+        assert f"{number} {unit}" in text, (row.id, number)
         assert number.replace("−", "$-$") in source
         if not cost:
             between = interval(row.task, row.metric, row.holm_low, row.holm_high)

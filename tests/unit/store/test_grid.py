@@ -85,15 +85,25 @@ def test_seeds_are_added_in_any_style_above_the_last(project, text):
     (project / "params.yaml").write_text(text)
     assert add_seeds(project, 2).project.params.seeds == [3, 5, 6, 7]
     (project / "results/tables/rooms").mkdir(parents=True)
-    (project / "results/tables/rooms/claims.csv").write_text("id\n")
+    (project / "results/tables/rooms/claims.csv").write_text("id,n,least_n\na,8,8\nb,,\n")
     params = add_seeds(project, 1).project.params
     assert (params.seeds, params.looks) == ([3, 5, 6, 7, 8], 2)
+
+
+def test_tables_that_could_not_conclude_are_no_look(project):
+    """The command that a report recommends must lead to the number of seeds that it names."""
+    (project / "results/tables/rooms").mkdir(parents=True)
+    (project / "results/tables/rooms/claims.csv").write_text("id,n,least_n\na,3.0,8.0\nb,,\n")
+    plan = add_seeds(project, 4)
+    assert plan.project.params.looks == 1
+    main = next(row for row in families(plan, "rooms") if row["family"] == "main")
+    assert main["least_n"] == 8
 
 
 def test_seeds_added_after_verdicts_are_a_further_look(project):
     first = Plan.load(project).stamps("rooms").tables
     (project / "results/tables/rooms").mkdir(parents=True)
-    (project / "results/tables/rooms/claims.csv").write_text("id\n")
+    (project / "results/tables/rooms/claims.csv").write_text("id,n,least_n\na,8,8\nb,,\n")
     plan = add_seeds(project, 1)
     assert plan.project.params.looks == 2
     assert plan.stamps("rooms").tables != first

@@ -1,9 +1,14 @@
 """Gradients of a step's micro-batches: combined once a step, or each by itself."""
 
+import dataclasses
+
 import pytest
 import torch
 
 from mtcp.core import plugins
+from mtcp.core.config import Project
+from mtcp.core.errors import UserError
+from mtcp.weighting.base import build_scheme
 
 GRADIENT = [name for name in sorted(plugins.find("scheme")) if plugins.load("scheme", name).cost == "gradients"]
 SHARED = ("stem.0.weight", "stem.0.bias", "stem.1.weight", "stem.1.bias")
@@ -75,3 +80,44 @@ def test_weights_that_move_by_steps_move_once_a_step(name, bench):
     with torch.no_grad():
         run.scheme.close_step(lambda: {task: 0.9 * loss**1.1 for task, loss in run.losses(1)[0].items()})
     assert not torch.equal(getattr(run.scheme, state), before)
+
+
+@pytest.mark.parametrize("name", ["equal", "pcgrad", "mgda"])
+def test_the_share_of_the_update_that_a_scheme_decides_does_not_depend_on_accumulation(name, bench):
+    """Twice the same micro-batch, with losses that bypass the scheme."""
+    shares = []
+    for batches in (1, 2, 4):
+        run = bench(name)
+        run.scheme.context = dataclasses.replace(run.scheme.context, diagnostics_every=1)
+        for number in range(batches):
+            losses, representation = run.losses(0)
+            run.scheme.backward(
+                losses, 0.5 * sum(losses.values()) ** 2, representation, 1 / batches, number + 1 == batches
+            )
+        run.scheme.close_step(dict)
+        run.scheme.close_epoch()
+        shares.append(run.scheme.record()["scheme_share"])
+    assert 0 < shares[0] < 1
+    assert shares == pytest.approx([shares[0]] * 3, rel=1e-4)
+
+
+def test_a_task_of_an_earlier_combination_in_the_step_keeps_its_move_under_gradnorm(bench):
+    run = bench("gradnorm", accumulation="micro_batch", rate=0.1)
+    for number, absent in enumerate([(), ("depth",)]):
+        losses, representation = run.losses(number, absent)
+        run.scheme.backward(losses, None, representation, 0.5, boundary=number == 1)
+    depth = run.scheme.tasks.index("depth")
+    moved = float(run.scheme.moved[depth])
+    assert moved != 1.0
+
+
+def test_one_combination_a_step_is_refused_at_the_representation(root, bench):
+    config = Project(root).resolve("rooms", "mgda", 0)
+    chosen = config.model_copy(
+        update={
+            "scheme": config.scheme.model_copy(update={"shared_parameters": "representation"}),
+            "training": config.training.model_copy(update={"accumulate": 4}),
+        }
+    )
+    with pytest.raises(UserError, match="set `accumulation: micro_batch`, or `shared_parameters: encoder`"):
+        build_scheme(chosen, bench("equal").context)

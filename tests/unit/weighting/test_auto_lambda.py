@@ -87,3 +87,23 @@ def test_running_statistics_stay_as_they_are(bench):
 def test_without_validation_images_it_says_so(loss_scheme):
     with pytest.raises(UserError, match="the benchmark keeps none: set `validation_share`"):
         loss_scheme("auto_lambda")
+
+
+def test_a_task_that_was_not_measured_again_does_not_move(bench):
+    run = bench("auto_lambda", rate=0.01)
+    for number, absent in enumerate([(), ("depth",)]):
+        losses, representation = run.losses(number, absent)
+        run.scheme.backward(losses, None, representation, 0.5, boundary=number == 1)
+    run.scheme.close_step(lambda: run.losses(1, ("depth",))[0])
+    before, after = 0.1, run.scheme.task_weights.detach()
+    moved = [float(value) != pytest.approx(before) for value in after]
+    assert moved == [task != "depth" for task in run.scheme.tasks]
+
+
+def test_a_validation_batch_without_a_valid_pixel_moves_nothing():
+    network = Plain().double()
+    context = SchemeContext(TASKS, 7, 4, 3, (8, 8), network, validation=lambda number: {})
+    scheme = plugins.load("scheme", "auto_lambda")(context, plugins.parameters("scheme", "auto_lambda", {})).double()
+    scheme.backward(losses_of(network, 0), None, None, 1.0)
+    scheme.close_step(lambda: losses_of(network, 0))
+    assert scheme.task_weights.tolist() == pytest.approx([0.1] * len(TASKS))

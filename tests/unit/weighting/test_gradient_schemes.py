@@ -329,3 +329,25 @@ def test_the_state_of_an_absent_task_stays(name, kept, changed):
     after = scheme.state_dict()
     assert torch.equal(after[kept][1], before[kept][1])
     assert not torch.equal(after[changed][0], before[changed][0])
+
+
+@pytest.mark.parametrize("normalisation", ["none", "l2", "loss", "loss+"])
+def test_mgda_divides_the_gradients_by_their_length_their_loss_or_both(normalisation):
+    """By hand: the shortest vector between two gradients, after Sener and Koltun's `gradient_normalizers`."""
+    jacobian, losses = torch.tensor([[10.0, 1.0, 0.0], [0.1, -1.0, 1.0]]), [8.0, 0.2]
+    lengths = jacobian.double().norm(dim=1)
+    values = torch.tensor(losses, dtype=torch.float64)
+    divisors = {"none": torch.ones(2), "l2": lengths, "loss": values, "loss+": lengths * values}[normalisation]
+    one, other = jacobian.double() / divisors[:, None]
+    share = float(((other - one) @ other / (other - one).square().sum()).clamp(0, 1))
+    _, coefficients = combined("mgda", jacobian, losses, normalisation=normalisation)
+    assert coefficients.tolist() == pytest.approx([2 * share, 2 * (1 - share)], rel=1e-5, abs=1e-9)
+
+
+def test_the_weight_of_an_absent_task_does_not_drift_under_excess_mtl():
+    scheme = build("excess_mtl", 4, 20)
+    for step in range(50):
+        again(scheme, random_jacobian(step), [1.0, 2.0, 0.5], [0, 1, 3])
+    assert float(scheme.simplex[2]) == pytest.approx(0.25)
+    assert float(scheme.simplex.sum()) == pytest.approx(1.0)
+    assert float(scheme.simplex.max()) > 0.253

@@ -278,3 +278,17 @@ def test_task_order_does_not_matter_and_identical_tasks_weigh_the_same(name, los
 def test_parameters_out_of_bounds_are_named(name, given, key):
     with pytest.raises(UserError, match=f"scheme '{name}', key '{key}'"):
         parameters("scheme", name, given)
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "message"),
+    [
+        ("amtl", {"potential": {"a": 0}}, "greater than 0"),
+        ("amtl", {"potential": {"a": 1.2}}, "less than or equal to 1"),
+        ("pivrg", {"alone": {"a": -1}}, "greater than 0"),
+        ("fixed", {"weights": {"a": 0, "b": -1, "c": 0}}, "no task has a positive weight"),
+    ],
+)
+def test_a_number_by_task_that_means_nothing_is_refused(name, given, message, loss_scheme):
+    with pytest.raises(UserError, match=message):
+        loss_scheme(name, **given)
