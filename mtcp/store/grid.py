@@ -14,9 +14,9 @@ from mtcp.store.plan import Plan
 def add_seeds(root: Path, count: int) -> Plan:
     """Add `count` seeds to params.yaml, above the largest one, and return the new plan.
 
-    Where verdicts could be reached before, `looks` is increased by one: they may have been seen, so the next verdicts
-    are stricter (`mtcp.analysis.statistics.alpha_of_look`). Tables with too few seeds for any claim are no look: nothing
-    could be concluded, so stopping there was no choice. Comments and order of the file are kept.
+    Where a verdict could be reached before, `looks` is increased by one: it may have been seen, so the next verdicts
+    are stricter (`mtcp.analysis.statistics.alpha_of_look`). Tables with too few seeds for any claim are no look: they
+    could conclude nothing, so stopping there was no choice. Comments and order of the file are kept.
     """
     before = Plan.load(root)
     path, params = before.root / "params.yaml", before.project.params
