@@ -161,8 +161,9 @@ class TestCommands:
         self.run("import", "nyud", str(nyud))
         with pytest.raises(UserError, match="not one of the 4 in nyud's train split, such as 0001"):
             self.run("show", "nyud", "--image", "0005")
-        with pytest.raises(UserError, match="expected train or test"):
-            self.run("show", "nyud", "--split", "val")
+        refused = CliRunner().invoke(app, ["show", "nyud", "--split", "val"])
+        assert refused.exit_code == 2
+        assert "Invalid value for '--split'" in refused.output
 
     def test_verify_tells_a_changed_file(self, project: Project, nyud: Path):
         self.run("import", "nyud", str(nyud))
