@@ -47,8 +47,11 @@ def notes(page: Page) -> Iterator[str]:
     if groups := same_networks(page.tables["provenance"]):
         names = "; ".join(" = ".join(page.labels[method] for method in group) for group in groups)
         yield f"One network under several names, equal to the bit on every seed; what differs never acted: {names}."
-    judged = page.tables["claims"].dropna(subset=["least_n"])
-    tests = pd.concat([judged[["n", "least_n"]], comparisons[["n", "least_n"]]])
+    # A table without a row has no columns either.
+    judged, compared = (
+        table.reindex(columns=["n", "least_n"]).dropna() for table in (page.tables["claims"], comparisons)
+    )
+    tests = pd.concat([judged, compared])
     if len(tests) and (tests.n < tests.least_n).all():
         count = int(tests.n.max())
         least = sorted({int(number) for number in (judged if len(judged) else tests).least_n})

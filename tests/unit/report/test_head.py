@@ -66,3 +66,21 @@ def test_equal_networks_are_one_note(tabled) -> None:
     pairs = {frozenset(pair.split(" = ")) for pair in said.partition("acted: ")[2].removesuffix(".").split("; ")}
     expected = [("mtcp", "mtcp_equal"), ("mtl_baseline", "uncertainty")]
     assert pairs == {frozenset(labels[method] for method in pair) for pair in expected}
+
+
+@pytest.mark.parametrize(("seeds", "said"), [(3, True), (8, False)])
+def test_nothing_concludes_only_where_no_claim_can(tabled, seeds: int, said: bool) -> None:
+    page = Page.read(Project(tabled.root), "rooms")
+    claims, comparisons = (page.tables[name].copy() for name in ("claims", "comparisons"))
+    claims.loc[claims.n > 0, ["n", "least_n"]] = [seeds, 8]
+    comparisons[["n", "least_n"]] = [seeds, 9]
+    changed = {**page.tables, "claims": claims, "comparisons": comparisons}
+    page = Page(page.project, page.name, page.benchmark, changed)
+    assert any("nothing here" in note for note in notes(page)) == said
+
+
+def test_a_grid_of_one_method_has_nothing_to_conclude(tabled) -> None:
+    page = Page.read(Project(tabled.root), "rooms")
+    changed = {**page.tables, "claims": pd.DataFrame(), "comparisons": pd.DataFrame()}
+    page = Page(page.project, page.name, page.benchmark, changed)
+    assert not any("nothing here" in note for note in notes(page))
