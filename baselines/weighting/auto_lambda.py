@@ -45,31 +45,38 @@ class AutoLambda(LossScheme):
 
     @torch.no_grad()
     def after_step(self, recompute: Callable[[], dict[str, Tensor]]) -> None:
-        """Set the gradient of the weights; parameters and running statistics are restored."""
+        """Set the gradient of the weights, if there is one; parameters and running statistics are restored."""
         network, look = self.context.network, self.context.validation
         assert look is not None
         kept = {name: value.clone() for name, value in network.state_dict().items()}
         moved = [parameter for parameter in network.parameters() if parameter.requires_grad]
         torch.manual_seed(self.step_seed())  # the same noise (drop path) in every process
         with torch.enable_grad():
-            seen = list(look(self.steps).values())
-            if not seen:  # a batch without a valid pixel teaches nothing
-                self.seen.zero_()
-                network.load_state_dict(kept)
-                return
-            wanted = torch.stack(seen).sum()
+            losses = list(look(self.steps).values())
+            wanted = torch.stack(losses).sum() if losses else None
+        if wanted is not None:  # there is a valid pixel
             direction = torch.autograd.grad(wanted, moved, materialize_grads=True)
-        length = torch.stack([piece.norm() for piece in direction]).norm()
-        if length > 0:
-            step = 0.01 / float(length)
-            ahead = self._after_moving(moved, direction, step, recompute)
-            behind = self._after_moving(moved, direction, -2 * step, recompute)
-            gradient = torch.zeros_like(self.task_weights)
-            self.seen &= torch.tensor([task in ahead for task in self.tasks])
-            for task, loss in ahead.items():
-                gradient[self.tasks.index(task)] = -(loss - behind[task]) / (2 * step)
-            self.task_weights.grad = gradient
+            self._measure(moved, direction, recompute)
         network.load_state_dict(kept)
+
+    def _measure(
+        self,
+        moved: list[nn.Parameter],
+        direction: tuple[Tensor, ...],
+        recompute: Callable[[], dict[str, Tensor]],
+    ) -> None:
+        """Set the gradient of the weights by central differences along `direction`, unless that is 0."""
+        length = torch.stack([piece.norm() for piece in direction]).norm()
+        if not length > 0:
+            return
+        step = 0.01 / float(length)
+        ahead = self._after_moving(moved, direction, step, recompute)
+        behind = self._after_moving(moved, direction, -2 * step, recompute)
+        gradient = torch.zeros_like(self.task_weights)
+        self.seen &= torch.tensor([task in ahead for task in self.tasks])
+        for task, loss in ahead.items():
+            gradient[self.tasks.index(task)] = -(loss - behind[task]) / (2 * step)
+        self.task_weights.grad = gradient
 
     def _after_moving(
         self,

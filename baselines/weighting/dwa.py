@@ -37,8 +37,10 @@ class DWA(LossScheme):
         return (self.weights[present].to(losses) * losses).sum()
 
     def end_epoch(self) -> None:
-        """Set the next epoch's weights; L is that of the last epoch in which a task was present, its
-        ratio 1 where it was absent from the epoch that ends."""
+        """Set the next epoch's weights.
+
+        An absent task's ratio is 1; when it is back, its loss is compared with that of the last epoch that had it.
+        """
         current = self.means.close()
         if self.epochs >= 1:
             ratios = (current / self.previous).nan_to_num(nan=1.0)

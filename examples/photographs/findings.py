@@ -9,6 +9,7 @@ Each table is between `<!-- BENCHMARK TABLE -->` and `<!-- end -->`. Everything 
 import re
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -58,9 +59,8 @@ def claims(page: Page) -> list[list[str]]:
 def results(page: Page) -> list[list[str]]:
     """Mean and standard deviation over seeds of every method: final output of the last epoch."""
     summary = page.tables["summary"]
-    final = primary(summary)
     columns = [*measures(page), (MULTI_TASK, "delta_coherence")]
-    return _means(page, final, columns)
+    return _means(page, primary(summary), columns)
 
 
 def costs(page: Page) -> list[list[str]]:
@@ -86,9 +86,7 @@ def coherence(page: Page) -> list[list[str]]:
 
 def _means(page: Page, rows: pd.DataFrame, columns: list[tuple[str, str]]) -> list[list[str]]:
     shown = [display(task, metric, page.benchmark) for task, metric in columns]
-    heads = [
-        f"{_named(task, page)}{each.label} {each.unit}".strip() for each, (task, _) in zip(shown, columns, strict=True)
-    ]
+    heads = [f"{_named(task, page)}{each.heading}" for each, (task, _) in zip(shown, columns, strict=True)]
     found = [["method", *heads]]
     for method, label in page.labels.items():
         own = rows[rows.method == method].set_index(["task", "metric"])
@@ -162,6 +160,7 @@ TABLE_OF: dict[str, Callable[[Page], list[list[str]]]] = {
 }
 
 
+@cache
 def archived(name: str) -> Page:
     """The tables of one archived benchmark."""
     return Page.read(Project(ROOT / REFERENCE / name), name)

@@ -44,9 +44,10 @@ _ERRORS: Final = ("abs_error", "rel_error")
 COST_ROPE: Final = 5.0
 
 
-def primary(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of the `PRIMARY` selection and output."""
-    return rows[(rows.selection == PRIMARY["selection"]) & (rows.output == PRIMARY["output"])]
+def primary(rows: pd.DataFrame, *, costs: bool = False) -> pd.DataFrame:
+    """Return the rows of the `PRIMARY` selection and output; with `costs` also costs, which have neither."""
+    chosen = (rows.selection == PRIMARY["selection"]) & (rows.output == PRIMARY["output"])
+    return rows[chosen | (rows.task == COST)] if costs else rows[chosen]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from mtcp.analysis.comparisons import COST, PRIMARY, Measure, measures, paired
+from mtcp.analysis.comparisons import COST, Measure, measures, paired, primary
 from mtcp.analysis.statistics import ALPHA, holm, sign_flip_p
 from mtcp.core.config import Benchmark, Method
 
@@ -109,10 +109,8 @@ def paper_tables(
     shown = {name: each for name, each in known.items() if each.task != COST or name == "parameters"}
     with_costs = shown | {name: known[name] for name in ("gflops", "seconds_per_image")}
     at_equal_cost = equal_cost_members(summary, benchmark, methods)
-    chosen = summary[
-        ((summary.selection == PRIMARY["selection"]) & (summary.output == PRIMARY["output"])) | (summary.task == COST)
-    ]
-    by_key = {(row["method"], row["task"], row["metric"]): row for row in chosen.to_dict("records")}
+    chosen = primary(summary, costs=True).to_dict("records")
+    by_key = {(row["method"], row["task"], row["metric"]): row for row in chosen}
     rows = []
     for name, group in (members(benchmark, methods) | at_equal_cost).items():
         for measure in (with_costs if name in at_equal_cost else shown).values():

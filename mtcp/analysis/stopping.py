@@ -45,8 +45,8 @@ def rule(params: Params) -> str:
     )
     if params.looks == 1:
         return sentence + (
-            "Adding seeds after seeing them (mtcp grid add-seeds) is optional stopping: each further look halves the "
-            "error rate, so that all looks together conclude falsely in less than 10 % of families."
+            "Adding seeds (mtcp grid add-seeds) after one could be reached is optional stopping: each further look "
+            "halves the error rate, so that all looks together conclude falsely in less than 10 % of families."
         )
     return sentence + (
         f"This is look {params.looks}: seeds were added after verdicts had been seen, which is optional stopping. With "

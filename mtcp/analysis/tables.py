@@ -38,7 +38,6 @@ from mtcp.analysis.claims import judge
 from mtcp.analysis.comparisons import (
     COST,
     MULTI_TASK,
-    PRIMARY,
     delta_m_rows,
     measures,
     paired,
@@ -339,7 +338,7 @@ def summarise(table: pd.DataFrame, benchmark: Benchmark, methods: dict[str, Meth
         rows.append((*key, values.size, values.mean(), spread(values), low, high))
     summary = pd.DataFrame(rows, columns=[*keys, "n", "mean", "sd", "low", "high"])
     seeds = table[table.task != COST].groupby("method").seed.nunique()
-    primary = {(known.task, known.metric): known for known in measures(benchmark).values() if known.task != COST}
+    ranked = [measure for measure in measures(benchmark).values() if measure.task != COST]
     groups = {
         "rank": [name for name, method in methods.items() if method.family not in ("ablation", "trivial")],
         "rank_ablation": [
@@ -348,15 +347,9 @@ def summarise(table: pd.DataFrame, benchmark: Benchmark, methods: dict[str, Meth
     }
     for column, members in groups.items():
         summary[column] = pd.array([pd.NA] * len(summary), dtype="Int64")
-        for (task, metric), measure in primary.items():
-            chosen = summary[
-                (summary.task == task)
-                & (summary.metric == metric)
-                & (summary.selection == PRIMARY["selection"])
-                & (summary.output == PRIMARY["output"])
-                & summary.method.isin(members)
-                & (summary.n == summary.method.map(seeds))
-            ]
+        complete = primary(summary[summary.method.isin(members) & (summary.n == summary.method.map(seeds))])
+        for measure in ranked:
+            chosen = complete[(complete.task == measure.task) & (complete.metric == measure.metric)]
             ranks = chosen["mean"].rank(method="min", ascending=not measure.higher_is_better)
             summary.loc[chosen.index, column] = ranks.astype("Int64")
     summary.insert(0, "benchmark", table.benchmark.iloc[0])

@@ -48,7 +48,7 @@ def _size(plan: "Plan") -> dict[str, Any]:
 
 @app.command("add-seeds")
 def add(count: Annotated[int, typer.Argument(min=1, help="How many seeds to add.", metavar="COUNT")]) -> None:
-    """Add COUNT seeds to params.yaml. After verdicts were computed, this is a further look, with stricter verdicts.
+    """Add COUNT seeds to params.yaml. After a verdict could be reached, this is a further look, with stricter ones.
 
     Example: mtcp grid add-seeds 4
     """

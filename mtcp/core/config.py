@@ -361,7 +361,7 @@ class Params(Model):
     methods: Annotated[list[Name], Field(min_length=1), AfterValidator(_distinct)]
     seeds: Annotated[list[Annotated[int, Field(ge=0, strict=True)]], Field(min_length=1), AfterValidator(_distinct)]
     title: str | None = Field(None, description="the study's title, at the head of every report")
-    looks: int = Field(1, ge=1, description="times verdicts were computed; `mtcp grid add-seeds` counts them")
+    looks: int = Field(1, ge=1, description="times a verdict could be reached; `mtcp grid add-seeds` counts them")
 
 
 class Grid(Model):

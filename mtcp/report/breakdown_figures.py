@@ -47,7 +47,7 @@ def class_charts(
         rows = rows.assign(**{name: 100 * rows[name] for name in ("iou", "improvement", "low", "high")})
         order = rows.drop_duplicates("number").sort_values("number")["name"].tolist()
         y = alt.Y("name:N", sort=order, title=None, scale=alt.Scale(paddingInner=0.2))
-        title = "IoU minus the baseline's, % points (right is better)"
+        title = "IoU minus the baseline's, points (right is better)"
         base = alt.Chart(inline(rows, "method", "label", "name", "n", "iou", "improvement", "low", "high"))
         base = base.transform_filter(BROUGHT_OUT).encode(
             y=y, yOffset=alt.YOffset("method:N"), color=chosen(),

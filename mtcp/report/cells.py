@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from mtcp.analysis.comparisons import COST, MULTI_TASK
+from mtcp.analysis.comparisons import COST, MULTI_TASK, primary
 from mtcp.analysis.rows import rows_of
 from mtcp.core.tasks import UNTRAINED
 from mtcp.report.formats import display, higher_is_better
@@ -31,17 +31,14 @@ def column_of(task: str, metric: str, page: Page) -> dict[str, str]:
     known = {each.name: each for each in page.tasks}
     higher = higher_is_better(task, metric, page.benchmark)
     title = known[task].label if task in known else label.capitalize() if task == COST else label
-    parts = [label] if task in known else []
-    unit = "" if label.endswith(f" {shown.unit}") else shown.unit  # a bound in the label has it already
-    detail = " ".join(part for part in (*parts, unit, "↑" if higher else "↓") if part)
+    detail = f"{shown.heading if task in known else shown.unit} {'↑' if higher else '↓'}".strip()
     return {"title": title, "detail": detail, "first": "descending" if higher else "ascending"}
 
 
 def cells_of(page: Page, rank: str) -> Cells:
     """Return {(method, task, metric): cell} of the primary selection and output, and of the costs."""
-    summary = page.tables["summary"]
-    primary = summary[((summary.selection == "last") & (summary.output == "final")) | (summary.task == COST)]
-    return {(row.method, row.task, row.metric): cell_of(row, getattr(row, rank), page) for row in rows_of(primary)}
+    rows = rows_of(primary(page.tables["summary"], costs=True))
+    return {(row.method, row.task, row.metric): cell_of(row, getattr(row, rank), page) for row in rows}
 
 
 def marked(cells: Cells, methods: pd.DataFrame) -> Cells:

@@ -35,10 +35,8 @@ def delta_m_chart(
     multi_task: pd.DataFrame, summary: pd.DataFrame, methods: pd.DataFrame, rope: float
 ) -> dict[str, Any]:
     """Forest plot of Delta_m: one point per seed, mean and 95 % t interval, ROPE band, zero line."""
-    rows = primary(summary)
-    rows = labelled(rows[rows.metric == "delta_m"], methods).sort_values("mean", ascending=False)
-    points = primary(multi_task)
-    points = labelled(points[points.metric == "delta_m"], methods)
+    rows = labelled(primary(summary[summary.metric == "delta_m"]), methods).sort_values("mean", ascending=False)
+    points = labelled(primary(multi_task[multi_task.metric == "delta_m"]), methods)
     order = rows.label.tolist()
     y = alt.Y("label:N", sort=order, title=None)
     x = "Δm against the baseline, % (right is better)"
@@ -236,7 +234,8 @@ def trade_off_chart(summary: pd.DataFrame, methods: pd.DataFrame, cost: str) -> 
         return None
     shown = display("cost", cost)
     rows = rows.assign(cost=rows.cost * shown.scale)
-    front = rows[undominated(np.column_stack([-rows.cost, rows["mean"]]))].sort_values("cost")
+    known = rows.dropna(subset=["cost", "mean"]).sort_values("cost")
+    front = known[undominated(np.column_stack([-known.cost, known["mean"]]))]
     base = alt.Chart(inline(rows, "method", "label", "cost", "mean", "low", "high"))
     x = alt.X("cost:Q", title=f"{shown.label}, {shown.unit} (left is better)", scale=alt.Scale(zero=False))
     y = alt.Y("mean:Q", title="Δm, % (up is better)")

@@ -19,12 +19,16 @@ class Display:
     digits: int = 2
     unit: str = ""
 
+    @property
+    def heading(self) -> str:
+        """Label and unit; a label that ends in a bound has the unit already."""
+        return self.label if self.label.endswith(f" {self.unit}") else f"{self.label} {self.unit}".strip()
+
     def number(self, value: float, *, signed: bool = False) -> str:
         """Return `value` in the displayed unit; a dash if it is not finite."""
         if not isfinite(value):
             return "–"
-        rounded = round(value * self.scale, self.digits) + 0.0  # no negative zero
-        text = f"{rounded:{'+' if signed else ''},.{self.digits}f}"
+        text = f"{value * self.scale:{'+' if signed else ''}z,.{self.digits}f}"  # z: no negative zero
         return text.replace("-", "−")
 
     def interval(self, low: float, high: float) -> str:
@@ -82,8 +86,6 @@ _DISPLAYS: Final = {
     ("cost", "peak_memory_mb"): Display("memory", 1.0, 0, "MB"),
     ("cost", "train_seconds"): Display("whole training", 1.0, 0, "s"),
 }
-#: The unit of a difference between two values in per cent.
-POINTS: Final = "points"
 #: Differences of costs are relative.
 PER_CENT: Final = Display("", digits=1, unit="%")
 
@@ -113,7 +115,7 @@ def difference(task: str, metric: str, benchmark: Benchmark | None = None) -> Di
     if task == "cost":
         return PER_CENT
     shown = display(task, metric, benchmark)
-    return replace(shown, unit=POINTS) if shown.unit == "%" else shown
+    return replace(shown, unit="points") if shown.unit == "%" else shown
 
 
 def probability(value: float) -> str:

@@ -49,14 +49,13 @@ def notes(page: Page) -> Iterator[str]:
         yield f"One network under several names, equal to the bit on every seed; what differs never acted: {names}."
     # A table without a row has no columns either.
     judged, compared = (
-        table.reindex(columns=["n", "least_n"]).dropna() for table in (page.tables["claims"], comparisons)
+        table.reindex(columns=["n", "least_n"]).dropna().astype(int) for table in (page.tables["claims"], comparisons)
     )
     tests = pd.concat([judged, compared])
     if len(tests) and (tests.n < tests.least_n).all():
-        count = int(tests.n.max())
-        least = sorted({int(number) for number in (judged if len(judged) else tests).least_n})
+        count, least = tests.n.max(), (compared if judged.empty else judged).least_n
         seeds = "1 paired seed concludes" if count == 1 else f"{count} paired seeds conclude"
-        needed = f"{least[0]} to {least[-1]}" if len(least) > 1 else str(least[0])
+        needed = " to ".join(map(str, dict.fromkeys([least.min(), least.max()])))
         yield f"{seeds} nothing here: the claims need {needed}, by family. Read the numbers as a sketch."
     yield from _times(page)
     for task in page.tasks:

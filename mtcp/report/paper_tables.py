@@ -63,7 +63,6 @@ def paper_view(paper: pd.DataFrame, benchmark: str, settings: Benchmark, baselin
 def _column(task: str, metric: str, rows: pd.DataFrame, narrow: bool, settings: Benchmark) -> dict[str, str]:
     known = {each.name: each for each in settings.task_list}
     shown = display(task, metric, settings)
-    label = shown.label
     own = rows[(rows.task == task) & (rows.metric == metric)]
     whole = max((len(f"{abs(value * shown.scale):.0f}") for value in own["mean"]), default=1)
     sign = "+" if task == MULTI_TASK else ""
@@ -71,8 +70,8 @@ def _column(task: str, metric: str, rows: pd.DataFrame, narrow: bool, settings: 
     spread = 0.0 if narrow or task == COST else spread
     digits = len(f"{spread:.{shown.digits}f}".replace(".", "").lstrip("0")) or 1
     return {
-        "title": known[task].label if task in known else label,
-        "detail": " ".join(part for part in (label if task in known else "", shown.unit) if part),
+        "title": known[task].label if task in known else shown.label,
+        "detail": shown.heading if task in known else shown.unit,
         "arrow": "↑" if higher_is_better(task, metric, settings) else "↓",
         "format": f"{sign}{whole}.{shown.digits}" + (f"({digits})" if spread else ""),
     }

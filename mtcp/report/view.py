@@ -116,9 +116,8 @@ def _winners(methods: pd.DataFrame, ranks: pd.DataFrame, summary: pd.DataFrame) 
     total = int(won.wins.sum())
     if not total:
         return ""
-    means = primary(summary[(summary.metric == "delta_m") & summary.method.isin(ranks.method)]).set_index("method")[
-        "mean"
-    ]
+    changes = primary(summary[(summary.metric == "delta_m") & summary.method.isin(ranks.method)])
+    means = changes.set_index("method")["mean"]
     best = methods.set_index("method").loc[str(means.idxmax())]
     parts = ", ".join(f"{row.label} on {row.wins} of {total}" for row in won.itertuples())
     return (

@@ -202,8 +202,7 @@ class Scheme(nn.Module, ABC):
         return torch.tensor([self.tasks.index(task) for task in losses], device=device)
 
     def get_extra_state(self) -> dict[str, Any]:
-        counts = {"steps": self.steps, "epochs": self.epochs}
-        return {**counts, "monitor": self.monitor.state(), "adam": self._adam.state()}
+        return {"steps": self.steps, "epochs": self.epochs, "monitor": self.monitor.state(), "adam": self._adam.state()}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         self.steps, self.epochs = state["steps"], state["epochs"]

@@ -64,8 +64,7 @@ def shown(task, metric, value, signed=False):
     if value is None or isnan(value):
         return "–"
     unit = display(task, metric)
-    rounded = round(value * unit.scale, unit.digits) + 0.0
-    return f"{rounded:{'+' if signed else ''},.{unit.digits}f}".replace("-", "−")
+    return f"{value * unit.scale:{'+' if signed else ''}z,.{unit.digits}f}".replace("-", "−")
 
 
 def interval(task, metric, low, high):
@@ -193,7 +192,7 @@ def check_seeds(csv, label, rows):
 
     def change(value):
         if claim.task == "cost":
-            return f"{round(value, PER_CENT.digits) + 0.0:+.{PER_CENT.digits}f}".replace("-", "−")
+            return f"{value:+z.{PER_CENT.digits}f}".replace("-", "−")
         return shown(claim.task, claim.metric, value, True)
 
     assert [row[:4] for row in rows[1:]] == [
