@@ -80,8 +80,8 @@ def coherence(page: Page) -> list[list[str]]:
     found = _means(page, primary(rows), columns)
     truth = rows[rows.output == TRUTH].drop_duplicates("metric").set_index("metric")["mean"]
     shown = [display(task, metric, page.benchmark) for task, metric in columns]
-    ceiling = [each.number(truth[metric]) for each, (_, metric) in zip(shown, columns, strict=True)]
-    return [*found, ["ground truth (ceiling)", *ceiling]]
+    own = [each.number(truth[metric]) for each, (_, metric) in zip(shown, columns, strict=True)]
+    return [*found, ["Ground truth", *own]]
 
 
 def _means(page: Page, rows: pd.DataFrame, columns: list[tuple[str, str]]) -> list[list[str]]:

@@ -12,6 +12,7 @@ from mtcp.analysis.statistics import ALPHA, Comparison, compare_family
 from mtcp.core.claims import Claim, Published
 from mtcp.core.config import Benchmark
 from mtcp.core.errors import UserError
+from mtcp.core.project_files import CLAIMS, PUBLISHED
 
 Verdict = Literal["reproduced", "contradicted", "equivalent", "inconclusive", "not run"]
 _VERDICTS: dict[str, Verdict] = {
@@ -100,7 +101,7 @@ def _measure(claim: Claim, known: dict[str, Measure], benchmark: Benchmark) -> M
         rope = rope or (measure.rope if task.metric_unit == measure.unit else DEFAULT_ROPES.get(task.metric_unit))
         if rope is None:
             raise UserError(
-                f"config/claims.yaml: claim '{claim.id}' is about {claim.metric} in {task.metric_unit}, and nothing "
+                f"{CLAIMS}: claim '{claim.id}' is about {claim.metric} in {task.metric_unit}, and nothing "
                 "says what is practically equal there: give the claim a `rope`"
             )
         measure = replace(measure, metric=task.metric, higher_is_better=task.higher_is_better, unit=task.metric_unit)
@@ -133,10 +134,14 @@ def _pairs(
         )
         return f"{' and '.join(lacking)} not among the methods of the grid{because}"
     found = paired(table, claim.method, claim.reference, measure, claim.reference_output)
-    return found if found.seeds else replace(found, lacking=_why_no_pair(claim, table, list(dict.fromkeys(needed))))
+    return (
+        found
+        if found.seeds
+        else replace(found, lacking=_why_no_pair(claim, measure, table, list(dict.fromkeys(needed))))
+    )
 
 
-def _why_no_pair(claim: Claim, table: pd.DataFrame, needed: list[str]) -> str:
+def _why_no_pair(claim: Claim, measure: Measure, table: pd.DataFrame, needed: list[str]) -> str:
     """Return, in words, why no seed gives a pair."""
     finished = {name: set(table[(table.method == name) & (table.status == "finished")].seed) for name in needed}
     never = [name for name in needed if not finished[name]]
@@ -146,7 +151,9 @@ def _why_no_pair(claim: Claim, table: pd.DataFrame, needed: list[str]) -> str:
         return f"no seed on which {', '.join(needed)} all finished"
     if claim.reference_output:
         return f"{claim.reference} has no output {claim.reference_output}"
-    return "a number that the comparison needs does not exist"
+    own = table[table.method.isin(needed) & (table.task == measure.task) & (table.metric == measure.metric)]
+    reasons = own[own.value.isna()].reason.dropna().unique()
+    return "; ".join(reasons) or "a number that the comparison needs does not exist"
 
 
 def _against_published(
@@ -160,7 +167,7 @@ def _against_published(
     ]
     if len(row) != 1:
         wanted = f"{number.dataset} {number.task} {number.metric} {number.method}"
-        return f"results/published.csv has {len(row) or 'no'} rows '{wanted}' where one is needed"
+        return f"{PUBLISHED} has {len(row) or 'no'} rows '{wanted}' where one is needed"
     own = by_seed(table, claim.method, measure).sort_index()
     values = own.value.to_numpy(float)
     other = np.full(len(values), number.scale * float(row.value.iloc[0]))

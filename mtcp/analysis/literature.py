@@ -8,7 +8,6 @@ Units are those of the papers: mIoU, pixel accuracy and within_* in per cent; De
 lower is better.
 """
 
-import csv
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,13 +16,14 @@ from typing import Any, Final
 
 import pandas as pd
 
-from mtcp.analysis.published_weighting import FILE, HIGHER, METRICS, SEGNET, Row, read_published, rows_of
+from mtcp.analysis.published_weighting import HIGHER, METRICS, SEGNET, Row, read_printed, rows_of
 from mtcp.analysis.tables import TABLES, read_table
 from mtcp.core.config import Benchmark, Project
 from mtcp.core.errors import UserError
+from mtcp.core.project_files import PROTOCOLS, PUBLISHED_WEIGHTING
+from mtcp.core.published import read_rows
 from mtcp.metrics.literature import BATCHES, delta_m_fixed_base
 
-PROTOCOLS: Final = "results/published_protocols.csv"
 #: The literature's packages, by the name of the data set here.
 DATASETS: Final = {"mtan_nyuv2": "NYUv2-13", "mtan_cityscapes": "Cityscapes-7"}
 #: Architectures under the names that papers give them.
@@ -96,15 +96,9 @@ class Protocol:
 
 
 def read_protocols(path: Path) -> list[Protocol]:
-    """Read the protocols, the most specific source first; raises `UserError` for other columns or a missing file."""
-    try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            return sorted((Protocol(**row) for row in csv.DictReader(stream)), key=lambda one: -len(one.source))
-    except FileNotFoundError as error:
-        raise UserError(f"{path} is missing: it belongs to the project; restore it") from error
-    except TypeError as error:
-        names = ", ".join(Protocol.__dataclass_fields__)
-        raise UserError(f"{path} must have the columns {names} ({error})") from error
+    """Read the protocols, the most specific source first; raises `UserError` like `read_rows`."""
+    rows = read_rows(path, tuple(Protocol.__dataclass_fields__))
+    return sorted((Protocol(**row) for _, row in rows), key=lambda one: -len(one.source))
 
 
 def scheme_of(method: str) -> str:
@@ -137,7 +131,7 @@ def literature(project: Project, benchmark: str, scheme: str | None = None) -> p
 
 def spread(project: Project) -> pd.DataFrame:
     """Return how much papers differ on the same scheme and network: papers, and least and greatest value by metric."""
-    published = read_published(project.root / FILE)
+    published = read_printed(project.root / PUBLISHED_WEIGHTING)
     groups: dict[tuple[str, str, str], list[tuple[str, Row]]] = {}
     for (dataset, network, method, _), row in rows_of(published).items():
         paper = next(iter(row.values())).paper
@@ -161,7 +155,7 @@ def spread(project: Project) -> pd.DataFrame:
 def _published(root: Path, dataset: str | None) -> list[dict[str, Any]]:
     if dataset is None:
         return []
-    published, protocols = read_published(root / FILE), read_protocols(root / PROTOCOLS)
+    published, protocols = read_printed(root / PUBLISHED_WEIGHTING), read_protocols(root / PROTOCOLS)
     rows = []
     for key, row in rows_of(published).items():
         if key[0] != dataset:

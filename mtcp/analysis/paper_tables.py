@@ -1,8 +1,8 @@
 """The tables of papers as one tidy table: main comparison, loss weighting, ablation, kappa, equal cost.
 
 `best` marks the best mean and every method that the declared test cannot distinguish from it: the exact sign-flip p of
-the best against it, paired by seed and Holm-corrected over the table's other methods, is above 0.05. With few seeds
-nothing can be distinguished, and all methods are marked.
+the best against it, paired by seed and Holm-corrected over the table's other methods, is above 0.05. With fewer seeds
+than that test needs, nothing could be distinguished, and nothing is marked.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from mtcp.analysis.comparisons import COST, Measure, measures, paired, primary
-from mtcp.analysis.statistics import ALPHA, holm, sign_flip_p
+from mtcp.analysis.statistics import ALPHA, holm, least_n, sign_flip_p
 from mtcp.core.config import Benchmark, Method
 
 PAPER_COLUMNS: Final = [
@@ -153,5 +153,7 @@ def _best(table: pd.DataFrame, measure: Measure, means: dict[str, float]) -> set
     best = (max if measure.higher_is_better else min)(means, key=lambda name: means[name])
     others = [name for name in means if name != best]
     differences = [paired(table, best, other, measure).improvements for other in others]
-    p = holm([sign_flip_p(each) if each.size else 1.0 for each in differences]) if others else np.empty(0)
+    if not others or max(each.size for each in differences) < least_n(len(others)):
+        return set()
+    p = holm([sign_flip_p(each) if each.size else 1.0 for each in differences])
     return {best, *(other for other, value in zip(others, p, strict=True) if value > ALPHA)}

@@ -16,6 +16,8 @@ _FIELDS: Final = {
 }
 #: The costs that are measured.
 MEASURED: Final = tuple(_FIELDS)
+#: The costs that another process on the same cores changes.
+_TIMES: Final = ("seconds_per_step", "seconds_per_image", "train_seconds")
 COLUMNS: Final = [
     "benchmark", "method", "round", "metric", "value", "image_memory_mb", "others", "device", "threads", "processor",
     "cores", "environment", "measured",
@@ -45,6 +47,19 @@ def speed_table(records: Iterable[SpeedRecord]) -> pd.DataFrame:
         for metric, name in _FIELDS.items()
     ]
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def without_disturbed(runs: pd.DataFrame, provenance: pd.DataFrame) -> pd.DataFrame:
+    """Return `runs` without the times of runs whose machine had more load than cores: a queue is not a method's cost.
+
+    Their rows stay, with the reason.
+    """
+    loaded = provenance[provenance.load > provenance.cores].set_index(["method", "seed"]).index
+    own = (runs.task == COST) & runs.metric.isin(_TIMES)
+    disturbed = own & runs.set_index(["method", "seed"]).index.isin(loaded)
+    where = runs.benchmark.iloc[0]
+    reason = f"timed on a machine with more load than cores; `mtcp benchmark {where}` measures it apart"
+    return runs.assign(value=runs.value.mask(disturbed), reason=runs.reason.mask(disturbed, reason))
 
 
 def with_measured(runs: pd.DataFrame, speed: pd.DataFrame) -> pd.DataFrame:

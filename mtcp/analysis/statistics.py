@@ -255,7 +255,7 @@ def compare_family(
                 holm_level=float(level),
                 holm_low=holm_low,
                 holm_high=holm_high,
-                probability_of_improvement=probability_of_improvement(x) if n else float("nan"),
+                probability_of_improvement=probability_of_improvement(x) if n > 1 else float("nan"),
                 better=better,
                 equal=equal,
                 worse=worse,

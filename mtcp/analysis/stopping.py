@@ -10,6 +10,7 @@ from mtcp.analysis.statistics import ALPHA, alpha_of_look
 from mtcp.analysis.tables import RUN_COLUMNS, published_numbers
 from mtcp.core.claims import load_claims
 from mtcp.core.config import Params
+from mtcp.core.project_files import CLAIMS
 from mtcp.core.roles import with_roles
 from mtcp.store.plan import Plan
 
@@ -18,7 +19,7 @@ def families(plan: Plan, benchmark: str) -> list[dict[str, Any]]:
     """Return a row per family of claims that the plan can judge on `benchmark`: its claims and the seeds it needs."""
     planned = [{"method": run.method, "seed": run.seed, "status": "planned"} for run in plan.of(benchmark)]
     table = pd.DataFrame(planned, columns=RUN_COLUMNS).assign(value=np.nan)
-    claims = load_claims(plan.root / "config/claims.yaml")
+    claims = load_claims(plan.root / CLAIMS)
     alpha, seeds = alpha_of_look(plan.project.params.looks), len(plan.project.params.seeds)
     config = with_roles(plan.project, benchmark)
     judged = judge(claims, table, benchmark, config, published_numbers(plan.root), alpha).claims

@@ -18,7 +18,8 @@ images.csv            Delta_m of each test image alone, reference against baseli
 ranks.csv             rank of each method by Delta_m on each seed alone
 provenance.csv        one row per run: keys, commit, data digest, environment
 speed.csv             what `mtcp benchmark` measured of every method, round by round; empty where it did not. Summary,
-                      claims and the tables for papers then use it in place of the grid's own times
+                      claims and the tables for papers then use it in place of the grid's own times. Claims never
+                      use the times of a run whose machine had more load than cores
 literature.csv        published numbers of the same data set, with their sources (real data sets only)
 ====================  =============================================================================================
 
@@ -46,14 +47,24 @@ from mtcp.analysis.comparisons import (
 from mtcp.analysis.image_bootstrap import add_image_intervals, draw_metrics
 from mtcp.analysis.paper_tables import paper_tables
 from mtcp.analysis.rows import rows_of
-from mtcp.analysis.speed import speed_table, with_measured
+from mtcp.analysis.speed import speed_table, with_measured, without_disturbed
 from mtcp.analysis.statistics import ALPHA, alpha_of_look, compare_family, spread, t_interval
 from mtcp.core.claims import load_claims
 from mtcp.core.config import Benchmark, Method
 from mtcp.core.errors import UserError
 from mtcp.core.files import write_json, write_text
 from mtcp.core.measures import COSTS
-from mtcp.core.project_files import DELTA_M, HISTORY, LITERATURE, METRICS, MODEL, TABLES, mean_metrics_file
+from mtcp.core.project_files import (
+    CLAIMS,
+    DELTA_M,
+    HISTORY,
+    LITERATURE,
+    METRICS,
+    MODEL,
+    PUBLISHED,
+    TABLES,
+    mean_metrics_file,
+)
 from mtcp.core.published import COLUMNS, PUBLISHED_FOR, read_published
 from mtcp.core.roles import with_roles
 from mtcp.store.integrity import require_unchanged
@@ -148,6 +159,7 @@ def build_tables(plan: Plan, benchmark: str, partial: bool = False) -> dict[str,
     config = with_roles(plan.project, benchmark)
     methods = {run.method: plan.project.method(run.method) for run in runs}
     tidy = pd.DataFrame([row for run in runs for row in _run_rows(run)], columns=RUN_COLUMNS)
+    provenance = pd.DataFrame([_provenance(run) for run in runs], columns=PROVENANCE_COLUMNS)
     alpha = alpha_of_look(plan.project.params.looks)
     change = delta_m_rows(tidy, config)
     speed = speed_table(measured(plan, benchmark))
@@ -156,8 +168,9 @@ def build_tables(plan: Plan, benchmark: str, partial: bool = False) -> dict[str,
     published = published_numbers(plan.root)
     finished = [run for run in runs if _status(run) == "finished"]
     by_seed_alone = ranks(change, methods)
-    claims = load_claims(plan.root / "config/claims.yaml")
-    judgement = judge(claims, with_change, benchmark, config, published, alpha)
+    claims = load_claims(plan.root / CLAIMS)
+    undisturbed = pd.concat([with_measured(without_disturbed(tidy, provenance), speed), change], ignore_index=True)
+    judgement = judge(claims, undisturbed, benchmark, config, published, alpha)
     summary = summarise(with_change, config, methods)
     tables = {
         "runs": tidy,
@@ -182,7 +195,7 @@ def build_tables(plan: Plan, benchmark: str, partial: bool = False) -> dict[str,
         "classes": class_differences(finished, config, methods),
         "images": image_changes(finished, config),
         "ranks": by_seed_alone,
-        "provenance": pd.DataFrame([_provenance(run) for run in runs], columns=PROVENANCE_COLUMNS),
+        "provenance": provenance,
         "speed": speed,
     }
     if data_set := PUBLISHED_FOR.get(plan.project.data_name(benchmark)):
@@ -316,7 +329,7 @@ def _load(run: Run, record: RunRecord) -> float:
 
 def published_numbers(root: Path) -> pd.DataFrame:
     """Return results/published.csv as a table; raises `UserError` like `mtcp.core.published`."""
-    published = pd.DataFrame(read_published(root / "results/published.csv"), columns=list(COLUMNS))
+    published = pd.DataFrame([row for _, row in read_published(root / PUBLISHED)], columns=list(COLUMNS))
     return published.astype({"value": float})
 
 

@@ -3,6 +3,12 @@
 from pathlib import Path
 from typing import Final
 
+#: What the project states and what it compares with.
+CLAIMS: Final = "config/claims.yaml"
+LEDGER: Final = "config/ledger.yaml"
+PUBLISHED: Final = "results/published.csv"
+PUBLISHED_WEIGHTING: Final = "results/published_weighting.csv"
+PROTOCOLS: Final = "results/published_protocols.csv"
 #: Folders of the project.
 RUNS: Final = "results/runs"
 TABLES: Final = "results/tables"

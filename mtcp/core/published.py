@@ -1,7 +1,8 @@
-"""Numbers from the literature: `results/published.csv`, one number with its source per row."""
+"""Numbers from the literature as CSV: one number with its source per row, as printed."""
 
 import csv
-import math
+import re
+from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Final
@@ -14,41 +15,48 @@ PUBLISHED_FOR: Final = {"nyud": "NYUD-v2", "pascal": "PASCAL-Context"}
 COLUMNS: Final = ("dataset", "task", "metric", "method", "backbone", "value", "source")
 
 
-def read_published(path: Path) -> list[dict[str, str]]:
-    """Return the rows of a table of published numbers, `value` as printed; none if there is no such file.
+def read_rows(path: Path, columns: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
+    """Return (line, row) of every row of a CSV file with exactly these columns.
 
-    Raises `UserError` naming the line where a column, the value or the source is missing, or the value is not a number.
+    Raises `UserError` naming the line for other columns, another number of values, or an open quote, and where there is
+    no such file.
     """
     if not path.exists():
-        return []
+        raise UserError(f"{path} is missing: it belongs to the project; restore it")
     reader = csv.reader(StringIO(read_utf8(path)), strict=True)
     rows = []
     try:
         head = next(reader, [])
-        if tuple(head) != COLUMNS:
+        if head != list(columns):
             found = ", ".join(head) or "none"
-            raise UserError(f"{path}, line 1: the columns must be {', '.join(COLUMNS)}, got {found}")
-        rows += [_row(values, f"{path}, line {reader.line_num}") for values in reader if values]
+            raise UserError(f"{path}, line 1: the columns must be {', '.join(columns)}, got {found}")
+        for values in filter(None, reader):
+            if len(values) != len(columns):
+                raise UserError(
+                    f"{path}, line {reader.line_num}: {len(values)} values where the {len(columns)} columns "
+                    f"{', '.join(columns)} are expected; a number has a decimal point, and text with a comma stands in "
+                    "quotes"
+                )
+            rows.append((reader.line_num, dict(zip(columns, values, strict=True))))
     except csv.Error as error:
         raise UserError(f"{path}, after line {reader.line_num}: {error}; close every quote") from error
     return rows
 
 
-def _row(values: list[str], where: str) -> dict[str, str]:
-    if len(values) != len(COLUMNS):
-        raise UserError(
-            f"{where}: {len(values)} values where the {len(COLUMNS)} columns {', '.join(COLUMNS)} are expected; "
-            "a number has a decimal point, and text with a comma stands in quotes"
-        )
-    row: dict[str, str] = dict(zip(COLUMNS, values, strict=True))
-    if not row["value"].strip() or not row["source"].strip():
-        raise UserError(f"{where}: every number needs a value and a source; complete it")
-    try:
-        number = float(row["value"])
-    except ValueError as error:
-        raise UserError(
-            f"{where}, column 'value': '{row['value']}' is not a number; write it with a decimal point, without a unit"
-        ) from error
-    if not math.isfinite(number):
-        raise UserError(f"{where}, column 'value': {row['value']} is not a number; leave the row out")
-    return row
+def read_published(path: Path) -> list[tuple[int, dict[str, str]]]:
+    """Return (line, row) of a table of published numbers, `value` as printed; none if there is no such file.
+
+    Raises `UserError` like `read_rows`, and where a field is empty or the value is not a number.
+    """
+    rows = read_rows(path, COLUMNS) if path.exists() else []
+    for line, row in rows:
+        if absent := [name for name, text in row.items() if not text.strip()]:
+            raise UserError(
+                f"{path}, line {line}: {', '.join(absent)} missing: every number needs all columns; complete it"
+            )
+        if not re.fullmatch(r"[+-]?\d+(\.\d+)?", row["value"]):
+            raise UserError(
+                f"{path}, line {line}, column 'value': '{row['value']}' is not a number; write it as it is printed, "
+                "with a decimal point, without a unit"
+            )
+    return rows

@@ -9,6 +9,7 @@ from mtcp.core.errors import alternatives
 from mtcp.core.ledger import load_ledger
 from mtcp.core.measures import CHANGES, COSTS
 from mtcp.core.plugins import find
+from mtcp.core.project_files import CLAIMS, LEDGER, PUBLISHED
 from mtcp.core.published import read_published
 from mtcp.core.tasks import KINDS, METRICS
 from mtcp.core.validation import fault
@@ -35,7 +36,7 @@ def require_known_names(project: Project) -> None:
     for place, name in enumerate(project.params.methods):
         _require(name, project.methods, "method", params, "methods", place)
     _require_known_claims(project)
-    ledger = project.root / "config/ledger.yaml"
+    ledger = project.root / LEDGER
     for place, row in enumerate(load_ledger(ledger)):
         for number, cover in enumerate(row.covered_by):
             if cover.startswith("method "):
@@ -43,7 +44,7 @@ def require_known_names(project: Project) -> None:
 
 
 def _require_known_claims(project: Project) -> None:
-    path, published = project.root / "config/claims.yaml", read_published(project.root / "results/published.csv")
+    path, published = project.root / CLAIMS, [row for _, row in read_published(project.root / PUBLISHED)]
     for place, claim in enumerate(load_claims(path)):
         for role in ("method", "reference"):
             if (name := getattr(claim, role)) is not None:
@@ -74,7 +75,7 @@ def _require_number(claimed: Published, published: list[dict[str, str]], path: P
     if found != 1:
         raise fault(
             path, (place, "published"),
-            f"results/published.csv has {found or 'no'} rows '{' '.join(wanted.values())}' where one is needed",
+            f"{PUBLISHED} has {found or 'no'} rows '{' '.join(wanted.values())}' where one is needed",
         )  # fmt: skip
 
 

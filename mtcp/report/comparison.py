@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from mtcp.analysis.comparisons import COST
+from mtcp.analysis.comparisons import COST, measures
 from mtcp.analysis.tables import to_csv
 from mtcp.analysis.versions import compare_states, read_state
 from mtcp.core.config import Benchmark, Project
@@ -56,5 +56,12 @@ def _row(row: Any, benchmark: Benchmark) -> dict[str, str]:
         "improvement": change.number(row.improvement, signed=True) + (" %" if row.task == COST else ""),
         "interval": change.interval(row.low, row.high),
         "n": str(int(row.n)),
-        "note": "equal keys, other numbers" if row.same else f"changed: {row.changed}",
+        "note": _note(row, benchmark),
     }
+
+
+def _note(row: Any, benchmark: Benchmark) -> str:
+    if not row.same:
+        return f"changed: {row.changed}"
+    again = row.task == COST and not measures(benchmark)[row.metric].deterministic
+    return "equal keys, measured again" if again else "equal keys, other numbers"

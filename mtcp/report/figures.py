@@ -10,7 +10,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from mtcp.analysis.comparisons import primary
+from mtcp.analysis.comparisons import MULTI_TASK, primary
 from mtcp.analysis.fixed_weights import undominated
 from mtcp.core.config import Benchmark
 from mtcp.core.tasks import Task
@@ -196,8 +196,8 @@ def _lines(rows: pd.DataFrame, tasks: tuple[Task, ...], title: str, scale: alt.S
 
 
 def claims_chart(claims: pd.DataFrame) -> dict[str, Any] | None:
-    """Forest plot of the claims judged in per cent: improvement and Holm interval, with the ROPE behind."""
-    rows = claims[(claims.n > 0) & (claims.unit == "%")]
+    """Forest plot of the claims on Delta_m and Delta_c: improvement and Holm interval, with the ROPE behind."""
+    rows = claims[(claims.n > 0) & (claims.task == MULTI_TASK)]
     if rows.empty:
         return None
     rows = rows.assign(label=rows.id.str.replace("_", " "), rope_low=-rows.rope)
@@ -207,7 +207,7 @@ def claims_chart(claims: pd.DataFrame) -> dict[str, Any] | None:
     base = alt.Chart(
         inline(rows, "label", "verdict", "n", "improvement", "holm_low", "holm_high", "rope", "rope_low")
     ).encode(y=y, tooltip=tooltip)
-    x = "improvement in points, that of costs in % (right: as claimed)"
+    x = "improvement, points (right: as claimed)"
     colour = alt.Color(
         "verdict:N",
         scale=alt.Scale(

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from mtcp.analysis.rows import rows_of
+from mtcp.core.roles import role_notes
 from mtcp.report.data_facts import data_facts
 from mtcp.report.page import Page
 from mtcp.store.speed import is_busy
@@ -57,6 +58,7 @@ def notes(page: Page) -> Iterator[str]:
         seeds = "1 paired seed concludes" if count == 1 else f"{count} paired seeds conclude"
         needed = " to ".join(map(str, dict.fromkeys([least.min(), least.max()])))
         yield f"{seeds} nothing here: the claims need {needed}, by family. Read the numbers as a sketch."
+    yield from role_notes(page.project, page.name)
     yield from _times(page)
     for task in page.tasks:
         if task.disparity:

@@ -33,13 +33,17 @@ def paper_view(paper: pd.DataFrame, benchmark: str, settings: Benchmark, baselin
         spread = "mean" if narrow else "mean ± standard deviation"
         coherent = " and Δc" if (MULTI_TASK, "delta_coherence") in keys else ""
         counts = sorted({int(n) for n in rows[rows.task != COST].n})
+        bold = (
+            "Bold: the best, and what an exact paired test (Holm, 5 %) cannot tell from it."
+            if rows.best.astype(str).eq("True").any()
+            else "Nothing is bold: an exact paired test (Holm, 5 %) needs more seeds to tell any two apart."
+        )
         seeds = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
         found.append(
             {
                 "name": name,
                 "label": f"tab:{benchmark}-{name}",
-                "caption": f"{CAPTIONS[str(name)]} on {benchmark}: {spread} over n = {seeds} seeds. "
-                "Bold: the best, and what an exact paired test (Holm, 5 %) cannot tell from it. "
+                "caption": f"{CAPTIONS[str(name)]} on {settings.label}: {spread} over n = {seeds} seeds. {bold} "
                 f"Δm{coherent}: mean relative change against {baseline} of the same seed.",
                 "parts": list(PARTS) if name == "ablation" else [],
                 "kappa": name == "kappa",

@@ -110,9 +110,9 @@ def coherence(page: Page) -> dict[str, Any] | None:
         for row in rows_of(page.methods)
     ]
     truth = own[own.output == TRUTH].drop_duplicates("metric")
-    ceiling = {row.metric: {**cell_of(row, "", page), "sd": ""} for row in rows_of(truth)}
-    last = {"label": "the truths themselves", "mark": "", "kind": "trivial", "note": "ceiling", "rule": True}
-    rows.append({**last, "cells": [ceiling.get(metric, EMPTY) for _, metric in columns]})
+    own_coherence = {row.metric: {**cell_of(row, "", page), "sd": ""} for row in rows_of(truth)}
+    last = {"label": "Ground truth", "mark": "", "kind": "trivial", "note": "", "rule": True}
+    rows.append({**last, "cells": [own_coherence.get(metric, EMPTY) for _, metric in columns]})
     return {
         "columns": [column_of(task, metric, page) for task, metric in columns],
         "rows": rows,

@@ -33,10 +33,10 @@ _WIDE, _HIGH, _EDGE = 320, 66, 12
 _PAIRS_WIDE, _PAIRS_HIGH = 320, 130
 
 
-def tally(claims: pd.DataFrame) -> str:
-    """Return "1 reproduced, 3 inconclusive, 2 not run"."""
+def tally(claims: pd.DataFrame) -> list[tuple[str, str]]:
+    """Return [("reproduced", "✓ 1 reproduced"), ("not run", "– 2 not run")]: verdicts with their counts."""
     counts = claims.verdict.value_counts()
-    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in SIGNS if verdict in counts)
+    return [(verdict, f"{sign} {counts[verdict]} {verdict}") for verdict, sign in SIGNS.items() if verdict in counts]
 
 
 def verdict_groups(
@@ -102,10 +102,14 @@ def _more(row: Any, missing: int) -> str:
 
 
 def posterior(row: Any) -> dict[str, Any]:
-    """Return the three probabilities as text, and as bar widths in per cent (empty if not finite)."""
+    """Return the three probabilities as text, and as bar widths in per cent.
+
+    No bar below the least n: a full green one beside "inconclusive" would tell the eye another story.
+    """
     parts = (row.better, row.equal, row.worse)
     texts = dict(zip(("better", "equal", "worse"), map(probability, parts), strict=True))
-    return {**texts, "bar": [f"{100 * part:.2f}" for part in parts] if all(map(isfinite, parts)) else []}
+    shown = row.n >= row.least_n and all(map(isfinite, parts))
+    return {**texts, "bar": [f"{100 * part:.2f}" for part in parts] if shown else []}
 
 
 def _seed(pair: Any, row: Any, shown: Display, values: Display) -> dict[str, str]:
@@ -136,7 +140,7 @@ def _lines(pairs: pd.DataFrame, row: Any, values: Display) -> dict[str, Any]:
         "low": text(low),
         "high": text(high),
         "lines": [
-            (at(pair.reference_value), at(pair.method_value), pair.seed, pair.improvement > 0)
+            (at(pair.reference_value), at(pair.method_value), pair.seed, pair.improvement >= 0)
             for pair in rows_of(pairs)
         ],
         "words": f"The same {row.unit}s as lines from the value compared with to the claimed one: "

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import yaml
 
 from mtcp.analysis.comparisons import primary
 from mtcp.analysis.fixed_weights import sweep
@@ -12,7 +13,7 @@ from mtcp.analysis.stopping import rule
 from mtcp.analysis.tables import read_table
 from mtcp.core.config import Project
 from mtcp.core.ledger import load_ledger
-from mtcp.core.project_files import LITERATURE, TABLES
+from mtcp.core.project_files import LEDGER, LITERATURE, TABLES
 from mtcp.report import breakdown_figures, figures, head, results, sources
 from mtcp.report.families import families, statistics_note
 from mtcp.report.page import Page
@@ -43,7 +44,8 @@ def build_view(root: Path, name: str, with_images: bool) -> dict[str, Any]:
         "samples_note": samples_note(page.benchmark, with_images),
         "literature": sources.literature(read_table(published)) if published.exists() else None,
         "paper": paper_view(page.tables["paper"], name, page.benchmark, page.baseline_label),
-        "ledger": load_ledger(root / "config/ledger.yaml"),
+        "ledger": load_ledger(root / LEDGER),
+        "configuration": yaml.safe_dump(page.benchmark.model_dump(mode="json", exclude_none=True), sort_keys=False),
         "provenance": sources.provenance(page),
     }
     return {**view, "sections": _sections(view)}
@@ -110,11 +112,11 @@ def _chart(spec: dict[str, Any] | None) -> dict[str, Any] | None:
 def _winners(methods: pd.DataFrame, ranks: pd.DataFrame, summary: pd.DataFrame) -> str:
     """Return which methods a single seed would rank best, and how often that differs from the best over all seeds.
 
-    Empty if nothing was ranked.
+    Empty if fewer than two seeds were ranked.
     """
     won = methods[methods.wins > 0].sort_values("wins", ascending=False, kind="stable")
     total = int(won.wins.sum())
-    if not total:
+    if total < 2:
         return ""
     changes = primary(summary[(summary.metric == "delta_m") & summary.method.isin(ranks.method)])
     means = changes.set_index("method")["mean"]

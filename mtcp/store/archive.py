@@ -17,13 +17,25 @@ import yaml
 from mtcp.core.config import Project
 from mtcp.core.errors import UserError
 from mtcp.core.files import read_record, writable, write_record, write_text
-from mtcp.core.project_files import HISTORY, RECORD, REFERENCE, REPORTS, RUNS, TABLES, lock_file, speed_file
+from mtcp.core.project_files import (
+    CLAIMS,
+    HISTORY,
+    LEDGER,
+    PUBLISHED,
+    RECORD,
+    REFERENCE,
+    REPORTS,
+    RUNS,
+    TABLES,
+    lock_file,
+    speed_file,
+)
 from mtcp.store.integrity import changed, digests, stamped_problems
 from mtcp.store.plan import Plan, Run
 from mtcp.store.records import RunRecord
 
 _SEAL: Final = "archive.json"
-_CONFIGURATION: Final = ("config/methods.yaml", "config/claims.yaml", "config/ledger.yaml", "results/published.csv")
+_CONFIGURATION: Final = ("config/methods.yaml", CLAIMS, LEDGER, PUBLISHED)
 
 
 def archive(plan: Plan, benchmark: str) -> Path:

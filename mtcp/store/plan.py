@@ -16,8 +16,11 @@ from mtcp.core.errors import UserError
 from mtcp.core.hashing import file_digest, short_key
 from mtcp.core.plugins import PACKAGE_ROOT
 from mtcp.core.project_files import (
+    CLAIMS,
     FAILURE,
+    LEDGER,
     LOCK,
+    PUBLISHED,
     RECORD,
     REPORTS,
     RUNS,
@@ -273,8 +276,8 @@ class Plan:
                 bench.model_dump(mode="json"),
                 self.project.params.looks,
                 _contents(
-                    self.root / "config/claims.yaml",
-                    self.root / "results/published.csv",
+                    self.root / CLAIMS,
+                    self.root / PUBLISHED,
                     *(speed_file(self.root, benchmark, method) for method in dict.fromkeys(run.method for run in runs)),
                 ),
                 code_digest([PACKAGE_ROOT / "mtcp/analysis/tables.py"]),
@@ -288,7 +291,7 @@ class Plan:
                 code_digest([PACKAGE_ROOT / "mtcp/report/render.py"]),
                 _contents(
                     *templates,
-                    self.root / "config/ledger.yaml",
+                    self.root / LEDGER,
                     lock_file(self.root, self.project.data_name(benchmark)),
                 ),
             ]

@@ -116,7 +116,7 @@ def test_papers_differ_on_one_scheme_as_much_as_schemes_do(study):
 
 def test_protocols_are_refused_where_malformed(tmp_path):
     (tmp_path / "protocols.csv").write_text("dataset,network\nNYUv2-13,SegNet\n")
-    with pytest.raises(UserError, match="must have the columns dataset, backbone"):
+    with pytest.raises(UserError, match="line 1: the columns must be dataset, backbone"):
         read_protocols(tmp_path / "protocols.csv")
     with pytest.raises(UserError, match="is missing"):
         read_protocols(tmp_path / "none.csv")

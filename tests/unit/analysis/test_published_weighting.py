@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
+from printed_deltas import recompute
 
-from mtcp.analysis.published_weighting import FILE, SEGNET, read_published, recompute, rows_of
+from mtcp.analysis.published_weighting import SEGNET, read_printed, rows_of
 from mtcp.core.errors import UserError
+from mtcp.core.project_files import PUBLISHED_WEIGHTING
 from mtcp.metrics.literature import BASES, delta_m_fixed_base
 
 HEAD = "dataset,task,metric,method,backbone,value,source\n"
@@ -19,7 +21,7 @@ OUTSIDE = {
 
 @pytest.fixture(scope="module")
 def published():
-    return read_published(Path(__file__).resolve().parents[3] / FILE)
+    return read_printed(Path(__file__).resolve().parents[3] / PUBLISHED_WEIGHTING)
 
 
 def test_the_file_holds_what_its_page_says(published):
@@ -59,29 +61,29 @@ def test_the_fixed_base_is_the_single_task_row_of_cagrad(published):
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        (GOOD.replace("39.29", "39,29"), "too many columns"),
-        (GOOD.replace("39.29", "n/a"), "value 'n/a' is not a decimal number"),
-        (GOOD.replace("39.29", "nan"), "value 'nan'"),
-        (GOOD.replace("39.29", "3.9e1"), "value '3.9e1'"),
-        (GOOD.replace("A paper Table 1", ""), "source: every number needs"),
+        (GOOD.replace("39.29", "39,29"), "line 2: 8 values"),
+        (GOOD.replace("39.29", "n/a"), "'n/a' is not a number"),
+        (GOOD.replace("39.29", "nan"), "'nan' is not a number"),
+        (GOOD.replace("39.29", "3.9e1"), "'3.9e1' is not a number"),
+        (GOOD.replace("A paper Table 1", ""), "source missing: every number needs"),
         (GOOD.replace("mIoU", "miou"), "metric 'miou' of task 'semseg' is unknown"),
         (GOOD.replace("semseg", "depth"), "metric 'mIoU' of task 'depth' is unknown"),
         (GOOD + GOOD, "line 3: the same number stands in line 2"),
-        (GOOD.removesuffix(",A paper Table 1\n") + "\n", "source: every number needs"),
-        (GOOD.replace("EW", '"EW'), "is not valid CSV"),
+        (GOOD.removesuffix(",A paper Table 1\n") + "\n", "line 2: 6 values"),
+        (GOOD.replace("EW", '"EW'), "close every quote"),
     ],
 )
 def test_malformed_rows_are_refused_by_line(tmp_path, line, words):
     path = tmp_path / "published.csv"
     path.write_text(HEAD + line)
     with pytest.raises(UserError, match=words):
-        read_published(path)
+        read_printed(path)
 
 
 def test_other_columns_and_a_missing_file_are_refused(tmp_path):
     path = tmp_path / "published.csv"
     with pytest.raises(UserError, match="is missing"):
-        read_published(path)
+        read_printed(path)
     path.write_text("dataset,value\n")
-    with pytest.raises(UserError, match="must have the columns dataset, task"):
-        read_published(path)
+    with pytest.raises(UserError, match="line 1: the columns must be dataset, task"):
+        read_printed(path)

@@ -6,6 +6,7 @@ from made_up_store import measure, measure_all
 from mtcp.analysis.speed import speed_table, with_measured
 from mtcp.analysis.tables import build_tables
 from mtcp.core.project_files import speed_file
+from mtcp.store.records import RunRecord
 
 
 def cost(summary, method, metric):
@@ -30,6 +31,27 @@ def test_measured_times_make_summary_and_claims(done):
     own = tables["runs"][(tables["runs"].metric == "seconds_per_step")]
     assert set(own.seed) == {0, 1, 2, 3}
     assert (tables["summary"]["rank"].dropna() >= 1).any()
+
+
+def test_no_claim_is_judged_by_times_of_a_loaded_machine(done):
+    run = done.plan.run("rooms", "mtcp", 0)
+    cores = run.record().environment.cores
+    for seed in range(4):
+        path = done.plan.run("rooms", "mtcp", seed).run_path
+        record = RunRecord.read(path)
+        record.model_copy(update={"load": cores + (0.5 if seed else 0.0)}).write(path)
+    tables = build_tables(done.plan, "rooms")
+    claims = tables["claims"].set_index("id")
+    assert claims.loc["quicker_to_train"].n == 1  # seed 0 alone had the machine to itself
+    assert claims.loc["more_accurate_than_single_task"].n == 4  # accuracy does not depend on the load
+    assert cost(tables["summary"], "mtcp", "seconds_per_step").n == 4
+
+    RunRecord.read(run.run_path).model_copy(update={"load": cores + 1.0}).write(run.run_path)
+    claim = build_tables(done.plan, "rooms")["claims"].set_index("id").loc["quicker_to_train"]
+    assert claim.verdict == "not run"
+    assert claim.reason == "timed on a machine with more load than cores; `mtcp benchmark rooms` measures it apart"
+    measure_all(done)
+    assert build_tables(done.plan, "rooms")["claims"].set_index("id").loc["quicker_to_train"].n == 8
 
 
 def test_the_stamp_of_tables_follows_the_measurement(done):

@@ -157,9 +157,9 @@ HEAD = "dataset,task,metric,method,backbone,value,source\n"
         ("A,semseg,mIoU,B,C,50 %,D", "line 2, column 'value': '50 %' is not a number"),
         ("A,semseg,mIoU,B,C,0,50,D", "line 2: 8 values where the 7 columns"),
         ("A,semseg,mIoU,B,C,50", "line 2: 6 values where the 7 columns"),
-        ("A,semseg,mIoU,B,C,,D", "line 2: every number needs a value and a source"),
-        ("A,semseg,mIoU,B,C,50,", "line 2: every number needs a value and a source"),
-        ("A,semseg,mIoU,B,C,nan,D", "line 2, column 'value': nan is not a number"),
+        ("A,semseg,mIoU,B,C,,D", "line 2: value missing: every number needs all columns"),
+        ("A,semseg,mIoU,B,C,50,", "line 2: source missing: every number needs all columns"),
+        ("A,semseg,mIoU,B,C,nan,D", "line 2, column 'value': 'nan' is not a number"),
         ('A,semseg,mIoU,"B,C,50,D', "after line 2: unexpected end of data"),
     ],
 )
@@ -180,5 +180,5 @@ def test_a_table_of_a_spreadsheet_is_named_as_what_it_is(tmp_path: Path) -> None
     with pytest.raises(UserError, match="line 2: byte 0xfc is not UTF-8"):
         read_published(path)
     path.write_bytes(("\ufeff" + HEAD).encode() + b"A,semseg,mIoU,B,C,50.40,D\r\n")
-    assert [row["value"] for row in read_published(path)] == ["50.40"]
+    assert [row["value"] for _, row in read_published(path)] == ["50.40"]
     assert read_published(tmp_path / "absent.csv") == []

@@ -52,7 +52,7 @@ def test_report_shows_what_the_tables_say(tabled):
     assert f"{row['mean']:.4f}" in source
     for wanted in (
         "MT-CP (as intended)", "Per-pixel prior", "without CFM †", "negative weights", "n = 3",
-        "12 claims that were not run here", "the truths themselves",
+        "12 claims that were not run here", "Ground truth",
         "diverged on 1 of 4 seeds (loss_depth is not finite at step 12)", "not among the methods of the grid",
         "wraps around in 8-bit images", "cccccccccc", "dddddddddddd", "cpu-torch2.15",
     ):  # fmt: skip
@@ -170,7 +170,7 @@ def test_costs_measured_apart_stand_on_rounds(done):
     seen = visible(page)
     assert "those of 'mtcp benchmark': 8 rounds" in seen
     trains, accurate = (
-        seen[seen.index(f"One MT-CP network {what} than one network per task.") :][:400]
+        seen[seen.rindex(f"One MT-CP network {what} than one network per task.") :][:400]
         for what in ("trains faster", "is more accurate")
     )
     assert "8 rounds behind it" in trains and "4 seeds behind it" in accurate

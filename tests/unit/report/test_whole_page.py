@@ -128,7 +128,7 @@ def check_results(csv, label, rows):
             columns = [column for column in columns if column in primary]
     checked = 0
     for head, *cells in rows[1:]:
-        if head.startswith("the truths"):
+        if head.startswith("Ground truth"):
             truth = summary[(summary.output == "truth")].drop_duplicates("metric").set_index("metric")["mean"]
             expected = [shown("coherence", metric, truth.get(metric)) for _, metric in columns]
         else:
