@@ -68,7 +68,7 @@ from mtcp.core.project_files import (
 from mtcp.core.published import COLUMNS, PUBLISHED_FOR, read_published
 from mtcp.core.roles import with_roles
 from mtcp.store.integrity import require_unchanged
-from mtcp.store.plan import Plan, Run
+from mtcp.store.plan import TRAINED, Plan, Run
 from mtcp.store.records import RunRecord
 from mtcp.store.speed import measured
 from mtcp.store.tuning_choice import cost, described
@@ -216,7 +216,7 @@ def to_csv(table: pd.DataFrame) -> str:
 def _status(run: Run) -> str:
     """Return "finished", "diverged", or the state of a run without a result."""
     state = run.state()
-    if state not in ("done", "trained"):
+    if state not in TRAINED:
         return state
     if run.record().status == "diverged":
         return "diverged"

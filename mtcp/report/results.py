@@ -1,6 +1,6 @@
 """The result tables: comparison, ablation, coherence, and further results besides the primary ones."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from math import isfinite
 from typing import Any, Final
 
@@ -9,7 +9,7 @@ import pandas as pd
 from mtcp.analysis.comparisons import COST, MULTI_TASK, TRUTH
 from mtcp.analysis.rows import rows_of
 from mtcp.metrics.coherence import COHERENCE
-from mtcp.report.cells import EMPTY, cell_of, cells_of, column_of, marked, plain, table_row, task_columns
+from mtcp.report.cells import EMPTY, Cells, Column, cell_of, cells_of, column_of, marked, plain, table_row, task_columns
 from mtcp.report.formats import display
 from mtcp.report.marks import legend
 from mtcp.report.page import Page
@@ -30,22 +30,35 @@ def comparison(page: Page) -> dict[str, Any]:
     trivial = methods.family == "trivial"
     shown = pd.concat([methods[~trivial & (methods.family != "ablation")], methods[trivial]])
     columns = [*task_columns(page), (MULTI_TASK, "delta_m"), *((COST, metric) for metric in _COSTS)]
-    head = [column_of(task, metric, page) for task, metric in columns]
+    cells = marked(cells_of(page, "rank"), methods)
+    own_change = (benchmark.baseline, MULTI_TASK, "delta_m")
+    if own_change in cells:
+        cells[own_change] |= {"text": "0", "sd": "", "more": ""}  # by definition, so without a spread
+    table = _table(page, columns, shown, cells, [*legend(shown), *_chosen(shown)])
     # Name, detail, scale, and the value that means that nothing was tuned.
     tuning = [("configurations", "configs", 1, 1)]
     tuning += [(f"tuning_{kind}_seconds", f"{kind.upper()} min", 60, 0) for kind in ("cpu", "gpu")]
     tuning = [column for column in tuning if (methods[column[0]] > column[-1]).any()]
-    head += [{"title": "Tuning", "detail": detail, "first": "ascending"} for _, detail, _, _ in tuning]
-    cells = marked(cells_of(page, "rank"), methods)
-    rows = []
-    for row in rows_of(shown):
-        own = [cells.get((row.method, *column), EMPTY) for column in columns]
-        if row.method == benchmark.baseline and own[len(page.tasks)]["value"]:
-            own[len(page.tasks)] |= {"text": "0", "sd": "", "more": ""}  # by definition, so without a spread
-        own += [_tuning_cell(getattr(row, name), scale) for name, _, scale, _ in tuning]
-        rows.append(table_row(row, own, page))
-    _separate_trivial(rows)
-    return {"columns": head, "rows": rows, "legend": [*legend(shown), *_chosen(shown)]}
+    table["columns"] += [{"title": "Tuning", "detail": detail, "first": "ascending"} for _, detail, _, _ in tuning]
+    for row, own in zip(rows_of(shown), table["rows"], strict=True):
+        own["cells"] += [_tuning_cell(getattr(row, name), scale) for name, _, scale, _ in tuning]
+    if first := next((row for row in table["rows"] if row["kind"] == "trivial"), None):
+        first["rule"] = True
+    return table
+
+
+def _table(
+    page: Page, columns: list[Column], methods: pd.DataFrame, cells: Cells, notes: Iterable[str] = ()
+) -> dict[str, Any]:
+    """Return the table of `methods` by `columns`, with `notes` below it."""
+    return {
+        "columns": [column_of(task, metric, page) for task, metric in columns],
+        "rows": [
+            table_row(row, [cells.get((row.method, *column), EMPTY) for column in columns], page)
+            for row in rows_of(methods)
+        ],
+        "legend": list(notes),
+    }
 
 
 def _tuning_cell(value: float, scale: int) -> dict[str, Any]:
@@ -64,9 +77,8 @@ def ablation(page: Page) -> dict[str, Any]:
     benchmark, methods, compared = page.benchmark, page.methods, page.tables["comparisons"]
     shown = pd.concat([methods[methods.method == benchmark.reference], methods[methods.family == "ablation"]])
     columns = [*task_columns(page), (MULTI_TASK, "delta_m")]
-    head = [column_of(task, metric, page) for task, metric in columns]
-    head.append({"title": "Change of Δm", "detail": "% against the reference", "first": "descending"})
-    cells = marked(cells_of(page, "rank_ablation"), methods)
+    table = _table(page, columns, shown, marked(cells_of(page, "rank_ablation"), methods), legend(shown))
+    table["columns"].append({"title": "Change of Δm", "detail": "points against the reference", "first": "descending"})
     changes = {}
     if len(compared):
         family = compared[compared.family == f"{benchmark.reference}/delta_m"]
@@ -80,21 +92,9 @@ def ablation(page: Page) -> dict[str, Any]:
             }
             for row in rows_of(family)
         }
-    rows = [
-        table_row(
-            row,
-            [*(cells.get((row.method, *column), EMPTY) for column in columns), changes.get(row.method, EMPTY)],
-            page,
-        )
-        for row in rows_of(shown)
-    ]
-    return {"columns": head, "rows": rows, "legend": list(legend(shown))}
-
-
-def _separate_trivial(rows: list[dict[str, Any]]) -> None:
-    first = next((row for row in rows if row["kind"] == "trivial"), None)
-    if first:
-        first["rule"] = True
+    for row, own in zip(rows_of(shown), table["rows"], strict=True):
+        own["cells"].append(changes.get(row.method, EMPTY))
+    return table
 
 
 def coherence(page: Page) -> dict[str, Any] | None:
@@ -104,20 +104,12 @@ def coherence(page: Page) -> dict[str, Any] | None:
     if own.empty:
         return None
     columns = [*((COHERENCE, metric) for metric in dict.fromkeys(own.metric)), (MULTI_TASK, "delta_coherence")]
-    cells = cells_of(page, "rank")
-    rows = [
-        table_row(row, [cells.get((row.method, *column), EMPTY) for column in columns], page)
-        for row in rows_of(page.methods)
-    ]
+    table = _table(page, columns, page.methods, cells_of(page, "rank"))
     truth = own[own.output == TRUTH].drop_duplicates("metric")
     own_coherence = {row.metric: {**cell_of(row, "", page), "sd": ""} for row in rows_of(truth)}
     last = {"label": "Ground truth", "mark": "", "kind": "trivial", "note": "", "rule": True}
-    rows.append({**last, "cells": [own_coherence.get(metric, EMPTY) for _, metric in columns]})
-    return {
-        "columns": [column_of(task, metric, page) for task, metric in columns],
-        "rows": rows,
-        "legend": [],
-    }
+    table["rows"].append({**last, "cells": [own_coherence.get(metric, EMPTY) for _, metric in columns]})
+    return table
 
 
 def further(page: Page) -> list[dict[str, Any]]:
@@ -133,15 +125,7 @@ def further(page: Page) -> list[dict[str, Any]]:
         if not main:
             columns = [column for column in columns if column in primary]
         cells = marked({(row.method, row.task, row.metric): cell_of(row, "", page) for row in rows_of(rows)}, methods)
-        shown = methods[methods.method.isin(rows.method)]
-        table = {
-            "legend": [],
-            "columns": [column_of(task, metric, page) for task, metric in columns],
-            "rows": [
-                table_row(row, [cells.get((row.method, *column), EMPTY) for column in columns], page)
-                for row in rows_of(shown)
-            ],
-        }
+        table = _table(page, columns, methods[methods.method.isin(rows.method)], cells)
         title = (
             "All metrics, last epoch"
             if main

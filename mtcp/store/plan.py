@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from mtcp.core.code_digest import code_digest
 from mtcp.core.config import Project, ResourceConfig, RunConfig
@@ -41,6 +41,8 @@ from mtcp.store.records import ChoiceRecord, MetricsRecord, RunRecord
 from mtcp.store.tuning_search import Configuration, configurations
 
 State = Literal["done", "trained", "running", "failed", "interrupted", "missing", "waiting"]
+#: The states in which nothing is left to train.
+TRAINED: Final = ("done", "trained")
 
 
 @dataclass(frozen=True)

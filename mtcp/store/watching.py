@@ -5,15 +5,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Final
 
 from mtcp.core.project_files import HISTORY, LOCK, RUNS
-from mtcp.store.plan import Plan, Run
+from mtcp.store.plan import TRAINED, Plan, Run
 from mtcp.store.records import readable_records
 from mtcp.training.history import LOSS, read_history
-
-#: States in which nothing is left to train.
-_TRAINED: Final = ("trained", "done")
 
 
 @dataclass(frozen=True)
@@ -27,6 +23,10 @@ class Progress:
     losses: dict[str, float]
     seconds_left: float | None
 
+    @property
+    def trained(self) -> bool:
+        return self.state in TRAINED
+
 
 def look(plan: Plan) -> list[Progress]:
     """Return the progress of every trial and run of the grid, as the store shows it now."""
@@ -37,7 +37,7 @@ def look(plan: Plan) -> list[Progress]:
 def grid_seconds_left(rows: Iterable[Progress]) -> float | None:
     """Seconds until the grid is trained, if as many runs stay active as now; None where a run's time is unknown."""
     rows = list(rows)
-    left = [row.seconds_left for row in rows if row.state not in _TRAINED]
+    left = [row.seconds_left for row in rows if not row.trained]
     if any(seconds is None for seconds in left):
         return None
     at_once = max(1, sum(row.state == "running" for row in rows))
@@ -62,7 +62,7 @@ def history_of(run: Run) -> list[dict[str, float]]:
 
 def _progress(run: Run, cost: float | None) -> Progress:
     state, epochs = run.state(), run.config.training.epochs
-    if state in _TRAINED:
+    if state in TRAINED:
         return Progress(run.name, state, epochs, epochs, {}, 0.0)
     rows = history_of(run)
     losses = {key.removeprefix(LOSS): value for key, value in rows[-1].items() if key.startswith(LOSS)} if rows else {}
