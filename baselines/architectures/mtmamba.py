@@ -60,7 +60,8 @@ class TaskOfCTM(nn.Module):
     def forward(self, x: Tensor, shared: Tensor) -> Tensor:
         normed = self.norm(x)
         own = self.scan(normed)
-        mixed = torch.lerp(own, shared, self.gate(normed).sigmoid())
+        gate = self.gate(normed).sigmoid().to(own.dtype)  # autocast leaves lerp alone
+        mixed = torch.lerp(own, shared, gate)
         return x + drop_path(self.out(mixed), self.drop, self.training)
 
 

@@ -17,6 +17,7 @@ from mtcp.api import (
     Normalise,
     Outputs,
     PluginParameters,
+    UserError,
     architecture,
     timm_backbone,
 )
@@ -49,6 +50,14 @@ class _ResNetASPP(Architecture):
         for task in context.tasks:
             with context.part(f"{task.name}.head"):
                 self.heads[task.name] = DeepLabHead(channels, task.channels, (12, 24, 36))
+
+    def check_batch(self, image: Tensor) -> None:
+        """Raise `UserError` for a training batch of one image: pooled over its pixels, BatchNorm has a single value."""
+        if self.training and len(image) == 1:
+            raise UserError(
+                "a training batch of one image leaves BatchNorm a single value per channel in ASPP's image pooling: "
+                "set training.batch_size to 2 or more, and training.keep_last_batch to false"
+            )
 
     def outputs(self, maps: dict[str, Tensor], size: tuple[int, int]) -> Outputs:
         """Apply each task's head to its map and enlarge the result bilinearly with aligned corners."""

@@ -1,7 +1,7 @@
-"""Write the tables of docs/findings.md from the archives in results/reference.
+"""Write the tables of docs/findings.md and README.md from the archives in results/reference.
 
-    python examples/photographs/findings.py            # rewrites docs/findings.md
-    python examples/photographs/findings.py --check    # ends with status 1 where that would change it
+    python examples/photographs/findings.py            # rewrites both
+    python examples/photographs/findings.py --check    # ends with status 1 where that would change one
 
 Each table is between `<!-- BENCHMARK TABLE -->` and `<!-- end -->`. Everything is computed from the archives' tables.
 """
@@ -27,7 +27,7 @@ from mtcp.report.formats import difference, display
 from mtcp.report.page import Page
 
 ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs/findings.md"
+PAGES = ROOT / "docs/findings.md", ROOT / "README.md"
 _BLOCK = re.compile(r"(<!-- (\w+) (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -54,6 +54,11 @@ def claims(page: Page) -> list[list[str]]:
             ]
         )
     return rows
+
+
+def verdicts(page: Page) -> list[list[str]]:
+    """Every claim with a pair of runs, its verdict, improvement and interval."""
+    return [row[:4] for row in claims(page)]
 
 
 def results(page: Page) -> list[list[str]]:
@@ -156,7 +161,7 @@ def _named(task: str, page: Page) -> str:
 
 
 TABLE_OF: dict[str, Callable[[Page], list[list[str]]]] = {
-    function.__name__: function for function in (claims, results, costs, coherence, shares, weights)
+    function.__name__: function for function in (claims, verdicts, results, costs, coherence, shares, weights)
 }
 
 
@@ -173,12 +178,14 @@ def markdown(rows: list[list[str]]) -> str:
 
 
 def main() -> int:
-    text = PAGE.read_text()
-    written = _BLOCK.sub(lambda found: found[1] + markdown(TABLE_OF[found[3]](archived(found[2]))) + found[4], text)
-    if "--check" in sys.argv[1:]:
-        return int(written != text)
-    PAGE.write_text(written)
-    return 0
+    changed = False
+    for page in PAGES:
+        text = page.read_text()
+        written = _BLOCK.sub(lambda found: found[1] + markdown(TABLE_OF[found[3]](archived(found[2]))) + found[4], text)
+        changed |= written != text
+        if "--check" not in sys.argv[1:]:
+            page.write_text(written)
+    return int(changed and "--check" in sys.argv[1:])
 
 
 if __name__ == "__main__":

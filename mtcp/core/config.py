@@ -168,6 +168,13 @@ class TrainingConfig(Model):
         before, after = (count * self.snapshots // self.epochs for count in (epoch, epoch + 1))
         return after > before
 
+    def is_snapshot(self, epoch: int) -> bool:
+        """Whether `epoch` is one of the `snapshots` evenly spaced epochs or of the `last_epochs`.
+
+        The final epoch is not: it is saved as the model anyway.
+        """
+        return (self.spaced(epoch) or epoch >= self.epochs - self.last_epochs) and epoch + 1 < self.epochs
+
 
 class LossConfig(Model):
     """Variants of the losses; the defaults are as intended, the alternatives reproduce bugs of the released code."""

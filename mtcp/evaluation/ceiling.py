@@ -15,7 +15,7 @@ from mtcp.core.hashing import short_key
 from mtcp.core.plugins import PACKAGE_ROOT
 from mtcp.data.loading.batches import Split, evaluation_batches
 from mtcp.data.loading.cache import fingerprint, packed_folder
-from mtcp.evaluation.coherence import CoherenceMeter
+from mtcp.evaluation.coherence import CoherenceMeter, coherence_meter
 from mtcp.metrics.meter import Statistics, merge
 
 
@@ -48,7 +48,10 @@ def ceiling_file(split: Split, config: RunConfig) -> Path:
             [[task.name, task.kind, task.channels] for task in config.task_list],
             [config.height, config.width],
             config.evaluation_part(),
-            code_digest([PACKAGE_ROOT / "mtcp/evaluation/coherence.py"]),
+            coherence_meter(config, split.layout.packaging).person,
+            code_digest(
+                [PACKAGE_ROOT / f"mtcp/{name}.py" for name in ("evaluation/coherence", "data/loading/batches")]
+            ),
         ]
     )
     return packed_folder(split.layout) / f"{split.layout.folder.name}-ceiling-{key}.npz"

@@ -31,12 +31,14 @@ class CoherenceMeter:
     """Evaluates the predictions for an image together, and in the same way the ground truths: the ceiling.
 
     `camera` gives the intrinsics at a size (height, width); `person` is the class of people, None if there is none.
+    `distances`: depth is in metres; no plane can be fitted to a disparity.
     """
 
     tolerance: float
     camera: Callable[[int, int], Camera]
     person: int | None
     map_images: Callable[..., Any] = map
+    distances: bool = True
 
     def update(self, predictions: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Statistics:
         """Return the statistics of a batch, (images, ...); empty if no tasks can be compared.
@@ -63,7 +65,7 @@ class CoherenceMeter:
         """Return the statistics of one image's `maps`; void pixels of `truth` never count."""
         known = {name: (target[..., 0] if target.ndim == 3 else target) != VOID for name, target in truth.items()}
         found: Statistics = {}
-        if {"semseg", "depth", "normals"} <= maps.keys():
+        if self.distances and {"semseg", "depth", "normals"} <= maps.keys():
             valid = known["depth"] & known["normals"]
             of_depth = normals_from_depth(maps["depth"], self.camera(*maps["depth"].shape))
             of_depth[of_depth[..., 0] == VOID] = 0  # no plane fits: no direction
@@ -112,7 +114,8 @@ def coherence_meter(
     names = class_names(config.layout, config.task_list, packaging)
     classes = names.get("semseg", ())
     person = classes.index("person") if "human_parts" in names and "person" in classes else None
-    return CoherenceMeter(config.evaluation.edge_tolerance, _Scaled(packaging), person, map_images)
+    distances = not any(task.disparity for task in config.task_list if task.name == "depth")
+    return CoherenceMeter(config.evaluation.edge_tolerance, _Scaled(packaging), person, map_images, distances)
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from mtcp.core.errors import UserError
 from mtcp.core.files import replacing
 from mtcp.core.plugins import faults_named
 from mtcp.core.processes import end_with_parent
-from mtcp.core.project_files import BEST_ON_VALIDATION, MODEL, SAMPLES, snapshot_file, snapshots
+from mtcp.core.project_files import BEST_ON_VALIDATION, MODEL, SAMPLES, snapshot_file
 from mtcp.core.tasks import Task
 from mtcp.data.formats.class_names import class_names
 from mtcp.data.loading.batches import Batch, evaluation_batches, open_split
@@ -160,7 +160,7 @@ def evaluate_run(
     if not (directory / MODEL).exists():
         raise UserError(f"{directory} has no finished checkpoint ({MODEL}): train the run first")
     split = open_split(config, data, "test")
-    kept = snapshots(directory)
+    kept = _snapshots(config, directory)
     validation = directory / BEST_ON_VALIDATION
     # If the last epoch was the best one, its network is not evaluated twice.
     best_validation_is_last = validation.exists() and filecmp.cmp(validation, directory / MODEL, shallow=False)
@@ -204,6 +204,18 @@ def evaluate_run(
     names = class_names(config.layout, config.task_list, split.layout.packaging)
     write_sheets(directory / SAMPLES, last.samples, config.task_list, names)
     return Judgement(last, metrics, counted)
+
+
+def _snapshots(config: RunConfig, directory: Path) -> list[Path]:
+    """The networks of the epochs that are kept, but the last; raises `UserError` where one is missing."""
+    training = config.training
+    kept = [directory / snapshot_file(epoch) for epoch in range(training.epochs) if training.is_snapshot(epoch)]
+    if missing := [path for path in kept if not path.exists()]:
+        raise UserError(
+            f"{missing[0]} is missing ({len(missing)} of {len(kept)} kept networks): a mean over fewer epochs would go "
+            "by the same name; bring it back, or remove the run's folder and train it again"
+        )
+    return kept
 
 
 def _of_epochs(config: RunConfig, last: Metrics, found: dict[str, Metrics]) -> dict[str, Metrics]:
@@ -261,6 +273,8 @@ def _unlike(task: Task, other: RunConfig) -> str:
         return "does not exist"
     if its.kind != task.kind:
         return f"is of kind {its.kind}, not {task.kind},"
+    if its.unit != task.unit:
+        return f"is in {its.unit}, not {task.unit},"
     return f"has {its.channels} channels" if its.channels != task.channels else ""
 
 
@@ -308,10 +322,22 @@ def write_statistics(path: Path, result: EvaluationResult) -> None:
 def _timed(network: Architecture, image: Tensor) -> tuple[dict[str, dict[str, Tensor]], float]:
     """Return the outputs and the seconds they took, including an accelerator's pending work."""
     started = time.perf_counter()
-    outputs = network(image)
+    with _exact_convolutions():
+        outputs = network(image)
     if image.device.type == "cuda":
         torch.cuda.synchronize(image.device)
     return outputs, time.perf_counter() - started
+
+
+@contextmanager
+def _exact_convolutions() -> Iterator[None]:
+    """Keep a GPU's convolutions from TF32, which torch allows them unasked; matrix products are exact by default."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 def _judge(judge: Meter, prediction: Tensor, target: Tensor, ids: tuple[str, ...]) -> Statistics:

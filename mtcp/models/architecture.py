@@ -132,8 +132,8 @@ def build_network(config: RunConfig, *, trained: bool = False) -> Architecture:
     for task in config.task_list:
         if hasattr(nn.ModuleDict(), task.name):
             raise UserError(
-                f"task '{task.name}' of benchmark '{config.benchmark}' cannot be called so: modules of torch have an "
-                "attribute of this name"
+                f"task '{task.name}' of benchmark '{config.benchmark}' cannot have this name: torch's modules have "
+                "an attribute of the same name"
             )
     context = BuildContext(
         tasks=config.task_list,

@@ -84,7 +84,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             header = json.loads((file.metadata() or {}).get("mtcp", "null"))
             if not isinstance(header, dict):
                 raise UserError(
-                    f"{path} is a safetensors file without the header that mtcp writes: it is of another program"
+                    f"{path} is a safetensors file without the header that mtcp writes: another program wrote it"
                 )
             return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, json.JSONDecodeError, OSError) as error:

@@ -58,7 +58,7 @@ def _parsed(kind: type[Record], path: Path, _file: tuple[int, int, int]) -> Reco
 
 
 class Determinism(Model):
-    """torch's settings that affect reproducibility."""
+    """torch's settings that affect reproducibility; `tf32`: a GPU may use it for products or convolutions."""
 
     deterministic_algorithms: bool
     cudnn_deterministic: bool

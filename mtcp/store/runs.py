@@ -232,6 +232,6 @@ def _determinism() -> Determinism:
         deterministic_algorithms=torch.are_deterministic_algorithms_enabled(),
         cudnn_deterministic=torch.backends.cudnn.deterministic,
         cudnn_benchmark=torch.backends.cudnn.benchmark,
-        tf32=bool(torch.backends.cuda.matmul.allow_tf32),
+        tf32=bool(torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32),
         threads=torch.get_num_threads(),
     )

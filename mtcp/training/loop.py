@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from mtcp.core.config import RunConfig, TrainingConfig
+from mtcp.core.config import RunConfig
 from mtcp.core.errors import UserError
 from mtcp.core.project_files import BEST_ON_VALIDATION, HISTORY, MODEL, STATE, snapshot_file
 from mtcp.core.randomness import stream
@@ -179,7 +179,7 @@ class _Loop:
             losses = self.stepper.validation_losses(self.validation)
             row |= {f"{VALIDATION_LOSS}{task}": value for task, value in losses.items()}
             self._keep_best(losses)
-        if is_snapshot(epoch, self.settings):
+        if self.settings.is_snapshot(epoch):
             save_network(self.network, self.config, self.directory / snapshot_file(epoch))
         self.progress.history.append(row)
         write_history(self.directory / HISTORY, self.progress.history)
@@ -239,12 +239,3 @@ def _context(
         diagnostics_every=0 if config.training.compile else config.training.diagnostics_every,
         validation=validation,
     )
-
-
-def is_snapshot(epoch: int, settings: TrainingConfig) -> bool:
-    """Whether `epoch` is one of `settings.snapshots` evenly spaced epochs or of the last `settings.last_epochs`.
-
-    The final epoch is not: it is saved as the model anyway.
-    """
-    wanted = settings.spaced(epoch) or epoch >= settings.epochs - settings.last_epochs
-    return wanted and epoch + 1 < settings.epochs

@@ -1,10 +1,13 @@
 """Coherence as evaluation measures it: the truth as its own prediction, void pixels, cameras, people."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from torch.nn.functional import one_hot
 
+from mtcp.core.config import TaskConfig
 from mtcp.core.tasks import CLASSES, VOID
 from mtcp.data.loading.batches import evaluation_batches, open_split
 from mtcp.data.preparation.derive import nyu_camera
@@ -90,6 +93,26 @@ def test_the_ceiling_is_computed_once_and_again_where_anything_changed(tiny_proj
         np.array_equal(first[name], values) for name, values in ceiling(kept, split, config, meter, seen.append).items()
     )
     assert sum(seen) == 2 * len(split), "a damaged file is made again"
+
+
+def test_the_file_of_the_ceiling_is_another_for_another_class_of_people(tiny_project, monkeypatch):
+    config = tiny_project.resolve("rooms", "mtcp", 0)
+    split = open_split(config, tiny_project.root / "data/rooms", "test")
+    before = ceiling_file(split, config)
+    meter = coherence_meter(config, split.layout.packaging)
+    monkeypatch.setattr("mtcp.evaluation.ceiling.coherence_meter", lambda *_: replace(meter, person=3))
+    assert ceiling_file(split, config) != before
+
+
+def test_no_plane_is_fitted_to_a_disparity(tiny_project):
+    config = tiny_project.resolve("rooms", "mtcp", 0)
+    split = open_split(config, tiny_project.root / "data/rooms", "test")
+    targets = next(evaluation_batches(split, config)).targets
+    disparity = config.model_copy(update={"tasks": {**config.tasks, "depth": TaskConfig(unit="px", rope=0.1)}})
+    meters = [coherence_meter(each, split.layout.packaging) for each in (config, disparity)]
+    metric, relative = (set(coherence_metrics(meter.ceiling(targets))) for meter in meters)
+    assert metric - relative == {"depth_normals_angle", "depth_normals_angle_near"}
+    assert "depth_boundary_f" in relative
 
 
 def test_void_pixels_do_not_count(tiny_project):

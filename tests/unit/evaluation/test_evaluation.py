@@ -217,6 +217,9 @@ def test_a_network_is_not_judged_as_another_kind_of_task(tiny_project: Project):
         UserError, match="predicts 'range' with 1 channels, which is of kind sal, not depth, in benchmark"
     ):
         evaluate_elsewhere(trained, Path("none"), other, Path("none"), "cpu")
+    pixels = config.model_copy(update={"tasks": {"range": TaskConfig(kind="depth", unit="px", rope=0.1)}})
+    with pytest.raises(UserError, match="which is in px, not m, in benchmark"):
+        evaluate_elsewhere(trained, Path("none"), pixels, Path("none"), "cpu")
 
 
 def test_several_processes_give_the_same_statistics(tiny_project: Project, tmp_path: Path):
@@ -246,6 +249,18 @@ def test_validation_and_snapshots_are_evaluated_where_they_were_kept(tiny_projec
     kept, last = (metrics[selection]["final"] for selection in ("best_on_test", "last"))
     assert kept == {task: values for task, values in last.items() if task != "coherence"}, "coherence of two alone"
     assert "coherence" in last and "coherence" not in metrics["validation"]["final"]
+
+
+def test_a_mean_over_fewer_epochs_than_its_name_says_is_refused(tiny_project: Project, tmp_path: Path):
+    config, data, network = prior(tiny_project)
+    training = config.training.model_copy(update={"epochs": 6, "last_epochs": 3})
+    config = config.model_copy(update={"training": training})
+    save_network(network, config, tmp_path / "model.safetensors")
+    save_network(network, config, tmp_path / "snapshots/epoch-0003.safetensors")
+    with pytest.raises(UserError, match=r"epoch-0004.safetensors is missing \(1 of 2 kept networks\)"):
+        run(config, data, tmp_path)
+    save_network(network, config, tmp_path / "snapshots/epoch-0004.safetensors")
+    assert "last_epochs_mean" in run(config, data, tmp_path).metrics
 
 
 def test_the_last_epoch_is_not_judged_twice_where_it_was_the_best(tiny_project: Project, tmp_path: Path):
@@ -319,3 +334,14 @@ def test_the_mean_over_the_last_epochs_is_of_metrics_and_missing_where_one_is():
         "final": {"semseg": {"miou": pytest.approx(0.3)}, "depth": {"rmse": 1.5}}
     }
     assert mean_metrics([one(0.2, None), one(0.4, 2.0)])["final"]["depth"]["rmse"] is None
+
+
+def test_convolutions_are_exact_in_evaluation_whatever_training_may_use(tiny_project: Project, tmp_path: Path):
+    config, data, network = prior(tiny_project)
+    seen: list[bool] = []
+    network.register_forward_pre_hook(lambda *_: seen.append(torch.backends.cudnn.allow_tf32))
+    split = open_split(config, data, "test")
+    meters = {task.name: meter(task, config.evaluation) for task in config.task_list}
+    assert torch.backends.cudnn.allow_tf32
+    evaluate(network, meters, evaluation_batches(split, config), "cpu")
+    assert seen and not any(seen) and torch.backends.cudnn.allow_tf32

@@ -244,6 +244,14 @@ def test_a_batch_that_leaves_batch_norm_one_value_is_refused(name, side, coarses
     network.eval()(torch.randn(1, 3, side, side))
 
 
+@pytest.mark.parametrize("name", LITTLE)
+def test_every_architecture_trains_in_bf16(name):
+    network = build(name, **LITTLE[name]).train()
+    with torch.autocast("cpu", torch.bfloat16):
+        outputs = network(torch.randn(2, 3, 64, 96))
+    sum(x.float().square().mean() for named in outputs.values() for x in named.values()).backward()
+
+
 @pytest.mark.parametrize(
     ("name", "parameters", "message"),
     [

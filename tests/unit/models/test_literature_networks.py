@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from mtcp.api import BuildContext, load_plugin, plugin_parameters
-from mtcp.core.config import EncoderConfig
+from mtcp.core.config import EncoderConfig, Project
+from mtcp.core.errors import UserError
 from mtcp.core.images import IMAGENET_MEAN, IMAGENET_STD
 from mtcp.core.tasks import make_task
 
@@ -60,11 +61,20 @@ def test_resnets_backbone_has_stride_8_and_two_thirds_of_the_parameters_are_head
 def test_resnet_outputs_keep_the_conventions(name):
     tiny = RESNET.model_copy(update={"model": "resnet10t", "args": {"output_stride": 8, "out_indices": [4]}})
     context = BuildContext(NYUV2, "mtan_nyuv2", (48, 64), tiny, 8, 1, ("test", 0))
-    outputs = load_plugin("architecture", name)(context, plugin_parameters("architecture", name, {}))(
-        torch.randn(2, 3, 48, 64)
-    )
+    network = load_plugin("architecture", name)(context, plugin_parameters("architecture", name, {}))
+    outputs = network(torch.randn(2, 3, 48, 64))
     assert [tuple(found["final"].shape) for found in outputs.values()] == [(2, c, 48, 64) for c in (13, 1, 3)]
     torch.testing.assert_close(outputs["normals"]["final"].norm(dim=1), torch.ones(2, 48, 64))
+    with pytest.raises(UserError, match="a single value per channel in ASPP's image pooling"):
+        network(torch.randn(1, 3, 48, 64))
+    network.eval()(torch.randn(1, 3, 48, 64))
+
+
+@pytest.mark.parametrize("method", ["libmtl_equal", "libmtl_single_task"])
+def test_no_batch_of_the_published_benchmark_holds_one_image(root, method):
+    """795 images in batches of 2: the last one would."""
+    training = Project(root).resolve("nyuv2_13_as_published", method, 0).training
+    assert training.batch_size == 2 and not training.keep_last_batch
 
 
 def test_networks_see_rgb_between_0_and_1():

@@ -30,7 +30,7 @@ def at_size(height: int, width: int, config: RunConfig | None = None) -> RunConf
 def test_a_task_that_is_called_like_an_attribute_of_modules_is_refused():
     tasks = {"values": TaskConfig(kind="depth")}
     with pytest.raises(
-        UserError, match="task 'values' of benchmark 'rooms' cannot be called so: modules of torch have"
+        UserError, match="task 'values' of benchmark 'rooms' cannot have this name: torch's modules have"
     ):
         build_network(rooms(tasks=tasks))
 

@@ -11,7 +11,6 @@ from mtcp.core import plugins
 from mtcp.core.config import Project, TrainingConfig
 from mtcp.data.loading.batches import Batch
 from mtcp.models.architecture import build_network
-from mtcp.training.loop import is_snapshot
 from mtcp.training.step import Stepper
 from mtcp.weighting.base import SchemeContext, build_scheme
 from mtcp.weighting.shared import head_parameters
@@ -19,7 +18,7 @@ from mtcp.weighting.shared import head_parameters
 
 def kept(**settings: int) -> list[int]:
     config = TrainingConfig(epochs=12, batch_size=2, **settings)
-    return [epoch for epoch in range(12) if is_snapshot(epoch, config)]
+    return [epoch for epoch in range(12) if config.is_snapshot(epoch)]
 
 
 def test_the_last_epochs_are_kept_but_for_the_very_last_which_is_the_model():
