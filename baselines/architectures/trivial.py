@@ -84,7 +84,10 @@ def _buffer(task: Task) -> str:
 
 
 def _indicators(task: Task, target: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Return the values to average (B, C, H, W) and where they are annotated (B, 1, H, W), at the network's size."""
+    """Return the values to average (B, C, H, W) and where they are annotated (B, 1, H, W), at the network's size.
+
+    Boundaries are sampled here, not drawn again as in training, so that thin ones are rarer where sizes differ.
+    """
     target = target.float()[:, None] if target.ndim == 3 else target.float()
     target = target if target.shape[-2:] == size else F.interpolate(target, size, mode="nearest-exact")
     valid = (target != VOID).all(dim=1, keepdim=True)

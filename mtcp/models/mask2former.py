@@ -166,4 +166,18 @@ def _loaded(config: EncoderConfig, source: str, **options: object) -> Mask2Forme
             f"encoder.weights: {source} lacks {len(missing)} parameters of Mask2Former, such as {min(missing)}; "
             f"expected the weights of '{config.model}'"
         )
+    _require_described(model, config, source)
     return model
+
+
+def _require_described(model: Mask2FormerModel, config: EncoderConfig, source: str) -> None:
+    """Raise `UserError` where `encoder.args` alone give another network: a trained one could not be built again."""
+    with torch.device("meta"):
+        described = Mask2FormerModel(Mask2FormerConfig(**config.args))
+    shapes, again = ({name: x.shape for name, x in each.state_dict().items()} for each in (model, described))
+    if shapes != again:
+        name = min(key for key in shapes.keys() | again.keys() if shapes.get(key) != again.get(key))
+        raise UserError(
+            f"encoder.args: {source} is another Mask2Former than they describe ({name} differs): write what differs "
+            "from the library's defaults in its config.json, such as backbone_config, into encoder.args"
+        )

@@ -16,7 +16,7 @@ from mtcp.models.layers import MLP, Projection, project
 
 WINDOW = 7
 #: On a CPU, a block whose map has at least this many values stores only its input and is recomputed in the backward
-#: pass. On a GPU, which has more memory, `training.checkpointing` decides.
+#: pass. On a GPU, which has more memory, `training.checkpointing` decides in the MT-CP network.
 LARGE = 1 << 19
 
 

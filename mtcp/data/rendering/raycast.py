@@ -20,8 +20,11 @@ from mtcp.data.rendering.shapes import Array, Points, inner, triple
 
 @dataclass(frozen=True)
 class Picture:
-    """What a camera sees, each (H, W): sRGB-like `image` uint8 (…, 3), `label`, `piece`, `body_part` uint8/int16,
-    `depth` metres float32, `normals` (…, 3) float32 in camera coordinates, facing the viewer."""
+    """What a camera sees, each (H, W).
+
+    sRGB-like `image` uint8 (..., 3), `label` and `body_part` uint8, `piece` int16, `depth` in metres float32, `normals`
+    (..., 3) float32 in camera coordinates, facing the viewer.
+    """
 
     image: NDArray[np.uint8]
     label: NDArray[np.uint8]

@@ -35,15 +35,23 @@ def library_model(small_mask2former):
     return Mask2FormerForUniversalSegmentation(Mask2FormerConfig(**small_mask2former)).eval()
 
 
-def test_mask2former_gives_the_product_that_the_library_would(library_model, tmp_path):
+def test_mask2former_gives_the_product_that_the_library_would(library_model, small_mask2former, tmp_path):
     library_model.save_pretrained(tmp_path)
-    encoder = build_encoder(context(kind="mask2former", model="local", weights=str(tmp_path))).eval()
+    settings = {"model": "local", "args": small_mask2former}
+    encoder = build_encoder(context(kind="mask2former", weights=str(tmp_path), **settings)).eval()
     image = torch.randn(2, 3, 64, 96)
     with torch.no_grad():
         reference = library_model(image)
         logits = library_model.model(image).masks_queries_logits[-1]
         expected = reference.pixel_decoder_last_hidden_state * logits.sum(1, keepdim=True)
         torch.testing.assert_close(encoder(image), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_weights_of_another_mask2former_than_described_are_refused_before_training(library_model, tmp_path):
+    """A trained network is built again from `encoder.args` alone."""
+    library_model.save_pretrained(tmp_path)
+    with pytest.raises(UserError, match=r"encoder.args: .* is another Mask2Former than they describe \(.* differs\)"):
+        build_encoder(context(kind="mask2former", model="local", weights=str(tmp_path)))
 
 
 def test_mask2former_trains_under_compile_as_without_it(small_mask2former):
@@ -139,11 +147,11 @@ def test_a_pin_that_would_pin_nothing_is_refused(settings, message):
         EncoderConfig(model="x", **settings)
 
 
-def weights_of(kind, folder, library_model):
+def weights_of(kind, folder, library_model, small_mask2former):
     """Save right weights; returns (the file, what encoder.weights says, further settings)."""
     if kind == "mask2former":
         library_model.save_pretrained(folder)
-        return folder / "model.safetensors", folder, {"model": "local"}
+        return folder / "model.safetensors", folder, {"model": "local", "args": small_mask2former}
     import timm
 
     path = folder / "weights.safetensors"
@@ -152,8 +160,8 @@ def weights_of(kind, folder, library_model):
 
 
 @pytest.mark.parametrize("kind", ["timm", "mask2former"])
-def test_local_weights_are_loaded(kind, tmp_path, library_model):
-    path, weights, settings = weights_of(kind, tmp_path, library_model)
+def test_local_weights_are_loaded(kind, tmp_path, library_model, small_mask2former):
+    path, weights, settings = weights_of(kind, tmp_path, library_model, small_mask2former)
     encoder = build_encoder(context(kind=kind, weights=str(weights), **settings))
     own = {value.data_ptr(): value for value in encoder.state_dict().values()}
     stored = [value for value in load_file(path).values() if value.dim() == 4]
@@ -172,8 +180,8 @@ def test_local_weights_are_loaded(kind, tmp_path, library_model):
         ("digest", "SHA-256"),
     ],
 )
-def test_bad_weights_are_refused(kind, damage, message, tmp_path, library_model):
-    path, weights, settings = weights_of(kind, tmp_path, library_model)
+def test_bad_weights_are_refused(kind, damage, message, tmp_path, library_model, small_mask2former):
+    path, weights, settings = weights_of(kind, tmp_path, library_model, small_mask2former)
     if damage == "missing":
         path.unlink()
     elif damage == "truncated":
