@@ -270,7 +270,7 @@ def test_tables_of_an_unplanned_benchmark(store):
 def test_published_numbers_need_a_source(done):
     path = done.root / "results/published.csv"
     path.write_text("dataset,task,metric,method,backbone,value,source\nNYUD-v2,semseg,mIoU,X,Y,40,\n")
-    with pytest.raises(UserError, match=r"published.csv, line 2: every number needs a value and a source"):
+    with pytest.raises(UserError, match=r"published.csv, line 2: source missing: every number needs all columns"):
         build_tables(done.plan, "rooms")
 
 
