@@ -47,7 +47,7 @@ def _size(plan: "Plan") -> dict[str, Any]:
 
 
 @app.command("add-seeds")
-def add(count: Annotated[int, typer.Argument(min=1, help="How many seeds to add.", metavar="COUNT")]) -> None:
+def add(count: Annotated[int, typer.Argument(min=1, max=1000, help="How many seeds to add.", metavar="COUNT")]) -> None:
     """Add COUNT seeds to params.yaml. After a verdict could be reached, this is a further look, with stricter ones.
 
     Example: mtcp grid add-seeds 4
