@@ -178,14 +178,14 @@ def markdown(rows: list[list[str]]) -> str:
 
 
 def main() -> int:
-    changed = False
+    check, changed = "--check" in sys.argv[1:], False
     for page in PAGES:
         text = page.read_text()
         written = _BLOCK.sub(lambda found: found[1] + markdown(TABLE_OF[found[3]](archived(found[2]))) + found[4], text)
         changed |= written != text
-        if "--check" not in sys.argv[1:]:
+        if not check:
             page.write_text(written)
-    return int(changed and "--check" in sys.argv[1:])
+    return int(check and changed)
 
 
 if __name__ == "__main__":

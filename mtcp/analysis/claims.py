@@ -134,11 +134,9 @@ def _pairs(
         )
         return f"{' and '.join(lacking)} not among the methods of the grid{because}"
     found = paired(table, claim.method, claim.reference, measure, claim.reference_output)
-    return (
-        found
-        if found.seeds
-        else replace(found, lacking=_why_no_pair(claim, measure, table, list(dict.fromkeys(needed))))
-    )
+    if found.seeds:
+        return found
+    return replace(found, lacking=_why_no_pair(claim, measure, table, list(dict.fromkeys(needed))))
 
 
 def _why_no_pair(claim: Claim, measure: Measure, table: pd.DataFrame, needed: list[str]) -> str:

@@ -66,9 +66,7 @@ Row = Mapping[tuple[str, str], Printed]
 
 
 def read_printed(path: Path) -> list[Printed]:
-    """Read the file; raises `UserError` like `read_published`, and for no file, an unknown metric or a duplicate."""
-    if not path.exists():
-        raise UserError(f"{path} is missing: it belongs to the project; restore it")
+    """Read the file; raises `UserError` like `read_published`, and for an unknown metric or a duplicate."""
     found: dict[tuple[str, ...], Printed] = {}
     for line, fields in read_published(path):
         printed = Printed(text=fields.pop("value"), line=line, **fields)

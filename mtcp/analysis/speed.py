@@ -49,16 +49,22 @@ def speed_table(records: Iterable[SpeedRecord]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
+def loaded(provenance: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs whose machine had more load than cores."""
+    return provenance[provenance.load > provenance.cores]
+
+
 def without_disturbed(runs: pd.DataFrame, provenance: pd.DataFrame) -> pd.DataFrame:
     """Return `runs` without the times of runs whose machine had more load than cores: a queue is not a method's cost.
 
     Their rows stay, with the reason.
     """
-    loaded = provenance[provenance.load > provenance.cores].set_index(["method", "seed"]).index
-    own = (runs.task == COST) & runs.metric.isin(_TIMES)
-    disturbed = own & runs.set_index(["method", "seed"]).index.isin(loaded)
-    where = runs.benchmark.iloc[0]
-    reason = f"timed on a machine with more load than cores; `mtcp benchmark {where}` measures it apart"
+    run = ["method", "seed"]
+    times = (runs.task == COST) & runs.metric.isin(_TIMES)
+    disturbed = times & runs.set_index(run).index.isin(loaded(provenance).set_index(run).index)
+    reason = "timed on a machine with more load than cores" + runs.metric.isin(MEASURED).map(
+        {True: f"; `mtcp benchmark {runs.benchmark.iloc[0]}` measures it apart", False: ""}
+    )
     return runs.assign(value=runs.value.mask(disturbed), reason=runs.reason.mask(disturbed, reason))
 
 

@@ -61,11 +61,10 @@ from mtcp.core.project_files import (
     LITERATURE,
     METRICS,
     MODEL,
-    PUBLISHED,
     TABLES,
     mean_metrics_file,
 )
-from mtcp.core.published import COLUMNS, PUBLISHED_FOR, read_published
+from mtcp.core.published import COLUMNS, PUBLISHED_FOR, published_rows
 from mtcp.core.roles import with_roles
 from mtcp.store.integrity import require_unchanged
 from mtcp.store.plan import TRAINED, Plan, Run
@@ -329,7 +328,7 @@ def _load(run: Run, record: RunRecord) -> float:
 
 def published_numbers(root: Path) -> pd.DataFrame:
     """Return results/published.csv as a table; raises `UserError` like `mtcp.core.published`."""
-    published = pd.DataFrame([row for _, row in read_published(root / PUBLISHED)], columns=list(COLUMNS))
+    published = pd.DataFrame(published_rows(root), columns=list(COLUMNS))
     return published.astype({"value": float})
 
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from mtcp.core.errors import UserError
 from mtcp.core.files import read_utf8
+from mtcp.core.project_files import PUBLISHED
 
 #: What a data set is called there.
 PUBLISHED_FOR: Final = {"nyud": "NYUD-v2", "pascal": "PASCAL-Context"}
@@ -43,12 +44,18 @@ def read_rows(path: Path, columns: Sequence[str]) -> list[tuple[int, dict[str, s
     return rows
 
 
+def published_rows(root: Path) -> list[dict[str, str]]:
+    """Return the rows of the project's results/published.csv, `value` as printed; none if it has no such file."""
+    path = root / PUBLISHED
+    return [row for _, row in read_published(path)] if path.exists() else []
+
+
 def read_published(path: Path) -> list[tuple[int, dict[str, str]]]:
-    """Return (line, row) of a table of published numbers, `value` as printed; none if there is no such file.
+    """Return (line, row) of a table of published numbers, `value` as printed.
 
     Raises `UserError` like `read_rows`, and where a field is empty or the value is not a number.
     """
-    rows = read_rows(path, COLUMNS) if path.exists() else []
+    rows = read_rows(path, COLUMNS)
     for line, row in rows:
         if absent := [name for name, text in row.items() if not text.strip()]:
             raise UserError(

@@ -10,7 +10,7 @@ from mtcp.core.ledger import load_ledger
 from mtcp.core.measures import CHANGES, COSTS
 from mtcp.core.plugins import find
 from mtcp.core.project_files import CLAIMS, LEDGER, PUBLISHED
-from mtcp.core.published import read_published
+from mtcp.core.published import published_rows
 from mtcp.core.tasks import KINDS, METRICS
 from mtcp.core.validation import fault
 
@@ -44,7 +44,7 @@ def require_known_names(project: Project) -> None:
 
 
 def _require_known_claims(project: Project) -> None:
-    path, published = project.root / CLAIMS, [row for _, row in read_published(project.root / PUBLISHED)]
+    path, published = project.root / CLAIMS, published_rows(project.root)
     for place, claim in enumerate(load_claims(path)):
         for role in ("method", "reference"):
             if (name := getattr(claim, role)) is not None:

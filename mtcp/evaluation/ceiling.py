@@ -15,7 +15,7 @@ from mtcp.core.hashing import short_key
 from mtcp.core.plugins import PACKAGE_ROOT
 from mtcp.data.loading.batches import Split, evaluation_batches
 from mtcp.data.loading.cache import fingerprint, packed_folder
-from mtcp.evaluation.coherence import CoherenceMeter, coherence_meter
+from mtcp.evaluation.coherence import CoherenceMeter
 from mtcp.metrics.meter import Statistics, merge
 
 
@@ -39,8 +39,8 @@ def ceiling(
     return found
 
 
-def ceiling_file(split: Split, config: RunConfig) -> Path:
-    """The file of the statistics, named by a hash of the files, the evaluation's settings and the code."""
+def ceiling_file(split: Split, config: RunConfig, meter: CoherenceMeter) -> Path:
+    """The file of the statistics, named by a hash of files, code, and what evaluation and meter are set to."""
     tasks = tuple(task.name for task in config.task_list)
     key = short_key(
         [
@@ -48,7 +48,7 @@ def ceiling_file(split: Split, config: RunConfig) -> Path:
             [[task.name, task.kind, task.channels] for task in config.task_list],
             [config.height, config.width],
             config.evaluation_part(),
-            coherence_meter(config, split.layout.packaging).person,
+            [meter.person, meter.distances],
             code_digest(
                 [PACKAGE_ROOT / f"mtcp/{name}.py" for name in ("evaluation/coherence", "data/loading/batches")]
             ),

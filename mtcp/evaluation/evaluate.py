@@ -155,7 +155,7 @@ def evaluate_run(
 ) -> Judgement:
     """Evaluate the networks saved by the run in `directory`, and draw the last one's prediction sheets there.
 
-    Raises `UserError` where the directory has no finished checkpoint.
+    Raises `UserError` where the directory has no finished checkpoint, or lacks another network that is kept.
     """
     if not (directory / MODEL).exists():
         raise UserError(f"{directory} has no finished checkpoint ({MODEL}): train the run first")
@@ -165,8 +165,6 @@ def evaluate_run(
     # If the last epoch was the best one, its network is not evaluated twice.
     best_validation_is_last = validation.exists() and filecmp.cmp(validation, directory / MODEL, shallow=False)
     best_validation_is_other = validation.exists() and not best_validation_is_last
-    of_truths = ceiling_file(split, config)
-    total = len(split) * (1 + (not of_truths.exists()) + best_validation_is_other + len(kept))
     done = 0
 
     def advance(count: int) -> None:
@@ -177,6 +175,8 @@ def evaluate_run(
     with _image_map(threads) as map_images:
         meters = {task.name: meter(task, config.evaluation, map_images) for task in config.task_list}
         together = coherence_meter(config, split.layout.packaging, map_images)
+        of_truths = ceiling_file(split, config, together)
+        total = len(split) * (1 + (not of_truths.exists()) + best_validation_is_other + len(kept))
 
         def judge(network: Architecture, **options: Any) -> EvaluationResult:
             batches = evaluation_batches(split, config)
@@ -199,18 +199,18 @@ def evaluate_run(
         elif best_validation_is_other:
             metrics["validation"] = final_only(validation)
         # The coherence of other selections is not used, and takes as long as everything else.
-        found = {path.name: final_only(path) for path in kept}
+        found = {epoch: final_only(path) for epoch, path in kept.items()}
     metrics |= _of_epochs(config, {"final": {name: metrics["last"]["final"][name] for name in meters}}, found)
     names = class_names(config.layout, config.task_list, split.layout.packaging)
     write_sheets(directory / SAMPLES, last.samples, config.task_list, names)
     return Judgement(last, metrics, counted)
 
 
-def _snapshots(config: RunConfig, directory: Path) -> list[Path]:
-    """The networks of the epochs that are kept, but the last; raises `UserError` where one is missing."""
+def _snapshots(config: RunConfig, directory: Path) -> dict[int, Path]:
+    """The networks that are kept, but the last, by epoch; raises `UserError` where one is missing."""
     training = config.training
-    kept = [directory / snapshot_file(epoch) for epoch in range(training.epochs) if training.is_snapshot(epoch)]
-    if missing := [path for path in kept if not path.exists()]:
+    kept = {epoch: directory / snapshot_file(epoch) for epoch in range(training.epochs) if training.is_snapshot(epoch)}
+    if missing := [path for path in kept.values() if not path.exists()]:
         raise UserError(
             f"{missing[0]} is missing ({len(missing)} of {len(kept)} kept networks): a mean over fewer epochs would go "
             "by the same name; bring it back, or remove the run's folder and train it again"
@@ -218,17 +218,15 @@ def _snapshots(config: RunConfig, directory: Path) -> list[Path]:
     return kept
 
 
-def _of_epochs(config: RunConfig, last: Metrics, found: dict[str, Metrics]) -> dict[str, Metrics]:
-    """The metrics of selections among epochs: `last` has those of the last epoch, `found` those of others by file."""
+def _of_epochs(config: RunConfig, last: Metrics, found: dict[int, Metrics]) -> dict[str, Metrics]:
+    """The metrics of selections among epochs: `last` has those of the last epoch, `found` those of others by epoch."""
     metrics = {}
     training = config.training
-    names = {epoch: Path(snapshot_file(epoch)).name for epoch in range(training.epochs - 1)}
-    kept = {epoch: found[name] for epoch, name in names.items() if name in found}
     if training.snapshots:
-        spaced = [own for epoch, own in kept.items() if training.spaced(epoch)]
+        spaced = [own for epoch, own in found.items() if training.spaced(epoch)]
         metrics["best_on_test"] = best_on_test(config, last, spaced)
     if training.last_epochs:
-        of_last = [own for epoch, own in kept.items() if epoch >= training.epochs - training.last_epochs]
+        of_last = [own for epoch, own in found.items() if epoch >= training.epochs - training.last_epochs]
         metrics["last_epochs_mean"] = mean_metrics([*of_last, last])
     return metrics
 
@@ -262,7 +260,7 @@ def evaluate_elsewhere(
         together = coherence_meter(config, split.layout.packaging, map_images)
         network, batches = load_network(trained, checkpoint), evaluation_batches(split, config)
         result = evaluate(network, meters, batches, device, coherence=together, on_images=on_images)
-        result.add_ceiling(ceiling(ceiling_file(split, config), split, config, together, lambda count: None))
+        result.add_ceiling(ceiling(ceiling_file(split, config, together), split, config, together, lambda count: None))
     return result, result.metrics(meters)
 
 
@@ -274,7 +272,7 @@ def _unlike(task: Task, other: RunConfig) -> str:
     if its.kind != task.kind:
         return f"is of kind {its.kind}, not {task.kind},"
     if its.unit != task.unit:
-        return f"is in {its.unit}, not {task.unit},"
+        return f"is in {its.unit or 'no unit'}, not {task.unit or 'none'},"
     return f"has {its.channels} channels" if its.channels != task.channels else ""
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from mtcp.analysis.rows import rows_of
+from mtcp.analysis.speed import loaded
 from mtcp.core.roles import role_notes
 from mtcp.report.data_facts import data_facts
 from mtcp.report.page import Page
@@ -93,10 +94,10 @@ def _times(page: Page) -> Iterator[str]:
             + (f", beside other processes on up to {others:.1f} cores." if is_busy(others, first.cores) else ".")
         )
         return
-    loaded = provenance[provenance.load > provenance.cores]
-    if len(loaded):
+    busy = loaded(provenance)
+    if len(busy):
         yield (
-            f"Seconds are the grid's own, and the load was above the cores at the end of {len(loaded)} of "
-            f"{len(provenance)} runs (up to {loaded.load.max():.1f} on {int(loaded.cores.iloc[0])}): compare them only "
+            f"Seconds are the grid's own, and the load was above the cores at the end of {len(busy)} of "
+            f"{len(provenance)} runs (up to {busy.load.max():.1f} on {int(busy.cores.iloc[0])}): compare them only "
             f"roughly, or measure them apart with 'mtcp benchmark {page.name}'."
         )

@@ -2,9 +2,8 @@
 
 Colours and patterns are drawn independently of the class, so the class must be recognised by shape, position and
 shading. Exceptions: windows and lit things shine, screens are dark, ceilings are light, walls are grey and not dark,
-floors are not light. Position, direction, height and tilt of the
-camera, room and furniture vary. A lamp at the camera and one under the ceiling light the room, so brightness indicates
-distance and slant, as with a flash.
+floors are not light. Position, direction, height and tilt of the camera, room and furniture vary. A lamp at the camera
+and one under the ceiling light the room, so brightness indicates distance and slant, as with a flash.
 """
 
 from pathlib import Path

@@ -8,7 +8,7 @@ import pytest
 from mtcp.core.config import Project
 from mtcp.core.errors import UserError
 from mtcp.core.ledger import load_ledger
-from mtcp.core.published import read_published
+from mtcp.core.published import published_rows, read_published
 from mtcp.core.references import require_known_names
 
 ROWS = "config/benchmarks/rooms.yaml"
@@ -181,4 +181,4 @@ def test_a_table_of_a_spreadsheet_is_named_as_what_it_is(tmp_path: Path) -> None
         read_published(path)
     path.write_bytes(("\ufeff" + HEAD).encode() + b"A,semseg,mIoU,B,C,50.40,D\r\n")
     assert [row["value"] for _, row in read_published(path)] == ["50.40"]
-    assert read_published(tmp_path / "absent.csv") == []
+    assert published_rows(tmp_path / "absent") == []

@@ -80,14 +80,15 @@ def test_a_border_of_void_is_no_discontinuity_of_the_truth():
 def test_the_ceiling_is_computed_once_and_again_where_anything_changed(tiny_project, monkeypatch):
     config = tiny_project.resolve("rooms", "mtcp", 0)
     split = open_split(config, tiny_project.root / "data/rooms", "test")
-    meter, seen, kept = coherence_meter(config, split.layout.packaging), [], ceiling_file(split, config)
+    meter, seen = coherence_meter(config, split.layout.packaging), []
+    kept = ceiling_file(split, config, meter)
     first = ceiling(kept, split, config, meter, seen.append)
     assert sum(seen) == len(split)
     again = ceiling(kept, split, config, meter, seen.append)
     assert sum(seen) == len(split) and first.keys() == again.keys()
     assert all(np.array_equal(first[name], again[name]) for name in first)
     stricter = config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"edge_tolerance": 0.001})})
-    assert ceiling_file(split, stricter) != kept
+    assert ceiling_file(split, stricter, meter) != kept
     kept.write_bytes(kept.read_bytes()[:100])
     assert all(
         np.array_equal(first[name], values) for name, values in ceiling(kept, split, config, meter, seen.append).items()
@@ -95,13 +96,12 @@ def test_the_ceiling_is_computed_once_and_again_where_anything_changed(tiny_proj
     assert sum(seen) == 2 * len(split), "a damaged file is made again"
 
 
-def test_the_file_of_the_ceiling_is_another_for_another_class_of_people(tiny_project, monkeypatch):
+def test_the_file_of_the_ceiling_is_another_for_another_class_of_people_or_a_disparity(tiny_project):
     config = tiny_project.resolve("rooms", "mtcp", 0)
     split = open_split(config, tiny_project.root / "data/rooms", "test")
-    before = ceiling_file(split, config)
     meter = coherence_meter(config, split.layout.packaging)
-    monkeypatch.setattr("mtcp.evaluation.ceiling.coherence_meter", lambda *_: replace(meter, person=3))
-    assert ceiling_file(split, config) != before
+    others = meter, replace(meter, person=3), replace(meter, distances=False)
+    assert len({ceiling_file(split, config, each) for each in others}) == 3
 
 
 def test_no_plane_is_fitted_to_a_disparity(tiny_project):
