@@ -20,6 +20,18 @@ from mtcp.core.tasks import make_task
 from mtcp.models.architecture import BuildContext
 from mtcp.models.encoders import build_encoder
 
+# What differs from the library's defaults, and so belongs into `encoder.args`.
+NAMES = (
+    "backbone_config",
+    "decoder_layers",
+    "dim_feedforward",
+    "encoder_feedforward_dim",
+    "encoder_layers",
+    "feature_size",
+    "hidden_dim",
+    "mask_feature_size",
+    "num_queries",
+)
 REFERENCE = json.loads((Path(__file__).parent / "vectors/mask2former_4_46.json").read_text())
 
 
@@ -34,11 +46,12 @@ def saved(folder: Path, without: str | None = None) -> BuildContext:
     }
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     (folder / "config.json").write_text(json.dumps(REFERENCE["config"]))
+    args = {name: REFERENCE["config"][name] for name in NAMES}
     return BuildContext(
         tasks=(make_task("depth"),),
         layout="nyud",
         size=(64, 96),
-        encoder=EncoderConfig(kind="mask2former", model="saved by 4.46.3", weights=str(folder)),
+        encoder=EncoderConfig(kind="mask2former", model="saved by 4.46.3", weights=str(folder), args=args),
         channels=32,
         upsample=2,
         seeds=("reference", 0),

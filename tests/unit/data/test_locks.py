@@ -9,7 +9,7 @@ import yaml
 from mtcp.core.config import Project
 from mtcp.core.errors import UserError
 from mtcp.data.loading.batches import open_split
-from mtcp.data.locks import data_digest, manifest_path, require_validation_images
+from mtcp.data.locks import data_digest, manifest_path, read_lock, require_validation_images
 from mtcp.data.preparation import sets
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -76,3 +76,13 @@ def test_a_lock_without_a_digest_names_the_command_that_makes_its_own_set(path):
     if lock["digest"] is None:
         words = lock["note"].split()
         assert lock["name"] in words, lock["note"]
+
+
+def test_the_committed_locks_of_rendered_sets_are_of_the_present_renderer_and_settings(root: Path) -> None:
+    """`mtcp data render NAME` renews one."""
+    project = Project(root)
+    rendered = [name for name in project.benchmark_names() if project.benchmark(name).rendered is not None]
+    assert {project.data_name(name) for name in rendered} == {"rooms", "people"}
+    for name in rendered:
+        lock = read_lock(project, project.data_name(name))
+        assert lock is not None and lock["inputs"] == data_digest(project, name), name
