@@ -69,7 +69,7 @@ lock: ## compile requirements.lock from pyproject.toml (needs uv)
 
 reference: setup ## write the configuration's reference and schemas
 	mtcp show reference > docs/configuration.md
-	for file in params benchmark methods data; do mtcp show schema $$file > workflow/schemas/$$file.schema.json; done
+	for file in params benchmark methods grids claims ledger data; do mtcp show schema $$file > workflow/schemas/$$file.schema.json; done
 
 benchmark: setup ## measure ratios to plain forms, on a quiet machine, and write them into docs/performance.md
 	PYTHONPATH=$(CURDIR) python tests/benchmarks/judge.py

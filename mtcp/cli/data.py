@@ -238,14 +238,16 @@ def show(
     picture = sheet(layout, chosen, tasks_of(layout, chosen))
     target = output or Path(f"results/sheets/{name}-{split}.png")  # ignored by git: photographs are not committed
     with replacing(target) as temporary:
-        picture.save(temporary)
+        picture.save(temporary, format="PNG")
     typer.echo(f"wrote {target}")
 
 
 def _named(name: str) -> tuple[Any, str]:
     """The project, and the data set `name` or, if `name` is a benchmark, the data set that it uses."""
     from mtcp.core.config import Project
+    from mtcp.core.names import require_name
 
+    require_name(name)
     project = Project()
     return project, project.data_name(name) if name in project.benchmark_names() else name
 

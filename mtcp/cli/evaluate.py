@@ -10,6 +10,7 @@ from mtcp.cli.options import (
     BenchmarkName,
     Device,
     Key,
+    Seed,
     Threads,
     held_device,
     print_table,
@@ -32,7 +33,7 @@ def register(app: typer.Typer) -> None:
 def evaluate(
     benchmark: BenchmarkName,
     method: Annotated[str | None, typer.Argument(help="A method of config/methods.yaml, such as mtcp.")] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="The repetition.")] = 0,
+    seed: Seed = 0,
     checkpoint: Annotated[
         Path | None,
         typer.Option(
@@ -74,6 +75,8 @@ def _record_of(checkpoint: Path) -> "RunRecord":
     from mtcp.core.project_files import RECORD
     from mtcp.store.records import RunRecord
 
+    if not checkpoint.is_file():
+        raise UserError(f"--checkpoint {checkpoint} is no file: name a saved network, as a run's model.safetensors")
     for folder in (checkpoint.parent, checkpoint.parent.parent):
         if (folder / RECORD).exists():
             return RunRecord.read(folder / RECORD)

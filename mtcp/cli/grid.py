@@ -36,6 +36,10 @@ def show(context: typer.Context, as_json: AsJson = False) -> None:
         return
     size = _size(plan)
     typer.echo(f"{size['methods']} methods x {size['seeds']} seeds: {size['runs']} runs, {size['done']} done")
+    if not rows:
+        typer.echo(
+            "no claim of config/claims.yaml can be judged by these methods: docs/configuration.md says how to write one"
+        )
     print_table(["benchmark", "family", "claims", "least_n", "seeds", "can_conclude", "ids"], rows, as_json=False)
     typer.echo(rule(plan.project.params))
 

@@ -63,11 +63,17 @@ _GITIGNORE = """\
 /.snakemake/
 /logs/
 /data/?*
+!/data/*.dvc
 !/data/*.lock.json
 !/data/*.yaml
 /results/*
 !/results/published.csv
+!/results/published_weighting.csv
+!/results/published_protocols.csv
+!/results/benchmarks/
+!/results/reference/
 /reports
+/dvc_plots/
 """
 
 
@@ -83,17 +89,16 @@ def init(
 
     Example: mtcp init my_study
     """
-    import re
     import shutil
 
     from mtcp.core.errors import UserError
     from mtcp.core.files import write_text
+    from mtcp.core.names import require_name
     from mtcp.core.shipped import shipped
 
     folder = Path(name)
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-        raise UserError(f"'{name}' is not a name: use [a-z0-9_]+, a letter first")
-    if folder.exists():
+    require_name(name, in_code=True)
+    if folder.exists() or folder.is_symlink():
         raise UserError(f"{folder} exists already: choose another name")
     if shipped(f"config/benchmarks/{name}.yaml").exists():
         raise UserError(f"'{name}' is a benchmark that comes with mtcp: choose another name")

@@ -35,8 +35,11 @@ def literature(
     from mtcp.analysis import literature as tables
     from mtcp.analysis.tables import to_csv
     from mtcp.core.config import Project
+    from mtcp.core.errors import UserError
     from mtcp.core.files import write_text
 
+    if as_json and form != "csv":
+        raise UserError(f"mtcp literature: --json and --format {form} are two forms of one output: give one")
     project = Project()
     table = tables.spread(project) if between_papers else tables.literature(project, benchmark, scheme)
     if between_papers:

@@ -57,7 +57,9 @@ def models(
     size = project.benchmark(benchmark)
     title = f"{benchmark}: one image of {size.height}x{size.width}, encoder {size.encoder.model}"
     if as_markdown:
-        typer.echo(page(entries, project, title), nl=False)
+        chosen = f" --grid {grid}" if grid else ""
+        command = f"mtcp models --markdown --benchmark {benchmark}{chosen}"
+        typer.echo(page(entries, project, title, command), nl=False)
         return
     rows = [
         {

@@ -15,11 +15,11 @@ BenchmarkName = Annotated[
     str, typer.Argument(help="A benchmark of config/benchmarks/, such as rooms.", metavar="BENCHMARK")
 ]
 MethodName = Annotated[str, typer.Argument(help="A method of config/methods.yaml, such as mtcp.", metavar="METHOD")]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="The repetition; seeds are paired across methods.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, max=10**9, help="The repetition; seeds are paired across methods.")]
 Device = Annotated[
     str, typer.Option("--device", help="auto, cpu, cuda or cuda:N; auto is a GPU where the benchmark wants one.")
 ]
-Threads = Annotated[int, typer.Option("--threads", min=1, help="CPU threads to compute with.")]
+Threads = Annotated[int, typer.Option("--threads", min=1, max=1024, help="CPU threads to compute with.")]
 Key = Annotated[str | None, typer.Option("--key", help="The key that the caller expects; refused where it differs.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of a table.")]
 
@@ -53,8 +53,10 @@ def existing_device(name: str, count: int = 1) -> str:
 
     try:
         device = torch.device(name)
-    except RuntimeError as error:
-        raise UserError(f"--device {name} is not a device: use auto, cpu, cuda or cuda:N") from error
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):
+        raise UserError(f"--device {name} is no device that mtcp computes on: use cpu, cuda or cuda:N")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UserError(f"--device {name}: torch sees {torch.cuda.device_count()} GPUs here; use --device cpu")
     if device.type == "cuda" and count > 1 and (device.index is not None or torch.cuda.device_count() < count):

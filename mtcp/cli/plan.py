@@ -67,7 +67,7 @@ def _expected(run: "Run", costs: dict[tuple[str, str], float]) -> float | None:
 
 
 def check(benchmark: BenchmarkName, key: Key = None) -> None:
-    """Check BENCHMARK before any training: its data have its tasks, and every method trains and evaluates one step.
+    """Check BENCHMARK before any training: images and targets can be read, every method trains and evaluates one step.
 
     The step runs on two small synthetic images on the CPU. Under a budget, the scheme of every trial trains one step.
 
@@ -77,7 +77,8 @@ def check(benchmark: BenchmarkName, key: Key = None) -> None:
     from mtcp.store.plan import Plan, key_of
 
     with uncollected():
-        from mtcp.store.rehearsal import rehearse
+        from mtcp.data.loading.batches import open_split, require_readable
+        from mtcp.store.rehearsal import rehearse, require_searchable
 
     planned = Plan.load()
     first = {run.method: run for run in planned.of(benchmark)}
@@ -86,10 +87,13 @@ def check(benchmark: BenchmarkName, key: Key = None) -> None:
     require_key(f"the check of {benchmark}", key, key_of(planned.stamps(benchmark).check))
     if planned.manifest(benchmark).exists():
         require_tasks(planned.project, benchmark)
+        some = next(iter(first.values())).config
+        require_readable(open_split(some, planned.data_folder(benchmark), "train"))
     with progress(f"check {benchmark}") as on_method:
         for done, (method, run) in enumerate(first.items(), 1):
             tried = run.choice.trials if run.choice else (run,)
             try:
+                require_searchable(planned.project.method(method))
                 notes = rehearse(tried[0].config, [trial.config for trial in tried[1:]])
             except UserError as error:
                 raise UserError(f"config/methods.yaml, method '{method}': {error}") from error

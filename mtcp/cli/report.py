@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from mtcp.cli.options import Key, require_key
+from mtcp.core.errors import UserError
 from mtcp.store.integrity import require_stamped, stamping
 
 
@@ -77,6 +78,8 @@ def report(
     reports/compare.html, .md for a pull request, and .csv: runs in both, changes of keys, paired differences.
     """
     if compare is not None:
+        if benchmark or with_images or pdf or figures or key:
+            raise UserError("mtcp report --compare A B goes with no other option: its page is of both states")
         from mtcp.report.comparison import write_comparison
 
         _tell(Path.cwd(), write_comparison(Path.cwd(), *compare))

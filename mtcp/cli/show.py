@@ -56,7 +56,11 @@ def reference() -> None:
 
 
 @app.command()
-def schema(file: Annotated[str, typer.Argument(help="params, benchmark, methods or data.", metavar="FILE")]) -> None:
+def schema(
+    file: Annotated[
+        str, typer.Argument(help="params, benchmark, methods, grids, claims, ledger or data.", metavar="FILE")
+    ],
+) -> None:
     """Print the JSON schema of one kind of configuration file, by which editors complete and check it.
 
     Example: mtcp show schema benchmark

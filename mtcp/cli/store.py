@@ -80,12 +80,15 @@ def archive(
 
 def _renewed(benchmark: str) -> str:
     from mtcp.analysis.archived import renew_tables, verify_archive
-    from mtcp.core.errors import UserError
+    from mtcp.core.errors import UserError, alternatives
     from mtcp.core.project_files import REFERENCE
     from mtcp.report.render import write_report
-    from mtcp.store.archive import renewing, seal_problems
+    from mtcp.store.archive import archives, renewing, seal_problems
 
     folder = Path.cwd() / REFERENCE / benchmark
+    if not folder.is_dir():
+        known = [each.name for each in archives(Path.cwd())]
+        raise UserError(f"{REFERENCE} has no archive of '{benchmark}' to renew{alternatives(benchmark, known)}")
     for problem in seal_problems(folder):
         raise UserError(f"{problem}: restore the archive before it is renewed")
     with renewing(folder) as written:

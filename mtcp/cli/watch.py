@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
 
 
 def watch(
-    every: Annotated[float, typer.Option("--every", min=0.5, help="Seconds between two looks.")] = 5.0,
+    every: Annotated[int, typer.Option("--every", min=1, max=3600, help="Seconds between two looks.")] = 5,
     once: Annotated[bool, typer.Option("--once", help="Look once and end.")] = False,
     to: Annotated[
         Literal["tensorboard", "wandb"] | None,

@@ -1,6 +1,5 @@
 """Writing a new plug-in from a template."""
 
-import re
 from pathlib import Path
 from typing import Annotated
 
@@ -16,11 +15,19 @@ def write_new(kind: str, name: str, code: str, test: str, method: str) -> None:
 
     Raises `UserError` for an invalid or existing name, before anything is written.
     """
+    from importlib.util import find_spec
+    from keyword import iskeyword
+
     from mtcp.core import plugins
     from mtcp.core.files import write_text
+    from mtcp.core.names import require_name
 
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-        raise UserError(f"'{name}' is not a name: use [a-z0-9_]+, a letter first")
+    require_name(name, in_code=True)
+    module = find_spec(name)
+    if iskeyword(name) or (module is not None and Path(module.origin or "/").parent.name != plugins.USER_FOLDER):
+        raise UserError(f"'{name}' is a word or a module of Python: choose another name")
+    if not Path("config/methods.yaml").is_file():
+        raise UserError("config/methods.yaml is missing: run the command from the project's folder")
     if name in plugins.find(kind):
         raise UserError(f"{kind} '{name}' exists already, in {plugins.path_of(kind, name)}: choose another name")
     files = {

@@ -34,14 +34,16 @@ class Claim(Entry):
 
     id: Name
     family: Name = Field("main", description="the claims that are corrected together, declared before any run")
-    text: str
-    evidence: Evidence
-    source: str
+    text: str = Field(description="the statement, in one sentence")
+    evidence: Evidence = Field(description="where it was read")
+    source: str = Field(description="the place there, so that others find it")
     method: Name
-    reference: Name | None = None
-    reference_output: Literal["initial", "aux1", "aux2"] | None = None
-    published: Published | None = None
-    measure: Name = "delta_m"
+    reference: Name | None = Field(None, description="the method that is compared with; null: `published`")
+    reference_output: Literal["initial", "aux1", "aux2"] | None = Field(
+        None, description="the output of the reference that is compared with; null: the final one"
+    )
+    published: Published | None = Field(None, description="a row of results/published.csv instead of `reference`")
+    measure: Name = Field("delta_m", description="`delta_m`, `delta_coherence`, a task (its primary metric) or a cost")
     metric: str | None = Field(None, description="another metric of the task than its primary one")
     rope: float | None = Field(
         None,

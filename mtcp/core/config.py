@@ -4,7 +4,6 @@ Files: `params.yaml` (what to run), `config/methods.yaml` (rows of the tables), 
 Every mistake is reported in one sentence with file and key. Does not import torch, because planning imports this often.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cached_property
@@ -15,13 +14,15 @@ from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, model
 
 from mtcp.core.data_sets import require_layout
 from mtcp.core.errors import UserError, alternatives
-from mtcp.core.files import read_yaml
+from mtcp.core.files import read_yaml, visible
 from mtcp.core.inheritance import Entry, Resolved, resolved
-from mtcp.core.task_names import name_fault
+from mtcp.core.names import FORM, name_fault
+from mtcp.core.rendered import RenderSettings
+from mtcp.core.task_names import task_name_fault
 from mtcp.core.tasks import METRICS, Kind, Task, in_order, make_task, misfits
 from mtcp.core.validation import Model, fault, validated
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$")]
+Name = Annotated[str, StringConstraints(pattern=f"^{FORM}$")]
 
 
 def _ordered(limits: tuple[float, float]) -> tuple[float, float]:
@@ -233,9 +234,12 @@ class ResourceConfig(Model):
     )
     runs_per_gpu: int = Field(default=1, ge=1, description="small runs that share one GPU of a workstation")
     processes: int = Field(
-        default=1, ge=1, description="processes that train one run together without GPUs; `gpu` says it with them"
+        default=1,
+        ge=1,
+        le=1024,
+        description="processes that train one run together without GPUs; `gpu` says it with them",
     )
-    threads: int = Field(default=1, ge=1, description="CPU threads of each process")
+    threads: int = Field(default=1, ge=1, le=1024, description="CPU threads of each process")
     mem_mb: int = Field(default=2000, ge=100, description="of all processes together")
     runtime: int = Field(default=60, ge=1, description="minutes")
 
@@ -284,18 +288,18 @@ class Budget(Model):
 class Benchmark(Model):
     """One file of `config/benchmarks/`: a data set, its tasks, resolution, schedule and evaluation protocol."""
 
-    label: str
+    label: str = Field(min_length=1)
     data: Name | None = Field(None, description="the data set's name under data/; null: the benchmark's own")
     layout: Name = Field(
         description="how the set lies on disk: nyud, pascal, cityscapes, mtan_nyuv2, mtan_cityscapes, or NAME where "
         "data/NAME.yaml describes it"
     )
-    rendered: dict[str, Any] | None = Field(None, description="settings of the renderer; null: an imported set")
+    rendered: RenderSettings | None = Field(None, description="settings of the renderer; null: an imported set")
     tasks: dict[str, TaskConfig] = Field(
         min_length=1, description="by name: one of the field's, or one of your own with its `kind`"
     )
-    height: int = Field(ge=8)
-    width: int = Field(ge=8)
+    height: int = Field(ge=8, le=16384)
+    width: int = Field(ge=8, le=16384)
     encoder: EncoderConfig
     channels: int = Field(256, ge=4, description="C, the width of the shared representation")
     upsample: Literal[1, 2, 4] = Field(2, description="up-sampling in the segmentation heads (NYUD 2, PASCAL 4)")
@@ -340,7 +344,7 @@ class Benchmark(Model):
 class Method(Model):
     """One entry of `config/methods.yaml`: a row of the tables."""
 
-    label: str
+    label: str = Field(min_length=1)
     family: Literal["reference", "method", "baseline", "scheme", "ablation", "trivial"]
     description: str = ""
     architecture: PluginConfig
@@ -361,12 +365,15 @@ def _distinct(entries: list) -> list:
     return entries
 
 
+_Seed = Annotated[int, Field(ge=0, le=10**9, strict=True)]
+
+
 class Params(Model):
     """`params.yaml`: what to run; each benchmark, method and seed may be listed once."""
 
     benchmarks: Annotated[list[Name], Field(min_length=1), AfterValidator(_distinct)]
     methods: Annotated[list[Name], Field(min_length=1), AfterValidator(_distinct)]
-    seeds: Annotated[list[Annotated[int, Field(ge=0, strict=True)]], Field(min_length=1), AfterValidator(_distinct)]
+    seeds: Annotated[list[_Seed], Field(min_length=1), AfterValidator(_distinct)]
     title: str | None = Field(None, description="the study's title, at the head of every report")
     looks: int = Field(1, ge=1, description="times a verdict could be reached; `mtcp grid add-seeds` counts them")
 
@@ -374,7 +381,7 @@ class Params(Model):
 class Grid(Model):
     """A named list of methods in `config/grids.yaml`; its name in the `methods` of params.yaml stands for the list."""
 
-    description: str
+    description: str = Field(description="what it is for, shown by no table")
     methods: Annotated[list[Name], Field(min_length=1), AfterValidator(_distinct)]
 
 
@@ -489,6 +496,7 @@ class Project:
         path = self.root / "params.yaml"
         given = read_yaml(path, dict)
         if isinstance(names := given.get("methods"), list):
+            _require_not_in_grids(names, self.grids, path)
             members = [grid.methods if (grid := self.grids.get(str(name))) else [name] for name in names]
             given = {**given, "methods": [method for group in members for method in group]}
         return validated(Params, given, path)
@@ -497,6 +505,10 @@ class Project:
     def grids(self) -> dict[str, Grid]:
         path = self.root / "config/grids.yaml"
         entries = read_yaml(path, dict) if path.exists() else {}
+        for name in entries:
+            _check_name(name, path)
+            if name in self._method_entries:
+                raise fault(path, (name,), f"'{name}' is a method, too: call the grid otherwise")
         return {name: validated(Grid, entry, path, name) for name, entry in entries.items()}
 
     @property
@@ -505,8 +517,15 @@ class Project:
 
     @cached_property
     def methods(self) -> dict[str, Method]:
-        found = {name: self.method_entry(name).content for name in self._method_entries}
-        return {name: validated(Method, content, self.methods_path, name) for name, content in found.items()}
+        contents = {name: self.method_entry(name).content for name in self._method_entries}
+        found = {name: validated(Method, content, self.methods_path, name) for name, content in contents.items()}
+        labelled: dict[str, str] = {}
+        for name, method in found.items():
+            if (other := labelled.setdefault(method.label, name)) != name:
+                raise fault(
+                    self.methods_path, (name, "label"), f"{other} is called '{method.label}', too: tables show labels"
+                )
+        return found
 
     @cached_property
     def _method_entries(self) -> dict[str, Any]:
@@ -534,16 +553,16 @@ class Project:
         return self.root / f"config/benchmarks/{name}.yaml"
 
     def benchmark_names(self) -> list[str]:
-        return sorted(path.stem for path in (self.root / "config/benchmarks").glob("*.yaml"))
+        return [path.stem for path in visible(self.root / "config/benchmarks", "*.yaml")]
 
     def benchmark(self, name: str) -> Benchmark:
         """Return benchmark `name`; raises `UserError` listing the known ones if there is none."""
         if name in self._benchmarks:
             return self._benchmarks[name]
         path = self.benchmark_path(name)
-        if not path.exists():
-            known = ", ".join(self.benchmark_names()) or "none"
-            raise UserError(f"params.yaml: unknown benchmark '{name}': config/benchmarks/ has {known}")
+        if name_fault(name) or not path.exists():
+            known = self.benchmark_names()
+            raise UserError(f"unknown benchmark '{name}' in config/benchmarks/{alternatives(name, known)}")
         benchmark = validated(Benchmark, self.benchmark_entry(name).content, path)
         _require_sound(benchmark.tasks, path)
         _require_readings(benchmark, path)
@@ -582,10 +601,8 @@ class Project:
     def method(self, name: str) -> Method:
         """Return method `name`; raises `UserError` listing the known ones if there is none."""
         if name not in self.methods:
-            raise UserError(
-                f"params.yaml: unknown method '{name}': config/methods.yaml has {', '.join(self.methods) or 'none'}, "
-                f"config/grids.yaml the grids {', '.join(self.grids) or 'none'}"
-            )
+            known = {**self.methods, **self.grids}
+            raise UserError(f"unknown method '{name}' in config/methods.yaml{alternatives(name, known)}")
         return self.methods[name]
 
     def resolve(self, benchmark: str, method: str, seed: int) -> RunConfig:
@@ -618,7 +635,7 @@ class Project:
 def _require_sound(tasks: Mapping[str, TaskConfig], path: Path) -> None:
     """Raise `UserError` for the first of a benchmark's `tasks` with an invalid name, option or label."""
     for name, options in tasks.items():
-        if problem := name_fault(name):
+        if problem := task_name_fault(name):
             raise fault(path, ("tasks", name), problem)
         for option, problem in misfits(name, options.model_dump()):
             raise fault(path, ("tasks", name, option), problem)
@@ -641,11 +658,22 @@ def _require_readings(benchmark: "Benchmark", path: Path) -> None:
                 raise fault(path, keys, f"'{metric}' is not a metric of {task}{alternatives(metric, known)}")
 
 
+def _require_not_in_grids(names: list[Any], grids: Mapping[str, Grid], path: Path) -> None:
+    """Raise `UserError` where a method stands beside a grid that has it, or in two grids."""
+    first: dict[Any, Any] = {}
+    for place, name in enumerate(names):
+        for method in dict.fromkeys(grids[name].methods) if isinstance(name, str) and name in grids else [name]:
+            other = first.setdefault(str(method), name)
+            if other != name:
+                grid = other if other in grids else name
+                raise fault(path, ("methods", place), f"'{method}' is in the grid '{grid}', too: name it once")
+
+
 def _mapping(content: Any) -> dict[str, Any]:
     """The entry, or an empty one where it is not a mapping: validation then reports what is missing."""
     return content if isinstance(content, dict) else {}
 
 
 def _check_name(name: Any, path: Path) -> None:
-    if not re.fullmatch(r"[a-z0-9_]+", str(name)):
-        raise fault(path, (name,), f"'{name}' is not a name: use [a-z0-9_]+ and put the wording into `label`")
+    if problem := name_fault(name):
+        raise fault(path, (str(name),), f"{problem}, and put the wording into `label`")

@@ -3,20 +3,32 @@
 from collections.abc import Iterator
 from typing import Any, Final
 
-from mtcp.core.config import Benchmark, Method, Params
+from mtcp.core.claims import Claim
+from mtcp.core.config import Benchmark, Grid, Method, Params
 from mtcp.core.data_sets import Description
+from mtcp.core.ledger import Row
+from mtcp.core.names import FORM
 from mtcp.core.validation import Model
 
 FILES: Final[dict[str, type[Model]]] = {
     "params": Params,
     "benchmark": Benchmark,
     "methods": Method,
+    "grids": Grid,
+    "claims": Claim,
+    "ledger": Row,
     "data": Description,
 }
+#: Files of several entries: by name, or a list.
+_NAMED: Final = ("methods", "grids")
+_LISTS: Final = ("claims", "ledger")
 _TITLES: Final = {
     "params": "`params.yaml`",
     "benchmark": "`config/benchmarks/NAME.yaml`",
     "methods": "`config/methods.yaml`, one entry per method",
+    "grids": "`config/grids.yaml`, one entry per grid",
+    "claims": "`config/claims.yaml`, a list",
+    "ledger": "`config/ledger.yaml`, a list",
     "data": "`data/NAME.yaml`, a data set of your own",
 }
 _EXTENDS: Final = {
@@ -38,26 +50,29 @@ extends, unless it changes what determines a rendered set (`rendered`, `height`,
 
 
 def schema(file: str) -> dict[str, Any]:
-    """The JSON schema of one configuration file: "params", "benchmark", "methods" or "data"."""
+    """The JSON schema of one of the configuration's `FILES`."""
     found = FILES[file].model_json_schema()
-    if file in ("params", "data"):
-        return _draft(found)
-    required, definitions = found.pop("required"), found.pop("$defs")
+    definitions = found.pop("$defs", {})
+    if file in ("benchmark", "methods"):
+        found = _extensible(found, definitions)
+    if file in _NAMED:
+        found = {"type": "object", "propertyNames": {"pattern": f"^{FORM}$"}, "additionalProperties": found}
+    elif file in _LISTS:
+        found = {"type": "array", "items": found}
+    draft = {"$schema": "https://json-schema.org/draft/2020-12/schema", **found}
+    return {**draft, "$defs": definitions} if definitions else draft
+
+
+def _extensible(found: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    """The schema of an entry that may extend another one: it then needs nothing but what differs."""
+    required = found.pop("required")
     # An entry that extends another one may also give only part of a section.
     sections = {name: value["$ref"].split("/")[-1] for name, value in found["properties"].items() if "$ref" in value}
     whole = {name: {"required": needed} for name, of in sections.items() if (needed := definitions[of].get("required"))}
     for section in sections.values():
         definitions[section].pop("required", None)
     found["properties"] = {"extends": _EXTENDS, **found["properties"]}
-    found["anyOf"] = [{"required": ["extends"]}, {"required": required, "properties": whole}]
-    if file == "benchmark":
-        return _draft({**found, "$defs": definitions})
-    names = {"pattern": "^[a-z0-9_]+$"}
-    return _draft({"type": "object", "propertyNames": names, "additionalProperties": found, "$defs": definitions})
-
-
-def _draft(found: dict[str, Any]) -> dict[str, Any]:
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **found}
+    return {**found, "anyOf": [{"required": ["extends"]}, {"required": required, "properties": whole}]}
 
 
 def markdown() -> str:
@@ -110,6 +125,6 @@ def _kind(value: dict[str, Any]) -> str:
             return "any"
     words = {"string": "text", "boolean": "true or false", "integer": "whole number"}
     signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
-    bounds = [f"{sign} {value[key]:g}" for key, sign in signs.items() if key in value]
+    bounds = [f"{sign} {value[key]:,}" for key, sign in signs.items() if key in value]
     kind = str(value["type"])
-    return " ".join([words.get(kind, kind), *bounds])
+    return " ".join([words.get(kind, kind), ", ".join(bounds)]).strip()

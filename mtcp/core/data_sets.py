@@ -22,9 +22,9 @@ from pydantic import (
 )
 
 from mtcp.core.errors import UserError, alternatives
-from mtcp.core.files import read_yaml
+from mtcp.core.files import read_yaml, visible
 from mtcp.core.plugins import PACKAGE_ROOT
-from mtcp.core.task_names import name_fault
+from mtcp.core.task_names import task_name_fault
 from mtcp.core.tasks import KINDS, Kind, Task, in_order
 from mtcp.core.validation import Model, fault, validated
 
@@ -119,6 +119,11 @@ class ClassMap(Target):
 
     @model_validator(mode="after")
     def _values_are_classes(self) -> "ClassMap":
+        if self.values is not None:
+            if "coding" in self.model_fields_set:
+                raise ValueError("`values` says what each stored value is, instead of `coding`: give one of them")
+            if gaps := {*range(max(self.values.values()))} - {*self.values.values()}:
+                raise ValueError(f"`values` has no class {min(gaps)}: number classes from 0 without gaps")
         if self.values is not None and self.names and max(self.values.values()) >= len(self.names):
             raise ValueError(f"`values` has class {max(self.values.values())}, and there are {len(self.names)} `names`")
         return self
@@ -208,7 +213,7 @@ class DataTasks(Model):
     @model_validator(mode="after")
     def _names_are_tasks(self) -> "DataTasks":
         for name, target in self.given().items():
-            if fault := name_fault(name):
+            if fault := task_name_fault(name):
                 raise ValueError(fault)
             if name in KINDS and target.kind not in (None, name):
                 raise ValueError(f"{name} is a task of the field, and no {target.kind}: take its `kind` out")
@@ -281,7 +286,7 @@ def description_path(name: str, root: Path | None = None) -> Path | None:
 
 def layout_names(root: Path | None = None) -> list[str]:
     """Names of all layouts: those of mtcp, and those described in the project `root`."""
-    own = sorted(path.stem for path in (root / "data").glob("*.yaml")) if root is not None else []
+    own = [path.stem for path in visible(root / "data", "*.yaml")] if root is not None else []
     return [*dict.fromkeys([*sorted(path.stem for path in BUNDLED.glob("*.yaml")), *CODED, *own])]
 
 

@@ -125,6 +125,11 @@ def read_utf8(path: Path) -> str:
         ) from error
 
 
+def visible(folder: Path, pattern: str) -> list[Path]:
+    """Return the entries of a folder of the user's that match, without the hidden ones that editors leave there."""
+    return sorted(path for path in folder.glob(pattern) if not path.name.startswith("."))
+
+
 def line_of(path: Path, keys: Sequence[str | int]) -> int | None:
     """Return the line where the entry at `keys` of a YAML file, or the nearest enclosing entry, begins."""
     line = None

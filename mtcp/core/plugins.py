@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from mtcp.core.errors import UserError, alternatives
+from mtcp.core.files import visible
+from mtcp.core.names import name_fault
 from mtcp.core.validation import Model, validated
 
 PACKAGE_ROOT: Final = Path(__file__).resolve().parents[2]
@@ -70,20 +72,23 @@ def _declared(path: Path, modified_ns: int) -> tuple[tuple[str, str], ...]:
         text = path.read_text(encoding="utf-8")
         if path.parent.name == USER_FOLDER:
             ast.parse(text, str(path))
-    except (SyntaxError, UnicodeDecodeError) as error:
-        raise UserError(f"plug-in {path} cannot be read as Python: {error}; correct it or move it away") from error
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:  # ast's, of very odd files
+        sentence = error.strerror if isinstance(error, OSError) else str(error) or type(error).__name__
+        raise UserError(f"plug-in {path} cannot be read as Python: {sentence}; correct it or move it away") from error
     return tuple(_DECLARATION.findall(text))
 
 
-def find(kind: str, root: Path | None = None) -> dict[str, Path]:
+def find(kind: str, root: Path | None = None, *, faulty: bool = False) -> dict[str, Path]:
     """Return {name: file} of all plug-ins of `kind` ("scheme" or "architecture"), without importing any.
 
     `root` is the project whose `plugins/` folder is read besides the packages (default: working directory).
-    Raises `UserError` where two files claim one name, or a user's file cannot be read or defines nothing.
+    Raises `UserError` where two files claim one name, or a user's file cannot be read or defines nothing; such files
+    are left out where they may be `faulty`.
     """
     found: dict[str, Path] = {}
+    names = _names_or_none if faulty else _names
     for path in _files(kind, root):
-        for name in _names(kind, path):
+        for name in names(kind, path):
             if name in found:
                 raise UserError(f"{kind} '{name}' is defined twice, in {found[name]} and {path}: rename one")
             found[name] = path
@@ -92,11 +97,13 @@ def find(kind: str, root: Path | None = None) -> dict[str, Path]:
 
 def _files(kind: str, root: Path | None) -> Iterator[Path]:
     for folder in (*(PACKAGE_ROOT / folder for folder in _FOLDERS[kind]), (root or Path.cwd()) / USER_FOLDER):
-        yield from sorted(folder.glob("*.py"))
+        yield from visible(folder, "*.py")
 
 
 def _names(kind: str, path: Path) -> list[str]:
     """Return the names of plug-ins of `kind` in one file."""
+    if not path.is_file():
+        raise UserError(f"plug-in {path} is no file, or a link to nothing: move it away")
     declared = _declared(path, path.stat().st_mtime_ns)
     if not declared and path.parent.name == USER_FOLDER and not path.name.startswith("_"):
         raise UserError(
@@ -105,8 +112,8 @@ def _names(kind: str, path: Path) -> list[str]:
         )
     names = [name for declared_kind, name in declared if declared_kind == kind]
     for name in names:
-        if not re.fullmatch(r"[a-z0-9_]+", name):
-            raise UserError(f"plug-in {path}: '{name}' is not a name for a {kind}: use [a-z0-9_]+")
+        if problem := name_fault(name):
+            raise UserError(f"plug-in {path}: {problem}")
     return names
 
 
@@ -135,6 +142,8 @@ def load(kind: str, name: str, root: Path | None = None) -> type:
     known = _registry.get((kind, name))
     if known is None or Path(sys.modules[known.__module__].__file__ or "") != path.resolve():
         _import_file(path)
+    if (kind, name) not in _registry:
+        raise UserError(f"plug-in {path} says {kind} '{name}' in its text, and defines none: is it in a string?")
     return _registry[kind, name]
 
 
@@ -154,7 +163,7 @@ def _import_file(path: Path) -> None:
         spec.loader.exec_module(module)
     except UserError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UserError(f"plug-in {path} does not import: {type(error).__name__}: {error}") from error
 
 

@@ -23,7 +23,7 @@ def read_rows(path: Path, columns: Sequence[str]) -> list[tuple[int, dict[str, s
     no such file.
     """
     if not path.exists():
-        raise UserError(f"{path} is missing: it belongs to the project; restore it")
+        raise UserError(f"{path} is missing: it comes with mtcp's repository, in results/; copy it from there")
     reader = csv.reader(StringIO(read_utf8(path)), strict=True)
     rows = []
     try:

@@ -21,18 +21,21 @@ def require_known_names(project: Project) -> None:
     Reads `params.yaml`, its benchmarks, all methods, the claims, the ledger and the published numbers. Files of other
     benchmarks are read only where a claim about a task with a non-standard name lists them.
     """
-    known = {kind: find(kind, project.root) for kind in ("scheme", "architecture")}
+    known = {kind: find(kind, project.root, faulty=True) for kind in ("scheme", "architecture")}
     path = project.methods_path
     for name, method in project.methods.items():
-        _require(method.architecture.name, known["architecture"], "architecture", path, name, "architecture", "name")
-        _require(method.scheme.name, known["scheme"], "scheme", path, name, "scheme", "name")
-    for name in project.params.benchmarks:
+        for kind, names in known.items():
+            if (wanted := getattr(method, kind).name) not in names:
+                find(kind, project.root)  # raises for a faulty file, which may be the one that defines it
+                _require(wanted, names, kind, path, name, kind, "name")
+    params = project.root / "params.yaml"
+    for place, name in enumerate(project.params.benchmarks):
+        _require(name, project.benchmark_names(), "benchmark", params, "benchmarks", place)
         benchmark, path = project.benchmark(name), project.benchmark_path(name)
         for chosen in benchmark.scheme_parameters:
             _require(chosen, known["scheme"], "scheme", path, "scheme_parameters", chosen)
         for role in ("baseline", "reference"):
             _require(getattr(benchmark, role), project.methods, "method", path, role)
-    params = project.root / "params.yaml"
     for place, name in enumerate(project.params.methods):
         _require(name, project.methods, "method", params, "methods", place)
     _require_known_claims(project)

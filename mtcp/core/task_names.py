@@ -1,10 +1,10 @@
 """Allowed names of tasks."""
 
-import re
 from keyword import iskeyword
 from typing import Final
 
 from mtcp.core.measures import CHANGES, COSTS
+from mtcp.core.names import name_fault
 
 #: Names that tables, batches and data set records use in the place of a task's name.
 RESERVED: Final = frozenset(
@@ -15,10 +15,10 @@ RESERVED: Final = frozenset(
 )  # fmt: skip
 
 
-def name_fault(name: str) -> str | None:
+def task_name_fault(name: str) -> str | None:
     """Return why a task cannot have the name `name`; None if it can."""
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-        return f"'{name}' is not a task's name: use [a-z][a-z0-9_]* and put the wording into `label`"
+    if problem := name_fault(name, in_code=True):
+        return f"{problem}, and put the wording into `label`"
     if name in RESERVED or iskeyword(name):
         return f"'{name}' stands for something else in tables and files: choose another name"
     return None

@@ -63,6 +63,8 @@ def _sentences(
             known = ", ".join(_fields_at(model, location)) or "none"
             new = RENAMED.get(str(location[-1]))
             message = f"is called `{new}` now" if new else f"unknown key (known here: {known})"
+        elif mistake["type"] in ("model_type", "dict_type"):
+            message = f"expected a mapping of keys to values, got {_short(mistake.get('input'))}"
         else:
             message = mistake["msg"].removeprefix("Value error, ")
             message += f", got {_short(mistake.get('input'))}" if location else ""

@@ -24,9 +24,9 @@ def data_digest(project: Project, name: str) -> str:
     benchmark, data = project.benchmark(name), project.data_name(name)
     _require_one_set(project, name)
     if benchmark.rendered is not None:
-        scenes = PACKAGE_ROOT / f"mtcp/data/rendering/{benchmark.rendered.get('preset')}.py"
-        code = code_digest([PACKAGE_ROOT / "mtcp/data/rendering/render.py", *([scenes] if scenes.exists() else [])])
-        return digest(["rendered", code, benchmark.rendered, benchmark.height, benchmark.width])
+        scenes = PACKAGE_ROOT / f"mtcp/data/rendering/{benchmark.rendered.preset}.py"
+        code = code_digest([PACKAGE_ROOT / "mtcp/data/rendering/render.py", scenes])
+        return digest(["rendered", code, benchmark.rendered.model_dump(), benchmark.height, benchmark.width])
     tracked = dvc_file(project.root, data)
     if tracked.exists():
         try:
@@ -67,7 +67,7 @@ def require_validation_images(project: Project, name: str) -> None:
     """
     benchmark = project.benchmark(name)
     lock = read_lock(project, project.data_name(name)) or {}
-    count = (benchmark.rendered or {}).get("train") or lock.get("counts", {}).get("train")
+    count = benchmark.rendered.train if benchmark.rendered else lock.get("counts", {}).get("train")
     if benchmark.validation_share and isinstance(count, int) and not round(benchmark.validation_share * count):
         raise fault(
             project.benchmark_path(name), ("validation_share",),

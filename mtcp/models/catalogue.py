@@ -55,12 +55,12 @@ def catalogue(
     return entries
 
 
-def page(entries: list[Entry], project: Project, title: str) -> str:
-    """Return costs and declared parameters as a Markdown page."""
+def page(entries: list[Entry], project: Project, title: str, command: str) -> str:
+    """Return costs and declared parameters as a Markdown page, which `command` writes."""
     lines = [
         "# Costs and parameters of the architectures",
         "",
-        "Written by `mtcp models --markdown --benchmark architectures --grid architectures`; a test compares.",
+        f"Written by `{command}`.",
         "What they are: [architectures.md](architectures.md).",
         "",
         f"## {title[0].upper()}{title[1:]}",

@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from mtcp.core import plugins
-from mtcp.core.config import RunConfig, TrainingConfig
-from mtcp.core.errors import UserError
+from mtcp.core.config import Method, RunConfig, TrainingConfig
+from mtcp.core.errors import UserError, alternatives
 from mtcp.core.plugins import faults_named
 from mtcp.core.project_files import MODEL
 from mtcp.core.randomness import stream
@@ -61,6 +61,16 @@ def rehearse(config: RunConfig, schemes: Sequence[RunConfig] = ()) -> list[str]:
     return list(dict.fromkeys(notes))
 
 
+def require_searchable(method: Method) -> None:
+    """Raise `UserError` where `search` gives the range of a parameter that the method's scheme does not have."""
+    known = plugins.load("scheme", method.scheme.name).Parameters.model_fields
+    for name in method.search:
+        if name not in known:
+            raise UserError(
+                f"search: scheme '{method.scheme.name}' has no parameter '{name}'{alternatives(name, known)}"
+            )
+
+
 def _smaller(config: RunConfig, network: Architecture) -> tuple[RunConfig, Architecture]:
     """The configuration and its network at a small size, with random weights; unchanged where that size is refused."""
     scale = _LARGEST / max(config.height, config.width)
@@ -92,8 +102,9 @@ def _train_step(config: RunConfig, network: Architecture, batch: Batch) -> Itera
             scheme.flags()
             _there_and_back(config, scheme, context)
         probe_scheme(config)
-    except Diverged:
-        return  # not an error, as in a run: synthetic images need not suit every scheme
+    except Diverged as error:  # not an error, as in a run: made-up losses need not suit every scheme
+        yield f"scheme '{config.scheme.name}' diverges on made-up images: {error}"
+        return
     for task in untrained_tasks([row], tasks):
         yield f"task '{task}' receives no gradient: its numbers would be those of an untrained head"
 

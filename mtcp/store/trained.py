@@ -132,6 +132,8 @@ def load_run(run: str | Path, root: Path | str = ".") -> TrainedRun:
     run is not trained, or diverged.
     """
     directory = Path(root) / run
+    if directory.is_dir() and not (directory / RECORD).exists():
+        raise UserError(f"{directory} holds no finished run, and so no network to use: train it first")
     if not (directory / RECORD).exists():
         directory = _planned(str(run), Path(root))
     record = RunRecord.read(directory / RECORD)

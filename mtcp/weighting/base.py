@@ -272,6 +272,8 @@ class LossScheme(Scheme):
         if not isinstance(total, Tensor) or total.ndim != 0:
             got = f"shape {tuple(total.shape)}" if isinstance(total, Tensor) else type(total).__name__
             raise UserError(f"{self.at()}: `total` must return a scalar tensor, got {got}")
+        if not total.is_floating_point():
+            raise UserError(f"{self.at()}: `total` must return a real number, got {total.dtype}")
         if not total.requires_grad:
             raise UserError(f"{self.at()}: `total` returned a value that does not depend on the losses")
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mtcp.core.config import RunConfig
 from mtcp.core.errors import UserError
 from mtcp.core.randomness import seeded, stream
-from mtcp.weighting.base import Diverged, Scheme, SchemeContext, build_scheme, own_faults_named
+from mtcp.weighting.base import Scheme, SchemeContext, build_scheme, own_faults_named
 
 _SIZE: Final = (4, 4)
 #: Steps of the trial, with an end of epoch after every second one; the restart, before step 3, is inside an epoch.
@@ -86,22 +86,19 @@ def probe_scheme(config: RunConfig, root: Path | None = None) -> None:
     """Train a tiny network with the scheme of `config` for a few steps, once without and once with a restart.
 
     Raises `UserError` where the scheme breaks the interface, cannot be built, saved or restored, or continues
-    differently after the restart, which loses state that is not a parameter, buffer or extra state. `root` is as in
-    `build_scheme`. A scheme may diverge on these artificial losses; that is not an error.
+    differently after the restart, which loses state that is not a parameter, buffer or extra state; `Diverged` where it
+    diverges. `root` is as in `build_scheme`.
     """
     name = config.scheme.name
     straight, broken = _Trial(config, root), _Trial(config, root)
-    try:
-        for number in range(_STEPS):
-            straight.step(number)
-            if number == _RESTART:
-                with _state_faults(name):
-                    state = broken.state()
-                    broken = _Trial(config, root)
-                    broken.load(state)
-            broken.step(number)
-    except Diverged:
-        return
+    for number in range(_STEPS):
+        straight.step(number)
+        if number == _RESTART:
+            with _state_faults(name):
+                state = broken.state()
+                broken = _Trial(config, root)
+                broken.load(state)
+        broken.step(number)
     if straight.found() != broken.found():
         raise UserError(
             f"scheme '{name}': after a restart it goes on otherwise than without one: state is lost; keep it in "

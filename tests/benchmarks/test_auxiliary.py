@@ -14,8 +14,9 @@ import pytest
 import torch
 
 from mtcp.core.config import PluginConfig, Project, RunConfig
+from mtcp.core.rendered import RenderSettings
 from mtcp.data.loading.batches import Batch, open_split, training_batches
-from mtcp.data.rendering.render import RenderSettings, render_set
+from mtcp.data.rendering.render import render_set
 from mtcp.models.architecture import build_network
 from mtcp.training.losses import batch_losses, weighed_losses
 from mtcp.weighting.base import SchemeContext, build_scheme

@@ -11,11 +11,12 @@ from PIL import Image
 
 from mtcp.core.config import Project, RunConfig
 from mtcp.core.randomness import stream
+from mtcp.core.rendered import RenderSettings
 from mtcp.core.tasks import VOID
 from mtcp.data.loading import batches as batches_module
 from mtcp.data.loading.augment import Transform, draw_transform
 from mtcp.data.loading.batches import open_split, training_batches
-from mtcp.data.rendering.render import RenderSettings, picture, render_set
+from mtcp.data.rendering.render import picture, render_set
 
 # Processor time, so that other work on the machine counts as little as can be.
 pytestmark = pytest.mark.benchmark(timer=time.process_time)

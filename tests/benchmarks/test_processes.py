@@ -18,8 +18,9 @@ import pytest
 import torch
 
 from mtcp.core.config import Project, RunConfig
+from mtcp.core.rendered import RenderSettings
 from mtcp.data.loading.batches import Split, open_split, training_batches
-from mtcp.data.rendering.render import RenderSettings, render_set
+from mtcp.data.rendering.render import render_set
 from mtcp.models.architecture import build_network
 from mtcp.training.group import Group, joined
 from mtcp.training.step import Stepper

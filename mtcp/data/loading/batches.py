@@ -131,6 +131,12 @@ def open_split(config: RunConfig, folder: Path, split: SplitName) -> Split:
     return Split(split, ids, layout, config)
 
 
+def require_readable(split: Split, images: int = 16) -> None:
+    """Read some images with their targets, evenly spaced; raises `UserError` for the first that training refuses."""
+    for place in np.linspace(0, len(split) - 1, min(images, len(split))).round().astype(int):
+        _sample(split.layout, split.config, split.ids[place])
+
+
 def steps_per_epoch(split: Split, config: RunConfig) -> int:
     """Forward passes per epoch; an incomplete last batch is dropped unless `training.keep_last_batch` is set.
 

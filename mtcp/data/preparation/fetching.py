@@ -9,7 +9,7 @@ from mtcp.core.errors import UserError
 from mtcp.core.hashing import file_digest
 from mtcp.data.locks import read_lock
 from mtcp.data.preparation.archives import ENDINGS
-from mtcp.data.preparation.importing import Imported, import_set
+from mtcp.data.preparation.importing import Imported, import_set, layout_of
 from mtcp.data.preparation.sets import dvc, last_words
 
 
@@ -19,6 +19,7 @@ def fetch_set(project: Project, name: str, url: str, **options: Any) -> Imported
     Raises `UserError` where the download fails, is not a data set, or differs from the file that data/<name>.lock.json
     records.
     """
+    layout_of(project, name)  # raises before a download that nothing could read
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or "drive.google.com" in parts.netloc:
         raise UserError(

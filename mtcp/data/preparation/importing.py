@@ -36,7 +36,7 @@ from mtcp.data.preparation.codings import Told, mask_codings
 from mtcp.data.preparation.contents import content_digest, harmless
 from mtcp.data.preparation.derive import normals_from_depth, nyu_camera
 from mtcp.data.preparation.installing import installing
-from mtcp.data.preparation.sets import Progress, dvc, last_words
+from mtcp.data.preparation.sets import Progress, dvc, last_words, layout_wanted
 
 _SHOWN: Final = 20
 #: Folders of derived targets; the name marks them as derived wherever the set is copied.
@@ -57,11 +57,8 @@ class Imported:
 
 def layout_of(project: Project, name: str) -> str:
     """Return the layout of data set `name`: its benchmark's, or the one with whose name its own begins."""
-    for benchmark in project.benchmark_names():
-        if project.data_name(benchmark) == name:
-            if project.benchmark(benchmark).rendered is not None:
-                raise UserError(f"data/{name} is rendered (`mtcp data render {name}`): import yours under another name")
-            return project.benchmark(benchmark).layout
+    if layout := layout_wanted(project, name):
+        return layout
     kinds = layout_names(project.root)
     for kind in sorted(kinds, key=len, reverse=True):
         if name.startswith(kind):

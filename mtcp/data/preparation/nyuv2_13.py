@@ -9,6 +9,7 @@ some pixels, normals are smoother or noisier and lack the package's mask, and de
 none. Results on this set can be compared with each other but never with published ones.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from PIL import Image
 
 from mtcp.core.config import Project
 from mtcp.core.errors import UserError
+from mtcp.core.project_files import dvc_file
 from mtcp.core.tasks import VOID
 from mtcp.data.formats import packaging
 from mtcp.data.formats.class_names import semseg_names
@@ -32,7 +34,7 @@ from mtcp.data.preparation.contents import content_digest
 from mtcp.data.preparation.derive import normals_from_depth, nyu_camera
 from mtcp.data.preparation.importing import DERIVED, Imported, problem_list, record_set, require_trackable
 from mtcp.data.preparation.installing import installing
-from mtcp.data.preparation.sets import Progress, open_set
+from mtcp.data.preparation.sets import Progress, layout_wanted, open_set
 
 HEIGHT, WIDTH = 288, 384
 #: Upper, lower, left and right border of the crop, as fractions of the frame.
@@ -43,6 +45,7 @@ MAP_40_TO_13: Final = (
     7, 3, 2, 6, 11, 7, 7, 7, 7, 7, 7, 6, 7, 7, 7, 7, 7, 7, 6, 7,
 )  # fmt: skip
 NAME: Final = "nyuv2_13_derived"
+_RECIPE: Final = "recipe nyuv2_13"
 
 
 def derive_nyuv2_13(
@@ -56,8 +59,10 @@ def derive_nyuv2_13(
 ) -> Imported:
     """Derive data/<name> from the set data/<source>; `images` limits each split to this many, evenly spaced.
 
-    Raises `UserError` where the source is not an NYUD_MT set with 40 classes and depth.
+    Raises `UserError` where the source is not an NYUD_MT set with 40 classes and depth, or where the new set would
+    take the place of one that was not derived by this recipe.
     """
+    _require_free(project, name)
     layout = open_set(project, source)
     _require(layout, source)
     splits: dict[str, tuple[str, ...]] = {"train": layout.ids("train"), "val": layout.ids("val")}
@@ -83,11 +88,26 @@ def derive_nyuv2_13(
             "digest": content_digest(folder),
             "counts": {split: len(ids) for split, ids in splits.items()},
             "packaging": packaging.read(folder)["packaging"],
-            "derived": {"all": f"data/{source}, recipe nyuv2_13", "normals": "depth, local plane fits"},
+            "derived": {"all": f"data/{source}, {_RECIPE}", "normals": "depth, local plane fits"},
             "source": {"name": source, "digest": (read_lock(project, source) or {}).get("digest")},
             "licence": "NYU Depth v2 (Silberman et al., ECCV 2012): research use; do not redistribute",
         }
     return Imported(project.root / "data" / name, lock, findings, track)
+
+
+def _require_free(project: Project, name: str) -> None:
+    wanted = layout_wanted(project, name)
+    if wanted not in (None, "nyud"):
+        raise UserError(f"--as {name}: a benchmark expects a set in the layout {wanted} there; give another name")
+    lock = read_lock(project, name)
+    recorded = (lock or {}).get("derived", {}).get("all", "")
+    known = lock is not None or dvc_file(project.root, name).exists()
+    there = os.path.lexists(project.root / "data" / name)
+    if (known or there) and not recorded.endswith(_RECIPE):
+        raise UserError(
+            f"--as {name}: data/{name} is another set, which is kept: give another name, such as {NAME}, or remove "
+            f"data/{name} and data/{name}.lock.json"
+        )
 
 
 def _require(layout: Layout, source: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from mtcp.core.config import Project
 from mtcp.core.errors import UserError
 from mtcp.core.files import read_record, write_json, write_record
+from mtcp.core.names import require_name
 from mtcp.core.project_files import dvc_file, lock_file
 from mtcp.data.formats import packaging
 from mtcp.data.formats.described import COPY
@@ -21,7 +22,7 @@ from mtcp.data.formats.opening import open_layout
 from mtcp.data.locks import data_digest, manifest_path, missing_sentence, read_lock
 from mtcp.data.preparation.contents import content_digest, fingerprint, strays
 from mtcp.data.preparation.installing import installing, recover
-from mtcp.data.rendering.render import render_set, scene_ids, settings_of
+from mtcp.data.rendering.render import render_set, scene_ids
 
 Progress = Callable[[int, int], None]
 
@@ -66,6 +67,20 @@ def benchmark_of(project: Project, name: str) -> str:
         if name in (benchmark, project.data_name(benchmark)):
             return benchmark
     raise UserError(f"no benchmark uses a data set '{name}': config/benchmarks has {', '.join(names)}")
+
+
+def layout_wanted(project: Project, name: str) -> str | None:
+    """Return the layout that benchmarks on data set `name` expect; None where there is no such benchmark.
+
+    Raises `UserError` where `name` cannot be a name, or where its set is rendered: nothing else may take its place.
+    """
+    require_name(name)
+    for benchmark in project.benchmark_names():
+        if project.data_name(benchmark) == name:
+            if project.benchmark(benchmark).rendered is not None:
+                raise UserError(f"data/{name} is rendered (`mtcp data render {name}`): give yours another name")
+            return project.benchmark(benchmark).layout
+    return None
 
 
 def render(project: Project, name: str, progress: Progress = lambda done, total: None) -> Path:
@@ -137,11 +152,10 @@ def _render(project: Project, name: str, progress: Progress) -> Path:
     benchmark = project.benchmark(benchmark_name)
     if benchmark.rendered is None:
         raise UserError(f"benchmark '{benchmark_name}' is not rendered: {missing_sentence(name)}")
-    settings = settings_of(benchmark.rendered, benchmark_name)
-    total = sum(map(len, scene_ids(settings).values()))
+    total = sum(map(len, scene_ids(benchmark.rendered).values()))
     with installing(project, name) as folder:
         render_set(
-            settings, benchmark.height, benchmark.width, folder,
+            benchmark.rendered, benchmark.height, benchmark.width, folder,
             inputs=data_digest(project, benchmark_name), progress=lambda done: progress(done, total),
         )  # fmt: skip
     return project.root / "data" / name

@@ -10,29 +10,12 @@ import importlib
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
-from typing import Literal
-
-from pydantic import Field
 
 from mtcp.core.randomness import stream
-from mtcp.core.validation import Model, validated
+from mtcp.core.rendered import RenderSettings
 from mtcp.data.formats import packaging
 from mtcp.data.rendering.camera import FOCAL
 from mtcp.data.rendering.raycast import Picture, render
-
-
-class RenderSettings(Model):
-    """The `rendered` part of a benchmark: which scenes, how many, drawn from which seed."""
-
-    preset: Literal["rooms", "people"]
-    train: int = Field(ge=1, description="scenes of the training split")
-    test: int = Field(ge=1, description="scenes of the test split")
-    seed: int = Field(0, ge=0, description="another seed gives other scenes")
-
-
-def settings_of(rendered: dict, benchmark: str) -> RenderSettings:
-    """Validate the `rendered` entry of `benchmark`; raises `UserError` naming the key."""
-    return validated(RenderSettings, rendered, f"config/benchmarks/{benchmark}.yaml", "rendered")
 
 
 def scene_ids(settings: RenderSettings) -> dict[str, list[str]]:

@@ -44,7 +44,7 @@ class Light:
 
 @dataclass(frozen=True)
 class Scene:
-    """Parts, camera, lights, ambient light; sensor `noise` as a fraction of full scale; `salient` pieces (unused)."""
+    """Parts, camera, lights, ambient light; sensor `noise` as a fraction of full scale."""
 
     parts: list[Part]
     camera: Camera
@@ -52,7 +52,6 @@ class Scene:
     ambient: float
     exposure: float = 1.0
     noise: float = 0.0
-    salient: frozenset[int] = frozenset()
 
 
 def drawn_material(

@@ -17,6 +17,8 @@ RUNNER = CliRunner()
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/methods.yaml").touch()
     return tmp_path
 
 
@@ -86,10 +88,24 @@ def test_new_overwrites_nothing(folder):
     assert not (folder / "plugins/other.py").exists()
 
 
-@pytest.mark.parametrize("name", ["My", "a-b", "1st", "../x", ""])
+@pytest.mark.parametrize("name", ["My", "a-b", "1st", "../x", "", "x" * 300])
 def test_new_refuses_what_is_no_name(name):
-    with pytest.raises(UserError, match="is not a name"):
+    with pytest.raises(UserError, match=r"(not a|too long for a) name"):
         run("new", name)
+
+
+@pytest.mark.parametrize("name", ["torch", "mtcp", "class", "json"])
+def test_new_refuses_what_python_calls_so(folder, name):
+    with pytest.raises(UserError, match=f"'{name}' is a word or a module of Python"):
+        run("new", name)
+    assert not (folder / "plugins").exists()
+
+
+def test_new_writes_nothing_outside_a_project(folder):
+    (folder / "config/methods.yaml").unlink()
+    with pytest.raises(UserError, match="run the command from the project's folder"):
+        run("new", "mine")
+    assert not (folder / "plugins").exists()
 
 
 def test_new_refuses_the_name_of_a_scheme_that_exists():

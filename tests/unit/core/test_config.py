@@ -134,7 +134,7 @@ def test_a_run_counts_once(project: Path, entry: str, problem: str) -> None:
         ("flow: {kind: semseg}", "flow.classes", "required, and missing: the number of classes"),
         ("flow: {kind: depth, loss: normals_l1}", "flow.loss", "is not a loss of depth (known here: depth_l1)"),
         ("flow: {kind: depth}", "flow", "layout 'nyud' has no 'flow' (known: depth, edge, normals, semseg)"),
-        ("Flow: {kind: depth}", "Flow", "'Flow' is not a task's name: use [a-z][a-z0-9_]*"),
+        ("Flow: {kind: depth}", "Flow", "'Flow' is not a name: use [a-z0-9_]+, a letter first"),
         ("lambda: {kind: depth}", "lambda", "'lambda' stands for something else"),
         *((f"{word}: {{kind: depth}}", word, f"'{word}' stands for something else") for word in sorted(RESERVED)),
     ],

@@ -26,7 +26,7 @@ def test_every_shipped_file_passes_its_schema(root: Path) -> None:
     benchmarks = sorted((root / "config/benchmarks").glob("*.yaml"))
     for path, file in (
         (root / "params.yaml", "params"),
-        (root / "config/methods.yaml", "methods"),
+        *((root / f"config/{file}.yaml", file) for file in ("methods", "grids", "claims", "ledger")),
         *((path, "benchmark") for path in benchmarks),
         *((path, "data") for path in sorted(BUNDLED.glob("*.yaml"))),
     ):

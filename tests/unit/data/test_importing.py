@@ -319,7 +319,7 @@ class TestProblems:
         self.import_fails(project, nyud, "which layout has 'mine'", name="mine")
 
     def test_a_rendered_set_is_not_imported_over(self, project: Project, nyud: Path):
-        self.import_fails(project, nyud, "data/rooms is rendered .*import yours under another name", name="rooms")
+        self.import_fails(project, nyud, "data/rooms is rendered .*give yours another name", name="rooms")
 
     def test_a_failed_import_leaves_the_earlier_one(self, project: Project, nyud: Path):
         before = import_set(project, "nyud", nyud, track=False).lock

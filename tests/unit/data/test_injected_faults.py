@@ -13,13 +13,14 @@ from PIL import Image
 from mtcp.core.config import Project
 from mtcp.core.errors import UserError
 from mtcp.core.files import read_json
+from mtcp.core.rendered import RenderSettings
 from mtcp.data.formats.label_codings import palette
 from mtcp.data.formats.opening import open_layout
 from mtcp.data.preparation import sets
 from mtcp.data.preparation.checking import check_set
 from mtcp.data.preparation.codings import Told
 from mtcp.data.preparation.importing import import_set
-from mtcp.data.rendering.render import render_set, settings_of
+from mtcp.data.rendering.render import render_set
 
 FRAMES = {"train": 24, "test": 8}
 
@@ -30,9 +31,7 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folders = {}
     for kind, preset in (("nyud", "rooms"), ("pascal", "people")):
         folder = tmp_path_factory.mktemp(kind)
-        render_set(
-            settings_of({"preset": preset, **FRAMES}, preset), 48, 64, folder, inputs="", progress=lambda k: None
-        )
+        render_set(RenderSettings(preset=preset, **FRAMES), 48, 64, folder, inputs="", progress=lambda k: None)
         (folder / "packaging.json").unlink()
         folders[kind] = folder
     return folders

@@ -14,6 +14,8 @@ from mtcp.data.formats.opening import open_layout
 from mtcp.data.preparation.importing import import_set
 from mtcp.data.preparation.nyuv2_13 import MAP_40_TO_13, derive_nyuv2_13, nearest, part
 
+ROOT = Path(__file__).resolve().parents[3]
+
 
 def test_the_part_is_the_one_that_the_package_shows():
     frame = np.arange(240 * 320).reshape(240, 320)
@@ -67,3 +69,32 @@ def test_another_layout_is_refused(project: Project, pascal: Path):
 def test_the_map_is_the_published_one(real_data: Path):
     pairs = [line.split() for line in (real_data / "nyud_v2_240x320/map40to13.txt").read_text().splitlines()]
     assert [int(new) for _, new in pairs] == [0, *MAP_40_TO_13]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nyud", "data/nyud is another set, which is kept: give another name"),
+        ("kept", "data/kept is another set"),
+        ("rooms", "data/rooms is rendered"),
+        ("photographs", "a benchmark expects a set in the layout pascal there"),
+        ("../elsewhere", "'../elsewhere' is not a name"),
+        ("", "'' is not a name"),
+    ],
+)
+def test_no_other_set_is_replaced_and_nothing_leaves_data(project: Project, nyud: Path, name: str, message: str):
+    import_set(project, "nyud", nyud, track=False)
+    (project.root / "data/kept").mkdir()
+    benchmark = (ROOT / "config/benchmarks/pascal_lite.yaml").read_text().replace("data: pascal", "data: photographs")
+    (project.root / "config/benchmarks/photographs.yaml").write_text(benchmark)
+    before = sorted(project.root.rglob("*"))
+    with pytest.raises(UserError, match=message):
+        derive_nyuv2_13(Project(project.root), "nyud", name)
+    assert sorted(project.root.rglob("*")) == before
+    assert not list(project.root.parent.glob("elsewhere*"))
+
+
+def test_a_set_of_this_recipe_may_be_derived_again(project: Project, nyud: Path):
+    import_set(project, "nyud", nyud, track=False)
+    derive_nyuv2_13(project, "nyud", images=1)
+    assert derive_nyuv2_13(project, "nyud").lock["counts"] == {"train": 4, "val": 2}

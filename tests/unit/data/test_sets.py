@@ -27,7 +27,6 @@ from mtcp.data.preparation.contents import content_digest
 from mtcp.data.preparation.fetching import fetch_set
 from mtcp.data.preparation.importing import import_set
 from mtcp.data.preparation.target_sheet import colour
-from mtcp.data.rendering.render import settings_of
 
 
 @pytest.mark.parametrize("name", ["rooms", "people"])
@@ -103,9 +102,12 @@ def test_without_data_the_two_commands_are_named(project: Project):
     ("rendered", "key"),
     [({"preset": "caves"}, "rendered.preset"), ({"train": 0}, "rendered.train"), ({"colour": 1}, "rendered.colour")],
 )
-def test_wrong_renderer_settings_are_named(rendered: dict, key: str):
-    with pytest.raises(UserError, match=rf"config/benchmarks/rooms\.yaml, key '{key}'"):
-        settings_of({"preset": "rooms", "train": 1, "test": 1, **rendered}, "rooms")
+def test_wrong_renderer_settings_are_named_before_anything_is_rendered(project: Project, rendered: dict, key: str):
+    path = project.benchmark_path("rooms")
+    content = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump({**content, "rendered": {**content["rendered"], **rendered}}))
+    with pytest.raises(UserError, match=rf"rooms\.yaml, line \d+, key '{key}'"):
+        Project(project.root).benchmark("rooms")
 
 
 def test_a_benchmark_that_shares_a_rendered_set_has_the_same_manifest(project: Project):

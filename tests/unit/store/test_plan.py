@@ -42,7 +42,7 @@ def test_every_run_has_a_key_of_its_own_and_planning_repeats(folder: Path) -> No
         ("config/benchmarks/rooms.yaml", lambda c: c["evaluation"].update(batch_size=3)),
         ("config/benchmarks/rooms.yaml", lambda c: c["training"].update(decay_power=0.9)),
         ("config/methods.yaml", lambda c: c["mtcp"].update(label="Other", description="x")),
-        ("config/methods.yaml", lambda c: c.update(mine=dict(c["mtcp"]))),
+        ("config/methods.yaml", lambda c: c.update(mine=c["mtcp"] | {"label": "Mine"})),
         ("params.yaml", lambda c: c["seeds"].append(2)),
     ],
 )

@@ -134,7 +134,7 @@ def test_a_name_that_exists(own):
 
 
 def test_a_name_that_is_none(own):
-    with pytest.raises(UserError, match="'My Scheme' is not a name for a scheme"):
+    with pytest.raises(UserError, match="'My Scheme' is not a name: use"):
         own(LOSS.replace("{name}", "My Scheme"))
 
 
