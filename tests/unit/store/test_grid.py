@@ -60,7 +60,7 @@ def test_an_unknown_grid_or_method_is_named_and_a_method_counts_once(project):
     with pytest.raises(UserError, match="unknown method 'everything'"):
         Plan.load(project)
     (project / "params.yaml").write_text("{benchmarks: [rooms], methods: [default, mtcp], seeds: [0]}")
-    with pytest.raises(UserError, match="in the grid .default., too"):
+    with pytest.raises(UserError, match="in the grid 'default', too"):
         Plan.load(project)
 
 

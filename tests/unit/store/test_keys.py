@@ -25,7 +25,7 @@ OUTSIDE = {"method", "tasks.*.rope", "tasks.*.label", "tasks.*.unit", "evaluatio
 UNREACHING = {
     "TaskConfig.rope", "TaskConfig.label", "EvaluationConfig.batch_size", "Method.description", "Method.search",
     "Benchmark.data",
-    "Benchmark.budget", "Benchmark.rendered", "Benchmark.resources", "Benchmark.baseline", "Benchmark.reference",
+    "Benchmark.budget", "Benchmark.resources", "Benchmark.baseline", "Benchmark.reference",
     "RenderSettings.seed",  # in the digest of the data
     "Benchmark.delta_m_rope", "Benchmark.delta_m_readings",
     "ResourceConfig.runs_per_gpu", "ResourceConfig.threads", "ResourceConfig.mem_mb", "ResourceConfig.runtime",
