@@ -200,6 +200,8 @@ def _data() -> list[dict[str, Any]]:
     from mtcp.data.locks import data_digest
 
     project, rows = Project(Path.cwd()), []
+    if not (project.root / "config/benchmarks").is_dir():
+        return rows  # the machine alone, outside of a project
     for name in project.benchmark_names():
         try:
             digest = data_digest(project, name)

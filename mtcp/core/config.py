@@ -553,7 +553,10 @@ class Project:
         return self.root / f"config/benchmarks/{name}.yaml"
 
     def benchmark_names(self) -> list[str]:
-        return [path.stem for path in visible(self.root / "config/benchmarks", "*.yaml")]
+        folder = self.root / "config/benchmarks"
+        if not folder.is_dir():
+            raise UserError(f"{folder} is missing: run the command from the project's folder")
+        return [path.stem for path in visible(folder, "*.yaml")]
 
     def benchmark(self, name: str) -> Benchmark:
         """Return benchmark `name`; raises `UserError` listing the known ones if there is none."""

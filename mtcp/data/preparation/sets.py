@@ -187,7 +187,7 @@ def _compared(project: Project, name: str, record: dict[str, Any], *, rendered: 
     if lock is None:
         return ""
     if rendered and lock.get("inputs") != record["digest"]:
-        return f"data/{name}.lock.json is of other settings: `mtcp data render {name}` renews it"
+        return _stale(name)
     if lock["digest"] == record["content"]:
         return ""
     if rendered:
@@ -201,6 +201,10 @@ def _compared(project: Project, name: str, record: dict[str, Any], *, rendered: 
         f"data/{name} is not what data/{name}.lock.json records (content {record['content'][:12]}, expected "
         f"{lock['digest'][:12]}): `mtcp data verify {name}` names the files; pull or import it again"
     )
+
+
+def _stale(name: str) -> str:
+    return f"data/{name}.lock.json is of other settings or another renderer: `mtcp data render {name}` renews it"
 
 
 def open_set(project: Project, name: str) -> Layout:
@@ -232,6 +236,9 @@ def _require_same_description(project: Project, layout: Layout) -> None:
 def recorded_content(project: Project, name: str) -> list[str]:
     """Compare data/<name> with its lock; returns the problems."""
     lock = read_lock(project, name)
+    inputs = packaging.read(project.root / "data" / name).get("inputs")
+    if lock is not None and inputs is not None and lock.get("inputs", inputs) != inputs:
+        return [_stale(name)]
     if lock is None or (found := content_digest(project.root / "data" / name)) == lock["digest"]:
         return []
     return [

@@ -3,9 +3,17 @@
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import typer
+from typer.testing import CliRunner
+
+from mtcp import cli
+from mtcp.cli import init
+from mtcp.cli.options import existing_device
+from mtcp.core.errors import UserError
 
 COMMAND = (sys.executable, "-m", "mtcp")
 
@@ -17,18 +25,30 @@ def project(tmp_path: Path, root: Path) -> Path:
     return tmp_path
 
 
-def refused(folder: Path, *arguments: str) -> str:
-    done = subprocess.run([*COMMAND, *arguments], cwd=folder, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 2, done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stderr
+@pytest.fixture(scope="module")
+def command() -> Iterator[typer.Typer]:
+    """The whole command line, in this process: a process of its own takes a second for each call."""
+    before = cli.app.registered_commands[:], cli.app.registered_groups[:]
+    cli._register()
+    yield cli.app
+    cli.app.registered_commands[:], cli.app.registered_groups[:] = before
+
+
+def refusal(command: typer.Typer, *arguments: str) -> str:
+    result = CliRunner().invoke(command, arguments)
+    assert isinstance(result.exception, UserError) or result.exit_code == 2, result.exception
+    return str(result.exception) if isinstance(result.exception, UserError) else result.output
 
 
 def test_a_file_where_a_folder_belongs(project: Path) -> None:
     (project / "data").write_text("a file")
-    said = refused(project, "data", "render", "rooms")
-    assert said.startswith("mtcp: ")
-    assert "File exists" in said or "Not a directory" in said
+    done = subprocess.run(
+        [*COMMAND, "data", "render", "rooms"], cwd=project, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("mtcp: ")
+    assert "Traceback" not in done.stderr
+    assert "File exists" in done.stderr or "Not a directory" in done.stderr
 
 
 def test_a_full_disk_behind_the_output_is_told(project: Path) -> None:
@@ -79,27 +99,34 @@ def test_a_reader_that_has_enough_is_no_error(project: Path) -> None:
     ],
 )
 def test_an_odd_argument_is_one_sentence_and_writes_nothing(
-    project: Path, arguments: tuple[str, ...], said: str
+    command: typer.Typer, project: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], said: str
 ) -> None:
+    monkeypatch.chdir(project)
     before = sorted(project.rglob("*"))
-    assert said in refused(project, *arguments)
+    assert said in refusal(command, *arguments)
     assert sorted(project.rglob("*")) == before
 
 
 @pytest.mark.parametrize("device", ["mps", "meta", "cuda:x", "tpu"])
 def test_a_device_that_nothing_computes_on_is_refused(device: str) -> None:
-    from mtcp.cli.options import existing_device
-    from mtcp.core.errors import UserError
-
     with pytest.raises(UserError, match="is no device that mtcp computes on: use cpu, cuda or cuda:N"):
         existing_device(device)
 
 
 def test_a_study_keeps_in_git_what_the_suite_keeps(tmp_path: Path, root: Path) -> None:
     """Its own .gitignore lets through what others need to check results: lists of data, archives, measured speeds."""
-    from mtcp.cli.init import _GITIGNORE
-
     kept = {
         line for line in (root / ".gitignore").read_text().splitlines() if line.startswith("!/") and "test" not in line
     }
-    assert kept <= set(_GITIGNORE.splitlines())
+    assert kept <= set(init._GITIGNORE.splitlines())
+
+
+@pytest.mark.parametrize(
+    "arguments", [("data", "list"), ("data", "render", "rooms"), ("show", "benchmark", "rooms"), ("plan",), ("grid",)]
+)
+def test_outside_a_project_it_says_where_to_go(
+    command: typer.Typer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "is missing: run the command from the project's folder" in refusal(command, *arguments)
+    assert not list(tmp_path.iterdir())
