@@ -7,11 +7,12 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
+import torch
 from torch import Tensor, nn
 
 from mtcp.core import plugins
 from mtcp.core.config import EncoderConfig, RunConfig
-from mtcp.core.errors import UserError
+from mtcp.core.errors import UserError, first_sentence
 from mtcp.core.plugins import PluginParameters
 from mtcp.core.randomness import seeded
 from mtcp.core.tasks import Task
@@ -147,4 +148,36 @@ def build_network(config: RunConfig, *, trained: bool = False) -> Architecture:
         trained=trained,
     )
     with plugins.faults_named(f"architecture '{name}'"):
-        return cast(Callable[[BuildContext, PluginParameters], Architecture], chosen)(context, parameters)
+        network = cast(Callable[[BuildContext, PluginParameters], Architecture], chosen)(context, parameters)
+        if not trained and network.trainable:
+            _require_size(network, context)
+    return network
+
+
+def _require_size(network: Architecture, context: BuildContext) -> None:
+    """Raise `UserError` for an image size that the network cannot compute on: its maps vanish, or do not fit together.
+
+    Networks halve their maps, so that what fits depends on the sides' remainders by 32: a small image with the same
+    ones is tried first, since most networks take it.
+    """
+    alike = tuple(side if side < 96 else 64 + side % 32 for side in context.size)
+    if _refusal(network, alike) and (reason := _refusal(network, context.size)):
+        height, width = context.size
+        raise UserError(
+            f"architecture '{network.name}' with encoder '{context.encoder.model}' takes no images of {height}x{width} "
+            f"pixels: {first_sentence(reason)}; choose sides that are multiples of 32, or another encoder"
+        ) from reason
+
+
+def _refusal(network: Architecture, size: tuple[int, ...]) -> Exception | None:
+    """Return what the network raises for an image of zeros; None for errors in a user's own file, named in step 0."""
+    try:
+        with torch.no_grad():
+            network.eval()(torch.zeros(1, 3, *size))
+    except UserError:
+        raise
+    except Exception as error:
+        return None if plugins.own_line(error) else error
+    finally:
+        network.train()
+    return None

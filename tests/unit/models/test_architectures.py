@@ -11,9 +11,10 @@ from little_architectures import LITTLE, TASKS, build, context
 from torch import nn
 
 from baselines.architectures.selective_scan import selective_scan
-from mtcp.core.config import Project
+from mtcp.core.config import PluginConfig, Project
 from mtcp.core.errors import UserError
 from mtcp.core.tasks import make_task
+from mtcp.models.architecture import build_network
 from mtcp.models.cost import cost
 from mtcp.models.maps import MapEncoder, StageEncoder, separate
 from mtcp.models.packaged import packaged_file
@@ -242,6 +243,31 @@ def test_a_batch_that_leaves_batch_norm_one_value_is_refused(name, side, coarses
     with pytest.raises(UserError, match=rf"single value per channel at 1/{coarsest}.*batch_size to 2"):
         network(torch.randn(1, 3, side, side))
     network.eval()(torch.randn(1, 3, side, side))
+
+
+SIDES = [(72, 104), (33, 47), (24, 24), (130, 96)]
+
+
+@pytest.mark.parametrize("name", ["mtcp", "mtan", "mtmamba", "invpt", "segnet_split"])
+@pytest.mark.parametrize("model", ["convnext_atto", "test_resnet"])
+def test_a_network_that_is_built_computes_on_its_size(name, model):
+    """Encoders round odd sides down or up, and deep networks leave nothing of small images."""
+    project, refused = Project(Path(__file__).parents[3]), 0
+    config = project.resolve("rooms", "mtl_baseline", 0)
+    encoder = config.encoder.model_copy(update={"model": model, "args": {}})
+    architecture = PluginConfig(name=name, **LITTLE.get(name, {}))
+    for height, width in SIDES:
+        changed = {"height": height, "width": width, "encoder": encoder, "architecture": architecture}
+        try:
+            network = build_network(config.model_copy(update=changed))
+        except UserError as error:
+            assert f"takes no images of {height}x{width} pixels" in str(error)
+            refused += 1
+            continue
+        assert network.training
+        outputs = network(torch.randn(2, 3, height, width))
+        assert all(x.isfinite().all() for named in outputs.values() for x in named.values())
+    assert refused < len(SIDES)
 
 
 @pytest.mark.parametrize("name", LITTLE)
