@@ -1,4 +1,4 @@
-"""Trained networks as safetensors files; the header records the tasks, size, architecture and encoder.
+"""Trained networks as safetensors files; the header records what the network was built from.
 
 Nothing is unpickled, so opening a file from an untrusted source runs no foreign code.
 """
@@ -16,7 +16,7 @@ from mtcp.core.errors import UserError
 from mtcp.core.files import replacing
 from mtcp.models.architecture import Architecture, build_network
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 
 
 def save_network(network: Architecture, config: RunConfig, path: Path) -> None:
@@ -33,7 +33,7 @@ def load_network(config: RunConfig, path: Path) -> Architecture:
     """Build the network of `config` and load its values from `path`.
 
     Pre-trained weights are not fetched. Raises `UserError` where the file is missing, damaged, of another format
-    version, or was trained for other tasks, another size, architecture or encoder.
+    version, or holds a network built from something else.
     """
     header, state = _read(path)
     expected = _trained_for(config)
@@ -62,6 +62,9 @@ _LABELS: Final = {
     "size": "size",
     "architecture": "architecture",
     "encoder": "encoder",
+    "arguments": "encoder arguments",
+    "channels": "channels",
+    "upsample": "up-sampling",
 }
 
 
@@ -73,6 +76,9 @@ def _trained_for(config: RunConfig) -> dict[str, Any]:
         "size": [config.height, config.width],
         "architecture": config.architecture.model_dump(mode="json"),
         "encoder": config.encoder.model,
+        "arguments": config.encoder.model_dump(mode="json")["args"],
+        "channels": config.channels,
+        "upsample": config.upsample,
     }
 
 

@@ -53,7 +53,12 @@ def test_loading_fetches_no_initial_weights(saved):
         ),
         ({"height": 96}, r"for size 48x64, but .* 96x64"),
         ({"architecture": PluginConfig(name="mtcp")}, r"for architecture name=mtl_baseline, but .* name=mtcp"),
-        ({"channels": 16}, r"does not fit the network of 'mtl_baseline' on 'rooms'"),
+        ({"channels": 16}, r"for channels \d+, but .* 16"),
+        ({"upsample": 4}, r"for up-sampling 2, but .* 4"),
+        (
+            {"encoder": CONFIG.encoder.model_copy(update={"args": {"out_indices": [0, 1, 2, 3]}})},
+            r"for encoder arguments .*, but .*out_indices=\[0, 1, 2, 3\]",
+        ),
     ],
 )
 def test_other_purposes_are_refused(saved, changes, message):
@@ -69,9 +74,17 @@ def test_other_number_of_classes_is_refused(saved):
 
 
 def test_other_format_version_is_refused(saved, monkeypatch):
-    monkeypatch.setattr(checkpoints, "FORMAT", 2)
-    with pytest.raises(UserError, match="for format version 1, but"):
+    monkeypatch.setattr(checkpoints, "FORMAT", 3)
+    with pytest.raises(UserError, match="for format version 2, but"):
         load_network(CONFIG, saved[0])
+
+
+def test_a_file_without_a_tensor_is_refused(saved, tmp_path):
+    with safe_open(saved[0], framework="pt") as file:
+        header, tensors = file.metadata(), {name: file.get_tensor(name) for name in list(file.keys())[1:]}
+    save_file(tensors, tmp_path / "model.safetensors", metadata=header)
+    with pytest.raises(UserError, match=r"does not fit the network of 'mtl_baseline' on 'rooms'"):
+        load_network(CONFIG, tmp_path / "model.safetensors")
 
 
 @pytest.mark.parametrize("damage", ["missing", "empty", "truncated", "pickle", "foreign", "header"])
@@ -110,6 +123,7 @@ def test_an_interrupted_save_leaves_the_old_file(saved, tmp_path, monkeypatch):
 
 def test_header_says_what_it_was_trained_for(saved):
     from safetensors import safe_open
+from safetensors.torch import save_file
 
     with safe_open(saved[0], framework="pt") as file:
         header = json.loads(file.metadata()["mtcp"])
