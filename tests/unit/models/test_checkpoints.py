@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from mtcp.core.config import PluginConfig, Project, RunConfig
@@ -122,9 +123,6 @@ def test_an_interrupted_save_leaves_the_old_file(saved, tmp_path, monkeypatch):
 
 
 def test_header_says_what_it_was_trained_for(saved):
-    from safetensors import safe_open
-from safetensors.torch import save_file
-
     with safe_open(saved[0], framework="pt") as file:
         header = json.loads(file.metadata()["mtcp"])
     assert header["tasks"] == {"semseg": 13, "depth": 1, "normals": 3, "edge": 1}
