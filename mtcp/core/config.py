@@ -143,7 +143,9 @@ class TrainingConfig(Model):
         0, ge=0, description="last epochs whose test values are averaged (selection `last_epochs_mean`), as the "
         "loss-weighting literature reports them; keeps so many networks"
     )  # fmt: skip
-    checkpointing: bool = Field(False, description="recompute activations in the backward pass to save memory")
+    checkpointing: bool = Field(
+        False, description="recompute activations in the backward pass to save memory: mtcp, mask2former"
+    )
     diagnostics_every: int = Field(
         50,
         ge=0,

@@ -151,6 +151,12 @@ def build_network(config: RunConfig, *, trained: bool = False) -> Architecture:
         network = cast(Callable[[BuildContext, PluginParameters], Architecture], chosen)(context, parameters)
         if not trained and network.trainable:
             _require_size(network, context)
+    recomputing = (getattr(module, "checkpointing", False) for module in network.modules())
+    if config.training.checkpointing and network.trainable and not any(recomputing):
+        raise UserError(
+            f"training.checkpointing: neither architecture '{name}' nor encoder '{config.encoder.model}' recomputes "
+            "anything: leave it to the methods that do (mtcp, or a mask2former encoder)"
+        )
     return network
 
 

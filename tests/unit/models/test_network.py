@@ -117,6 +117,13 @@ def test_one_task_needs_no_fusion():
     assert set(network(IMAGE)["depth"]) == {"aux1", "aux2", "final"}
 
 
+def test_checkpointing_is_refused_where_nothing_would_be_recomputed():
+    config = Project(Path(__file__).parents[3]).resolve("rooms", "mtl_baseline", 0)
+    training = config.training.model_copy(update={"checkpointing": True})
+    with pytest.raises(UserError, match=r"neither architecture 'mtl_baseline' nor encoder '.*' recomputes anything"):
+        build_network(config.model_copy(update={"training": training}))
+
+
 def test_activation_checkpointing_changes_memory_alone():
     training = rooms().training.model_copy(update={"checkpointing": True})
     results = []
