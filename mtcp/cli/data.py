@@ -181,6 +181,9 @@ def verify(name: SetName, as_json: AsJson = False) -> None:
     with progress(f"verifying {name}") as bar:
         found = check_set(layout, bar, classes_of_set(project, name))
     problems = found.problems + recorded_content(project, name)
+    if problems and as_json:
+        typer.echo(json.dumps({"problems": problems}, indent=1))
+        raise typer.Exit(2)
     if problems:
         raise UserError(problem_list(f"data/{name}", problems))
     warn(found)

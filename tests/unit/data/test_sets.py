@@ -1,6 +1,7 @@
 """Rendered sets, their locks and manifests; DVC between two clones; downloads from a local server."""
 
 import http.server
+import json
 import shutil
 import subprocess
 import sys
@@ -185,6 +186,9 @@ class TestCommands:
         (project.root / "data/nyud/extra.txt").write_text("x")
         with pytest.raises(UserError, match="files were changed, added or removed"):
             self.run("verify", "nyud")
+        said = CliRunner().invoke(app, ["verify", "nyud", "--json"])
+        assert said.exit_code == 2
+        assert any("extra.txt" in problem for problem in json.loads(said.stdout)["problems"])
 
 
 def test_normals_have_the_usual_colours():
