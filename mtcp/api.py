@@ -3,11 +3,11 @@
 Names exported here keep their meaning between minor versions; everything else in `mtcp` may change.
 """
 
-from mtcp.core.config import Project
 from mtcp.core.errors import UserError
 from mtcp.core.plugins import PluginParameters, architecture, scheme
 from mtcp.core.plugins import load as load_plugin
 from mtcp.core.plugins import parameters as plugin_parameters
+from mtcp.core.project import Project
 from mtcp.core.tasks import VOID, Task
 from mtcp.data.loading.batches import Batch
 from mtcp.models.architecture import Architecture, Backbone, BuildContext, Outputs, build_network

@@ -19,7 +19,7 @@ from mtcp.analysis.comparisons import COST, MULTI_TASK, PRIMARY, TRUTH, primary
 from mtcp.analysis.rows import rows_of
 from mtcp.analysis.tables import read_table
 from mtcp.analysis.versions import with_change
-from mtcp.core.config import Project
+from mtcp.core.project import Project
 from mtcp.core.project_files import REFERENCE, TABLES
 from mtcp.metrics.coherence import COHERENCE
 from mtcp.report.cells import task_columns

@@ -18,8 +18,9 @@ import pandas as pd
 
 from mtcp.analysis.published_weighting import HIGHER, METRICS, SEGNET, Row, read_printed, rows_of
 from mtcp.analysis.tables import TABLES, read_table
-from mtcp.core.config import Benchmark, Project
+from mtcp.core.config import Benchmark
 from mtcp.core.errors import UserError
+from mtcp.core.project import Project
 from mtcp.core.project_files import PROTOCOLS, PUBLISHED_WEIGHTING
 from mtcp.core.published import read_rows
 from mtcp.metrics.literature import BATCHES, delta_m_fixed_base

@@ -13,8 +13,8 @@ import pandas as pd
 from mtcp.analysis.comparisons import MULTI_TASK, Measure, by_seed, measures
 from mtcp.analysis.statistics import t_interval
 from mtcp.analysis.tables import TEXT, read_table
-from mtcp.core.config import Project
 from mtcp.core.errors import UserError
+from mtcp.core.project import Project
 from mtcp.core.project_files import TABLES
 from mtcp.metrics.multi_task import relative_change
 

@@ -202,7 +202,7 @@ def verify(name: SetName, as_json: AsJson = False) -> None:
 @app.command("list")
 def list_(as_json: AsJson = False) -> None:
     """List the data sets that benchmarks need and those that are present."""
-    from mtcp.core.config import Project
+    from mtcp.core.project import Project
     from mtcp.data.preparation.sets import describe
 
     print_table(["set", "benchmarks", "here", "train", "test", "packaging", "tracked"], describe(Project()), as_json)
@@ -247,8 +247,8 @@ def show(
 
 def _named(name: str) -> tuple[Any, str]:
     """The project, and the data set `name` or, if `name` is a benchmark, the data set that it uses."""
-    from mtcp.core.config import Project
     from mtcp.core.names import require_name
+    from mtcp.core.project import Project
 
     require_name(name)
     project = Project()

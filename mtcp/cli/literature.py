@@ -34,9 +34,9 @@ def literature(
     """
     from mtcp.analysis import literature as tables
     from mtcp.analysis.tables import to_csv
-    from mtcp.core.config import Project
     from mtcp.core.errors import UserError
     from mtcp.core.files import write_text
+    from mtcp.core.project import Project
 
     if as_json and form != "csv":
         raise UserError(f"mtcp literature: --json and --format {form} are two forms of one output: give one")

@@ -48,7 +48,7 @@ def models(
     One row per architecture and set of parameters that a method of config/methods.yaml uses; unused architectures are
     listed with their defaults. Nothing is downloaded, and no data are needed.
     """
-    from mtcp.core.config import Project
+    from mtcp.core.project import Project
     from mtcp.models.catalogue import catalogue, page
 
     project = Project()

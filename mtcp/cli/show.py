@@ -26,7 +26,7 @@ def benchmark(name: BenchmarkName, as_json: AsJson = False) -> None:
 
     Example: mtcp show benchmark rooms
     """
-    from mtcp.core.config import Project
+    from mtcp.core.project import Project
 
     project = Project()
     _show(project.benchmark(name), project.benchmark_entry(name), project.root, as_json)
@@ -38,7 +38,7 @@ def method(name: MethodName, as_json: AsJson = False) -> None:
 
     Example: mtcp show method mtcp
     """
-    from mtcp.core.config import Project
+    from mtcp.core.project import Project
 
     project = Project()
     _show(project.method(name), project.method_entry(name), project.root, as_json)

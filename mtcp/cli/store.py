@@ -195,8 +195,8 @@ def _tools() -> list[dict[str, Any]]:
 
 
 def _data() -> list[dict[str, Any]]:
-    from mtcp.core.config import Project
     from mtcp.core.errors import UserError
+    from mtcp.core.project import Project
     from mtcp.data.locks import data_digest
 
     project, rows = Project(Path.cwd()), []

@@ -5,9 +5,9 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from mtcp.core.config import Name
 from mtcp.core.entries import Entry, read_entries
 from mtcp.core.measures import CHANGES, COSTS
+from mtcp.core.run_config import Name
 from mtcp.core.validation import Model
 
 Evidence = Literal["code", "figure", "abstract", "secondary", "paper"]

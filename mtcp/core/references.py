@@ -4,11 +4,11 @@ from collections.abc import Collection
 from pathlib import Path
 
 from mtcp.core.claims import Claim, Published, load_claims
-from mtcp.core.config import Project
 from mtcp.core.errors import alternatives
 from mtcp.core.ledger import load_ledger
 from mtcp.core.measures import CHANGES, COSTS
 from mtcp.core.plugins import find
+from mtcp.core.project import Project
 from mtcp.core.project_files import CLAIMS, LEDGER, PUBLISHED
 from mtcp.core.published import published_rows
 from mtcp.core.tasks import KINDS, METRICS

@@ -1,6 +1,7 @@
 """Substitutes for a benchmark's reference and baseline where the grid lacks them."""
 
-from mtcp.core.config import Benchmark, Project
+from mtcp.core.config import Benchmark
+from mtcp.core.project import Project
 
 
 def with_roles(project: Project, benchmark: str) -> Benchmark:

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from mtcp.core.code_digest import code_digest
-from mtcp.core.config import Project
 from mtcp.core.errors import UserError
 from mtcp.core.files import read_json, read_yaml
 from mtcp.core.hashing import KEY_LENGTH, digest
 from mtcp.core.plugins import PACKAGE_ROOT
+from mtcp.core.project import Project
 from mtcp.core.project_files import dvc_file, lock_file
 from mtcp.core.validation import fault
 

@@ -8,11 +8,11 @@ from zipfile import BadZipFile
 import numpy as np
 
 from mtcp.core.code_digest import code_digest
-from mtcp.core.config import RunConfig
 from mtcp.core.errors import UserError
 from mtcp.core.files import replacing
 from mtcp.core.hashing import short_key
 from mtcp.core.plugins import PACKAGE_ROOT
+from mtcp.core.run_config import RunConfig
 from mtcp.data.loading.batches import Split, evaluation_batches
 from mtcp.data.loading.cache import fingerprint, packed_folder
 from mtcp.evaluation.coherence import CoherenceMeter

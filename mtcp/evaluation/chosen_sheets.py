@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from mtcp.core.config import RunConfig
+from mtcp.core.run_config import RunConfig
 from mtcp.data.formats.class_names import class_names
 from mtcp.data.loading.batches import evaluation_batches, open_split
 from mtcp.evaluation.evaluate import evaluate

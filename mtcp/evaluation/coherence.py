@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
-from mtcp.core.config import RunConfig
+from mtcp.core.run_config import RunConfig
 from mtcp.core.tasks import CLASSES, VOID
 from mtcp.data.formats.class_names import class_names
 from mtcp.data.preparation.derive import Camera, edges_from_labels, normals_from_depth, nyu_camera

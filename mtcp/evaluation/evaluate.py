@@ -24,12 +24,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mtcp.core.config import RunConfig
 from mtcp.core.errors import UserError
 from mtcp.core.files import replacing
 from mtcp.core.plugins import faults_named
 from mtcp.core.processes import end_with_parent
 from mtcp.core.project_files import BEST_ON_VALIDATION, MODEL, SAMPLES, snapshot_file
+from mtcp.core.run_config import RunConfig
 from mtcp.core.tasks import Task
 from mtcp.data.formats.class_names import class_names
 from mtcp.data.loading.batches import Batch, evaluation_batches, open_split

@@ -12,9 +12,9 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from mtcp.core.config import RunConfig
 from mtcp.core.errors import UserError, first_sentence
 from mtcp.core.files import replacing
+from mtcp.core.run_config import RunConfig
 from mtcp.data.loading.batches import normalised
 from mtcp.models.architecture import Architecture
 

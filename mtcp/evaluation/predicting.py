@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from mtcp.core.config import RunConfig
 from mtcp.core.errors import UserError
 from mtcp.core.files import replacing
+from mtcp.core.run_config import RunConfig
 from mtcp.core.tasks import UNITS, Task
 from mtcp.data.formats.layouts import read_picture
 from mtcp.data.formats.writing import write_array

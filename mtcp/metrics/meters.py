@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from mtcp.core.config import EvaluationConfig
+from mtcp.core.run_config import EvaluationConfig
 from mtcp.core.tasks import Task
 from mtcp.metrics.boundaries import BoundaryMeter
 from mtcp.metrics.depth import DepthMeter

@@ -6,8 +6,8 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from mtcp.core.config import EvaluationConfig
 from mtcp.core.errors import UserError
+from mtcp.core.run_config import EvaluationConfig
 from mtcp.core.tasks import Task
 from mtcp.metrics.meter import Statistics, select
 from mtcp.metrics.meters import meter

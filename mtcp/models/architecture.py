@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from mtcp.core import plugins
-from mtcp.core.config import EncoderConfig, RunConfig
 from mtcp.core.errors import UserError, first_sentence
 from mtcp.core.plugins import PluginParameters
 from mtcp.core.randomness import seeded
+from mtcp.core.run_config import EncoderConfig, RunConfig
 from mtcp.core.tasks import Task
 
 #: {task: {"final" | "aux1" | "aux2" | "initial": (B, channels, H, W)}}

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mtcp.core import plugins
-from mtcp.core.config import PluginConfig, Project
 from mtcp.core.errors import UserError
+from mtcp.core.project import Project
+from mtcp.core.run_config import PluginConfig
 from mtcp.models.cost import Cost, cost
 
 

@@ -11,9 +11,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from mtcp.core.config import RunConfig
 from mtcp.core.errors import UserError
 from mtcp.core.files import replacing
+from mtcp.core.run_config import RunConfig
 from mtcp.models.architecture import Architecture, build_network
 
 FORMAT: Final = 2

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode, _FlopCounterMode, conv_flop_count
 
-from mtcp.core.config import RunConfig
+from mtcp.core.run_config import RunConfig
 from mtcp.core.startup import call_without_compiler
 from mtcp.models.architecture import Architecture, build_network
 

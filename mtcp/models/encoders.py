@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mtcp.core.config import EncoderConfig
 from mtcp.core.errors import UserError, first_sentence
 from mtcp.core.images import IMAGENET_MEAN, IMAGENET_STD
+from mtcp.core.run_config import EncoderConfig
 from mtcp.core.startup import compiler_deferred, uncollected
 from mtcp.models.architecture import Backbone, BuildContext
 from mtcp.models.decoder import FPN

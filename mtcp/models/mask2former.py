@@ -15,8 +15,8 @@ from transformers.models.mask2former.modeling_mask2former import Mask2FormerMask
 from transformers.models.swin.modeling_swin import SwinLayer
 from transformers.utils import logging
 
-from mtcp.core.config import EncoderConfig
 from mtcp.core.errors import UserError
+from mtcp.core.run_config import EncoderConfig
 from mtcp.models.architecture import Backbone, BuildContext
 from mtcp.models.checkpointing import recomputed
 from mtcp.models.deformable import DeformableLayer

@@ -9,9 +9,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from mtcp.core.config import EncoderConfig
 from mtcp.core.errors import UserError, first_sentence
 from mtcp.core.hashing import file_digest
+from mtcp.core.run_config import EncoderConfig
 from mtcp.models.packaged import PACKAGE, packaged_digest, packaged_file
 
 #: A Mask2Former's weights, in a folder or on the hub.

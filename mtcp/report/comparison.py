@@ -8,8 +8,9 @@ import pandas as pd
 from mtcp.analysis.comparisons import COST, measures
 from mtcp.analysis.tables import to_csv
 from mtcp.analysis.versions import compare_states, read_state
-from mtcp.core.config import Benchmark, Project
+from mtcp.core.config import Benchmark
 from mtcp.core.files import write_text
+from mtcp.core.project import Project
 from mtcp.core.project_files import REPORTS
 from mtcp.report.formats import difference, display
 from mtcp.report.templating import html_environment

@@ -1,6 +1,6 @@
 """Facts on a report's data (images, subsets, derived targets, resizing) for the head of the page and the LaTeX."""
 
-from mtcp.core.config import Project
+from mtcp.core.project import Project
 from mtcp.data.locks import read_lock
 
 

@@ -9,7 +9,8 @@ import pandas as pd
 
 from mtcp.analysis.rows import rows_of
 from mtcp.analysis.tables import read_table
-from mtcp.core.config import Benchmark, Project
+from mtcp.core.config import Benchmark
+from mtcp.core.project import Project
 from mtcp.core.project_files import EXTREMES, MODEL, RECORD, TABLES, run_folder, sheet_file
 from mtcp.core.roles import with_roles
 from mtcp.report.formats import display

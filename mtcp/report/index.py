@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from mtcp.analysis.tables import read_table
-from mtcp.core.config import Project
 from mtcp.core.files import write_text
+from mtcp.core.project import Project
 from mtcp.core.project_files import REPORTS, TABLES
 from mtcp.report.templating import html_environment
 from mtcp.report.verdicts import tally

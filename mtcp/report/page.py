@@ -8,7 +8,8 @@ import pandas as pd
 
 from mtcp.analysis.rows import rows_of
 from mtcp.analysis.tables import read_table
-from mtcp.core.config import Benchmark, Project
+from mtcp.core.config import Benchmark
+from mtcp.core.project import Project
 from mtcp.core.project_files import TABLE_NAMES, TABLES
 from mtcp.core.roles import with_roles
 from mtcp.core.tasks import Task

@@ -11,8 +11,8 @@ from mtcp.analysis.fixed_weights import sweep
 from mtcp.analysis.rows import rows_of
 from mtcp.analysis.stopping import rule
 from mtcp.analysis.tables import read_table
-from mtcp.core.config import Project
 from mtcp.core.ledger import load_ledger
+from mtcp.core.project import Project
 from mtcp.core.project_files import LEDGER, LITERATURE, TABLES
 from mtcp.report import breakdown_figures, figures, head, results, sources
 from mtcp.report.families import families, statistics_note

@@ -14,9 +14,9 @@ from typing import Final
 
 import yaml
 
-from mtcp.core.config import Project
 from mtcp.core.errors import UserError
 from mtcp.core.files import read_record, writable, write_record, write_text
+from mtcp.core.project import Project
 from mtcp.core.project_files import (
     CLAIMS,
     HISTORY,

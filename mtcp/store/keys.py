@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from mtcp.core.code_digest import code_digest
-from mtcp.core.config import RunConfig
 from mtcp.core.data_sets import description_path, read_description
 from mtcp.core.hashing import digest, weights_digest
 from mtcp.core.plugins import PACKAGE_ROOT, path_of
+from mtcp.core.run_config import RunConfig
 from mtcp.models.packaged import PACKAGE, packaged_digest
 
 _ABSENT: Final = object()

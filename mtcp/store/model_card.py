@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mtcp.core.config import RunConfig
+from mtcp.core.run_config import RunConfig
 from mtcp.core.tasks import Task
 from mtcp.store.records import RunRecord
 

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from mtcp.core.code_digest import code_digest
-from mtcp.core.config import Project, ResourceConfig, RunConfig
+from mtcp.core.config import ResourceConfig
 from mtcp.core.errors import UserError
 from mtcp.core.hashing import file_digest, short_key
 from mtcp.core.plugins import PACKAGE_ROOT
+from mtcp.core.project import Project
 from mtcp.core.project_files import (
     CLAIMS,
     FAILURE,
@@ -34,6 +35,7 @@ from mtcp.core.project_files import (
 )
 from mtcp.core.references import require_known_names
 from mtcp.core.roles import role_notes, with_roles
+from mtcp.core.run_config import RunConfig
 from mtcp.core.startup import uncollected
 from mtcp.data.locks import data_digest, manifest_path, require_validation_images
 from mtcp.store.keys import evaluation_parts, key_parts

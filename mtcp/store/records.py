@@ -10,10 +10,10 @@ from typing import Any, Final, Literal, Self, cast
 
 from pydantic import Field
 
-from mtcp.core.config import RunConfig
 from mtcp.core.errors import UserError
 from mtcp.core.files import read_record, write_record
 from mtcp.core.project_files import RECORD
+from mtcp.core.run_config import RunConfig
 from mtcp.core.validation import Model, validated
 from mtcp.store.environment import Environment, GitState
 

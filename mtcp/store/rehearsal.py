@@ -16,11 +16,12 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from mtcp.core import plugins
-from mtcp.core.config import Method, RunConfig, TrainingConfig
+from mtcp.core.config import Method
 from mtcp.core.errors import UserError, alternatives
 from mtcp.core.plugins import faults_named
 from mtcp.core.project_files import MODEL
 from mtcp.core.randomness import stream
+from mtcp.core.run_config import RunConfig, TrainingConfig
 from mtcp.core.tasks import LOSSES, VOID, Task
 from mtcp.data.loading.batches import Batch
 from mtcp.evaluation.evaluate import evaluate

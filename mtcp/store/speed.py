@@ -15,11 +15,11 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Final
 
-from mtcp.core.config import RunConfig
 from mtcp.core.errors import UserError
 from mtcp.core.load import Watch
 from mtcp.core.processes import end_with_parent
 from mtcp.core.project_files import speed_file
+from mtcp.core.run_config import RunConfig
 from mtcp.core.startup import compute_with, quiet_libraries, uncollected
 from mtcp.core.usage import peak_memory_mb
 from mtcp.store.environment import environment

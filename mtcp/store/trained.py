@@ -5,10 +5,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mtcp.core.config import RunConfig
 from mtcp.core.errors import UserError
 from mtcp.core.hashing import file_digest
 from mtcp.core.project_files import HISTORY, MODEL, RECORD, RUNS, images_file, metrics_file
+from mtcp.core.run_config import RunConfig
 from mtcp.store.plan import Plan
 from mtcp.store.records import MetricsRecord, RunRecord, readable_records
 

@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mtcp.core.config import Budget, PluginConfig, Range, RunConfig
+from mtcp.core.config import Budget, Range
 from mtcp.core.randomness import stream
+from mtcp.core.run_config import PluginConfig, RunConfig
 from mtcp.training.validation_score import relative_score
 
 

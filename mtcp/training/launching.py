@@ -22,9 +22,9 @@ from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from mtcp.core.config import RunConfig
 from mtcp.core.errors import UserError
 from mtcp.core.processes import end_with_parent
+from mtcp.core.run_config import RunConfig
 from mtcp.core.startup import compute_with, quiet_libraries
 from mtcp.core.usage import peak_memory_mb
 from mtcp.training.group import joined

@@ -14,10 +14,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from mtcp.core.config import RunConfig
 from mtcp.core.errors import UserError
 from mtcp.core.project_files import BEST_ON_VALIDATION, HISTORY, MODEL, STATE, snapshot_file
 from mtcp.core.randomness import stream
+from mtcp.core.run_config import RunConfig
 from mtcp.core.tasks import UNTRAINED
 from mtcp.data.loading.batches import (
     Split,

@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mtcp.core.config import LossConfig
 from mtcp.core.errors import UserError
+from mtcp.core.run_config import LossConfig
 from mtcp.core.tasks import VOID, Task
 
 #: A loss as (sum over valid entries, their number); both are 0-dimensional tensors.

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from mtcp.core.config import TrainingConfig
+from mtcp.core.run_config import TrainingConfig
 from mtcp.models.architecture import backbone_parameters
 
 

@@ -9,9 +9,9 @@ from zipfile import BadZipFile, ZipFile
 
 import torch
 
-from mtcp.core.config import RunConfig
 from mtcp.core.errors import UserError, first_sentence
 from mtcp.core.files import replacing
+from mtcp.core.run_config import RunConfig
 
 
 class Stateful(Protocol):

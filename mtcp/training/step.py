@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mtcp.core.config import RunConfig
 from mtcp.core.randomness import stream
+from mtcp.core.run_config import RunConfig
 from mtcp.data.loading.batches import Batch, Split, evaluation_batches
 from mtcp.models.architecture import Architecture
 from mtcp.models.layers import at_size

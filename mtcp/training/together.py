@@ -21,9 +21,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mtcp.core.config import RunConfig
 from mtcp.core.errors import UserError
 from mtcp.core.project_files import STATE
+from mtcp.core.run_config import RunConfig
 from mtcp.data.loading.batches import Batch, Split, open_split
 from mtcp.models.architecture import Architecture, build_network
 from mtcp.training.group import Group

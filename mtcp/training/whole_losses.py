@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mtcp.core.config import LossConfig
+from mtcp.core.run_config import LossConfig
 from mtcp.core.tasks import VOID, Task
 from mtcp.training.group import Group
 from mtcp.training.losses import LOSSES, Parts

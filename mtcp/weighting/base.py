@@ -27,10 +27,10 @@ import torch
 from torch import Tensor, nn
 
 from mtcp.core import plugins
-from mtcp.core.config import RunConfig
 from mtcp.core.errors import UserError
 from mtcp.core.plugins import PluginParameters
 from mtcp.core.randomness import stream
+from mtcp.core.run_config import RunConfig
 from mtcp.weighting.learning import OwnAdam
 from mtcp.weighting.monitor import Monitor
 from mtcp.weighting.shared import flat, gramian_of, jacobian_of, shared_parameters_of

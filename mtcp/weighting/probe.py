@@ -9,9 +9,9 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from mtcp.core.config import RunConfig
 from mtcp.core.errors import UserError
 from mtcp.core.randomness import seeded, stream
+from mtcp.core.run_config import RunConfig
 from mtcp.weighting.base import Scheme, SchemeContext, build_scheme, own_faults_named
 
 _SIZE: Final = (4, 4)

@@ -22,8 +22,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from mtcp.core.config import EncoderConfig, Project, RunConfig
 from mtcp.core.errors import UserError
+from mtcp.core.project import Project
+from mtcp.core.run_config import EncoderConfig, RunConfig
 from mtcp.models.architecture import build_network
 from mtcp.store.rehearsal import made_up, made_up_training
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from mtcp.core.config import Project
+from mtcp.core.project import Project
 from mtcp.core.startup import compute_with
 from mtcp.core.usage import cpu_seconds, peak_memory_mb
 from mtcp.data.loading.batches import drawn_batch, open_split

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from baselines.architectures import scan_block
 from baselines.architectures.invpt_attention import CrossTaskAttention
 from baselines.architectures.selective_scan import selective_scan
-from mtcp.core.config import Project
+from mtcp.core.project import Project
 from mtcp.models.architecture import build_network
 from mtcp.models.encoders import TimmMaps
 from mtcp.models.layers import Projection, at_size

@@ -13,8 +13,9 @@ from typing import Literal
 import pytest
 import torch
 
-from mtcp.core.config import PluginConfig, Project, RunConfig
+from mtcp.core.project import Project
 from mtcp.core.rendered import RenderSettings
+from mtcp.core.run_config import PluginConfig, RunConfig
 from mtcp.data.loading.batches import Batch, open_split, training_batches
 from mtcp.data.rendering.render import render_set
 from mtcp.models.architecture import build_network

@@ -9,9 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
-from mtcp.core.config import Project, RunConfig
+from mtcp.core.project import Project
 from mtcp.core.randomness import stream
 from mtcp.core.rendered import RenderSettings
+from mtcp.core.run_config import RunConfig
 from mtcp.core.tasks import VOID
 from mtcp.data.loading import batches as batches_module
 from mtcp.data.loading.augment import Transform, draw_transform

@@ -17,7 +17,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_bipartite_matching, maximum_flow
 
-from mtcp.core.config import EvaluationConfig
+from mtcp.core.run_config import EvaluationConfig
 from mtcp.core.tasks import make_task
 from mtcp.metrics.boundaries import boundary_counts
 from mtcp.metrics.matching import matched, pairs_within

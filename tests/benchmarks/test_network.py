@@ -17,7 +17,7 @@ import torch
 from plain import PlainMTCP
 from torch.utils.flop_counter import FlopCounterMode
 
-from mtcp.core.config import Project
+from mtcp.core.project import Project
 from mtcp.models.architecture import build_network
 
 ROOT = Path(__file__).resolve().parents[2]

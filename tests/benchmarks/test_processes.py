@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from mtcp.core.config import Project, RunConfig
+from mtcp.core.project import Project
 from mtcp.core.rendered import RenderSettings
+from mtcp.core.run_config import RunConfig
 from mtcp.data.loading.batches import Split, open_split, training_batches
 from mtcp.data.rendering.render import render_set
 from mtcp.models.architecture import build_network

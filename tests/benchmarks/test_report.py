@@ -10,7 +10,7 @@ import made_up_store
 import pytest
 
 from mtcp.analysis.tables import write_tables
-from mtcp.core.config import Project
+from mtcp.core.project import Project
 from mtcp.report.render import write_report
 
 # Processor time, so that other work on the machine counts as little as can be.

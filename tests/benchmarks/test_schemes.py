@@ -16,7 +16,8 @@ import pytest
 import torch
 
 from mtcp.core import plugins
-from mtcp.core.config import PluginConfig, Project, RunConfig
+from mtcp.core.project import Project
+from mtcp.core.run_config import PluginConfig, RunConfig
 from mtcp.models.architecture import build_network
 from mtcp.training.losses import batch_losses, weighed_losses
 from mtcp.weighting import solvers

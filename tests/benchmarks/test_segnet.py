@@ -14,7 +14,7 @@ import pytest
 import torch
 from plain_segnet import PlainSegNetMTAN
 
-from mtcp.core.config import Project
+from mtcp.core.project import Project
 from mtcp.models.architecture import build_network
 
 ROOT = Path(__file__).resolve().parents[2]

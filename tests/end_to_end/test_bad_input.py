@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mtcp.core.config import RunConfig
+from mtcp.core.run_config import RunConfig
 from mtcp.models.checkpoints import load_network
 
 pytestmark = pytest.mark.slow

@@ -24,7 +24,7 @@ from baselines.architectures.mti_net import MTINet
 from baselines.architectures.mtmamba import MTMamba
 from baselines.architectures.nddr import NDDR
 from baselines.architectures.pad_net import PADNet
-from mtcp.core.config import EncoderConfig
+from mtcp.core.run_config import EncoderConfig
 from mtcp.core.tasks import make_task
 from mtcp.models.architecture import BuildContext
 from mtcp.models.blocks import ConvNorm, MultiScaleHead, gathered

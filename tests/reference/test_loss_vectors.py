@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mtcp.core.config import EvaluationConfig, LossConfig
+from mtcp.core.run_config import EvaluationConfig, LossConfig
 from mtcp.core.tasks import make_task
 from mtcp.metrics.meters import meter
 from mtcp.training.losses import task_loss

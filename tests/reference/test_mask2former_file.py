@@ -14,8 +14,8 @@ import torch
 from safetensors.torch import save_file
 from values import value
 
-from mtcp.core.config import EncoderConfig
 from mtcp.core.errors import UserError
+from mtcp.core.run_config import EncoderConfig
 from mtcp.core.tasks import make_task
 from mtcp.models.architecture import BuildContext
 from mtcp.models.encoders import build_encoder

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from values import value
 
-from mtcp.core.config import EncoderConfig
+from mtcp.core.run_config import EncoderConfig
 from mtcp.core.tasks import make_task
 from mtcp.models.architecture import BuildContext
 from mtcp.models.cbam import CBAM

@@ -3,7 +3,7 @@
 from typing import Any
 
 from mtcp.core import plugins
-from mtcp.core.config import EncoderConfig
+from mtcp.core.run_config import EncoderConfig
 from mtcp.core.tasks import Task, make_task
 from mtcp.models.architecture import Architecture, BuildContext
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mtcp.analysis.tables import write_tables
-from mtcp.core.config import Project
+from mtcp.core.project import Project
 from mtcp.core.project_files import HISTORY, speed_file
 from mtcp.store.environment import environment
 from mtcp.store.integrity import digests

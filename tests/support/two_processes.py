@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mtcp.core.config import EncoderConfig, PluginConfig, Project, RunConfig, TaskConfig
+from mtcp.core.project import Project
 from mtcp.core.randomness import seeded
+from mtcp.core.run_config import EncoderConfig, PluginConfig, RunConfig, TaskConfig
 from mtcp.core.tasks import VOID
 from mtcp.data.loading.batches import Batch
 from mtcp.models.architecture import build_network

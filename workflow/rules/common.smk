@@ -1,4 +1,4 @@
-# The common part of the rules: the plan (params.yaml and config/, validated by mtcp.core.config) and calls of mtcp.
+# The common part of the rules: the plan (params.yaml and config/, validated by mtcp.core.project) and calls of mtcp.
 import os
 import sys
 from pathlib import Path

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from mtcp.core.config import RunConfig
 from mtcp.core.errors import UserError
 from mtcp.core.images import IMAGENET_MEAN, IMAGENET_STD
 from mtcp.core.randomness import stream
+from mtcp.core.run_config import RunConfig
 from mtcp.core.tasks import CLASSES, VOID, Task
 from mtcp.data.formats.layouts import Layout
 from mtcp.data.formats.opening import open_layout

@@ -4,9 +4,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
-from mtcp.core.config import Project
 from mtcp.core.errors import UserError
 from mtcp.core.hashing import file_digest
+from mtcp.core.project import Project
 from mtcp.data.locks import read_lock
 from mtcp.data.preparation.archives import ENDINGS
 from mtcp.data.preparation.importing import Imported, import_set, layout_of

@@ -16,11 +16,11 @@ from typing import Any, Final
 import numpy as np
 from PIL import Image
 
-from mtcp.core.config import Project
 from mtcp.core.data_sets import description_path, layout_names
 from mtcp.core.errors import UserError
 from mtcp.core.files import write_json
 from mtcp.core.hashing import file_digest
+from mtcp.core.project import Project
 from mtcp.core.project_files import dvc_file, lock_file
 from mtcp.core.tasks import VOID
 from mtcp.data.formats import packaging

@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from mtcp.core.config import Project
 from mtcp.core.errors import UserError
+from mtcp.core.project import Project
 from mtcp.core.project_files import dvc_file, lock_file
 from mtcp.data.locks import read_lock
 from mtcp.data.preparation.contents import content_digest

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mtcp.core.config import Project
 from mtcp.core.errors import UserError
+from mtcp.core.project import Project
 from mtcp.core.project_files import dvc_file
 from mtcp.core.tasks import VOID
 from mtcp.data.formats import packaging

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mtcp.core.config import Project
 from mtcp.core.errors import UserError
 from mtcp.core.files import read_record, write_json, write_record
 from mtcp.core.names import require_name
+from mtcp.core.project import Project
 from mtcp.core.project_files import dvc_file, lock_file
 from mtcp.data.formats import packaging
 from mtcp.data.formats.described import COPY

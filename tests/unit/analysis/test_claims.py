@@ -9,8 +9,9 @@ import yaml
 
 from mtcp.analysis.claims import judge
 from mtcp.core.claims import Claim, load_claims
-from mtcp.core.config import Project, TaskConfig
 from mtcp.core.errors import UserError
+from mtcp.core.project import Project
+from mtcp.core.run_config import TaskConfig
 
 ROOT = Path(__file__).resolve().parents[3]
 PUBLISHED = pd.DataFrame(

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtcp.analysis.fixed_weights import sweep, undominated
-from mtcp.core.config import Project
+from mtcp.core.project import Project
 from mtcp.report.figures import sweep_charts
 
 BENCHMARK = Project(Path(__file__).parents[3]).benchmark("nyud_lite")

@@ -7,9 +7,9 @@ import pytest
 
 from mtcp.analysis.literature import DATASETS, OURS, PROTOCOL, literature, read_protocols, scheme_of, spread
 from mtcp.analysis.tables import RUN_COLUMNS, to_csv
-from mtcp.core.config import Project
 from mtcp.core.errors import UserError
 from mtcp.core.files import write_text
+from mtcp.core.project import Project
 from mtcp.metrics.literature import AVERAGED, BASES
 
 ROOT = Path(__file__).resolve().parents[3]

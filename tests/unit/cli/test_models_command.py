@@ -9,8 +9,8 @@ import typer
 from typer.testing import CliRunner
 
 from mtcp.cli import models
-from mtcp.core.config import Project
 from mtcp.core.errors import UserError
+from mtcp.core.project import Project
 from mtcp.models.catalogue import catalogue
 from mtcp.models.cost import cost
 

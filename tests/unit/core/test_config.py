@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mtcp.core.config import Project, RunConfig
 from mtcp.core.errors import UserError
 from mtcp.core.hashing import digest
+from mtcp.core.project import Project
+from mtcp.core.run_config import RunConfig
 from mtcp.core.task_names import RESERVED
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from mtcp.core.config import Project
 from mtcp.core.errors import UserError
+from mtcp.core.project import Project
 from mtcp.core.roles import role_notes, with_roles
 
 

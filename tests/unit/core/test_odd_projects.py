@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mtcp.core.config import Project
 from mtcp.core.errors import UserError
 from mtcp.core.plugins import find, load
+from mtcp.core.project import Project
 from mtcp.store.plan import Plan
 
 METHODS, GRIDS, ROOMS = "config/methods.yaml", "config/grids.yaml", "config/benchmarks/rooms.yaml"

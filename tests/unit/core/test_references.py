@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from mtcp.core.config import Project
 from mtcp.core.errors import UserError
 from mtcp.core.ledger import load_ledger
+from mtcp.core.project import Project
 from mtcp.core.published import published_rows, read_published
 from mtcp.core.references import require_known_names
 

@@ -9,7 +9,8 @@ import yaml
 from PIL import Image
 from scipy.io import savemat
 
-from mtcp.core.config import Project, RunConfig
+from mtcp.core.project import Project
+from mtcp.core.run_config import RunConfig
 
 HEIGHT, WIDTH = 24, 32
 

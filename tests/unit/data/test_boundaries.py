@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy.ndimage import label
 
-from mtcp.core.config import Project
 from mtcp.core.errors import UserError
+from mtcp.core.project import Project
 from mtcp.data.formats import packaging
 from mtcp.data.formats.opening import open_layout
 from mtcp.data.loading.batches import resize

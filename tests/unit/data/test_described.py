@@ -13,10 +13,10 @@ import pytest
 import yaml
 from PIL import Image
 
-from mtcp.core.config import Project
 from mtcp.core.data_sets import Description, layout_names, read_description
 from mtcp.core.errors import UserError
 from mtcp.core.files import read_json
+from mtcp.core.project import Project
 from mtcp.core.tasks import VOID
 from mtcp.core.validation import validated
 from mtcp.data.formats.class_names import semseg_names

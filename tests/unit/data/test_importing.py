@@ -20,10 +20,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mtcp.core.config import Project
 from mtcp.core.data_sets import Counts, description_path, read_description
 from mtcp.core.errors import UserError
 from mtcp.core.files import read_json
+from mtcp.core.project import Project
 from mtcp.data.formats import opening, packaging
 from mtcp.data.formats.nyu import bundled, nyu_class_map
 from mtcp.data.formats.opening import open_layout

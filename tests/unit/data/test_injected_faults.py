@@ -10,9 +10,9 @@ import pytest
 import yaml
 from PIL import Image
 
-from mtcp.core.config import Project
 from mtcp.core.errors import UserError
 from mtcp.core.files import read_json
+from mtcp.core.project import Project
 from mtcp.core.rendered import RenderSettings
 from mtcp.data.formats.label_codings import palette
 from mtcp.data.formats.opening import open_layout

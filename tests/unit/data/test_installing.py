@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mtcp.core.config import Project
 from mtcp.core.errors import UserError
 from mtcp.core.files import read_json
+from mtcp.core.project import Project
 from mtcp.data.preparation import importing, installing, sets
 from mtcp.data.preparation.contents import content_digest
 from mtcp.data.preparation.importing import import_set
@@ -73,7 +73,7 @@ def test_a_process_killed_after_the_swap(project: Project, nyud: Path, moment: s
     script = f"""
 import os, sys
 from pathlib import Path
-from mtcp.core.config import Project
+from mtcp.core.project import Project
 from mtcp.data.preparation import importing
 write = importing.write_json
 def dying(path, content):

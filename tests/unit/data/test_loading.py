@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from mtcp.core.config import AugmentationConfig, RunConfig, TaskConfig, TrainingConfig
 from mtcp.core.errors import UserError
+from mtcp.core.run_config import AugmentationConfig, RunConfig, TaskConfig, TrainingConfig
 from mtcp.data.formats import packaging
 from mtcp.data.loading import batches as batches_module
 from mtcp.data.loading.batches import (

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mtcp.core.config import Project
 from mtcp.core.errors import UserError
+from mtcp.core.project import Project
 from mtcp.data.loading.batches import open_split
 from mtcp.data.locks import data_digest, manifest_path, read_lock, require_validation_images
 from mtcp.data.preparation import sets

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import yaml
 
-from mtcp.core.config import Project
 from mtcp.core.errors import UserError
+from mtcp.core.project import Project
 from mtcp.core.tasks import VOID
 from mtcp.data.formats import packaging
 from mtcp.data.formats.opening import open_layout

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mtcp.core.config import Project
 from mtcp.core.errors import UserError
 from mtcp.core.files import read_json
+from mtcp.core.project import Project
 from mtcp.core.tasks import VOID
 from mtcp.data.formats.opening import open_layout
 from mtcp.data.preparation.importing import import_set

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from mtcp.core.config import Project
 from mtcp.core.errors import UserError
+from mtcp.core.project import Project
 from mtcp.data.formats.file_kinds import kind_of
 from mtcp.data.formats.layouts import read_ids
 from mtcp.data.formats.opening import open_layout

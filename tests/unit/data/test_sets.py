@@ -17,9 +17,9 @@ import yaml
 from typer.testing import CliRunner
 
 from mtcp.cli.data import app
-from mtcp.core.config import Project
 from mtcp.core.errors import UserError
 from mtcp.core.files import read_json, write_json
+from mtcp.core.project import Project
 from mtcp.data.formats import packaging
 from mtcp.data.formats.opening import open_layout
 from mtcp.data.locks import data_digest, manifest_path

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mtcp.core.config import Project
+from mtcp.core.project import Project
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn.functional import one_hot
 
-from mtcp.core.config import TaskConfig
+from mtcp.core.run_config import TaskConfig
 from mtcp.core.tasks import CLASSES, VOID
 from mtcp.data.loading.batches import evaluation_batches, open_split
 from mtcp.data.preparation.derive import nyu_camera

@@ -9,8 +9,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from mtcp.core.config import EvaluationConfig, Project, RunConfig, TaskConfig
 from mtcp.core.errors import UserError
+from mtcp.core.project import Project
+from mtcp.core.run_config import EvaluationConfig, RunConfig, TaskConfig
 from mtcp.core.tasks import VOID, make_task
 from mtcp.data.loading.batches import Batch, evaluation_batches, open_split
 from mtcp.evaluation.evaluate import (

@@ -8,7 +8,7 @@ import pytest
 MEASURE = """
 import resource
 import torch
-from mtcp.core.config import EvaluationConfig
+from mtcp.core.run_config import EvaluationConfig
 from mtcp.data.loading.batches import Batch
 from mtcp.evaluation.evaluate import evaluate
 from mtcp.metrics.meters import meter

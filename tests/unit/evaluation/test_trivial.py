@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from baselines.architectures.trivial import TrivialConstant, TrivialPrior
-from mtcp.core.config import EncoderConfig
 from mtcp.core.errors import UserError
 from mtcp.core.plugins import PluginParameters
+from mtcp.core.run_config import EncoderConfig
 from mtcp.core.tasks import VOID, make_task
 from mtcp.data.loading.batches import Batch
 from mtcp.models.architecture import BuildContext

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mtcp.core.config import EvaluationConfig
+from mtcp.core.run_config import EvaluationConfig
 from mtcp.core.tasks import KINDS, VOID, make_task
 from mtcp.metrics.coherence import COHERENCE_METRICS
 from mtcp.metrics.meters import meter

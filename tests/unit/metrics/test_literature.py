@@ -7,8 +7,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mtcp.core.config import EvaluationConfig
 from mtcp.core.errors import UserError
+from mtcp.core.run_config import EvaluationConfig
 from mtcp.core.tasks import VOID, make_task
 from mtcp.metrics.literature import BASES, delta_m_fixed_base, delta_p
 from mtcp.metrics.meter import merge

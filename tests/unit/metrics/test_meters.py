@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mtcp.core.config import EvaluationConfig
 from mtcp.core.errors import UserError
+from mtcp.core.run_config import EvaluationConfig
 from mtcp.core.tasks import KINDS, VOID, make_task
 from mtcp.metrics.meter import ImageError, merge, select
 from mtcp.metrics.meters import meter

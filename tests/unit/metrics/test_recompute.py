@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mtcp.core.config import EvaluationConfig
+from mtcp.core.run_config import EvaluationConfig
 from mtcp.core.tasks import make_task
 from mtcp.metrics.meter import merge
 from mtcp.metrics.meters import meter

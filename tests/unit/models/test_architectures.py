@@ -11,8 +11,9 @@ from little_architectures import LITTLE, TASKS, build, context
 from torch import nn
 
 from baselines.architectures.selective_scan import selective_scan
-from mtcp.core.config import PluginConfig, Project
 from mtcp.core.errors import UserError
+from mtcp.core.project import Project
+from mtcp.core.run_config import PluginConfig
 from mtcp.core.tasks import make_task
 from mtcp.models.architecture import build_network
 from mtcp.models.cost import cost

@@ -8,8 +8,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from mtcp.core.config import PluginConfig, Project, RunConfig
 from mtcp.core.errors import UserError
+from mtcp.core.project import Project
+from mtcp.core.run_config import PluginConfig, RunConfig
 from mtcp.models import checkpoints
 from mtcp.models.architecture import build_network
 from mtcp.models.checkpoints import load_network, save_network

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from mtcp.core.config import Project
+from mtcp.core.project import Project
 from mtcp.models.architecture import build_network
 from mtcp.models.cost import cost, gflops
 

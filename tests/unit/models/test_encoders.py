@@ -9,8 +9,8 @@ from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation
 
-from mtcp.core.config import EncoderConfig
 from mtcp.core.errors import UserError
+from mtcp.core.run_config import EncoderConfig
 from mtcp.core.tasks import make_task
 from mtcp.models.architecture import BuildContext
 from mtcp.models.encoders import build_encoder

@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from mtcp.api import BuildContext, load_plugin, plugin_parameters
-from mtcp.core.config import EncoderConfig, Project
 from mtcp.core.errors import UserError
 from mtcp.core.images import IMAGENET_MEAN, IMAGENET_STD
+from mtcp.core.project import Project
+from mtcp.core.run_config import EncoderConfig
 from mtcp.core.tasks import make_task
 
 NYUV2 = (make_task("semseg", classes=13), make_task("depth"), make_task("normals"))

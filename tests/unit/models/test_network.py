@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from mtcp.core.config import PluginConfig, Project, RunConfig, TaskConfig
 from mtcp.core.errors import UserError
+from mtcp.core.project import Project
+from mtcp.core.run_config import PluginConfig, RunConfig, TaskConfig
 from mtcp.models.architecture import build_network
 
 ROOT = Path(__file__).resolve().parents[3]

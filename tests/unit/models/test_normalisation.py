@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mtcp.core.config import EncoderConfig
+from mtcp.core.run_config import EncoderConfig
 from mtcp.core.tasks import make_task
 from mtcp.models.architecture import BuildContext
 from mtcp.models.encoders import build_encoder

@@ -7,9 +7,9 @@ import pytest
 import timm
 import torch
 
-from mtcp.core.config import EncoderConfig
 from mtcp.core.errors import UserError
 from mtcp.core.images import IMAGENET_MEAN, IMAGENET_STD
+from mtcp.core.run_config import EncoderConfig
 from mtcp.models import packaged
 from mtcp.models.architecture import BuildContext
 from mtcp.models.encoders import Normalise, build_encoder

@@ -11,7 +11,7 @@ import torch
 from plain import PlainMTCP
 from torch import nn
 
-from mtcp.core.config import EncoderConfig
+from mtcp.core.run_config import EncoderConfig
 from mtcp.core.tasks import make_task
 from mtcp.models import attention
 from mtcp.models.architecture import BuildContext

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from mtcp.analysis.versions import compare_states, read_state
-from mtcp.core.config import Project
 from mtcp.core.errors import UserError
+from mtcp.core.project import Project
 from mtcp.report.comparison import write_comparison
 from mtcp.report.formats import difference, display
 from mtcp.report.index import write_index

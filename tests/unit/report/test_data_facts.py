@@ -4,7 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
-from mtcp.core.config import Project
+from mtcp.core.project import Project
 from mtcp.report.data_facts import data_facts
 
 

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from mtcp.core.config import Project
+from mtcp.core.project import Project
 from mtcp.report.cells import column_of
 from mtcp.report.head import notes, same_networks
 from mtcp.report.page import Page

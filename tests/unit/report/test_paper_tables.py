@@ -10,7 +10,7 @@ import pytest
 from mtcp.analysis.comparisons import MULTI_TASK
 from mtcp.analysis.paper_tables import equal_cost_members, members, paper_tables
 from mtcp.analysis.tables import build_tables, summarise
-from mtcp.core.config import Project
+from mtcp.core.project import Project
 from mtcp.report.formats import display
 from mtcp.report.paper_tables import paper_view
 from mtcp.report.render import write_report

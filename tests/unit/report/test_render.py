@@ -11,8 +11,9 @@ from made_up_store import measure_all
 from PIL import Image
 
 from mtcp.analysis.tables import write_tables
-from mtcp.core.config import Project, TaskConfig
 from mtcp.core.errors import UserError
+from mtcp.core.project import Project
+from mtcp.core.run_config import TaskConfig
 from mtcp.report.formats import Display, difference, display, probability
 from mtcp.report.render import compile_pdf, write_report
 from mtcp.report.templating import escape_tex

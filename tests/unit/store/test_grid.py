@@ -10,8 +10,9 @@ import yaml
 from mtcp.analysis.statistics import least_n
 from mtcp.analysis.stopping import families, rule
 from mtcp.core.claims import load_claims
-from mtcp.core.config import Params, Project
+from mtcp.core.config import Params
 from mtcp.core.errors import UserError
+from mtcp.core.project import Project
 from mtcp.store.grid import add_seeds
 from mtcp.store.plan import Plan
 

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from mtcp.core.config import EncoderConfig, PluginConfig, Project, RunConfig
 from mtcp.core.errors import UserError
 from mtcp.core.plugins import PACKAGE_ROOT
+from mtcp.core.project import Project
+from mtcp.core.run_config import EncoderConfig, PluginConfig, RunConfig
 from mtcp.store.rehearsal import rehearse
 
 ARCHITECTURE = """\

@@ -8,7 +8,8 @@ import torch
 import yaml
 
 from mtcp.core import plugins
-from mtcp.core.config import Project, TrainingConfig
+from mtcp.core.project import Project
+from mtcp.core.run_config import TrainingConfig
 from mtcp.data.loading.batches import Batch
 from mtcp.models.architecture import build_network
 from mtcp.training.step import Stepper

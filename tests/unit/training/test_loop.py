@@ -2,7 +2,7 @@
 
 import pytest
 
-from mtcp.core.config import TrainingConfig
+from mtcp.core.run_config import TrainingConfig
 from mtcp.training.loop import step_of
 
 

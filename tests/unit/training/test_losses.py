@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from mtcp.core import tasks
-from mtcp.core.config import LossConfig
 from mtcp.core.errors import UserError
+from mtcp.core.run_config import LossConfig
 from mtcp.core.tasks import VOID, make_task
 from mtcp.training import losses
 from mtcp.training.losses import batch_losses, task_loss, weighed_losses

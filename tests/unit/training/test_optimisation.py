@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from mtcp.core.config import TrainingConfig
 from mtcp.core.errors import UserError
+from mtcp.core.run_config import TrainingConfig
 from mtcp.core.validation import validated
 from mtcp.models.architecture import Backbone, backbone_parameters
 from mtcp.training.optimisation import build_optimiser, learning_rate

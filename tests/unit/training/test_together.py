@@ -9,9 +9,9 @@ from torch import Tensor
 from two_processes import configuration, halves, in_two_processes, trained
 
 from mtcp.core.code_digest import code_closure
-from mtcp.core.config import RunConfig
 from mtcp.core.errors import UserError
 from mtcp.core.plugins import PACKAGE_ROOT
+from mtcp.core.run_config import RunConfig
 from mtcp.models.architecture import build_network
 from mtcp.training.group import Group
 from mtcp.training.together import SharedStepper

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from mtcp.core import plugins
-from mtcp.core.config import Project
 from mtcp.core.errors import UserError
+from mtcp.core.project import Project
 from mtcp.weighting.base import build_scheme
 
 GRADIENT = [name for name in sorted(plugins.find("scheme")) if plugins.load("scheme", name).cost == "gradients"]

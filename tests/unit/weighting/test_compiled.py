@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from mtcp.core import plugins
-from mtcp.core.config import PluginConfig, Project
 from mtcp.core.errors import UserError
+from mtcp.core.project import Project
+from mtcp.core.run_config import PluginConfig
 from mtcp.weighting.base import build_scheme
 
 ALL = sorted(plugins.find("scheme"))

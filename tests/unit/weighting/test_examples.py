@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from mtcp.core import plugins
-from mtcp.core.config import Project
+from mtcp.core.project import Project
 from mtcp.weighting.base import SchemeContext
 
 EXAMPLES = plugins.PACKAGE_ROOT / "examples"

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from mtcp.core import plugins
-from mtcp.core.config import PluginConfig, Project
 from mtcp.core.errors import UserError
+from mtcp.core.project import Project
+from mtcp.core.run_config import PluginConfig
 from mtcp.weighting.base import Diverged, build_scheme, own_faults_named
 from mtcp.weighting.probe import probe_scheme
 
