@@ -16,10 +16,8 @@ from mtcp.core.run_config import (
     PluginConfig,
     TaskConfig,
     TrainingConfig,
-    kinds_of,
-    tasks_in_order,
+    WithTasks,
 )
-from mtcp.core.tasks import Task
 from mtcp.core.validation import Model
 
 
@@ -81,7 +79,7 @@ class Budget(Model):
     weight_decay: Range
 
 
-class Benchmark(Model):
+class Benchmark(WithTasks, Model):
     """One file of `config/benchmarks/`: a data set, its tasks, resolution, schedule and evaluation protocol."""
 
     label: str = Field(min_length=1)
@@ -125,16 +123,6 @@ class Benchmark(Model):
                 "set it, 0.1 for example, or take `budget` out"
             )
         return self
-
-    @property
-    def task_list(self) -> tuple[Task, ...]:
-        """The tasks, in the order of training and tables (`mtcp.core.tasks.in_order`)."""
-        return tasks_in_order(self.tasks)
-
-    @property
-    def kinds(self) -> dict[str, str]:
-        """The kind of each task by its name."""
-        return kinds_of(self.tasks)
 
 
 class Method(Model):

@@ -5,7 +5,7 @@ Does not import torch, because planning imports this often.
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
@@ -47,12 +47,21 @@ class TaskConfig(Model):
         return make_task(name, **self.model_dump(exclude={"rope"}))
 
 
-def tasks_in_order(tasks: Mapping[str, TaskConfig]) -> tuple[Task, ...]:
-    return tuple(tasks[name].task(name) for name in in_order(tasks))
+class WithTasks:
+    """What has `tasks` by name: a benchmark, or a run."""
 
+    if TYPE_CHECKING:  # a field of the models, each in its own place
+        tasks: dict[str, TaskConfig]
 
-def kinds_of(tasks: Mapping[str, TaskConfig]) -> dict[str, str]:
-    return {name: tasks[name].kind or name for name in in_order(tasks)}
+    @property
+    def task_list(self) -> tuple[Task, ...]:
+        """The tasks, in the order of training and tables (`mtcp.core.tasks.in_order`)."""
+        return tuple(self.tasks[name].task(name) for name in in_order(self.tasks))
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """The kind of each task by its name."""
+        return {name: self.tasks[name].kind or name for name in in_order(self.tasks)}
 
 
 class EncoderConfig(Model):
@@ -237,7 +246,7 @@ NEUTRAL: Final[Mapping[str, Any]] = {
 _JUDGED: Final = ("name", "label", "unit", "metric", "higher_is_better")
 
 
-class RunConfig(Model):
+class RunConfig(WithTasks, Model):
     """The resolved configuration of one run: benchmark x method x seed.
 
     The keys hash `training_part` and `evaluation_part`; labels and resources are in neither.
@@ -275,16 +284,6 @@ class RunConfig(Model):
         if training.keep_last_batch and count > 1:
             raise ValueError(f"`training.keep_last_batch` leaves {count} processes (`resources`) unequal shares")
         return self
-
-    @property
-    def task_list(self) -> tuple[Task, ...]:
-        """The tasks, in the order of training."""
-        return tasks_in_order(self.tasks)
-
-    @property
-    def kinds(self) -> dict[str, str]:
-        """The kind of each task by its name."""
-        return kinds_of(self.tasks)
 
     def training_part(self) -> dict[str, Any]:
         """The part that determines the trained network: every field with its value, except `NEUTRAL` values."""
