@@ -16,6 +16,7 @@ from mtcp.core.project import Project
 from mtcp.core.project_files import LEDGER, LITERATURE, TABLES
 from mtcp.report import breakdown_figures, figures, head, results, sources
 from mtcp.report.families import families, statistics_note
+from mtcp.report.glossary import glossary
 from mtcp.report.page import Page
 from mtcp.report.paper_tables import paper_view
 from mtcp.report.samples import samples, samples_note
@@ -65,6 +66,7 @@ def _head(page: Page) -> dict[str, Any]:
         "rope": f"{benchmark.delta_m_rope:g}",
         "task_labels": [task.label for task in page.tasks],
         "stopping_rule": rule(page.project.params),
+        "words": glossary(benchmark),
         "winners": _winners(page.methods, page.tables["ranks"], page.tables["summary"]),
     }
 
