@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from mtcp.cli.options import AsJson, print_table, progress
+from mtcp.cli.options import AsJson, print_table, progress, stages
 
 app = typer.Typer(
     rich_markup_mode="markdown",
@@ -72,10 +72,8 @@ def import_(
 
     project, name = _named(name)
     told = Told(depth_unit, label_coding, tuple(accept or ()))
-    with progress(f"importing {name}") as bar:
-        done = import_set(
-            project, name, path, track=_tracked(project, track, name), told=told, progress=lambda stage: bar
-        )
+    with stages(f"importing {name}") as stage:
+        done = import_set(project, name, path, track=_tracked(project, track, name), told=told, progress=stage)
     _tell(done)
 
 
@@ -98,10 +96,8 @@ def fetch(
     project, name = _named(name)
     told = Told(depth_unit, label_coding, tuple(accept or ()))
     typer.echo(f"downloading {url}", err=True)  # DVC prints nothing, and a download may take an hour
-    with progress(f"fetching {name}") as bar:
-        done = fetch_set(
-            project, name, url, track=_tracked(project, track, name), told=told, progress=lambda stage: bar
-        )
+    with stages(f"fetching {name}") as stage:
+        done = fetch_set(project, name, url, track=_tracked(project, track, name), told=told, progress=stage)
     _tell(done)
 
 
@@ -143,9 +139,9 @@ def derive(
     if recipe != "nyuv2_13":
         raise UserError(f"there is no recipe '{recipe}': the recipe is nyuv2_13")
     project, source = _named(source)
-    with progress(f"deriving {name}") as bar:
+    with stages(f"deriving {name}") as stage:
         done = derive_nyuv2_13(
-            project, source, name, images=images, track=_tracked(project, track, name), progress=lambda stage: bar
+            project, source, name, images=images, track=_tracked(project, track, name), progress=stage
         )
     _tell(done)
 

@@ -97,6 +97,13 @@ def print_table(columns: list[str], rows: list[dict[str, Any]], as_json: bool, t
 @contextmanager
 def progress(title: str) -> Iterator[Callable[[int, int], None]]:
     """Show a progress bar on a terminal and nothing in a log; yields a function of (done, total)."""
+    with stages(title) as stage:
+        yield stage("")
+
+
+@contextmanager
+def stages(title: str) -> Iterator[Callable[[str], Callable[[int, int], None]]]:
+    """Like `progress`, for work in stages, which the bar names: yields a function of the stage's name."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -104,4 +111,9 @@ def progress(title: str) -> Iterator[Callable[[int, int], None]]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task(title, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+        def stage(name: str) -> Callable[[int, int], None]:
+            said = f"{title}: {name}" if name else title
+            return lambda done, total: bar.update(task, description=said, completed=done, total=total)
+
+        yield stage

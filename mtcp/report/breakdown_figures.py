@@ -7,7 +7,7 @@ import pandas as pd
 
 from mtcp.analysis.comparisons import MULTI_TASK
 from mtcp.core.tasks import Task
-from mtcp.report.chart_parts import BROUGHT_OUT, INK, QUIET, chosen, finish, inline, labelled, number
+from mtcp.report.chart_parts import BROUGHT_OUT, QUIET, chosen, finish, inline, labelled, number, zero_rule
 
 _CLASS_ROW = 26
 
@@ -26,7 +26,7 @@ def changes_chart(
     y = alt.Y("mean:Q", title=title)
     base = alt.Chart(inline(rows, "method", "label", "task", "n", "mean", "low", "high")).encode(x=x)
     tooltip = ["label:N", "task:N", "n:Q", number("mean", "mean"), number("low", "95 % from"), number("high", "to")]
-    zero = alt.Chart(alt.Data(values=[{"zero": 0}])).mark_rule(color=INK, opacity=0.6).encode(y="zero:Q")
+    zero = zero_rule("y")
     quiet = base.mark_line(strokeWidth=1.2, opacity=0.6, color=QUIET).encode(y=y, detail="method:N")
     out = base.transform_filter(BROUGHT_OUT)
     interval = out.mark_rule(strokeWidth=1.5).encode(y=alt.Y("low:Q", title=title), y2="high:Q", color=chosen())
@@ -54,7 +54,7 @@ def class_charts(
             tooltip=["name:N", "label:N", "n:Q", number("iou", "IoU, %"), number("improvement", "difference"),
                      number("low", "95 % from"), number("high", "to")],
         )  # fmt: skip
-        zero = alt.Chart(alt.Data(values=[{"zero": 0}])).mark_rule(color=INK, opacity=0.6).encode(x="zero:Q")
+        zero = zero_rule("x")
         interval = base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", title=title), x2="high:Q")
         points = base.mark_point(filled=True, size=45, opacity=1).encode(x=alt.X("improvement:Q", title=title))
         spec = finish(alt.layer(zero, interval, points), height=_CLASS_ROW * len(order))

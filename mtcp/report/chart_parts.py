@@ -1,6 +1,6 @@
 """Common parts of a report's charts: inline data, the page's colours, the reader's choice of methods, the style."""
 
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import altair as alt
 import pandas as pd
@@ -38,6 +38,12 @@ def inline(rows: pd.DataFrame, *columns: str) -> alt.Data:
 
 def number(column: str, title: str) -> alt.Tooltip:
     return alt.Tooltip(f"{column}:Q", title=title, format=".4~g")
+
+
+def zero_rule(axis: Literal["x", "y"]) -> Any:
+    """The line at zero of the given axis."""
+    rule = alt.Chart(alt.Data(values=[{"zero": 0}])).mark_rule(color=INK, opacity=0.6)
+    return rule.encode(**{axis: "zero:Q"})
 
 
 def chosen() -> Any:

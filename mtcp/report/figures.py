@@ -17,7 +17,6 @@ from mtcp.core.tasks import Task
 from mtcp.report.chart_parts import (
     ACCENT,
     BROUGHT_OUT,
-    INK,
     QUIET,
     ROW,
     TASK_COLOURS,
@@ -27,6 +26,7 @@ from mtcp.report.chart_parts import (
     inline,
     labelled,
     number,
+    zero_rule,
 )
 from mtcp.report.formats import display
 
@@ -42,7 +42,7 @@ def delta_m_chart(
     x = "Δm against the baseline, % (right is better)"
     band = alt.Chart(alt.Data(values=[{"low": -rope, "high": rope}])).mark_rect(color=ACCENT, opacity=0.09)
     band = band.encode(x=alt.X("low:Q", title=x), x2="high:Q")
-    zero = alt.Chart(alt.Data(values=[{"zero": 0}])).mark_rule(color=INK, opacity=0.6).encode(x="zero:Q")
+    zero = zero_rule("x")
     tooltip = ["label:N", "n:Q", number("mean", "mean"), number("low", "95 % from"), number("high", "to")]
     base = alt.Chart(inline(rows, "method", "label", "n", "mean", "low", "high"))
     interval = base.mark_rule(strokeWidth=2).encode(x="low:Q", x2="high:Q", y=y, color=chosen(), tooltip=tooltip)
@@ -219,7 +219,7 @@ def claims_chart(claims: pd.DataFrame) -> dict[str, Any] | None:
     rope = base.mark_rule(strokeWidth=14, opacity=0.12, color=ACCENT).encode(
         x=alt.X("rope_low:Q", title=x), x2="rope:Q"
     )
-    zero = alt.Chart(alt.Data(values=[{"zero": 0}])).mark_rule(color=INK, opacity=0.6).encode(x="zero:Q")
+    zero = zero_rule("x")
     interval = base.mark_rule(strokeWidth=2).encode(x="holm_low:Q", x2="holm_high:Q", color=colour)
     mean = base.mark_point(filled=True, size=80, opacity=1).encode(x="improvement:Q", color=colour)
     return finish(alt.layer(rope, zero, interval, mean), height=ROW * len(rows), choice=False)
