@@ -5,9 +5,7 @@ second. Whether the encoder supports the benchmark's own size is checked when th
 """
 
 from collections.abc import Iterator, Sequence
-from io import BytesIO
 from pathlib import Path
-from pickle import PickleError
 from tempfile import TemporaryDirectory
 from typing import Final
 
@@ -31,7 +29,7 @@ from mtcp.models.checkpoints import save_network
 from mtcp.models.outputs import require_outputs
 from mtcp.training.history import LOSS, untrained_tasks
 from mtcp.training.step import Stepper
-from mtcp.weighting.base import Diverged, Scheme, SchemeContext, build_scheme, own_faults_named
+from mtcp.weighting.base import Diverged, SchemeContext, build_scheme, own_faults_named
 from mtcp.weighting.probe import probe_scheme
 
 _LARGEST: Final = 128
@@ -92,7 +90,7 @@ def _plain(config: RunConfig) -> TrainingConfig:
 
 
 def _train_step(config: RunConfig, network: Architecture, batch: Batch) -> Iterator[str]:
-    """Run one optimiser step and the end of an epoch, and save and restore the scheme's state; yields notes."""
+    """Run one optimiser step and the end of an epoch, then the scheme's own trial; yields notes."""
     stepper, context = made_up_training(config, network, batch)
     scheme, tasks = stepper.scheme, context.tasks
     try:
@@ -101,7 +99,6 @@ def _train_step(config: RunConfig, network: Architecture, batch: Batch) -> Itera
             scheme.close_epoch()
             row = {f"{LOSS}{task}": value for task, value in losses.items()} | scheme.record()
             scheme.flags()
-            _there_and_back(config, scheme, context)
         probe_scheme(config)
     except Diverged as error:  # not an error, as in a run: made-up losses need not suit every scheme
         yield f"scheme '{config.scheme.name}' diverges on made-up images: {error}"
@@ -123,22 +120,6 @@ def made_up_training(config: RunConfig, network: Architecture, batch: Batch) -> 
     device = batch.image.device
     stepper = Stepper(config, network.train(), build_scheme(config, context).to(device), device)
     return stepper, context
-
-
-def _there_and_back(config: RunConfig, scheme: Scheme, context: SchemeContext) -> None:
-    """Save the scheme's state and load it into a new scheme, as an interrupted run does."""
-    file = BytesIO()
-    try:
-        torch.save(scheme.state_dict(), file)
-        file.seek(0)
-        state = torch.load(file, weights_only=True)
-    except (PickleError, AttributeError, TypeError) as error:
-        path = plugins.path_of("scheme", config.scheme.name)
-        raise UserError(
-            f"scheme '{config.scheme.name}' ({path}): its state holds more than numbers, text and tensors, so that an "
-            "interrupted run could not go on: keep what it needs in buffers"
-        ) from error
-    build_scheme(config, context).load_state_dict(state)
 
 
 def made_up(config: RunConfig, images: int = 2) -> Batch:

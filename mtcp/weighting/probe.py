@@ -9,7 +9,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from mtcp.core.errors import UserError
+from mtcp.core.errors import UserError, first_sentence
 from mtcp.core.randomness import seeded, stream
 from mtcp.core.run_config import RunConfig
 from mtcp.weighting.base import Scheme, SchemeContext, build_scheme, own_faults_named
@@ -114,6 +114,7 @@ def _state_faults(name: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise UserError(
-            f"scheme '{name}': its state cannot be saved and restored: {type(error).__name__}: {error}; keep it in "
-            "buffers (`register_buffer`) or parameters"
+            f"scheme '{name}': its state cannot be saved and restored "
+            f"({type(error).__name__}: {first_sentence(error)}), so that an interrupted run could not go on: keep numbers, text and tensors alone, in buffers "
+            "(`register_buffer`) or parameters"
         ) from error
