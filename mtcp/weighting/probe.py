@@ -114,7 +114,7 @@ def _state_faults(name: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise UserError(
-            f"scheme '{name}': its state cannot be saved and restored "
-            f"({type(error).__name__}: {first_sentence(error)}), so that an interrupted run could not go on: keep numbers, text and tensors alone, in buffers "
-            "(`register_buffer`) or parameters"
+            f"scheme '{name}': its state cannot be saved and restored ({type(error).__name__}: "
+            f"{first_sentence(error)}), so that an interrupted run could not go on: keep numbers, text and tensors "
+            "alone, in buffers (`register_buffer`) or parameters"
         ) from error
