@@ -1,15 +1,14 @@
 """The command line `mtcp COMMAND`: one file per group of commands; only commands that need torch import it."""
 
 import atexit
-import errno
 import os
 import sys
 from contextlib import suppress
-from typing import Final, NoReturn
+from typing import NoReturn
 
 import typer
 
-from mtcp.core.errors import UserError
+from mtcp.core.errors import REMEDIES, UserError, refusal
 from mtcp.core.startup import quiet_libraries, uncollected
 
 app = typer.Typer(
@@ -22,13 +21,6 @@ app = typer.Typer(
     "`snakemake --cores all` (or `make reproduce`) runs everything; these commands are its single steps, "
     "and what is needed to look, check and explain.",
 )
-
-
-#: What the system refuses a user. Any other error of a file is a fault of mtcp's, and keeps its traceback.
-_OF_THE_SYSTEM: Final = {
-    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG, errno.ENOTDIR,
-    errno.EISDIR, errno.EEXIST, errno.EIO, errno.ELOOP, errno.EMFILE,
-}  # fmt: skip
 
 
 def _show_version(wanted: bool) -> None:
@@ -85,10 +77,10 @@ def main() -> None:
         print(f"mtcp: {error}", file=sys.stderr)
         _leave(2)
     except OSError as error:
-        if error.errno not in _OF_THE_SYSTEM:
+        if error.errno not in REMEDIES:  # a fault of mtcp's own keeps its traceback
             raise
         place = f"{error.filename}: " if error.filename else ""
-        print(f"mtcp: {place}{error.strerror}; free space, or give yourself access, and try again", file=sys.stderr)
+        print(f"mtcp: {place}{refusal(error)}", file=sys.stderr)
         _leave(2)
     except SystemExit as done:
         _leave(done.code)
@@ -96,16 +88,10 @@ def main() -> None:
 
 def _leave(status: str | int | None) -> NoReturn:
     """Exit; if torch is loaded, without freeing its objects one by one, which takes a second."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:  # its reader, such as `head`, has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
-        print(f"mtcp: the output is not complete: {error.strerror}", file=sys.stderr)
-        os._exit(2)
     if "torch" in sys.modules and isinstance(status, int):
         atexit._run_exitfuncs()
-        with suppress(OSError):
+        with suppress(OSError, AttributeError):  # a closed output
+            sys.stdout.flush()
             sys.stderr.flush()
             os._exit(status)
     sys.exit(status)

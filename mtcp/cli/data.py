@@ -170,7 +170,7 @@ def verify(name: SetName, as_json: AsJson = False) -> None:
     from mtcp.core.errors import UserError
     from mtcp.data.preparation.checking import check_set, statistics
     from mtcp.data.preparation.importing import classes_of_set, problem_list, warn
-    from mtcp.data.preparation.sets import open_set, recorded_content
+    from mtcp.data.preparation.sets import open_set, recorded_content, stale_lock
 
     project, name = _named(name)
     layout = open_set(project, name)
@@ -182,6 +182,7 @@ def verify(name: SetName, as_json: AsJson = False) -> None:
         raise typer.Exit(2)
     if problems:
         raise UserError(problem_list(f"data/{name}", problems))
+    found.warnings += [said] if (said := stale_lock(project, name)) else []
     warn(found)
     summary = statistics(found, layout)
     if as_json:
@@ -225,6 +226,8 @@ def show(
     from mtcp.data.preparation.sets import open_set
     from mtcp.data.preparation.target_sheet import sheet
 
+    if output is not None and output.suffix.lower() not in ("", ".png"):
+        raise UserError(f"--output {output}: a sheet is a PNG: let its name end in .png")
     project, name = _named(name)
     layout = open_set(project, name)
     ids = layout.ids("val" if split == "test" else "train")

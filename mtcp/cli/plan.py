@@ -77,7 +77,7 @@ def check(benchmark: BenchmarkName, key: Key = None) -> None:
     from mtcp.store.plan import Plan, key_of
 
     with uncollected():
-        from mtcp.data.loading.batches import open_split, require_readable
+        from mtcp.data.loading.batches import SplitName, open_split, require_readable
         from mtcp.store.rehearsal import rehearse, require_searchable
 
     planned = Plan.load()
@@ -88,7 +88,9 @@ def check(benchmark: BenchmarkName, key: Key = None) -> None:
     if planned.manifest(benchmark).exists():
         require_tasks(planned.project, benchmark)
         some = next(iter(first.values())).config
-        require_readable(open_split(some, planned.data_folder(benchmark), "train"))
+        splits: tuple[SplitName, ...] = ("train", "validation", "test") if some.validation_share else ("train", "test")
+        for split in splits:
+            require_readable(open_split(some, planned.data_folder(benchmark), split))
     with progress(f"check {benchmark}") as on_method:
         for done, (method, run) in enumerate(first.items(), 1):
             tried = run.choice.trials if run.choice else (run,)

@@ -86,8 +86,8 @@ def _renewed(benchmark: str) -> str:
     from mtcp.store.archive import archives, renewing, seal_problems
 
     folder = Path.cwd() / REFERENCE / benchmark
-    if not folder.is_dir():
-        known = [each.name for each in archives(Path.cwd())]
+    known = [each.name for each in archives(Path.cwd())]
+    if benchmark not in known:
         raise UserError(f"{REFERENCE} has no archive of '{benchmark}' to renew{alternatives(benchmark, known)}")
     for problem in seal_problems(folder):
         raise UserError(f"{problem}: restore the archive before it is renewed")

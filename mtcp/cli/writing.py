@@ -24,7 +24,9 @@ def write_new(kind: str, name: str, code: str, test: str, method: str) -> None:
 
     require_name(name, in_code=True)
     module = find_spec(name)
-    if iskeyword(name) or (module is not None and Path(module.origin or "/").parent.name != plugins.USER_FOLDER):
+    title = "".join(part.capitalize() for part in name.split("_"))
+    of_python = module is not None and Path(module.origin or "/").parent.name != plugins.USER_FOLDER
+    if of_python or iskeyword(name) or iskeyword(title):
         raise UserError(f"'{name}' is a word or a module of Python: choose another name")
     if not Path("config/methods.yaml").is_file():
         raise UserError("config/methods.yaml is missing: run the command from the project's folder")
@@ -37,7 +39,6 @@ def write_new(kind: str, name: str, code: str, test: str, method: str) -> None:
     for path in files:
         if path.exists():
             raise UserError(f"{path} exists already: move it away or choose another name")
-    title = "".join(part.capitalize() for part in name.split("_"))
     for path, text in files.items():
         write_text(path, text.format(name=name, title=title))
         typer.echo(f"wrote {path}")

@@ -102,7 +102,7 @@ def _text(description: str) -> str:
 
 
 def _default(value: dict[str, Any]) -> str:
-    default = value.get("default", {})
+    default = value.get("default", [] if value.get("type") == "array" else {})
     return "null" if default is None else "{...}" if isinstance(default, dict) and default else str(default)
 
 

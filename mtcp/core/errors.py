@@ -1,10 +1,31 @@
 """The exception that users see as a sentence instead of a traceback, and helpers for its messages."""
 
+import errno
 from collections.abc import Collection
 from typing import Final
 
 #: At most this many known names are listed in a message that already suggests a close one.
 _FEW: Final = 12
+
+
+#: What a user can do where the system refuses a file, by error number.
+REMEDIES: Final = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free space"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "give yourself permission to it"),
+    **dict.fromkeys(
+        (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP),
+        "a file, folder or link of that name stands in the way: move it",
+    ),
+    errno.ENAMETOOLONG: "use a shorter name",
+    errno.EMFILE: "allow more open files (ulimit -n)",
+    errno.EIO: "check the disk",
+}
+
+
+def refusal(error: OSError) -> str:
+    """Return what the system said, and what the user can do about it."""
+    remedy = REMEDIES.get(error.errno or 0)
+    return f"{error.strerror or error}" + (f"; {remedy}" if remedy else "")
 
 
 class UserError(Exception):

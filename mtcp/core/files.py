@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from mtcp.core.errors import UserError
+from mtcp.core.errors import UserError, refusal
 
 
 @contextmanager
@@ -41,9 +41,7 @@ def writable(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UserError(
-            f"cannot write {path}: {error.strerror or error}; free space or change the folder's permissions"
-        ) from error
+        raise UserError(f"cannot write {path}: {refusal(error)}") from error
 
 
 def write_text(path: Path, text: str) -> None:

@@ -57,7 +57,7 @@ def resolved(name: str, entry_of: Callable[[str], Entry | None]) -> Resolved:
         entry = entry_of(wanted) if isinstance(wanted, str) else None
         if entry is None or wanted in (known for known, _ in chain):
             _, last = chain[-1]
-            way = ", by way of others" if len(chain) > 1 else ""
+            way = "" if wanted == chain[-1][0] else ", by way of others"
             why = "is not defined" if entry is None else f"extends itself{way}"
             raise fault(last.path, (*last.prefix, "extends"), f"'{wanted}' {why}")
         chain.append((wanted, entry))

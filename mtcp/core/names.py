@@ -16,6 +16,8 @@ _CODE: Final = f"[a-z][a-z0-9_]{{0,{_LONGEST - 1}}}"
 
 def name_fault(name: Any, *, in_code: bool = False) -> str | None:
     """Return why `name` cannot be a name; None if it can. `in_code`: it also names a Python file or variable."""
+    if isinstance(name, bool):
+        return "YAML reads yes, no, on and off as true and false: put the name in quotes"
     if not isinstance(name, str):
         return f"{name!r} is no text in YAML, and so no name: put it in quotes"
     if re.fullmatch(_CODE if in_code else FORM, name):

@@ -96,15 +96,16 @@ class Project:
         folder = self.root / "config/benchmarks"
         if not folder.is_dir():
             raise UserError(f"{folder} is missing: run the command from the project's folder")
-        return [path.stem for path in visible(folder, "*.yaml")]
+        return [path.stem for path in visible(folder, "*.yaml") if path.is_file() and not name_fault(path.stem)]
 
     def benchmark(self, name: str) -> Benchmark:
         """Return benchmark `name`; raises `UserError` listing the known ones if there is none."""
         if name in self._benchmarks:
             return self._benchmarks[name]
         path = self.benchmark_path(name)
-        if name_fault(name) or not path.exists():
-            known = self.benchmark_names()
+        if name not in (known := self.benchmark_names()):
+            if path.parent == self.benchmark_path("").parent and path.exists():
+                raise UserError(f"{path}: {name_fault(name) or 'not a file'}; rename it, or move it away")
             raise UserError(f"unknown benchmark '{name}' in config/benchmarks/{alternatives(name, known)}")
         benchmark = validated(Benchmark, self.benchmark_entry(name).content, path)
         _require_sound(benchmark.tasks, path)
@@ -205,11 +206,15 @@ def _require_not_in_grids(names: list[Any], grids: Mapping[str, Grid], path: Pat
     """Raise `UserError` where a method stands beside a grid that has it, or in two grids."""
     first: dict[Any, Any] = {}
     for place, name in enumerate(names):
-        for method in dict.fromkeys(grids[name].methods) if isinstance(name, str) and name in grids else [name]:
+        grid = grids.get(name) if isinstance(name, str) else None
+        for method in grid.methods if grid else [name]:
             other = first.setdefault(str(method), name)
+            if other != name and grid and other in grids:
+                what = f"'{other}' and '{name}' both have '{method}': write out the methods of one of them"
+                raise fault(path, ("methods", place), what)
             if other != name:
-                grid = other if other in grids else name
-                raise fault(path, ("methods", place), f"'{method}' is in the grid '{grid}', too: name it once")
+                what = f"'{method}' is in the grid '{name if grid else other}', too: name it once"
+                raise fault(path, ("methods", place), what)
 
 
 def _mapping(content: Any) -> dict[str, Any]:
@@ -219,4 +224,4 @@ def _mapping(content: Any) -> dict[str, Any]:
 
 def _check_name(name: Any, path: Path) -> None:
     if problem := name_fault(name):
-        raise fault(path, (str(name),), f"{problem}, and put the wording into `label`")
+        raise fault(path, (str(name),), problem)

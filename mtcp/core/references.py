@@ -25,15 +25,13 @@ def require_known_names(project: Project) -> None:
     path = project.methods_path
     for name, method in project.methods.items():
         for kind, names in known.items():
-            if (wanted := getattr(method, kind).name) not in names:
-                find(kind, project.root)  # raises for a faulty file, which may be the one that defines it
-                _require(wanted, names, kind, path, name, kind, "name")
+            _require(getattr(method, kind).name, names, kind, path, name, kind, "name", root=project.root)
     params = project.root / "params.yaml"
     for place, name in enumerate(project.params.benchmarks):
         _require(name, project.benchmark_names(), "benchmark", params, "benchmarks", place)
         benchmark, path = project.benchmark(name), project.benchmark_path(name)
         for chosen in benchmark.scheme_parameters:
-            _require(chosen, known["scheme"], "scheme", path, "scheme_parameters", chosen)
+            _require(chosen, known["scheme"], "scheme", path, "scheme_parameters", chosen, root=project.root)
         for role in ("baseline", "reference"):
             _require(getattr(benchmark, role), project.methods, "method", path, role)
     for place, name in enumerate(project.params.methods):
@@ -82,6 +80,11 @@ def _require_number(claimed: Published, published: list[dict[str, str]], path: P
         )  # fmt: skip
 
 
-def _require(name: str, known: Collection[str], kind: str, path: Path, *keys: str | int) -> None:
+def _require(
+    name: str, known: Collection[str], kind: str, path: Path, *keys: str | int, root: Path | None = None
+) -> None:
+    """Raise `UserError` for an unknown name; of a plug-in, that of a faulty file of `root`, which may define it."""
     if name not in known:
+        if root is not None:
+            find(kind, root)
         raise fault(path, keys, f"unknown {kind} '{name}'{alternatives(name, known)}")

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mtcp.core.errors import UserError
 from mtcp.core.files import line_of
+from mtcp.core.names import name_fault
 
 #: Renamed keys: {old: new}.
 RENAMED: Final = {
@@ -63,6 +64,8 @@ def _sentences(
             known = ", ".join(_fields_at(model, location)) or "none"
             new = RENAMED.get(str(location[-1]))
             message = f"is called `{new}` now" if new else f"unknown key (known here: {known})"
+        elif mistake["type"] == "string_pattern_mismatch":  # the one pattern is that of names
+            message = name_fault(mistake["input"]) or mistake["msg"]
         elif mistake["type"] in ("model_type", "dict_type"):
             message = f"expected a mapping of keys to values, got {_short(mistake.get('input'))}"
         else:

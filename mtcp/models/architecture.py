@@ -168,6 +168,8 @@ def _require_size(network: Architecture, context: BuildContext) -> None:
     """
     alike = tuple(side if side < 96 else 64 + side % 32 for side in context.size)
     if _refusal(network, alike) and (reason := _refusal(network, context.size)):
+        if isinstance(reason, UserError):
+            raise reason
         height, width = context.size
         raise UserError(
             f"architecture '{network.name}' with encoder '{context.encoder.model}' takes no images of {height}x{width} "
@@ -176,14 +178,25 @@ def _require_size(network: Architecture, context: BuildContext) -> None:
 
 
 def _refusal(network: Architecture, size: tuple[int, ...]) -> Exception | None:
-    """Return what the network raises for an image of zeros; None for errors in a user's own file, named in step 0."""
+    """Return what the network raises for an image of zeros, and leave it as it was.
+
+    None for errors in a user's own file, which the first step names.
+    """
+    modes = [(module, module.training) for module in network.modules()]
+    buffers = [
+        (module, name, buffer, buffer.clone())
+        for module in network.modules()
+        for name, buffer in module._buffers.items()
+        if buffer is not None
+    ]
     try:
         with torch.no_grad():
             network.eval()(torch.zeros(1, 3, *size))
-    except UserError:
-        raise
     except Exception as error:
-        return None if plugins.own_line(error) else error
+        return None if plugins.own_line(error) and not isinstance(error, UserError) else error
     finally:
-        network.train()
+        for module, training in modes:
+            module.training = training
+        for module, name, buffer, value in buffers:
+            module._buffers[name] = buffer.copy_(value)
     return None

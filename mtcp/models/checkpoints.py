@@ -37,6 +37,11 @@ def load_network(config: RunConfig, path: Path) -> Architecture:
     """
     header, state = _read(path)
     expected = _trained_for(config)
+    if header.get("format") != FORMAT:
+        raise UserError(
+            f"{path} was saved by another version of mtcp (format {header.get('format')}, and {FORMAT} here): "
+            "train the run again"
+        )
     for key, what in _LABELS.items():
         if header.get(key) != expected[key]:
             raise UserError(
@@ -57,7 +62,6 @@ def load_network(config: RunConfig, path: Path) -> Architecture:
 
 
 _LABELS: Final = {
-    "format": "format version",
     "tasks": "tasks",
     "size": "size",
     "architecture": "architecture",
@@ -101,5 +105,5 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 def _text(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{name}={entry}" for name, entry in value.items())
+        return "none" if not value else ", ".join(f"{name}={entry}" for name, entry in value.items())
     return "x".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from mtcp.core.errors import UserError
+from mtcp.core.errors import UserError, refusal
 from mtcp.core.project import Project
 from mtcp.core.project_files import dvc_file, lock_file
 from mtcp.data.locks import read_lock
@@ -48,9 +48,7 @@ def installing(project: Project, name: str, finish: Callable[[], None] = lambda:
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
     except OSError as error:
-        raise UserError(
-            f"data/{name} cannot be written ({error.strerror or error}): free space or give the folder write permission"
-        ) from error
+        raise UserError(f"data/{name} cannot be written: {refusal(error)}") from error
 
 
 def recover(project: Project, name: str) -> None:

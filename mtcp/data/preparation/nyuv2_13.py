@@ -105,8 +105,8 @@ def _require_free(project: Project, name: str) -> None:
     there = os.path.lexists(project.root / "data" / name)
     if (known or there) and not recorded.endswith(_RECIPE):
         raise UserError(
-            f"--as {name}: data/{name} is another set, which is kept: give another name, such as {NAME}, or remove "
-            f"data/{name} and data/{name}.lock.json"
+            f"--as {name}: data/{name} is another set, which is kept: give another name, such as {NAME}, or remove it "
+            f"with data/{name}.lock.json and data/{name}.dvc"
         )
 
 

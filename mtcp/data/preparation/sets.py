@@ -186,8 +186,8 @@ def _compared(project: Project, name: str, record: dict[str, Any], *, rendered: 
     lock = read_lock(project, name)
     if lock is None:
         return ""
-    if rendered and lock.get("inputs") != record["digest"]:
-        return _stale(name)
+    if rendered and (stale := stale_lock(project, name)):
+        return stale
     if lock["digest"] == record["content"]:
         return ""
     if rendered:
@@ -201,10 +201,6 @@ def _compared(project: Project, name: str, record: dict[str, Any], *, rendered: 
         f"data/{name} is not what data/{name}.lock.json records (content {record['content'][:12]}, expected "
         f"{lock['digest'][:12]}): `mtcp data verify {name}` names the files; pull or import it again"
     )
-
-
-def _stale(name: str) -> str:
-    return f"data/{name}.lock.json is of other settings or another renderer: `mtcp data render {name}` renews it"
 
 
 def open_set(project: Project, name: str) -> Layout:
@@ -236,16 +232,28 @@ def _require_same_description(project: Project, layout: Layout) -> None:
 def recorded_content(project: Project, name: str) -> list[str]:
     """Compare data/<name> with its lock; returns the problems."""
     lock = read_lock(project, name)
-    inputs = packaging.read(project.root / "data" / name).get("inputs")
-    if lock is not None and inputs is not None and lock.get("inputs", inputs) != inputs:
-        return [_stale(name)]
-    if lock is None or (found := content_digest(project.root / "data" / name)) == lock["digest"]:
+    folder = project.root / "data" / name
+    if (inputs := packaging.read(folder).get("inputs")) is not None:
+        wanted = data_digest(project, benchmark_of(project, name))
+        if inputs != wanted:
+            return [f"it is of other settings or an earlier renderer: `mtcp data prepare {name}` makes it again"]
+        if lock is not None and lock.get("inputs") != wanted:
+            return _named_strays(open_set(project, name))
+    if lock is None or (found := content_digest(folder)) == lock["digest"]:
         return []
     return [
         f"content {found[:12]} is not the {lock['digest'][:12]} of data/{name}.lock.json: "
         "files were changed, added or removed",
         *_named_strays(open_set(project, name)),
     ]
+
+
+def stale_lock(project: Project, name: str) -> str:
+    """Return in words that the lock of a rendered set is of other settings than the benchmark's; empty if it is not."""
+    inputs = (read_lock(project, name) or {}).get("inputs")
+    if inputs in (None, data_digest(project, benchmark_of(project, name))):
+        return ""
+    return f"data/{name}.lock.json is of other settings or an earlier renderer: `mtcp data render {name}` renews it"
 
 
 def _named_strays(layout: Layout) -> list[str]:

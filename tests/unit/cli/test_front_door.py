@@ -48,7 +48,7 @@ def test_a_file_where_a_folder_belongs(project: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("mtcp: ")
     assert "Traceback" not in done.stderr
-    assert "File exists" in done.stderr or "Not a directory" in done.stderr
+    assert "a file, folder or link of that name stands in the way: move it" in done.stderr
 
 
 def test_a_full_disk_behind_the_output_is_told(project: Path) -> None:
@@ -72,8 +72,17 @@ def test_a_reader_that_has_enough_is_no_error(project: Path) -> None:
         text=True,
         check=False,
     )
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_a_mistake_is_told_where_no_output_is_open(project: Path) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f"exec {sys.executable} -m mtcp show benchmark nope >&-"],
+        cwd=project, stderr=subprocess.PIPE, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.startswith("mtcp: unknown benchmark 'nope'")
     assert "Traceback" not in done.stderr
-    assert done.stderr == ""
 
 
 @pytest.mark.parametrize(
@@ -92,6 +101,8 @@ def test_a_reader_that_has_enough_is_no_error(project: Path) -> None:
         (("train", "rooms", "mtcp", "--seed", "99999999999999999999"), "--seed"),
         (("watch", "--every", "inf"), "--every"),
         (("archive", "nope", "--renew"), "results/reference has no archive of 'nope' to renew"),
+        (("archive", ".", "--renew"), "results/reference has no archive of '.' to renew"),
+        (("data", "show", "rooms", "-o", "sheet.jpg"), "let its name end in .png"),
         (("evaluate", "rooms", "--checkpoint", "nope"), "--checkpoint nope is no file"),
         (("report", "--compare", "a", "b", "--pdf"), "--compare A B goes with no other option"),
         (("literature", "nyuv2_13", "--json", "--format", "html"), "two forms of one output"),

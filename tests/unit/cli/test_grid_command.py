@@ -1,5 +1,7 @@
 """`mtcp grid add-seeds` and what it refuses."""
 
+import shutil
+
 import pytest
 from typer.testing import CliRunner
 
@@ -11,3 +13,11 @@ def test_a_count_that_nobody_means_is_refused(count, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(app, ["add-seeds", "--", count])
     assert result.exit_code == 2 and "COUNT" in result.output
+
+
+def test_a_grid_that_can_judge_nothing_says_so(root, tmp_path, monkeypatch):
+    shutil.copytree(root / "config", tmp_path / "config")
+    (tmp_path / "config/claims.yaml").unlink()
+    (tmp_path / "params.yaml").write_text("benchmarks: [rooms]\nmethods: [mtcp]\nseeds: [0]\n")
+    monkeypatch.chdir(tmp_path)
+    assert "no claim of config/claims.yaml can be judged" in CliRunner().invoke(app, []).output

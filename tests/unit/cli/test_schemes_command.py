@@ -94,7 +94,7 @@ def test_new_refuses_what_is_no_name(name):
         run("new", name)
 
 
-@pytest.mark.parametrize("name", ["torch", "mtcp", "class", "json"])
+@pytest.mark.parametrize("name", ["torch", "mtcp", "class", "json", "none", "true"])
 def test_new_refuses_what_python_calls_so(folder, name):
     with pytest.raises(UserError, match=f"'{name}' is a word or a module of Python"):
         run("new", name)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from mtcp.core.data_sets import layout_names
 from mtcp.core.errors import UserError
 from mtcp.core.plugins import find, load
 from mtcp.core.project import Project
@@ -56,10 +57,17 @@ def params(**changes: object) -> Callable[[Path], None]:
         (appended(METHODS, "\nmine: {extends: mtcp, label: MTAN}\n"), r"key 'mine.label': mtan is called 'MTAN', too"),
         (appended(METHODS, "\nmine: {extends: mtcp, label: ''}\n"), "key 'mine.label'"),
         (appended(METHODS, "\nmine: {extends: mine, label: Mine}\n"), r"key 'mine.extends': 'mine' extends itself$"),
+        (
+            appended(METHODS, "\nmine: {extends: own, label: Mine}\nown: {extends: own, label: Own}\n"),
+            r"key 'own.extends': 'own' extends itself$",
+        ),
         (appended(METHODS, "\nmine: {label: Mine, family: method, architecture: mtcp}\n"), "expected a mapping"),
         (appended(GRIDS, "\nmtcp: {description: d, methods: [dwa]}\n"), "key 'mtcp': 'mtcp' is a method, too"),
         (appended(GRIDS, "\nmy grid: {description: d, methods: [dwa]}\n"), "'my grid' is not a name"),
         (appended(GRIDS, "\nmine: [dwa]\n"), r"key 'mine': expected a mapping of keys to values, got \['dwa'\]"),
+        (appended(METHODS, "\nyes: {extends: mtcp, label: Yes}\n"), "YAML reads yes, no, on and off as true and false"),
+        (params(benchmarks=["my bench"]), "key 'benchmarks.0': 'my bench' is not a name: use"),
+        (params(methods=["default", "ablations"]), "'default' and 'ablations' both have 'trivial_prior': write out"),
         (params(methods=["default", "mtcp"]), r"key 'methods.1': 'mtcp' is in the grid 'default', too: name it once"),
         (params(seeds=[2**64]), "key 'seeds.0'"),
     ],
@@ -95,6 +103,15 @@ def test_what_an_editor_leaves_is_ignored(project: Path, place: str) -> None:
     path.symlink_to("user@host.1234:1700000000")
     Plan.load(project)
     assert find("scheme", project) == find("scheme")
+    assert path.stem not in (*Project(project).benchmark_names(), *layout_names(project))
+
+
+def test_a_file_managers_copy_is_no_benchmark(project: Path) -> None:
+    shutil.copy(project / ROOMS, project / "config/benchmarks/rooms copy.yaml")
+    (project / "config/benchmarks/gone.yaml").symlink_to("nowhere.yaml")
+    assert not {"rooms copy", "gone"} & {*Project(project).benchmark_names()}
+    with pytest.raises(UserError, match=r"rooms copy\.yaml: 'rooms copy' is not a name: use .*; rename it"):
+        Project(project).benchmark("rooms copy")
 
 
 def _folder(path: Path) -> None:
@@ -131,6 +148,14 @@ def test_an_unfinished_plug_in_is_named_to_who_uses_it(project: Path) -> None:
     params(methods=["mine"])(project)
     Plan.load(project)
     (project / "plugins/mine.py").write_text(SCHEME + "\ndef half(\n")
+    with pytest.raises(UserError, match=r"plug-in .*mine\.py cannot be read as Python"):
+        Plan.load(project)
+    params(methods=["mtcp"])(project)
+    text = (project / METHODS).read_text()
+    (project / METHODS).write_text(text.replace("\nmine: {extends: mtcp, label: Mine, scheme: {name: mine}}\n", ""))
+    Plan.load(project)
+    text = (project / ROOMS).read_text()
+    (project / ROOMS).write_text(text.replace("  lps:", "  mine: {}\n  lps:"))
     with pytest.raises(UserError, match=r"plug-in .*mine\.py cannot be read as Python"):
         Plan.load(project)
 

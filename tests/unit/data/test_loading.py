@@ -17,6 +17,7 @@ from mtcp.data.loading.batches import (
     Batch,
     evaluation_batches,
     open_split,
+    require_readable,
     resize,
     steps_per_epoch,
     training_batches,
@@ -224,6 +225,14 @@ class TestBadInput:
         np.save(nyud / "depth/0003.npy", np.ones((32, 24), np.float32))
         with pytest.raises(UserError, match=r"image '0003': depth is 32x24, the image 24x32"):
             next(iter(training_batches(open_split(config(), nyud, "train"), config(), 0)))
+
+    def test_some_images_of_every_split_are_read_beforehand(self, nyud: Path, config: Make):
+        for split in ("train", "test"):
+            require_readable(open_split(config(), nyud, split))
+        (nyud / "images/0006.jpg").write_text("no picture")
+        require_readable(open_split(config(), nyud, "train"))
+        with pytest.raises(UserError, match="0006"):
+            require_readable(open_split(config(), nyud, "test"))
 
     def test_a_truncated_image(self, nyud: Path, config: Make):
         (nyud / "images/0006.jpg").write_bytes(b"\xff\xd8\xff")

@@ -80,17 +80,20 @@ def test_a_rendered_set_that_differs_from_its_lock_is_a_recorded_warning(project
     assert "other settings" in read_json(sets.prepare(project, "rooms"))["note"]
 
 
-def test_a_lock_of_other_settings_is_said_to_be_one(project: Project):
-    """It is no damage: the set is right, and the lock of an earlier renderer or of earlier settings is renewed."""
+def test_a_rendered_set_and_its_lock_are_told_apart_from_damage(project: Project):
     sets.render(project, "rooms")
-    assert sets.recorded_content(project, "rooms") == []
+    assert (sets.recorded_content(project, "rooms"), sets.stale_lock(project, "rooms")) == ([], "")
     _change(project, "rooms", seed=1)
     changed = Project(project.root)
-    sets.prepare(changed, "rooms")
     (problem,) = sets.recorded_content(changed, "rooms")
-    assert problem.endswith("of other settings or another renderer: `mtcp data render rooms` renews it")
-    sets.render(changed, "rooms")
+    assert problem.endswith("an earlier renderer: `mtcp data prepare rooms` makes it again")
+    sets.prepare(changed, "rooms")
     assert sets.recorded_content(changed, "rooms") == []
+    assert sets.stale_lock(changed, "rooms").endswith("`mtcp data render rooms` renews it")
+    (project.root / "data/rooms/stray.txt").touch()
+    assert "stray.txt" in sets.recorded_content(changed, "rooms")[0]
+    sets.render(changed, "rooms")
+    assert (sets.recorded_content(changed, "rooms"), sets.stale_lock(changed, "rooms")) == ([], "")
 
 
 def test_an_imported_set_that_differs_from_its_lock_is_an_error(project: Project, nyud: Path):

@@ -77,7 +77,7 @@ def test_other_number_of_classes_is_refused(saved):
 
 def test_other_format_version_is_refused(saved, monkeypatch):
     monkeypatch.setattr(checkpoints, "FORMAT", 3)
-    with pytest.raises(UserError, match="for format version 2, but"):
+    with pytest.raises(UserError, match=r"saved by another version of mtcp \(format 2, and 3 here\): train"):
         load_network(CONFIG, saved[0])
 
 

@@ -4,12 +4,14 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
 from mtcp.core.errors import UserError
 from mtcp.core.plugins import PACKAGE_ROOT
 from mtcp.core.project import Project
 from mtcp.core.run_config import EncoderConfig, PluginConfig, RunConfig
-from mtcp.store.rehearsal import rehearse
+from mtcp.models.architecture import build_network
+from mtcp.store.rehearsal import rehearse, require_searchable
 
 ARCHITECTURE = """\
 import torch
@@ -56,6 +58,39 @@ def config(tmp_path: Path, monkeypatch) -> RunConfig:
 def with_architecture(config: RunConfig, result: str) -> RunConfig:
     Path("plugins/mine.py").write_text(ARCHITECTURE.replace("RESULT", result))
     return config.model_copy(update={"architecture": PluginConfig(name="mine")})
+
+
+def test_trying_a_size_leaves_the_network_as_it_was(config: RunConfig) -> None:
+    """A part that its author put into evaluation mode stays there, and what `forward` counts has not begun."""
+    changed = with_architecture(config, "return out")
+    text = Path("plugins/mine.py").read_text()
+    frozen = "self.encoder.eval()\n        self.register_buffer('calls', torch.zeros(()))\n        self.heads"
+    counting = "self.calls = self.calls + 1\n        return self.encoder(image)"
+    text = text.replace("self.heads", frozen, 1).replace("return self.encoder(image)", counting)
+    Path("plugins/mine.py").write_text(text)
+    network = build_network(changed)
+    assert network.training and network.heads.training and not network.encoder.training
+    assert network.calls == 0
+    network(torch.zeros(1, 3, 48, 64))
+    assert network.calls == 1
+
+
+def test_a_network_that_takes_its_own_size_alone_is_built(config: RunConfig) -> None:
+    result = "if size != SIZE:\n            raise UserError(f'made for {SIZE}')\n        return out"
+    changed = with_architecture(config, result)
+    path = Path("plugins/mine.py")
+    path.write_text(path.read_text().replace("architecture\n\n", "UserError, architecture\n\nSIZE = (128, 160)\n\n", 1))
+    large = changed.model_copy(update={"height": 128, "width": 160})
+    assert build_network(large).name == "mine"
+    with pytest.raises(UserError, match=r"made for \(128, 160\)"):
+        build_network(changed)
+
+
+def test_a_range_of_an_unknown_parameter_is_refused() -> None:
+    methods = Project(PACKAGE_ROOT).methods
+    require_searchable(methods["mtcp"].model_copy(update={"search": {"kappa": (1.0, 8.0)}}))
+    with pytest.raises(UserError, match=r"search: scheme 'lps' has no parameter 'kapa'; did you mean 'kappa'"):
+        require_searchable(methods["mtcp"].model_copy(update={"search": {"kapa": (1.0, 8.0)}}))
 
 
 def test_a_sound_plugin_is_silent(config: RunConfig) -> None:
@@ -120,6 +155,7 @@ def test_a_prediction_without_gradient_is_worth_a_word(config: RunConfig) -> Non
     [
         ("return lossess.sum()", r"scheme 'mine', step 0: NameError in .*mine.py, line 7: name 'lossess'"),
         ("self.seen = losses\n        return losses", r"step 0: `total` must return a scalar tensor, got shape \(4,\)"),
+        ("return losses.sum() * 1j", r"step 0: `total` must return a real number, got torch.complex64"),
         (
             "return losses.sum()\n\n    def get_extra_state(self):\n"
             "        return super().get_extra_state() | {'own': self}",
@@ -144,6 +180,12 @@ def test_a_scheme_that_gives_a_task_no_weight_is_worth_a_word(config: RunConfig)
     Path("plugins/mine.py").write_text(SCHEME.replace("BODY", "return losses[:3].sum()"))
     said = rehearse(config.model_copy(update={"scheme": PluginConfig(name="mine")}))
     assert said == ["task 'edge' receives no gradient: its numbers would be those of an untrained head"]
+
+
+def test_a_scheme_that_diverges_at_once_is_worth_a_word(config: RunConfig) -> None:
+    Path("plugins/mine.py").write_text(SCHEME.replace("BODY", "return losses.sum() * float('nan')"))
+    (said,) = rehearse(config.model_copy(update={"scheme": PluginConfig(name="mine")}))
+    assert said.startswith("scheme 'mine' diverges on made-up images: ")
 
 
 def test_a_large_benchmark_is_rehearsed_at_a_small_size(config: RunConfig) -> None:
