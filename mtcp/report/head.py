@@ -64,9 +64,12 @@ def notes(page: Page) -> Iterator[str]:
     for task in page.tasks:
         if task.disparity:
             yield f"{task.label} is a disparity here: larger is nearer."
-    weights = page.tables["provenance"].dropna(subset=["weights_sha256"]).groupby("method").weights_sha256.nunique()
-    if several := [page.labels[name] for name in weights[weights > 1].index]:
-        yield f"Runs started from different pre-trained weights ('encoder.sha256' pins them): {', '.join(several)}."
+    weights = page.tables["provenance"].dropna(subset=["weights_sha256"]).groupby("weights_sha256").method.unique()
+    if len(weights) > 1:  # a benchmark has one encoder
+        started = "; ".join(
+            f"{str(digest)[:8]} {', '.join(page.labels[name] for name in names)}" for digest, names in weights.items()
+        )
+        yield f"Runs started from different pre-trained weights ('encoder.sha256' pins them): {started}."
     if len(comparisons) and (comparisons.environments == "mixed").any():
         mixed = comparisons[comparisons.environments == "mixed"].method.map(page.labels).unique()
         yield f"Pairs across different environments (device or library versions): {', '.join(mixed)}."

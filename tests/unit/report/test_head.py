@@ -51,7 +51,8 @@ def test_runs_from_other_weights_are_named(tabled) -> None:
     table = page.tables["provenance"]
     one = table.assign(weights_sha256="a" * 64)
     two = one.assign(weights_sha256=one.weights_sha256.mask((one.method == "mtcp") & (one.seed == 0), "b" * 64))
-    for rows, said in ((table, False), (one, False), (two, True)):
+    methods = one.assign(weights_sha256=one.weights_sha256.mask(one.method == "mtcp", "b" * 64))
+    for rows, said in ((table, False), (one, False), (two, True), (methods, True)):
         found = list(notes(Page(page.project, page.name, page.benchmark, page.tables | {"provenance": rows})))
         assert any("different pre-trained weights" in note and page.labels["mtcp"] in note for note in found) == said
 
