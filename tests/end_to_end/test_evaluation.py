@@ -48,7 +48,7 @@ def test_a_saved_network_is_judged_on_any_benchmark_with_its_tasks(project) -> N
     stray = shutil.copy(run / "model.safetensors", project.path / "stray.safetensors")
     for benchmark, checkpoint, sentence in (
         ("finer", run / "model.safetensors", "with 13 channels, which has 14 channels in benchmark 'finer'"),
-        ("rooms", run / "gone.safetensors", "gone.safetensors is missing"),
+        ("rooms", run / "gone.safetensors", "gone.safetensors is no file: name a saved network"),
         ("rooms", stray, "stray.safetensors lies in no run's folder"),
     ):
         done = project.mtcp("evaluate", benchmark, "--checkpoint", str(checkpoint))
