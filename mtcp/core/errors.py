@@ -16,6 +16,7 @@ REMEDIES: Final = {
         (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP),
         "a file, folder or link of that name stands in the way: move it",
     ),
+    errno.EFBIG: "raise the limit on a file's size (ulimit -f)",
     errno.ENAMETOOLONG: "use a shorter name",
     errno.EMFILE: "allow more open files (ulimit -n)",
     errno.EIO: "check the disk",
