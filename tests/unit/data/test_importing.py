@@ -495,7 +495,7 @@ class TestAtOnce:
             assert done.returncode == 0, done.stderr
             return
         assert done.returncode == 2, done.stderr
-        assert re.search(r"data/nyud cannot be written: File too large; raise the limit on a file", done.stderr), done.stderr
+        assert "data/nyud cannot be written: File too large; raise the limit on a file" in done.stderr, done.stderr
         assert "Traceback" not in done.stderr
         assert visible(project) == []
 
