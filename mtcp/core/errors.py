@@ -6,8 +6,6 @@ from typing import Final
 
 #: At most this many known names are listed in a message that already suggests a close one.
 _FEW: Final = 12
-
-
 #: What a user can do where the system refuses a file, by error number.
 REMEDIES: Final = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free space"),
