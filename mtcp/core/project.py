@@ -59,12 +59,7 @@ class Project:
     def methods(self) -> dict[str, Method]:
         contents = {name: self.method_entry(name).content for name in self._method_entries}
         found = {name: validated(Method, content, self.methods_path, name) for name, content in contents.items()}
-        labelled: dict[str, str] = {}
-        for name, method in found.items():
-            if (other := labelled.setdefault(method.label, name)) != name:
-                raise fault(
-                    self.methods_path, (name, "label"), f"{other} is called '{method.label}', too: tables show labels"
-                )
+        _require_own_labels(found, self.methods_path)
         return found
 
     @cached_property
@@ -200,6 +195,14 @@ def _require_readings(benchmark: Benchmark, path: Path) -> None:
             known = METRICS[benchmark.kinds[task]]
             if metric not in known:
                 raise fault(path, keys, f"'{metric}' is not a metric of {task}{alternatives(metric, known)}")
+
+
+def _require_own_labels(methods: Mapping[str, Method], path: Path) -> None:
+    """Raise `UserError` for the first method with the label of another one, since tables show labels."""
+    labelled: dict[str, str] = {}
+    for name, method in methods.items():
+        if (other := labelled.setdefault(method.label, name)) != name:
+            raise fault(path, (name, "label"), f"{other} is called '{method.label}', too: tables show labels")
 
 
 def _require_not_in_grids(names: list[Any], grids: Mapping[str, Grid], path: Path) -> None:
