@@ -251,7 +251,7 @@ def recorded_content(project: Project, name: str) -> list[str]:
 def stale_lock(project: Project, name: str) -> str:
     """Return in words that the lock of a rendered set is of other settings than the benchmark's; empty if it is not."""
     inputs = (read_lock(project, name) or {}).get("inputs")
-    if inputs in (None, data_digest(project, benchmark_of(project, name))):
+    if inputs is None or inputs == data_digest(project, benchmark_of(project, name)):
         return ""
     return f"data/{name}.lock.json is of other settings or an earlier renderer: `mtcp data render {name}` renews it"
 

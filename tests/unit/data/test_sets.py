@@ -176,6 +176,10 @@ class TestCommands:
         with pytest.raises(UserError, match="no benchmark uses a data set 'absent'"):
             self.run("verify", "absent")
 
+    def test_a_set_that_no_benchmark_uses_is_verified(self, nyud: Path):
+        self.run("import", "nyud_mine", str(nyud))
+        assert "data/nyud_mine is in order" in self.run("verify", "nyud_mine")
+
     def test_show_refuses_what_is_not_there(self, nyud: Path):
         self.run("import", "nyud", str(nyud))
         with pytest.raises(UserError, match="not one of the 4 in nyud's train split, such as 0001"):
