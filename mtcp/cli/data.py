@@ -182,7 +182,8 @@ def verify(name: SetName, as_json: AsJson = False) -> None:
         raise typer.Exit(2)
     if problems:
         raise UserError(problem_list(f"data/{name}", problems))
-    found.warnings += [said] if (said := stale_lock(project, name)) else []
+    if said := stale_lock(project, name):
+        found.warnings.append(said)
     warn(found)
     summary = statistics(found, layout)
     if as_json:

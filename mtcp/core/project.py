@@ -36,9 +36,7 @@ class Project:
         path = self.root / "params.yaml"
         given = read_yaml(path, dict)
         if isinstance(names := given.get("methods"), list):
-            _require_not_in_grids(names, self.grids, path)
-            members = [grid.methods if (grid := self.grids.get(str(name))) else [name] for name in names]
-            given = {**given, "methods": [method for group in members for method in group]}
+            given = {**given, "methods": _methods_of(names, self.grids, path)}
         return validated(Params, given, path)
 
     @cached_property
@@ -59,7 +57,7 @@ class Project:
     def methods(self) -> dict[str, Method]:
         contents = {name: self.method_entry(name).content for name in self._method_entries}
         found = {name: validated(Method, content, self.methods_path, name) for name, content in contents.items()}
-        _require_own_labels(found, self.methods_path)
+        _require_own_labels({name: method.label for name, method in found.items()}, self.methods_path)
         return found
 
     @cached_property
@@ -99,7 +97,7 @@ class Project:
             return self._benchmarks[name]
         path = self.benchmark_path(name)
         if name not in (known := self.benchmark_names()):
-            if path.parent == self.benchmark_path("").parent and path.exists():
+            if "/" not in name and path.exists():
                 raise UserError(f"{path}: {name_fault(name) or 'not a file'}; rename it, or move it away")
             raise UserError(f"unknown benchmark '{name}' in config/benchmarks/{alternatives(name, known)}")
         benchmark = validated(Benchmark, self.benchmark_entry(name).content, path)
@@ -178,11 +176,7 @@ def _require_sound(tasks: Mapping[str, TaskConfig], path: Path) -> None:
             raise fault(path, ("tasks", name), problem)
         for option, problem in misfits(name, options.model_dump()):
             raise fault(path, ("tasks", name, option), problem)
-    labelled: dict[str, str] = {}
-    for name, options in tasks.items():
-        label = options.task(name).label
-        if (other := labelled.setdefault(label, name)) != name:
-            raise fault(path, ("tasks", name, "label"), f"{other} is called '{label}', too: give one another `label`")
+    _require_own_labels({name: options.task(name).label for name, options in tasks.items()}, path, "tasks")
 
 
 def _require_readings(benchmark: Benchmark, path: Path) -> None:
@@ -197,17 +191,21 @@ def _require_readings(benchmark: Benchmark, path: Path) -> None:
                 raise fault(path, keys, f"'{metric}' is not a metric of {task}{alternatives(metric, known)}")
 
 
-def _require_own_labels(methods: Mapping[str, Method], path: Path) -> None:
-    """Raise `UserError` for the first method with the label of another one, since tables show labels."""
+def _require_own_labels(labels: Mapping[str, str], path: Path, *prefix: str) -> None:
+    """Raise `UserError` for the first entry with the label of another one, since tables show labels alone."""
     labelled: dict[str, str] = {}
-    for name, method in methods.items():
-        if (other := labelled.setdefault(method.label, name)) != name:
-            raise fault(path, (name, "label"), f"{other} is called '{method.label}', too: tables show labels")
+    for name, label in labels.items():
+        if (other := labelled.setdefault(label, name)) != name:
+            raise fault(path, (*prefix, name, "label"), f"{other} is called '{label}', too: give one another `label`")
 
 
-def _require_not_in_grids(names: list[Any], grids: Mapping[str, Grid], path: Path) -> None:
-    """Raise `UserError` where a method stands beside a grid that has it, or in two grids."""
-    first: dict[Any, Any] = {}
+def _methods_of(names: list[Any], grids: Mapping[str, Grid], path: Path) -> list[Any]:
+    """Return the methods that `names` of methods and grids stand for.
+
+    Raises `UserError` where a method stands beside a grid that has it, or in two grids.
+    """
+    found: list[Any] = []
+    first: dict[str, Any] = {}
     for place, name in enumerate(names):
         grid = grids.get(name) if isinstance(name, str) else None
         for method in grid.methods if grid else [name]:
@@ -218,6 +216,8 @@ def _require_not_in_grids(names: list[Any], grids: Mapping[str, Grid], path: Pat
             if other != name:
                 what = f"'{method}' is in the grid '{name if grid else other}', too: name it once"
                 raise fault(path, ("methods", place), what)
+            found.append(method)
+    return found
 
 
 def _mapping(content: Any) -> dict[str, Any]:

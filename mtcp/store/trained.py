@@ -132,9 +132,9 @@ def load_run(run: str | Path, root: Path | str = ".") -> TrainedRun:
     run is not trained, or diverged.
     """
     directory = Path(root) / run
-    if directory.is_dir() and not (directory / RECORD).exists():
-        raise UserError(f"{directory} holds no finished run, and so no network to use: train it first")
     if not (directory / RECORD).exists():
+        if directory.is_dir():
+            raise UserError(f"{directory} holds no finished run, and so no network to use: train it first")
         directory = _planned(str(run), Path(root))
     record = RunRecord.read(directory / RECORD)
     if record.status != "finished":

@@ -186,7 +186,7 @@ def _compared(project: Project, name: str, record: dict[str, Any], *, rendered: 
     lock = read_lock(project, name)
     if lock is None:
         return ""
-    if rendered and (stale := stale_lock(project, name)):
+    if stale := stale_lock(project, name):
         return stale
     if lock["digest"] == record["content"]:
         return ""
