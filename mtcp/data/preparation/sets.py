@@ -233,8 +233,7 @@ def recorded_content(project: Project, name: str) -> list[str]:
     """Compare data/<name> with its lock; returns the problems."""
     lock = read_lock(project, name)
     folder = project.root / "data" / name
-    if (inputs := packaging.read(folder).get("inputs")) is not None:
-        wanted = data_digest(project, benchmark_of(project, name))
+    if (inputs := packaging.read(folder).get("inputs")) is not None and (wanted := _inputs_wanted(project, name)):
         if inputs != wanted:
             return [f"it is of other settings or an earlier renderer: `mtcp data prepare {name}` makes it again"]
         if lock is not None and lock.get("inputs") != wanted:
@@ -251,9 +250,15 @@ def recorded_content(project: Project, name: str) -> list[str]:
 def stale_lock(project: Project, name: str) -> str:
     """Return in words that the lock of a rendered set is of other settings than the benchmark's; empty if it is not."""
     inputs = (read_lock(project, name) or {}).get("inputs")
-    if inputs is None or inputs == data_digest(project, benchmark_of(project, name)):
+    if inputs is None or _inputs_wanted(project, name) in (None, inputs):
         return ""
     return f"data/{name}.lock.json is of other settings or an earlier renderer: `mtcp data render {name}` renews it"
+
+
+def _inputs_wanted(project: Project, name: str) -> str | None:
+    """The digest of renderer and settings that a rendered set must have been made from; None for any other set."""
+    benchmark = benchmark_of(project, name)
+    return data_digest(project, benchmark) if project.benchmark(benchmark).rendered is not None else None
 
 
 def _named_strays(layout: Layout) -> list[str]:

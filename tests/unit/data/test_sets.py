@@ -101,6 +101,12 @@ def test_an_imported_set_that_differs_from_its_lock_is_an_error(project: Project
     np.save(project.root / "data/nyud/depth/0001.npy", np.ones((24, 32), np.float32))
     with pytest.raises(UserError, match=r"data/nyud is not what data/nyud.lock.json records"):
         sets.prepare(project, "nyud")
+    # A digest of renderer and settings in its lock makes it no rendered set, whose lock may be stale.
+    lock = project.root / "data/nyud.lock.json"
+    write_json(lock, {**read_json(lock), "inputs": "0" * 64})
+    with pytest.raises(UserError, match=r"data/nyud is not what data/nyud.lock.json records"):
+        sets.prepare(project, "nyud")
+    assert sets.stale_lock(project, "nyud") == "" and "files were changed" in sets.recorded_content(project, "nyud")[0]
 
 
 def test_without_data_the_two_commands_are_named(project: Project):
