@@ -17,6 +17,7 @@ from mtcp.cli.options import (
     progress,
     require_key,
 )
+from mtcp.cli.train import require_chosen, train_planned
 from mtcp.core.errors import UserError
 from mtcp.core.startup import compute_with, uncollected
 
@@ -40,6 +41,9 @@ def evaluate(
             help="A saved network (.safetensors) in any run's folder: judged on BENCHMARK's test split, printed."
         ),
     ] = None,
+    train: Annotated[
+        bool, typer.Option("--train", help="Train the run first if it is not trained, as `mtcp train` does.")
+    ] = False,
     device: Device = "auto",
     threads: Threads = 1,
     key: Key = None,
@@ -47,7 +51,8 @@ def evaluate(
 ) -> None:
     """Evaluate one trained run on the test split: metrics, statistics per image, sample pictures.
 
-    With --checkpoint, evaluate a saved network on any benchmark with the same tasks, and print its metrics.
+    With --train, train it first where needed, in the same process; the workflow does this for every run. With
+    --checkpoint, evaluate a saved network on any benchmark with the same tasks, and print its metrics.
 
     Examples: mtcp evaluate rooms mtcp --seed 0; mtcp evaluate nyud_240 --checkpoint results/runs/.../model.safetensors
     """
@@ -55,12 +60,17 @@ def evaluate(
 
     planned = Plan.load(only=(benchmark, method))
     if checkpoint is not None:
+        if train:
+            raise UserError("mtcp evaluate: --checkpoint names a trained network; leave out --train")
         _judge(planned, benchmark, checkpoint, device, threads, as_json)
         return
     if method is None:
         raise UserError("mtcp evaluate: name a METHOD of the grid, or a --checkpoint")
     run = planned.run(benchmark, method, seed)
+    require_chosen(run)
     require_key(run.name, key, run.eval_key)
+    if train and not run.run_path.exists():
+        train_planned(planned, run, device, threads)
     with uncollected():
         from mtcp.store.runs import evaluate_run
 

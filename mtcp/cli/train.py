@@ -12,7 +12,7 @@ from mtcp.core.startup import compute_with, uncollected
 
 if TYPE_CHECKING:
     from mtcp.core.config import ResourceConfig
-    from mtcp.store.plan import Plan
+    from mtcp.store.plan import Plan, Run
 
 
 def register(app: typer.Typer) -> None:
@@ -40,21 +40,31 @@ def train(
 
     planned = Plan.load(only=(benchmark, method))
     run = planned.run(benchmark, method, seed, key)
+    require_chosen(run)
+    require_key(run.name, key, run.train_key)
+    train_planned(planned, run, device, threads)
+
+
+def require_chosen(run: "Run") -> None:
+    """Raise `UserError` where the configuration of `run` is not chosen yet."""
     if run.waiting and run.choice is not None:
         raise UserError(
             f"{run.name} waits for the choice of its configuration among {len(run.choice.trials)} trials: "
             f"`snakemake --cores all` trains them; `mtcp plan` lists them"
         )
-    require_key(run.name, key, run.train_key)
-    if not run.run_path.exists() and not planned.manifest(benchmark).exists():
-        _prepare(planned, benchmark)
+
+
+def train_planned(planned: "Plan", run: "Run", device: str, threads: int) -> None:
+    """Train `run` with a progress bar, and print how it ended. Raises `typer.Exit` with status 130 if it is stopped."""
+    if not run.run_path.exists() and not planned.manifest(run.benchmark).exists():
+        _prepare(planned, run.benchmark)
     with uncollected():
         from mtcp.store.runs import train_run
         from mtcp.training.loop import Interrupted
 
     compute_with(threads)
     try:
-        resources = planned.resources(benchmark)
+        resources = planned.resources(run.benchmark)
         with held_device(device, resources, resources.together) as where, progress(run.name) as on_step:
             _say_device(run.name, where, resources)
             record = train_run(planned, run, where, on_step=on_step, on_epoch=_print_epoch)

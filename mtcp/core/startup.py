@@ -9,8 +9,12 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial, wraps
+from inspect import unwrap
 from types import ModuleType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
 
 _COMPILER: Final = "torch._dynamo.utils"
 #: Parameters of glibc's `mallopt` (malloc.h): number, largest value, and the environment variable that sets it.
@@ -113,6 +117,19 @@ def compute_with(threads: int) -> None:
     for parameter, value, variable in _KEPT:
         if mallopt is not None and variable not in os.environ:
             mallopt(parameter, value)
+
+
+def optimiser_without_compiler(kind: "type[Optimizer]", *arguments: Any, **settings: Any) -> "Optimizer":
+    """Return `kind(*arguments, **settings)`, an optimiser of torch that does not import the compiler: two seconds."""
+    import torch
+
+    base = torch.optim.Optimizer
+    for function in (base.add_param_group, base.zero_grad, base.state_dict, base.load_state_dict):
+        call_without_compiler(function)
+    optimiser = kind(*arguments, **settings)
+    # torch imports it in a wrapper around `step`, which otherwise only switches gradients off.
+    optimiser.step = torch.no_grad()(partial(unwrap(kind.step), optimiser))
+    return optimiser
 
 
 def call_without_compiler(function: Callable[..., Any]) -> None:

@@ -5,12 +5,14 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.optim import Optimizer
 
 from mtcp.core.run_config import TrainingConfig
+from mtcp.core.startup import optimiser_without_compiler
 from mtcp.models.architecture import backbone_parameters
 
 
-def build_optimiser(network: nn.Module, settings: TrainingConfig, device: torch.device) -> torch.optim.Optimizer:
+def build_optimiser(network: nn.Module, settings: TrainingConfig, device: torch.device) -> Optimizer:
     """Return the optimiser of the network; a scheme's parameters have their own (`mtcp.weighting.learning`).
 
     The learning rate of a backbone's parameters is `backbone_multiplier` times the rate (each group's `multiplier`).
@@ -31,11 +33,11 @@ def build_optimiser(network: nn.Module, settings: TrainingConfig, device: torch.
     }
     match settings.optimiser:
         case "adamw":
-            return torch.optim.AdamW(groups, **common)
+            return optimiser_without_compiler(torch.optim.AdamW, groups, **common)
         case "adam":
-            return torch.optim.Adam(groups, **common)
+            return optimiser_without_compiler(torch.optim.Adam, groups, **common)
         case "sgd":
-            return torch.optim.SGD(groups, momentum=settings.momentum, **common)
+            return optimiser_without_compiler(torch.optim.SGD, groups, momentum=settings.momentum, **common)
 
 
 def learning_rate(settings: TrainingConfig, epoch: int, step: int, steps: int) -> float:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mtcp.core.errors import UserError, first_sentence
 from mtcp.core.randomness import seeded, stream
 from mtcp.core.run_config import RunConfig
+from mtcp.core.startup import optimiser_without_compiler
 from mtcp.weighting.base import Scheme, SchemeContext, build_scheme, own_faults_named
 
 _SIZE: Final = (4, 4)
@@ -42,7 +43,7 @@ class _Trial:
         epochs = config.training.epochs
         context = SchemeContext(self.tasks, stream("probe"), epochs, 2, _SIZE, self.network, validation=self.losses)
         self.scheme: Scheme = build_scheme(config, context, root)
-        self.optimiser = torch.optim.SGD(self.network.parameters(), lr=0.01)
+        self.optimiser = optimiser_without_compiler(torch.optim.SGD, self.network.parameters(), lr=0.01)
 
     def forward(self, number: int) -> tuple[dict[str, Tensor], Tensor]:
         """Losses and representation of batch `number`."""

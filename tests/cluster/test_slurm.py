@@ -59,10 +59,10 @@ def test_a_workflow_runs_on_slurm_and_recovers_from_a_cancelled_job(cluster_proj
 def test_tiny_runs_share_a_job(project, slurm) -> None:
     project.edit("params.yaml", methods=["trivial_prior"], seeds=[0, 1])
     project.edit("config/benchmarks/rooms.yaml", baseline="trivial_prior")
-    groups = ("--groups", "train=runs", "evaluate=runs", "--group-components", "runs=2", "--slurm-array-jobs", "")
+    groups = ("--groups", "train_and_evaluate=runs", "--group-components", "runs=2", "--slurm-array-jobs", "")
     done = project.run(*PROFILE, *groups)
     assert done.returncode == 0, done.stderr[-3000:]
     assert len(list((project.path / "results/runs").glob("*/*/*/metrics-*.json"))) == 2
     submitted = set(re.findall(r"SLURM jobid (\d+)", done.stdout + done.stderr))
-    assert len(submitted) == 6, "data, check, one group of two trainings and two evaluations, tables, metrics, report"
+    assert len(submitted) == 6, "data, check, one group of two runs, tables, metrics, report"
     assert project.mtcp("verify").returncode == 0

@@ -79,7 +79,7 @@ def test_a_study_of_ones_own_uses_the_workflow_as_a_module(tmp_path: Path, proje
     study = project_at(tmp_path / "my_study")
     planned = study.run("snakemake", "-n")
     assert planned.returncode == 0, planned.stderr
-    assert re.search(r"train +9", planned.stdout + planned.stderr)
+    assert re.search(r"train_and_evaluate +9", planned.stdout + planned.stderr)
     refused = study.run("snakemake", "-n", "--config", "seeds=[0]")
     assert refused.returncode != 0
     assert "read from params.yaml alone" in refused.stdout + refused.stderr
@@ -99,6 +99,6 @@ def test_a_plug_in_from_a_template_passes_its_own_test(project, command: tuple[s
 
 
 def test_all_methods_of_one_seed_come_before_the_next_seed(project) -> None:
-    shown = project.run("snakemake", "-n", "--until", "train").stdout
-    jobs = re.findall(r"rule train:.*?seed=(\d+).*?priority: (\d+)", shown, flags=re.DOTALL)
+    shown = project.run("snakemake", "-n", "--until", "train_and_evaluate").stdout
+    jobs = re.findall(r"rule train_and_evaluate:.*?seed=(\d+).*?priority: (\d+)", shown, flags=re.DOTALL)
     assert sorted(jobs) == [("0", "2"), ("0", "2"), ("1", "1"), ("1", "1")]

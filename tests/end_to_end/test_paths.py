@@ -66,5 +66,5 @@ def test_the_workflow_s_own_test_is_complete(tmp_path: Path, root: Path, project
     folder = Path(shutil.copytree(root / ".test", tmp_path / "test", ignore=shutil.ignore_patterns(".snakemake")))
     done = project_at(root).snakemake("-n", "--quiet", "rules", "--directory", str(folder))
     assert done.returncode == 0, done.stderr
-    for rule in ("fetch", "check", "train", "evaluate", "tables_tiny", "metrics", "report_tiny"):
+    for rule in ("fetch", "check", "train_and_evaluate", "tables_tiny", "metrics", "report_tiny"):
         assert rule in done.stdout + done.stderr

@@ -116,7 +116,7 @@ def test_a_tampered_run_is_named_and_never_used(project) -> None:
 def test_why_names_what_changed(project) -> None:
     assert "never been trained" in project.mtcp("why", "rooms", "mtcp", "--seed", "0").stdout
     project.edit("params.yaml", methods=["mtcp"], seeds=[0])
-    assert project.snakemake("--until", "train").returncode == 0
+    assert project.snakemake("--until", "train_and_evaluate").returncode == 0
     project.edit("config/benchmarks/rooms.yaml", training__learning_rate=0.003)
     assert "config.training.learning_rate" in project.mtcp("why", "rooms", "mtcp", "--seed", "0").stdout
 
@@ -143,7 +143,7 @@ def test_a_second_snakemake_is_refused_and_a_killed_one_loses_nothing(project) -
         assert second.returncode != 0
         assert "cannot be locked" in said(second)
         assert "Traceback" not in said(second)
-        beside = project.snakemake("--nolock", "--until", "train", "--retries", "0")
+        beside = project.snakemake("--nolock", "--until", "train_and_evaluate", "--retries", "0")
         assert beside.returncode != 0
         assert "in use by process" in said(beside), "not even without Snakemake's lock are two at one run"
     finally:

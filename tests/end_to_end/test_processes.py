@@ -54,10 +54,10 @@ def gone(pid: int, seconds: float = 20) -> bool:
 
 
 def test_stopped_and_killed_it_ends_with_the_same_bits(prepared) -> None:
-    done = prepared.snakemake("--until", "train")
+    done = prepared.snakemake("--until", "train_and_evaluate")
     assert done.returncode == 0, done.stderr[-3000:]
     unbroken = result(prepared)
-    log = next((prepared.path / "logs/train").rglob("*.log")).read_text()
+    log = next((prepared.path / "logs/runs").rglob("*.log")).read_text()
     assert "trains on cpu in 2 processes" in log
 
     shutil.rmtree(prepared.path / "results/runs")

@@ -1,17 +1,20 @@
-# Trains one run. Only run.json, which is written last, is declared as output: Snakemake deletes a failed job's declared
-# outputs before a retry, and the resumable state must survive that.
+# One job and one process train a run and evaluate it: importing torch takes as long as training a tiny network. A
+# corrected metric changes only eval_key, and a run that is trained is then only evaluated.
+# Only the file that is written last is declared as output: Snakemake deletes a failed job's declared outputs before a
+# retry, and the resumable state must survive that.
 RUN = f"{RUNS}/{{benchmark}}/{{method}}/seed{{seed}}-{{train_key}}/{RECORD}"
+METRICS_OF_RUN = f"{RUNS}/{{benchmark}}/{{method}}/seed{{seed}}-{{train_key}}/{metrics_file('{eval_key}')}"
 
 
-rule train:
+rule train_and_evaluate:
     input:
-        run_inputs(RUN),
+        run_inputs(METRICS_OF_RUN),
     output:
-        RUN,
+        METRICS_OF_RUN,
     log:
-        "logs/train/{benchmark}/{method}/seed{seed}-{train_key}.log",
+        "logs/runs/{benchmark}/{method}/seed{seed}-{train_key}-{eval_key}.log",
     benchmark:
-        "logs/benchmarks/train/{benchmark}/{method}/seed{seed}-{train_key}.tsv"
+        "logs/benchmarks/runs/{benchmark}/{method}/seed{seed}-{train_key}-{eval_key}.tsv"
     priority: by_seed
     retries: 1
     threads: lambda wildcards: RESOURCES[wildcards.benchmark].cores
@@ -19,6 +22,24 @@ rule train:
         gpu=lambda wildcards: RESOURCES[wildcards.benchmark].gpu,
         mem_mb=lambda wildcards: RESOURCES[wildcards.benchmark].mem_mb,
         runtime=lambda wildcards: RESOURCES[wildcards.benchmark].runtime,
+    params:
+        command="evaluate --train",
+        key=lambda wildcards: wildcards.eval_key,
     shell:
-        MTCP + " train {wildcards.benchmark} {wildcards.method} --seed {wildcards.seed} "
-        "--key {wildcards.train_key} --threads {threads} >> {log} 2>&1"
+        MTCP + " {params.command} {wildcards.benchmark} {wildcards.method} --seed {wildcards.seed} "
+        "--key {params.key} --threads {threads} >> {log} 2>&1"
+
+
+# A trial of a method under a budget; only the chosen one is evaluated.
+use rule train_and_evaluate as train_trial with:
+    input:
+        run_inputs(RUN),
+    output:
+        RUN,
+    log:
+        "logs/trials/{benchmark}/{method}/seed{seed}-{train_key}.log",
+    benchmark:
+        "logs/benchmarks/trials/{benchmark}/{method}/seed{seed}-{train_key}.tsv"
+    params:
+        command="train",
+        key=lambda wildcards: wildcards.train_key,

@@ -104,6 +104,7 @@ def test_a_mistake_is_told_where_no_output_is_open(project: Path) -> None:
         (("archive", ".", "--renew"), "results/reference has no archive of '.' to renew"),
         (("data", "show", "rooms", "-o", "sheet.jpg"), "let its name end in .png"),
         (("evaluate", "rooms", "--checkpoint", "nope"), "--checkpoint nope is no file"),
+        (("evaluate", "rooms", "--checkpoint", "nope", "--train"), "leave out --train"),
         (("report", "--compare", "a", "b", "--pdf"), "--compare A B goes with no other option"),
         (("literature", "nyuv2_13", "--json", "--format", "html"), "two forms of one output"),
         (("init", "x" * 300), "is too long for a name"),

@@ -65,6 +65,40 @@ def test_operations_are_counted_without_the_compiler() -> None:
     assert done.returncode == 0, done.stderr
 
 
+STEPPED = """
+import copy
+import sys
+import torch
+from mtcp.core.run_config import TrainingConfig
+from mtcp.training.optimisation import build_optimiser
+kinds = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "sgd": torch.optim.SGD}
+settings = TrainingConfig(epochs=1, batch_size=1, learning_rate=0.1, weight_decay=0.5, optimiser="KIND")
+ours = torch.nn.Linear(3, 2)
+theirs = copy.deepcopy(ours)
+optimiser = build_optimiser(ours, settings, torch.device("cpu"))
+def step(network, optimiser):
+    network(torch.ones(1, 3)).square().sum().backward()
+    optimiser.step()
+    optimiser.zero_grad(set_to_none=True)
+step(ours, optimiser)
+optimiser.load_state_dict(optimiser.state_dict())
+step(ours, optimiser)
+assert "torch._dynamo" not in sys.modules, "the compiler came along"
+more = {"momentum": settings.momentum} if "KIND" == "sgd" else {}
+plain = kinds["KIND"](theirs.parameters(), lr=0.1, weight_decay=0.5, fused=True, **more)
+for _ in range(2):
+    step(theirs, plain)
+assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), theirs.parameters(), strict=True))
+assert torch.is_grad_enabled()
+"""
+
+
+@pytest.mark.parametrize("kind", ["adamw", "adam", "sgd"])
+def test_an_optimiser_steps_without_the_compiler(kind: str) -> None:
+    done = subprocess.run([sys.executable, "-c", STEPPED.replace("KIND", kind)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 KEPT = """
 import resource
 import torch

@@ -44,7 +44,7 @@ def test_the_grid_of_schemes_is_rooms_in_short():
 def test_the_example_becomes_a_row_of_the_table_and_reruns_nothing(project):
     project.edit("params.yaml", methods=["single_task", "mtcp_equal"], seeds=[0])
     project.edit("config/benchmarks/rooms.yaml", reference="mtcp_equal")
-    first = project.snakemake("--until", "evaluate")
+    first = project.snakemake("--until", "train_and_evaluate")
     assert first.returncode == 0, first.stderr
     before = {path: path.stat().st_mtime_ns for path in project.path.glob("results/runs/rooms/*/*/run.json")}
     assert len(before) == 2
