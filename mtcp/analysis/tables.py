@@ -66,6 +66,7 @@ from mtcp.core.project_files import (
 )
 from mtcp.core.published import COLUMNS, PUBLISHED_FOR, published_rows
 from mtcp.core.roles import with_roles
+from mtcp.core.words import counted
 from mtcp.store.integrity import require_unchanged
 from mtcp.store.plan import TRAINED, Plan, Run
 from mtcp.store.records import RunRecord
@@ -152,7 +153,7 @@ def build_tables(plan: Plan, benchmark: str, partial: bool = False) -> dict[str,
     unfinished = [run for run in runs if _status(run) not in ("finished", "diverged")]
     if unfinished and not partial:
         raise UserError(
-            f"{len(unfinished)} of {len(runs)} runs of {benchmark} are not done ({unfinished[0].name} is "
+            f"{len(unfinished)} of {counted(len(runs), 'run')} of {benchmark} not done ({unfinished[0].name} is "
             f"{_status(unfinished[0])}): run `snakemake`, or ask for `--partial` tables"
         )
     config = with_roles(plan.project, benchmark)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mtcp.cli.options import AsJson, print_table
+from mtcp.core.words import counted
 
 if TYPE_CHECKING:
     from mtcp.store.plan import Plan
@@ -35,7 +36,8 @@ def show(context: typer.Context, as_json: AsJson = False) -> None:
         typer.echo(json.dumps({**_size(plan), "families": rows, "rule": rule(plan.project.params)}, indent=1))
         return
     size = _size(plan)
-    typer.echo(f"{size['methods']} methods x {size['seeds']} seeds: {size['runs']} runs, {size['done']} done")
+    methods, seeds, runs = (counted(size[f"{noun}s"], noun) for noun in ("method", "seed", "run"))
+    typer.echo(f"{methods} x {seeds}: {runs}, {size['done']} done")
     if not rows:
         typer.echo(
             "no claim of config/claims.yaml can be judged by these methods: docs/configuration.md says how to write one"
@@ -60,6 +62,6 @@ def add(count: Annotated[int, typer.Argument(min=1, max=1000, help="How many see
     from mtcp.store.grid import add_seeds
 
     params = add_seeds(Path.cwd(), count).project.params
-    typer.echo(f"params.yaml: {len(params.seeds)} seeds, {', '.join(map(str, params.seeds))}")
+    typer.echo(f"params.yaml: {counted(len(params.seeds), 'seed')}, {', '.join(map(str, params.seeds))}")
     typer.echo(rule(params))
     typer.echo("Run them with `snakemake --cores all`; finished runs are kept.")

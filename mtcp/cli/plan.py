@@ -8,6 +8,7 @@ import typer
 from mtcp.cli.options import AsJson, BenchmarkName, Key, print_table, progress, require_key
 from mtcp.core.errors import UserError
 from mtcp.core.startup import uncollected
+from mtcp.core.words import counted
 
 if TYPE_CHECKING:
     from mtcp.store.plan import Run
@@ -57,8 +58,8 @@ def plan(
         superseded = sum(1 for _ in planned.superseded())
         done = sum(states[run.name] == "done" for run in planned.runs)
         trained = sum(trial.run_path.exists() for trial in planned.trials)
-        trials = f"{len(planned.trials)} trials, {trained} trained; " if planned.trials else ""
-        typer.echo(f"{trials}{len(planned.runs)} runs, {done} done; {superseded} superseded in the store")
+        trials = f"{counted(len(planned.trials), 'trial')}, {trained} trained; " if planned.trials else ""
+        typer.echo(f"{trials}{counted(len(planned.runs), 'run')}, {done} done; {superseded} superseded in the store")
 
 
 def _expected(run: "Run", costs: dict[tuple[str, str], float]) -> float | None:
@@ -102,4 +103,4 @@ def check(benchmark: BenchmarkName, key: Key = None) -> None:
             for note in notes:
                 print(f"mtcp: warning: method '{method}': {note}", file=sys.stderr)
             on_method(done, len(first))
-    typer.echo(f"{benchmark}: {len(first)} methods are in order")
+    typer.echo(f"{benchmark}: {counted(len(first), 'method')} in order")

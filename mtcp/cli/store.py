@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from mtcp.cli.options import AsJson, BenchmarkName, MethodName, Seed, print_table
+from mtcp.core.words import counted
 
 
 def register(app: typer.Typer) -> None:
@@ -36,8 +37,8 @@ def _store_problems() -> tuple[list[dict[str, str]], str]:
     from mtcp.store.plan import Plan
 
     planned = Plan.load()
-    trials = f" and {len(planned.trials)} trials" if planned.trials else ""
-    said = f"{len(planned.runs)} runs{trials}: keys, digests, metrics and tables are in order"
+    trials = f" and {counted(len(planned.trials), 'trial')}" if planned.trials else ""
+    said = f"{counted(len(planned.runs), 'run')}{trials}: keys, digests, metrics and tables are in order"
     return verify_all(planned), said
 
 
@@ -48,7 +49,8 @@ def _reference_problems() -> tuple[list[dict[str, str]], str]:
 
     folders = archives(Path.cwd())
     checked = [verify_archive(Path.cwd(), folder) for folder in folders]
-    runs = ", ".join(f"{count} runs of {folder.name}" for folder, (_, count) in zip(folders, checked, strict=True))
+    counts = {folder.name: count for folder, (_, count) in zip(folders, checked, strict=True)}
+    runs = ", ".join(f"{counted(count, 'run')} of {name}" for name, count in counts.items())
     said = f"{runs}: keys, histories and tables are in order" if folders else f"nothing is archived in {REFERENCE}"
     return [problem for problems, _ in checked for problem in problems], said
 
@@ -143,7 +145,8 @@ def gc(
     print_table(["run", "mb"], rows, as_json)
     if not as_json:
         total = sum(row["mb"] for row in rows)
-        typer.echo(f"{len(rows)} superseded runs, {total:.1f} MB {'removed' if delete else '(--delete removes them)'}")
+        done = "removed" if delete else "(--delete removes them)"
+        typer.echo(f"{counted(len(rows), 'superseded run')}, {total:.1f} MB {done}")
 
 
 def doctor(as_json: AsJson = False) -> None:

@@ -9,6 +9,7 @@ import typer
 from mtcp.cli.options import BenchmarkName, Device, Key, MethodName, Seed, Threads, held_device, progress, require_key
 from mtcp.core.errors import UserError
 from mtcp.core.startup import compute_with, uncollected
+from mtcp.core.words import counted
 
 if TYPE_CHECKING:
     from mtcp.core.config import ResourceConfig
@@ -73,7 +74,8 @@ def train_planned(planned: "Plan", run: "Run", device: str, threads: int) -> Non
         raise typer.Exit(130) from None
     reason = f" ({record.reason})" if record.reason else ""
     flags = f", flags: {', '.join(record.flags)}" if record.flags else ""
-    typer.echo(f"{run.name}: {record.status}{reason} after {record.epochs} epochs, {record.seconds:.1f} s{flags}")
+    epochs = counted(record.epochs, "epoch")
+    typer.echo(f"{run.name}: {record.status}{reason} after {epochs}, {record.seconds:.1f} s{flags}")
 
 
 def _prepare(planned: "Plan", benchmark: str) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from mtcp.cli.options import AsJson
+from mtcp.core.words import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -80,7 +81,7 @@ def _table(rows: "Sequence[Progress]", height: int | None = None) -> "Table":
 
     trained = sum(row.trained for row in rows)
     table = Table(
-        title=f"{trained} of {len(rows)} runs trained, {_words(grid_seconds_left(rows))} left",
+        title=f"{trained} of {counted(len(rows), 'run')} trained, {_words(grid_seconds_left(rows))} left",
         title_justify="left", caption_justify="left", box=None, header_style="bold", pad_edge=False,
     )  # fmt: skip
     for column in ("run", "state", "epoch", "left", "losses"):

@@ -7,6 +7,7 @@ import pandas as pd
 from mtcp.analysis.rows import rows_of
 from mtcp.analysis.speed import loaded
 from mtcp.core.roles import role_notes
+from mtcp.core.words import counted
 from mtcp.report.data_facts import data_facts
 from mtcp.report.page import Page
 from mtcp.store.speed import is_busy
@@ -43,7 +44,8 @@ def notes(page: Page) -> Iterator[str]:
     """Yield the limits of the results: open and diverged runs, equal networks, too few seeds, mixed environments."""
     methods, comparisons = page.methods, page.tables["comparisons"]
     if methods.open.sum():
-        yield f"Partial: {int(methods.open.sum())} of {int(methods.seeds.sum())} runs are not done; their rows say so."
+        runs = counted(int(methods.seeds.sum()), "run")
+        yield f"Partial: {int(methods.open.sum())} of {runs} not done; their rows say so."
     for row in methods[methods.diverged > 0].itertuples():
         yield f"{row.label} diverged on {row.diverged} of {row.seeds} seeds ({row.reasons}); these enter no mean."
     if groups := same_networks(page.tables["provenance"]):
@@ -93,7 +95,7 @@ def _times(page: Page) -> Iterator[str]:
         count, others = speed["round"].nunique(), speed.others.max()
         yield (
             f"Seconds and memory are those of 'mtcp benchmark': {count} rounds on {first.processor}, "
-            f"{first.threads} {'thread' if first.threads == 1 else 'threads'}"
+            f"{counted(first.threads, 'thread')}"
             + (f", beside other processes on up to {others:.1f} cores." if is_busy(others, first.cores) else ".")
         )
         return

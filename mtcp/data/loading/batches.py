@@ -23,6 +23,7 @@ from mtcp.core.images import IMAGENET_MEAN, IMAGENET_STD
 from mtcp.core.randomness import stream
 from mtcp.core.run_config import RunConfig
 from mtcp.core.tasks import CLASSES, VOID, Task
+from mtcp.core.words import counted
 from mtcp.data.formats.layouts import Layout
 from mtcp.data.formats.opening import open_layout
 from mtcp.data.loading.augment import augment, draw_transform
@@ -146,7 +147,7 @@ def steps_per_epoch(split: Split, config: RunConfig) -> int:
     steps = -(-len(split) // size) if config.training.keep_last_batch else len(split) // size
     if steps == 0:
         raise UserError(
-            f"split '{split.name}' of {config.benchmark} has {len(split)} images, fewer than one batch "
+            f"split '{split.name}' of {config.benchmark} has {counted(len(split), 'image')}, fewer than one batch "
             f"({config.training.batch_size}): lower training.batch_size in config/benchmarks/{config.benchmark}.yaml"
         )
     return steps

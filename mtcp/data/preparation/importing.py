@@ -23,6 +23,7 @@ from mtcp.core.hashing import file_digest
 from mtcp.core.project import Project
 from mtcp.core.project_files import dvc_file, lock_file
 from mtcp.core.tasks import VOID
+from mtcp.core.words import counted
 from mtcp.data.formats import packaging
 from mtcp.data.formats.described import COPY, DescribedLayout
 from mtcp.data.formats.file_kinds import it_is
@@ -171,7 +172,7 @@ def problem_list(source: Path | str, problems: list[str]) -> str:
     lines = [f"  {problem}" for problem in problems[:_SHOWN]]
     if len(problems) > _SHOWN:
         lines.append(f"  ... and {len(problems) - _SHOWN} more")
-    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    count = counted(len(problems), "problem")
     return "\n".join([f"{source} cannot be used, {count}:", *lines])
 
 

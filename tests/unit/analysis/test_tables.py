@@ -163,7 +163,7 @@ def test_missing_runs_need_partial_and_are_marked(done):
     run = done.plan.run("rooms", "uncertainty", 1)
     run.run_path.unlink()
     with pytest.raises(
-        UserError, match=r"1 of 28 runs of rooms are not done \(rooms/uncertainty/seed1 is missing\).*--partial"
+        UserError, match=r"1 of 28 runs of rooms not done \(rooms/uncertainty/seed1 is missing\).*--partial"
     ):
         build_tables(done.plan, "rooms")
     tables = build_tables(done.plan, "rooms", partial=True)

@@ -106,7 +106,7 @@ def test_cityscapes_from_the_official_files_to_a_trained_network(project: Projec
     folder = project.root / "data/cityscapes"
     assert len([path for path in folder.rglob("*") if path.is_file()]) == 3 * 12 + 1, "these files and packaging.json"
     assert "is in order" in mtcp(project, "data", "verify", "cityscapes")
-    assert "finished after 1 epochs" in mtcp(project, "train", "cityscapes", "mtcp", "--seed", "0")
+    assert "finished after 1 epoch," in mtcp(project, "train", "cityscapes", "mtcp", "--seed", "0")
     (record,) = project.root.glob("results/runs/cityscapes/mtcp/seed0-*/run.json")
     assert read_json(record)["status"] == "finished"
     assert read_json(record)["data"]["classes"]["semseg"][13] == "car"

@@ -134,7 +134,7 @@ def test_partial_report_says_so(store):
     write_tables(store.plan, "rooms", partial=True)
     html, tex, _ = write_report(store.root, "rooms")
     text = visible(html.read_text())
-    assert "Partial: 26 of 28 runs are not done" in text
+    assert "Partial: 26 of 28 runs not done" in text
     assert "1 paired seed concludes nothing here" in text
     assert "the run is missing" in text
     assert "reproduced." not in text
