@@ -7,6 +7,7 @@ import typer
 
 from mtcp.cli.options import AsJson, BenchmarkName, Device, Threads, held_device, print_table, progress
 from mtcp.core.errors import UserError, alternatives
+from mtcp.core.words import counted
 
 if TYPE_CHECKING:
     from mtcp.store.records import SpeedRecord
@@ -55,6 +56,10 @@ def benchmark(
             f"{alternatives(sorted(unknown)[0], [run.method for run in runs])}"
         )
     runs = [run for run in runs if not methods or run.method in methods]
+    if not runs:
+        raise UserError(
+            f"params.yaml has no method that trains for benchmark '{benchmark}', so there is nothing to time"
+        )
     if waiting := [run.name for run in runs if run.waiting]:
         raise UserError(f"{waiting[0]} waits for the choice of its configuration: run `snakemake` first")
     if together := [run.name for run in runs if run.config.processes > 1]:
@@ -77,7 +82,7 @@ def benchmark(
 
 
 def _title(record: "SpeedRecord") -> str:
-    where = f"{record.threads} threads on {record.environment.processor}"
+    where = f"{counted(record.threads, 'thread')} on {record.environment.processor}"
     return f"{record.benchmark}: {where}, medians and quartiles over rounds"
 
 

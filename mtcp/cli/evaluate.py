@@ -1,5 +1,8 @@
 """`mtcp evaluate`: evaluate one network on a test split."""
 
+import gc
+import sys
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,12 +20,13 @@ from mtcp.cli.options import (
     progress,
     require_key,
 )
-from mtcp.cli.train import require_chosen, train_planned
+from mtcp.cli.train import prepare_data, require_chosen, train_planned
 from mtcp.core.errors import UserError
 from mtcp.core.startup import compute_with, uncollected
+from mtcp.store.signals import stop_on_signal
 
 if TYPE_CHECKING:
-    from mtcp.store.plan import Plan
+    from mtcp.store.plan import Plan, Run
     from mtcp.store.records import RunRecord
 
 
@@ -69,27 +73,64 @@ def evaluate(
     run = planned.run(benchmark, method, seed)
     require_chosen(run)
     require_key(run.name, key, run.eval_key)
-    if train and not run.run_path.exists():
-        train_planned(planned, run, device, threads)
-    with uncollected():
-        from mtcp.store.runs import evaluate_run
-
+    resources, training = planned.resources(benchmark), train and not run.run_path.exists()
+    if training:
+        prepare_data(planned, run)
     compute_with(threads)
-    with held_device(device, planned.resources(benchmark)) as where, progress(f"evaluate {run.name}") as on_image:
-        path = evaluate_run(planned, run, where, threads, on_image)
+    with uncollected():
+        import_module("mtcp.evaluation.evaluate")  # before the training, so that it is the code that made the key
+        from mtcp.store.runs import evaluate_run
+    # One device for both: a GPU that was given back meanwhile might be another run's.
+    with held_device(device, resources, resources.together if training else 1) as where:
+        if training:
+            planned, run = _trained(planned, run, where)
+            threads = max(1, threads // resources.together)
+            compute_with(threads)
+        with progress(f"evaluate {run.name}") as on_image:
+            path = evaluate_run(planned, run, where, threads, on_image)
     typer.echo(f"{run.name}: {path.relative_to(planned.root)}")
 
 
+def _trained(planned: "Plan", run: "Run", device: str) -> tuple["Plan", "Run"]:
+    """Train `run`, give back what only training needs, and return the plan and the run as they are now.
+
+    Raises `UserError` where the run's key is another one by now: configuration, code or data changed meanwhile.
+    """
+    import torch
+
+    from mtcp.store.plan import Plan
+
+    with stop_on_signal() as stop:
+        train_planned(planned, run, device, stop)
+        if stop():
+            print(f"{run.name}: stopped; the same command evaluates it", file=sys.stderr)
+            raise typer.Exit(130)
+    gc.collect()  # optimiser and loop hold each other
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+    now = Plan.load(only=(run.benchmark, run.method))
+    again = now.run(run.benchmark, run.method, run.seed)
+    require_key(run.name, run.eval_key, again.eval_key)
+    return now, again
+
+
 def _record_of(checkpoint: Path) -> "RunRecord":
-    """Return the record of the run that saved `checkpoint`: beside it or, for a snapshot, one folder above."""
+    """Return the record of the run that saved `checkpoint`: beside it or, for a snapshot, one folder above.
+
+    Raises `UserError` where there is none, or where the network is not the one that the run saved.
+    """
     from mtcp.core.project_files import RECORD
+    from mtcp.store.integrity import require_unchanged
     from mtcp.store.records import RunRecord
 
     if not checkpoint.is_file():
         raise UserError(f"--checkpoint {checkpoint} is no file: name a saved network, as a run's model.safetensors")
     for folder in (checkpoint.parent, checkpoint.parent.parent):
         if (folder / RECORD).exists():
-            return RunRecord.read(folder / RECORD)
+            record, name = RunRecord.read(folder / RECORD), checkpoint.relative_to(folder).as_posix()
+            written = {name: record.files[name]} if name in record.files else {}
+            require_unchanged(folder, written, "train the run again, or name another network")
+            return record
     raise UserError(
         f"{checkpoint} lies in no run's folder: the {RECORD} beside it, which says how the network is built, is missing"
     )
@@ -98,10 +139,12 @@ def _record_of(checkpoint: Path) -> "RunRecord":
 def _judge(planned: "Plan", benchmark: str, checkpoint: Path, device: str, threads: int, as_json: bool) -> None:
     """Print the metrics of a saved network on the test split of `benchmark`."""
     from mtcp.data.loading.batches import open_split
+    from mtcp.data.preparation.sets import require_checked
     from mtcp.evaluation.evaluate import evaluate_elsewhere
 
     compute_with(threads)
     record = _record_of(checkpoint)
+    require_checked(planned.project, benchmark)
     trained = record.run_config()
     other = planned.project.resolve(benchmark, record.method, record.seed)
     data, seen = planned.data_folder(benchmark), 0

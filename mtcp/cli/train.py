@@ -1,6 +1,7 @@
 """`mtcp train` and `mtcp choose`: train one run, and choose among a method's trials."""
 
 import sys
+from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from mtcp.cli.options import BenchmarkName, Device, Key, MethodName, Seed, Threa
 from mtcp.core.errors import UserError
 from mtcp.core.startup import compute_with, uncollected
 from mtcp.core.words import counted
+from mtcp.store.signals import stop_on_signal
 
 if TYPE_CHECKING:
     from mtcp.core.config import ResourceConfig
@@ -43,7 +45,11 @@ def train(
     run = planned.run(benchmark, method, seed, key)
     require_chosen(run)
     require_key(run.name, key, run.train_key)
-    train_planned(planned, run, device, threads)
+    prepare_data(planned, run)
+    compute_with(threads)
+    resources = planned.resources(benchmark)
+    with held_device(device, resources, resources.together) as where, stop_on_signal() as stop:
+        train_planned(planned, run, where, stop)
 
 
 def require_chosen(run: "Run") -> None:
@@ -55,20 +61,30 @@ def require_chosen(run: "Run") -> None:
         )
 
 
-def train_planned(planned: "Plan", run: "Run", device: str, threads: int) -> None:
-    """Train `run` with a progress bar, and print how it ended. Raises `typer.Exit` with status 130 if it is stopped."""
-    if not run.run_path.exists() and not planned.manifest(run.benchmark).exists():
-        _prepare(planned, run.benchmark)
+def prepare_data(planned: "Plan", run: "Run") -> None:
+    """Make the data of a run that is to be trained ready, as the workflow does before it trains."""
+    if run.run_path.exists() or planned.manifest(run.benchmark).exists():
+        return
+    from mtcp.data.preparation.sets import prepare
+
+    name = planned.project.data_name(run.benchmark)
+    with progress(f"preparing {name}") as bar:
+        prepare(planned.project, name, bar)
+
+
+def train_planned(planned: "Plan", run: "Run", device: str, stop: Callable[[], bool]) -> None:
+    """Train `run` with a progress bar, and print how it ended.
+
+    Where `stop` asks for it before the end, the state is saved and `typer.Exit` raised, with status 130.
+    """
     with uncollected():
         from mtcp.store.runs import train_run
         from mtcp.training.loop import Interrupted
 
-    compute_with(threads)
+    _say_device(run.name, device, planned.resources(run.benchmark))
     try:
-        resources = planned.resources(run.benchmark)
-        with held_device(device, resources, resources.together) as where, progress(run.name) as on_step:
-            _say_device(run.name, where, resources)
-            record = train_run(planned, run, where, on_step=on_step, on_epoch=_print_epoch)
+        with progress(run.name) as on_step:
+            record = train_run(planned, run, device, stop=stop, on_step=on_step, on_epoch=_print_epoch)
     except Interrupted:
         print(f"{run.name}: stopped, state saved; the same command goes on from there", file=sys.stderr)
         raise typer.Exit(130) from None
@@ -76,15 +92,6 @@ def train_planned(planned: "Plan", run: "Run", device: str, threads: int) -> Non
     flags = f", flags: {', '.join(record.flags)}" if record.flags else ""
     epochs = counted(record.epochs, "epoch")
     typer.echo(f"{run.name}: {record.status}{reason} after {epochs}, {record.seconds:.1f} s{flags}")
-
-
-def _prepare(planned: "Plan", benchmark: str) -> None:
-    """Make the benchmark's data ready, as the workflow does before it trains."""
-    from mtcp.data.preparation.sets import prepare
-
-    name = planned.project.data_name(benchmark)
-    with progress(f"preparing {name}") as bar:
-        prepare(planned.project, name, bar)
 
 
 def _say_device(name: str, device: str, resources: "ResourceConfig") -> None:

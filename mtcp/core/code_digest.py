@@ -19,7 +19,7 @@ _HASHED_BY_RESULT: Final = frozenset(
     for name in (
         "core.code_digest", "core.config", "core.errors", "core.files", "core.hashing", "core.names", "core.plugins",
         "core.project", "core.project_files", "core.rendered", "core.run_config", "core.task_names", "core.validation",
-        "data.locks", "store.environment", "store.keys", "store.plan",
+        "core.words", "data.locks", "store.environment", "store.keys", "store.plan",
     )
 )  # fmt: skip
 

@@ -31,7 +31,7 @@ Range = Annotated[tuple[float, float], AfterValidator(_ordered)]
 
 
 class ResourceConfig(Model):
-    """The resources that one training job requests from the scheduler."""
+    """The resources that the job of one run, training and evaluation, requests from the scheduler."""
 
     gpu: int = Field(
         default=0,
@@ -47,7 +47,7 @@ class ResourceConfig(Model):
     )
     threads: int = Field(default=1, ge=1, le=1024, description="CPU threads of each process")
     mem_mb: int = Field(default=2000, ge=100, description="of all processes together")
-    runtime: int = Field(default=60, ge=1, description="minutes")
+    runtime: int = Field(default=60, ge=1, description="minutes for training and evaluation together")
 
     @model_validator(mode="after")
     def _processes_are_said_once(self) -> "ResourceConfig":
@@ -64,8 +64,13 @@ class ResourceConfig(Model):
 
     @property
     def cores(self) -> int:
-        """CPU threads of a training job."""
+        """CPU threads of the job."""
         return self.together * self.threads
+
+    @property
+    def evaluation(self) -> "ResourceConfig":
+        """The resources of a job that only evaluates: one process, on at most one GPU."""
+        return self.model_copy(update={"gpu": min(self.gpu, 1), "processes": 1})
 
 
 class Budget(Model):

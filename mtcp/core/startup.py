@@ -110,7 +110,8 @@ def compute_with(threads: int) -> None:
     A training step allocates and frees the same memory repeatedly. Memory returned to the system comes back as new
     pages, which must be zeroed: a tenth of a small network's step. Other C libraries than glibc are not changed.
     """
-    import torch
+    with uncollected():
+        import torch
 
     torch.set_num_threads(threads)
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None

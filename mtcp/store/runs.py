@@ -23,7 +23,6 @@ from mtcp.store.environment import environment, git_state
 from mtcp.store.integrity import digests, require_unchanged
 from mtcp.store.plan import Plan, Run
 from mtcp.store.records import DataRecord, Determinism, MetricsRecord, RunRecord
-from mtcp.store.signals import stop_on_signal
 
 if TYPE_CHECKING:
     from mtcp.training.loop import Listeners, TrainingResult
@@ -34,10 +33,11 @@ def train_run(
     run: Run,
     device: str,
     *,
+    stop: Callable[[], bool] = lambda: False,
     on_step: Callable[[int, int], None],
     on_epoch: Callable[[dict[str, float]], None],
 ) -> RunRecord:
-    """Train `run` unless it is trained; write and return its record. Raises `Interrupted` when told to stop.
+    """Train `run` unless it is trained; write and return its record. Raises `Interrupted` where `stop` says so in time.
 
     Divergence is a result: it is recorded with its reason, and the run is evaluated without metrics.
     """
@@ -47,6 +47,7 @@ def train_run(
 
     with locked(run.directory):
         if run.run_path.exists():
+            (run.directory / STATE).unlink(missing_ok=True)  # left by a process that was killed at the very end
             return run.record()
         run.failure_path.unlink(missing_ok=True)
         manifest = require_checked(plan.project, run.benchmark)
@@ -54,7 +55,7 @@ def train_run(
         folder = plan.data_folder(run.benchmark)
         seen = _data_record(run, manifest.get("note", ""), folder)
         started, cpu = datetime.now(UTC), cpu_seconds()
-        with stop_on_signal() as stop, _reason_kept(run):
+        with _reason_kept(run):
             result, memory = _trained(run, folder, device, Listeners(on_step, on_epoch, stop))
         record = RunRecord(
             benchmark=run.benchmark,
@@ -125,7 +126,9 @@ def evaluate_run(plan: Plan, run: Run, device: str, threads: int, on_image: Call
             f"run {run.name} has no finished checkpoint: train it first with "
             f"`mtcp train {run.benchmark} {run.method} --seed {run.seed}`"
         )
-    with locked(run.directory):
+    with locked(run.directory), _reason_kept(run):
+        run.failure_path.unlink(missing_ok=True)
+        (run.directory / STATE).unlink(missing_ok=True)
         require_checked(plan.project, run.benchmark)
         trained = run.record()
         require_unchanged(run.directory, trained.files, f"remove {run.directory} and train the run again")
@@ -200,7 +203,7 @@ def _taken(handle: int) -> bool:
 
 @contextmanager
 def _reason_kept(run: Run) -> Iterator[None]:
-    """Write the reason of a crash to the run's directory, for `mtcp plan` and partial tables."""
+    """Write the reason of a crash to the run's directory, for partial tables and, before its record, `mtcp plan`."""
     from mtcp.training.loop import Interrupted
 
     try:

@@ -59,6 +59,7 @@ def train_together(config: RunConfig, data: Path, directory: Path, device: str, 
     for library in ("torch.distributed.elastic", "torch.multiprocessing"):
         logging.getLogger(library).setLevel(logging.CRITICAL)  # failures are reported once, below
     watcher.start()
+    quit_handler = signal.getsignal(signal.SIGQUIT)  # the launcher sets its own and leaves it
     try:
         with tempfile.TemporaryDirectory() as logs:
             launch = elastic_launch(_settings(config.processes, logs), _work)
@@ -68,6 +69,7 @@ def train_together(config: RunConfig, data: Path, directory: Path, device: str, 
             raise Interrupted from failed
         raise _explained(failed, config) from None
     finally:
+        signal.signal(signal.SIGQUIT, quit_handler)
         done.set()
         watcher.join()
     if outcomes[0] is None:

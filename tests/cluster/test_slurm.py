@@ -46,12 +46,12 @@ def test_a_workflow_runs_on_slurm_and_recovers_from_a_cancelled_job(cluster_proj
             subprocess.run(["scancel", cancelled], check=True)
         time.sleep(1)
     stdout, stderr = process.communicate(timeout=600)
-    assert cancelled, f"no training job was seen running\n{stderr[-3000:]}"
+    assert cancelled, f"no run was seen in training\n{stderr[-3000:]}"
     said = stdout + stderr
     if process.returncode != 0:
         again = cluster_project.run(*PROFILE)
         assert again.returncode == 0, again.stderr[-3000:]
-    assert re.search(r"array|SLURM jobid", said), "the jobs went through SLURM"
+    assert "SLURM jobid" in said, "the jobs went through SLURM"
     assert (cluster_project.path / "reports/rooms.html").exists()
     assert cluster_project.mtcp("verify").returncode == 0
 
@@ -59,7 +59,7 @@ def test_a_workflow_runs_on_slurm_and_recovers_from_a_cancelled_job(cluster_proj
 def test_tiny_runs_share_a_job(project, slurm) -> None:
     project.edit("params.yaml", methods=["trivial_prior"], seeds=[0, 1])
     project.edit("config/benchmarks/rooms.yaml", baseline="trivial_prior")
-    groups = ("--groups", "train_and_evaluate=runs", "--group-components", "runs=2", "--slurm-array-jobs", "")
+    groups = ("--groups", "train_and_evaluate=runs", "--group-components", "runs=2")
     done = project.run(*PROFILE, *groups)
     assert done.returncode == 0, done.stderr[-3000:]
     assert len(list((project.path / "results/runs").glob("*/*/*/metrics-*.json"))) == 2

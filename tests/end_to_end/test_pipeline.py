@@ -151,7 +151,7 @@ def test_a_second_snakemake_is_refused_and_a_killed_one_loses_nothing(project) -
         os.killpg(first.pid, signal.SIGCONT)
         first.wait()
     # Snakemake is dead, its training goes on: whoever comes next is told, or finds it done.
-    assert project.wait_for("results/runs/*/*/*/run.json", seconds=300)
+    assert project.wait_for("results/runs/*/*/*/metrics-*.json", seconds=300)
     unlocked = project.snakemake("--unlock")
     assert unlocked.returncode == 0, said(unlocked)
     before = trained(project).pop().read_bytes()

@@ -6,6 +6,12 @@ RUN = f"{RUNS}/{{benchmark}}/{{method}}/seed{{seed}}-{{train_key}}/{RECORD}"
 METRICS_OF_RUN = f"{RUNS}/{{benchmark}}/{{method}}/seed{{seed}}-{{train_key}}/{metrics_file('{eval_key}')}"
 
 
+def needs(wildcards):
+    """The resources of a run's job: training is over where the run's record exists."""
+    resources = RESOURCES[wildcards.benchmark]
+    return resources.evaluation if Path(RUN.format(**wildcards)).exists() else resources
+
+
 rule train_and_evaluate:
     input:
         run_inputs(METRICS_OF_RUN),
@@ -17,11 +23,11 @@ rule train_and_evaluate:
         "logs/benchmarks/runs/{benchmark}/{method}/seed{seed}-{train_key}-{eval_key}.tsv"
     priority: by_seed
     retries: 1
-    threads: lambda wildcards: RESOURCES[wildcards.benchmark].cores
+    threads: lambda wildcards: needs(wildcards).cores
     resources:
-        gpu=lambda wildcards: RESOURCES[wildcards.benchmark].gpu,
-        mem_mb=lambda wildcards: RESOURCES[wildcards.benchmark].mem_mb,
-        runtime=lambda wildcards: RESOURCES[wildcards.benchmark].runtime,
+        gpu=lambda wildcards: needs(wildcards).gpu,
+        mem_mb=lambda wildcards: needs(wildcards).mem_mb,
+        runtime=lambda wildcards: needs(wildcards).runtime,
     params:
         command="evaluate --train",
         key=lambda wildcards: wildcards.eval_key,
