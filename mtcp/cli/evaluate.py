@@ -55,7 +55,7 @@ def evaluate(
 ) -> None:
     """Evaluate one trained run on the test split: metrics, statistics per image, sample pictures.
 
-    With --train, train it first where needed, in the same process; the workflow does this for every run. With
+    With --train, train it first where needed, in the same process, as the workflow does. With
     --checkpoint, evaluate a saved network on any benchmark with the same tasks, and print its metrics.
 
     Examples: mtcp evaluate rooms mtcp --seed 0; mtcp evaluate nyud_240 --checkpoint results/runs/.../model.safetensors

@@ -15,6 +15,7 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
+import typer
 import yaml
 from made_up_store import Store, measure_all
 
@@ -29,6 +30,7 @@ from mtcp.core.errors import UserError
 from mtcp.core.files import write_record
 from mtcp.core.hashing import short_key
 from mtcp.data.preparation import sets
+from mtcp.evaluation import evaluate as evaluation
 from mtcp.report.render import write_report
 from mtcp.store import runs
 from mtcp.store.integrity import require_stamped
@@ -496,6 +498,66 @@ def test_a_run_whose_configuration_changes_while_the_workflow_runs(copy: Path, m
     with pytest.raises(UserError, match=f"caller planned {planned}.*changed while the workflow ran"):
         command("rooms", "mtcp", seed=0, key=planned)
     assert run.state() == "done"
+
+
+def test_a_run_whose_configuration_changes_while_it_trains_is_not_evaluated(copy: Path, monkeypatch) -> None:
+    """The evaluation would be written under the key of what was planned before the training."""
+    run = Plan.load(copy).run("rooms", "mtcp", 0)
+    removed(run.metrics_path)
+    removed(run.run_path)
+
+    def trained(*arguments: object) -> None:
+        write_record(run.run_path, {})
+        edit(copy / "config/benchmarks/rooms.yaml", evaluation={"edge_tolerance": 0.02})
+
+    monkeypatch.setattr(evaluate_commands, "train_planned", trained)
+    monkeypatch.chdir(copy)
+    with pytest.raises(UserError, match=f"caller planned {run.eval_key}.*changed while the workflow ran"):
+        evaluate_commands.evaluate("rooms", "mtcp", seed=0, train=True)
+    assert not list(run.directory.glob("metrics-*.json"))
+
+
+def test_a_stop_at_the_very_end_of_the_training_is_heard(copy: Path, monkeypatch, capsys) -> None:
+    run = Plan.load(copy).run("rooms", "mtcp", 0)
+    kept = run.run_path.read_bytes()
+    removed(run.metrics_path)
+    removed(run.run_path)
+
+    def trained(*arguments: object) -> None:
+        run.run_path.write_bytes(kept)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(evaluate_commands, "train_planned", trained)
+    monkeypatch.chdir(copy)
+    with pytest.raises(typer.Exit) as stopped:
+        evaluate_commands.evaluate("rooms", "mtcp", seed=0, train=True)
+    assert (stopped.value.exit_code, run.state()) == (130, "trained")
+    assert "the same command evaluates it" in capsys.readouterr().err
+
+
+def test_a_crash_in_the_evaluation_leaves_its_reason(copy: Path, monkeypatch) -> None:
+    run = Plan.load(copy).run("rooms", "mtcp", 0)
+    removed(run.metrics_path)
+
+    def crash(*arguments: object, **more: object) -> None:
+        raise RuntimeError("no more shared memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluation, "evaluate_run", crash)
+        with pytest.raises(RuntimeError):
+            evaluate(copy)
+    assert run.failure_path.read_text() == "RuntimeError: no more shared memory\n"
+    assert "no more shared memory" in to_csv(build_tables(Plan.load(copy), "rooms", partial=True)["runs"])
+    evaluate(copy)
+    assert not run.failure_path.exists() and run.state() == "done"
+
+
+def test_a_changed_network_is_not_judged_elsewhere(copy: Path, monkeypatch) -> None:
+    network = directory_of(copy) / "model.safetensors"
+    flipped(network)
+    monkeypatch.chdir(copy)
+    with pytest.raises(UserError, match=r"SHA-256 differs.*train the run again"):
+        evaluate_commands.evaluate("rooms", checkpoint=network)
 
 
 def test_why_says_it_to_programs(copy: Path, finished: Path, monkeypatch, capsys) -> None:
