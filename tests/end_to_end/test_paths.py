@@ -62,7 +62,7 @@ def test_data_and_results_on_another_disk(tmp_path: Path, elsewhere: Path, small
 
 
 def test_the_workflow_s_own_test_is_complete(tmp_path: Path, root: Path, project_at) -> None:
-    """The workflow catalogue runs `snakemake --directory .test`: all but a budget's rules are planned, git sees nothing."""
+    """The workflow catalogue runs `snakemake --directory .test`: rules are planned, and git sees nothing."""
     folder = Path(shutil.copytree(root / ".test", tmp_path / "test", ignore=shutil.ignore_patterns(".snakemake")))
     done = project_at(root).snakemake("-n", "--quiet", "rules", "--directory", str(folder))
     assert done.returncode == 0, done.stderr
