@@ -47,7 +47,6 @@ def train_run(
 
     with locked(run.directory):
         if run.run_path.exists():
-            (run.directory / STATE).unlink(missing_ok=True)  # left by a process that was killed at the very end
             return run.record()
         run.failure_path.unlink(missing_ok=True)
         manifest = require_checked(plan.project, run.benchmark)
@@ -128,7 +127,7 @@ def evaluate_run(plan: Plan, run: Run, device: str, threads: int, on_image: Call
         )
     with locked(run.directory), _reason_kept(run):
         run.failure_path.unlink(missing_ok=True)
-        (run.directory / STATE).unlink(missing_ok=True)
+        (run.directory / STATE).unlink(missing_ok=True)  # left by a process that was killed at the very end
         require_checked(plan.project, run.benchmark)
         trained = run.record()
         require_unchanged(run.directory, trained.files, f"remove {run.directory} and train the run again")
