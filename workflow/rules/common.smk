@@ -60,6 +60,9 @@ MEANS = [
     f"{TABLES}/{DELTA_M}",
 ]
 
+#: The record of a run, which is written when its training is over.
+RUN = f"{RUNS}/{{benchmark}}/{{method}}/seed{{seed}}-{{train_key}}/{RECORD}"
+
 # The interpreter that runs Snakemake has the packages, even if its folder is not on the PATH.
 MTCP = f"{quote(sys.executable)} -m mtcp"
 
@@ -106,6 +109,12 @@ def run_inputs(target):
     """Return the input function of a job on one run: the benchmark's data and the check of its methods."""
     needed = {name: (relative(MANIFESTS[name]), relative(stamps.check)) for name, stamps in STAMPS.items()}
     return lambda wildcards: needed_by(target.format(**wildcards), *needed[wildcards.benchmark])
+
+
+def needs(wildcards):
+    """The resources of a run's job: training is over where the run's record exists."""
+    resources = RESOURCES[wildcards.benchmark]
+    return resources.evaluation if Path(RUN.format(**wildcards)).exists() else resources
 
 
 def in_report(path, caption, benchmark):

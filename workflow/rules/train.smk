@@ -2,14 +2,7 @@
 # corrected metric changes only eval_key, and a run that is trained is then only evaluated.
 # Only the file that is written last is declared as output: Snakemake deletes a failed job's declared outputs before a
 # retry, and the resumable state must survive that.
-RUN = f"{RUNS}/{{benchmark}}/{{method}}/seed{{seed}}-{{train_key}}/{RECORD}"
 METRICS_OF_RUN = f"{RUNS}/{{benchmark}}/{{method}}/seed{{seed}}-{{train_key}}/{metrics_file('{eval_key}')}"
-
-
-def needs(wildcards):
-    """The resources of a run's job: training is over where the run's record exists."""
-    resources = RESOURCES[wildcards.benchmark]
-    return resources.evaluation if Path(RUN.format(**wildcards)).exists() else resources
 
 
 rule train_and_evaluate:
