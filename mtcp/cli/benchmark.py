@@ -60,8 +60,8 @@ def benchmark(
         raise UserError(
             f"params.yaml has no method that trains for benchmark '{benchmark}', so there is nothing to time"
         )
-    if waiting := [run.name for run in runs if run.waiting]:
-        raise UserError(f"{waiting[0]} waits for the choice of its configuration: run `snakemake` first")
+    for run in runs:
+        run.require_chosen()
     if together := [run.name for run in runs if run.config.processes > 1]:
         raise UserError(
             f"{together[0]} trains in several processes (`resources` of config/benchmarks/{benchmark}.yaml), and what "

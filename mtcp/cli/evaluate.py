@@ -20,7 +20,7 @@ from mtcp.cli.options import (
     progress,
     require_key,
 )
-from mtcp.cli.train import prepare_data, require_chosen, train_planned
+from mtcp.cli.train import prepare_data, train_planned
 from mtcp.core.errors import UserError
 from mtcp.core.startup import compute_with, uncollected
 from mtcp.store.signals import stop_on_signal
@@ -71,7 +71,7 @@ def evaluate(
     if method is None:
         raise UserError("mtcp evaluate: name a METHOD of the grid, or a --checkpoint")
     run = planned.run(benchmark, method, seed)
-    require_chosen(run)
+    run.require_chosen()
     require_key(run.name, key, run.eval_key)
     resources, training = planned.resources(benchmark), train and not run.run_path.exists()
     if training:

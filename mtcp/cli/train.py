@@ -43,22 +43,13 @@ def train(
 
     planned = Plan.load(only=(benchmark, method))
     run = planned.run(benchmark, method, seed, key)
-    require_chosen(run)
+    run.require_chosen()
     require_key(run.name, key, run.train_key)
     prepare_data(planned, run)
     compute_with(threads)
     resources = planned.resources(benchmark)
     with held_device(device, resources, resources.together) as where, stop_on_signal() as stop:
         train_planned(planned, run, where, stop)
-
-
-def require_chosen(run: "Run") -> None:
-    """Raise `UserError` where the configuration of `run` is not chosen yet."""
-    if run.waiting and run.choice is not None:
-        raise UserError(
-            f"{run.name} waits for the choice of its configuration among {len(run.choice.trials)} trials: "
-            f"`snakemake --cores all` trains them; `mtcp plan` lists them"
-        )
 
 
 def prepare_data(planned: "Plan", run: "Run") -> None:

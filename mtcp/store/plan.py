@@ -37,6 +37,7 @@ from mtcp.core.references import require_known_names
 from mtcp.core.roles import role_notes, with_roles
 from mtcp.core.run_config import RunConfig
 from mtcp.core.startup import uncollected
+from mtcp.core.words import counted
 from mtcp.data.locks import data_digest, manifest_path, require_validation_images
 from mtcp.store.keys import evaluation_parts, key_parts
 from mtcp.store.records import ChoiceRecord, MetricsRecord, RunRecord
@@ -127,6 +128,15 @@ class Run:
         if self.failure_path.exists():
             return "failed"
         return "interrupted" if (self.directory / STATE).exists() else "missing"
+
+    def require_chosen(self) -> None:
+        """Raise `UserError` where the run's configuration has not been chosen yet."""
+        if self.waiting and self.choice is not None:
+            trials = counted(len(self.choice.trials), "trial")
+            raise UserError(
+                f"{self.name} waits for the choice of its configuration among {trials}: "
+                f"`snakemake --cores all` trains them; `mtcp plan` lists them"
+            )
 
     def record(self) -> RunRecord:
         """Read run.json and check that it belongs to this run; raises `UserError` where it does not."""

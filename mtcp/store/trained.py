@@ -152,8 +152,7 @@ def _planned(name: str, root: Path) -> Path:
         )
     benchmark, method, seed = parts[0], parts[1], int(parts[2][4:])
     planned = Plan.load(root, only=(benchmark, method)).run(benchmark, method, seed)
-    if planned.waiting:
-        raise UserError(f"{name} waits for the choice of its configuration: run `snakemake --cores all`")
+    planned.require_chosen()
     if not planned.run_path.exists():
         others = [path for path, record in readable_records(root / RUNS / benchmark / method) if record.seed == seed]
         older = f"; an older one, of another key, is {others[-1]}" if others else ""
