@@ -11,7 +11,8 @@ from mtcp.core.startup import uncollected
 from mtcp.core.words import counted
 
 if TYPE_CHECKING:
-    from mtcp.store.plan import Run
+    from mtcp.store.plan import Run, State
+    from mtcp.store.watching import Cost
 
 
 def register(app: typer.Typer) -> None:
@@ -28,18 +29,18 @@ def plan(
 
     States: done, trained (not evaluated), running, failed (crashed), interrupted (resumes where it stopped), missing,
     waiting (for the choice of its configuration). `seconds` is the time of a finished training, `expected` the time
-    that a training will take, by the median epoch of the method's finished runs. Runs in the store that the grid does
-    not name are superseded: `mtcp gc` lists them.
+    that training and evaluation will take, by the medians of the method's finished runs. Runs in the store that the
+    grid does not name are superseded: `mtcp gc` lists them.
     """
     from mtcp.store.plan import Plan, State
-    from mtcp.store.watching import seconds_per_epoch
+    from mtcp.store.watching import costs_of
 
     if state not in (None, *get_args(State)):
         raise UserError(f"--state {state}: expected one of {', '.join(get_args(State))}")
     planned = Plan.load()
     for note in planned.notes():
         typer.echo(f"note: {note}", err=True)
-    costs = seconds_per_epoch(planned.root, {(run.benchmark, run.method) for run in planned.runs})
+    costs = costs_of(planned)
     states = {run.name: run.state() for run in (*planned.trials, *planned.runs)}
     rows = [
         {
@@ -48,7 +49,7 @@ def plan(
             "eval_key": None if run.waiting or run.trial is not None else run.eval_key,
             "state": states[run.name],
             "seconds": round(run.record().seconds, 1) if run.run_path.exists() else None,
-            "expected": None if run.run_path.exists() else _expected(run, costs),
+            "expected": _expected(run, states[run.name], costs[run.benchmark, run.method]),
         }
         for run in (*planned.trials, *planned.runs)
         if state in (None, states[run.name])
@@ -62,9 +63,11 @@ def plan(
         typer.echo(f"{trials}{counted(len(planned.runs), 'run')}, {done} done; {superseded} superseded in the store")
 
 
-def _expected(run: "Run", costs: dict[tuple[str, str], float]) -> float | None:
-    cost = costs.get((run.benchmark, run.method))
-    return None if cost is None else round(cost * run.config.training.epochs, 1)
+def _expected(run: "Run", state: "State", cost: "Cost") -> float | None:
+    if state == "done" or (state == "trained" and run.trial is not None):
+        return None
+    seconds = cost.left(run, run.config.training.epochs if state == "trained" else 0)
+    return round(seconds, 1) if seconds else None
 
 
 def check(benchmark: BenchmarkName, key: Key = None) -> None:

@@ -33,7 +33,7 @@ def watch(
 ) -> None:
     """Watch the grid: state, epoch, losses and time left of each run, read from the store.
 
-    Ends when the grid is trained, or with Ctrl-C; it does not affect the runs. With --to, values are also written to
+    Ends when every run is evaluated, or with Ctrl-C; it does not affect the runs. With --to, values are also written to
     results/tensorboard, or to results/wandb for `wandb sync`.
 
     Example: mtcp watch --once
@@ -58,7 +58,7 @@ def watch(
             return
         console = Console()
         with Live(_table(rows, None if once else console.height), console=console, auto_refresh=False) as live:
-            while not once and any(not row.trained for row in rows):
+            while not once and not all(row.finished for row in rows):
                 time.sleep(every)
                 if any(choice.path.exists() for choice in planned.choices) or any(run.waiting for run in planned.runs):
                     planned = Plan.load()
@@ -79,21 +79,21 @@ def _table(rows: "Sequence[Progress]", height: int | None = None) -> "Table":
 
     from mtcp.store.watching import grid_seconds_left
 
-    trained = sum(row.trained for row in rows)
+    finished = sum(row.finished for row in rows)
     table = Table(
-        title=f"{trained} of {counted(len(rows), 'run')} trained, {_words(grid_seconds_left(rows))} left",
+        title=f"{finished} of {counted(len(rows), 'run')} finished, {_words(grid_seconds_left(rows))} left",
         title_justify="left", caption_justify="left", box=None, header_style="bold", pad_edge=False,
     )  # fmt: skip
     for column in ("run", "state", "epoch", "left", "losses"):
         table.add_column(column)
     if height is not None and len(rows) > (room := max(height - 4, 1)):
-        left = [row for row in rows if not row.trained]
+        left = [row for row in rows if not row.finished]
         shown = sorted(left, key=lambda row: row.state != "running")[:room]
         table.caption = f"{len(rows) - len(shown)} more: mtcp plan"
         rows = shown
     for row in rows:
         losses = "  ".join(f"{task} {value:.4f}" for task, value in row.losses.items())
-        left = "" if row.trained else _words(row.seconds_left)
+        left = "" if row.finished else _words(row.seconds_left)
         table.add_row(row.run, row.state, f"{row.epoch}/{row.epochs}", left, losses)
     return table
 

@@ -3,6 +3,7 @@
 Every record is sealed JSON (`mtcp.core.files`) with a schema version.
 """
 
+import contextlib
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -12,7 +13,7 @@ from pydantic import Field
 
 from mtcp.core.errors import UserError
 from mtcp.core.files import read_record, write_record
-from mtcp.core.project_files import RECORD
+from mtcp.core.project_files import RECORD, metrics_file
 from mtcp.core.run_config import RunConfig
 from mtcp.core.validation import Model, validated
 from mtcp.store.environment import Environment, GitState
@@ -121,7 +122,8 @@ class RunRecord(Record):
 class MetricsRecord(Record):
     """`metrics-<eval_key>.json`: the metrics of one run by selection, output and task; empty for a diverged run.
 
-    `gflops`: per image. `non_finite`: pixels with a non-finite final prediction, by task. `files`: {name: SHA-256}.
+    `seconds`: wall time of the evaluation. `gflops`: per image. `non_finite`: pixels with a non-finite final
+    prediction, by task. `files`: {name: SHA-256}.
     """
 
     benchmark: str
@@ -130,6 +132,7 @@ class MetricsRecord(Record):
     train_key: str
     eval_key: str
     images: int = 0
+    seconds: float | None = None
     seconds_per_image: float | None = None
     load: float | None = None
     gflops: float | None = None
@@ -195,7 +198,12 @@ class ChoiceRecord(Record):
 def readable_records(method_folder: Path) -> Iterator[tuple[Path, RunRecord]]:
     """Yield folder and record of every run of one method, under any key; skips unreadable records."""
     for path in sorted(method_folder.glob(f"*/{RECORD}")):
-        try:
+        with contextlib.suppress(UserError):
             yield path.parent, RunRecord.read(path)
-        except UserError:
-            continue
+
+
+def readable_metrics(method_folder: Path) -> Iterator[MetricsRecord]:
+    """Yield the metrics of every evaluated run of one method, under any key; skips unreadable records."""
+    for path in sorted(method_folder.glob(f"*/{metrics_file('*')}")):
+        with contextlib.suppress(UserError):
+            yield MetricsRecord.read(path)

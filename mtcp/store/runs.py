@@ -131,6 +131,7 @@ def evaluate_run(plan: Plan, run: Run, device: str, threads: int, on_image: Call
         require_checked(plan.project, run.benchmark)
         trained = run.record()
         require_unchanged(run.directory, trained.files, f"remove {run.directory} and train the run again")
+        started = time.monotonic()
         record = MetricsRecord(
             benchmark=run.benchmark,
             method=run.method,
@@ -151,6 +152,7 @@ def evaluate_run(plan: Plan, run: Run, device: str, threads: int, on_image: Call
             record = record.model_copy(
                 update={
                     "images": len(found.last.ids),
+                    "seconds": round(time.monotonic() - started, 3),
                     "seconds_per_image": found.last.seconds_per_image,
                     "load": _load(),
                     "gflops": found.gflops,

@@ -2,19 +2,22 @@
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
 from mtcp.core.project_files import HISTORY, LOCK, RUNS
 from mtcp.store.plan import TRAINED, Plan, Run
-from mtcp.store.records import readable_records
+from mtcp.store.records import readable_metrics, readable_records
 from mtcp.training.history import LOSS, read_history
 
 
 @dataclass(frozen=True)
 class Progress:
-    """One run: its state, epochs done and planned, losses of the last epoch, seconds of training left."""
+    """One run: its state, epochs done and planned, losses of the last epoch, seconds of work left.
+
+    A run is finished when it is evaluated, a trial when it is trained.
+    """
 
     run: str
     state: str
@@ -22,36 +25,49 @@ class Progress:
     epochs: int
     losses: dict[str, float]
     seconds_left: float | None
+    finished: bool
 
-    @property
-    def trained(self) -> bool:
-        return self.state in TRAINED
+
+@dataclass(frozen=True)
+class Cost:
+    """Median seconds of an epoch and of an evaluation, None where none is known."""
+
+    epoch: float | None
+    evaluation: float | None
+
+    def left(self, run: Run, epochs: int) -> float | None:
+        """Seconds that `run` needs after `epochs` epochs; an evaluation counts once one has been timed."""
+        remaining = run.config.training.epochs - epochs
+        if remaining and self.epoch is None:
+            return None
+        return remaining * (self.epoch or 0.0) + (0.0 if run.trial is not None else self.evaluation or 0.0)
 
 
 def look(plan: Plan) -> list[Progress]:
     """Return the progress of every trial and run of the grid, as the store shows it now."""
-    costs = seconds_per_epoch(plan.root, {(run.benchmark, run.method) for run in plan.runs})
-    return [_progress(run, costs.get((run.benchmark, run.method))) for run in (*plan.trials, *plan.runs)]
+    costs = costs_of(plan)
+    return [_progress(run, costs[run.benchmark, run.method]) for run in (*plan.trials, *plan.runs)]
 
 
 def grid_seconds_left(rows: Iterable[Progress]) -> float | None:
-    """Seconds until the grid is trained, if as many runs stay active as now; None where a run's time is unknown."""
+    """Seconds until the grid is finished, if as many runs stay active as now; None where a run's time is unknown."""
     rows = list(rows)
-    left = [row.seconds_left for row in rows if not row.trained]
+    left = [row.seconds_left for row in rows]
     if any(seconds is None for seconds in left):
         return None
     at_once = max(1, sum(row.state == "running" for row in rows))
     return sum(seconds for seconds in left if seconds is not None) / at_once
 
 
-def seconds_per_epoch(root: Path, methods: Iterable[tuple[str, str]]) -> dict[tuple[str, str], float]:
-    """Median seconds per epoch of the finished runs of each (benchmark, method), whatever their key."""
-    costs = {}
-    for benchmark, method in methods:
-        records = (record for _, record in readable_records(root / RUNS / benchmark / method))
-        if found := [record.seconds / record.epochs for record in records if record.epochs]:
-            costs[benchmark, method] = median(found)
-    return costs
+def costs_of(plan: Plan) -> dict[tuple[str, str], Cost]:
+    """What the finished runs of each (benchmark, method) of the grid took, whatever their key."""
+    return {method: _cost(plan.root.joinpath(RUNS, *method)) for method in {(r.benchmark, r.method) for r in plan.runs}}
+
+
+def _cost(method_folder: Path) -> Cost:
+    epochs = [record.seconds / record.epochs for _, record in readable_records(method_folder) if record.epochs]
+    evaluations = [record.seconds for record in readable_metrics(method_folder) if record.seconds is not None]
+    return Cost(median(epochs) if epochs else None, median(evaluations) if evaluations else None)
 
 
 def history_of(run: Run) -> list[dict[str, float]]:
@@ -60,15 +76,16 @@ def history_of(run: Run) -> list[dict[str, float]]:
     return read_history(path) if path.exists() else []
 
 
-def _progress(run: Run, cost: float | None) -> Progress:
+def _progress(run: Run, cost: Cost) -> Progress:
     state, epochs = run.state(), run.config.training.epochs
     if state in TRAINED:
-        return Progress(run.name, state, epochs, epochs, {}, 0.0)
+        finished = state == "done" or run.trial is not None
+        return Progress(run.name, state, epochs, epochs, {}, 0.0 if finished else cost.left(run, epochs), finished)
     rows = history_of(run)
     losses = {key.removeprefix(LOSS): value for key, value in rows[-1].items() if key.startswith(LOSS)} if rows else {}
-    cost = cost or (_running_cost(run, len(rows)) if state == "running" else None)
-    left = None if cost is None else cost * (epochs - len(rows))
-    return Progress(run.name, state, len(rows), epochs, losses, left)
+    if cost.epoch is None and state == "running":
+        cost = replace(cost, epoch=_running_cost(run, len(rows)))
+    return Progress(run.name, state, len(rows), epochs, losses, cost.left(run, len(rows)), finished=False)
 
 
 def _running_cost(run: Run, epochs: int) -> float | None:

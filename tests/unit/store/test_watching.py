@@ -3,14 +3,16 @@
 import fcntl
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from mtcp.core.project_files import HISTORY, LOCK
+from mtcp.core.project_files import HISTORY, LOCK, metrics_file
 from mtcp.store.plan import Plan
+from mtcp.store.records import MetricsRecord
 from mtcp.store.trackers import Follower
-from mtcp.store.watching import Progress, grid_seconds_left, look
+from mtcp.store.watching import Cost, Progress, costs_of, grid_seconds_left, look
 from mtcp.training.history import write_history
 
 
@@ -48,10 +50,35 @@ def test_a_running_run_tells_epoch_losses_and_time_left(plan: Plan) -> None:
 
 
 def test_the_grids_time_is_that_of_what_is_left_over_what_goes_on_at_once() -> None:
-    rows = [Progress("a", "running", 1, 2, {}, 30.0), Progress("b", "running", 1, 2, {}, 10.0)]
-    rows += [Progress("c", "missing", 0, 2, {}, 60.0), Progress("d", "done", 2, 2, {}, 0.0)]
+    rows = [Progress("a", "running", 1, 2, {}, 30.0, False), Progress("b", "running", 1, 2, {}, 10.0, False)]
+    rows += [Progress("c", "missing", 0, 2, {}, 60.0, False), Progress("d", "done", 2, 2, {}, 0.0, True)]
     assert grid_seconds_left(rows) == 50
-    assert grid_seconds_left([*rows, Progress("e", "missing", 0, 2, {}, None)]) is None
+    assert grid_seconds_left([*rows, Progress("e", "missing", 0, 2, {}, None, False)]) is None
+
+
+def test_time_left_counts_the_evaluation_and_a_trained_run_has_only_that(plan: Plan) -> None:
+    run, cost = plan.run("rooms", "mtcp", 0), Cost(epoch=10.0, evaluation=8.0)
+    total = run.config.training.epochs
+    assert cost.left(run, 0) == 10 * total + 8
+    assert cost.left(run, total) == 8
+    assert cost.left(replace(run, trial=0), 1) == 10 * (total - 1)
+    assert Cost(None, 8.0).left(run, 0) is None
+    assert Cost(None, 8.0).left(run, total) == 8
+
+
+def test_an_evaluation_is_timed_by_its_records(plan: Plan) -> None:
+    run = plan.run("rooms", "mtcp", 0)
+    run.directory.mkdir(parents=True)
+    for name, seconds in (("one", 4.0), ("two", 6.0), ("three", None)):
+        record = MetricsRecord(
+            benchmark="rooms", method="mtcp", seed=0, train_key=run.train_key, eval_key=name, seconds=seconds
+        )
+        record.write(run.directory / metrics_file(name))
+    (run.directory / metrics_file("four")).write_text("{")
+    assert costs_of(plan) == {("rooms", "mtcp"): Cost(None, 5.0), ("rooms", "single_task"): Cost(None, None)}
+    run.run_path.write_text("{}")
+    (progress,) = (row for row in look(plan) if row.run == run.name)
+    assert (progress.state, progress.seconds_left, progress.finished) == ("trained", 5.0, False)
 
 
 def test_tensorboard_gets_every_epoch_once(plan: Plan) -> None:
