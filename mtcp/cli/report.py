@@ -7,7 +7,7 @@ import typer
 
 from mtcp.cli.options import Key, require_key
 from mtcp.core.errors import UserError
-from mtcp.store.integrity import require_stamped, stamping
+from mtcp.store.integrity import partial_stamp, require_stamped, stamping
 
 
 def register(app: typer.Typer) -> None:
@@ -92,6 +92,11 @@ def report(
     for name in [benchmark] if benchmark else plan.project.params.benchmarks:
         stamps = plan.stamps(name)
         require_key(f"the report of {name}", key, key_of(stamps.report))
+        if not any(stamp.exists() for stamp in (stamps.tables, partial_stamp(stamps.tables))):
+            raise UserError(
+                f"results/tables/{name} has no tables of the present grid, configuration and code: write them with "
+                f"`mtcp tables {name}` (`--partial` while runs are missing); `mtcp why` says what changed"
+            )
         with stamping(stamps.report, complete=stamps.tables.exists() and not with_images) as paths:
             paths += write_report(plan.root, name, with_images, pdf, figures)
         _tell(plan.root, paths)

@@ -13,7 +13,8 @@ from mtcp.core.plugins import PACKAGE_ROOT, USER_FOLDER
 
 _PACKAGES: Final = ("mtcp", "baselines")
 _PUBLIC: Final = "mtcp.api"
-#: Modules that decide what runs but not its results: their output, the resolved configuration, is hashed instead.
+#: Modules that change no result by themselves: of those that decide what runs, the output (the resolved configuration)
+#: is hashed instead; the others word messages, and read and write files.
 _HASHED_BY_RESULT: Final = frozenset(
     f"mtcp.{name}"
     for name in (
@@ -110,8 +111,9 @@ def _imported_names(nodes: Iterable[ast.AST], path: Path) -> Iterable[str]:
         elif isinstance(node, ast.ImportFrom):
             base = node.module or ""
             if node.level:
-                package = _module_name(path).split(".")[: -node.level]
-                base = ".".join([*package, *([base] if base else [])])
+                package = _module_name(path).split(".")
+                above = node.level - (path.name == "__init__.py")  # which is its package itself
+                base = ".".join([*package[: len(package) - above], *([base] if base else [])])
             if base == _PUBLIC and _module_name(path) != _PUBLIC:
                 exported = _exports(PACKAGE_ROOT / "mtcp/api.py")
                 for alias in node.names:
@@ -136,16 +138,19 @@ def _exports(api: Path) -> dict[str, tuple[str, str]]:
 @cache
 def _module_name(path: Path) -> str:
     """The dotted name of a module of this project; for a user's file, its path in the plug-in folder."""
-    path = path.resolve()
-    if path.is_relative_to(PACKAGE_ROOT) and path.relative_to(PACKAGE_ROOT).parts[0] in _PACKAGES:
-        parts = path.relative_to(PACKAGE_ROOT).with_suffix("").parts
+    resolved = path.resolve()
+    if resolved.is_relative_to(PACKAGE_ROOT) and resolved.relative_to(PACKAGE_ROOT).parts[0] in _PACKAGES:
+        parts = resolved.relative_to(PACKAGE_ROOT).with_suffix("").parts
     else:
-        parts = (USER_FOLDER, *path.relative_to(_users_folder(path)).with_suffix("").parts)
+        parts = (USER_FOLDER, *path.absolute().relative_to(_users_folder(path.absolute())).with_suffix("").parts)
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
 def _users_folder(path: Path) -> Path:
-    """The folder from which a user's file imports its helpers: the nearest `plugins/` above it, else its own."""
+    """The folder from which a user's file imports its helpers: the nearest `plugins/` above it, else its own.
+
+    Of a linked file it is the folder of the link, where Python looks too.
+    """
     return next((parent for parent in path.parents if parent.name == USER_FOLDER), path.parent)
 
 
@@ -155,7 +160,7 @@ def _module_file(name: str, importer: Path) -> Path | None:
     if head in _PACKAGES:
         stem = PACKAGE_ROOT.joinpath(head, *rest)
     elif _module_name(importer).startswith(f"{USER_FOLDER}."):
-        stem = _users_folder(importer.resolve()).joinpath(*(rest if head == USER_FOLDER else (head, *rest)))
+        stem = _users_folder(importer.absolute()).joinpath(*(rest if head == USER_FOLDER else (head, *rest)))
     else:
         return None
     return next((file for file in (stem.with_suffix(".py"), stem / "__init__.py") if file.exists()), None)

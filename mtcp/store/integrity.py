@@ -40,7 +40,7 @@ def stamping(stamp: Path, complete: bool = True) -> Iterator[list[Path]]:
 
     Older stamps are removed first: with two of them present, changing a value and changing it back would leave stale
     files. They come back where the block fails before it has written anything. Output that is not `complete` (partial
-    tables, a report with photographs) gets a stamp that no plan asks for.
+    tables, a report with photographs) gets the stamp `partial_stamp` instead.
     """
     prefix, _, _ = stamp.stem.rpartition("-")
     before = {}
@@ -59,8 +59,13 @@ def stamping(stamp: Path, complete: bool = True) -> Iterator[list[Path]]:
             if stamped_problems(older):
                 older.unlink()
         raise
-    name = stamp.name if complete else f"{prefix}-partial{stamp.suffix}"
-    write_record(stamp.with_name(name), {"files": digests(stamp.parent, paths)})
+    write_record(stamp if complete else partial_stamp(stamp), {"files": digests(stamp.parent, paths)})
+
+
+def partial_stamp(stamp: Path) -> Path:
+    """The stamp of incomplete output with the same inputs as `stamp`: no step of the workflow asks for it."""
+    prefix, _, key = stamp.stem.rpartition("-")
+    return stamp.with_name(f"{prefix}-partial-{key}{stamp.suffix}")
 
 
 def stamped_problems(stamp: Path) -> list[str]:

@@ -305,6 +305,7 @@ class Plan:
                 code_digest([PACKAGE_ROOT / "mtcp/report/render.py"]),
                 _contents(
                     *templates,
+                    PACKAGE_ROOT / "mtcp/core/words.py",  # plurals, which the digest of the code leaves out
                     self.root / LEDGER,
                     lock_file(self.root, self.project.data_name(benchmark)),
                 ),

@@ -323,6 +323,15 @@ def test_partial_tables_never_pass_for_whole_ones(copy: Path, finished: Path, mo
     assert clean_tables(copy) == clean_tables(finished)
 
 
+def test_tables_of_another_configuration_are_not_reported(copy: Path, monkeypatch) -> None:
+    monkeypatch.chdir(copy)
+    before = (copy / "reports/rooms.html").read_bytes()
+    edit(copy / "config/benchmarks/rooms.yaml", baseline="mtcp")
+    with pytest.raises(UserError, match=r"results/tables/rooms has no tables of the present grid.*mtcp tables rooms"):
+        report_commands.report("rooms")
+    assert (copy / "reports/rooms.html").read_bytes() == before
+
+
 # --- The store ---------------------------------------------------------------------------------------------------
 
 

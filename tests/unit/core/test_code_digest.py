@@ -56,19 +56,35 @@ def test_a_users_file_beside_the_plugin_counts(tmp_path: Path) -> None:
         ("from lib import parts", "lib/parts.py"),
         ("from lib.parts import A", "lib/parts.py"),
         ("import lib", "lib/__init__.py"),
+        ("import lib.outer", "lib/outer/core.py"),
+        ("import lib.outer", "lib/parts.py"),
         ("from lib import middle", "lib/deep/parts.py"),
     ],
 )
 def test_a_users_package_beside_the_plugin_counts(tmp_path: Path, importing: str, helper: str) -> None:
     """Two files of one name in different folders are two modules, and imports inside of the package are followed."""
     folder = tmp_path / "plugins"
-    for name in ("lib/__init__.py", "lib/parts.py", "lib/deep/__init__.py", "lib/deep/parts.py"):
+    for name in ("lib/__init__.py", "lib/parts.py", "lib/deep/__init__.py", "lib/deep/parts.py", "lib/outer/core.py"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("A = 1\n")
     (folder / "lib/middle.py").write_text("from . import parts\nfrom .deep.parts import A\n")
+    (folder / "lib/outer/__init__.py").write_text("from .core import A\nfrom ..parts import A\n")
     before = digest_of(folder / "plug.py", f"{importing}\n")
     (folder / helper).write_text("A = 2\n")
     assert digest_of(folder / "plug.py", f"{importing}\n") != before
+
+
+def test_the_helper_of_a_linked_plugin_is_the_one_beside_the_link(tmp_path: Path) -> None:
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "shared/plug.py").write_text("import _power\n")
+    (tmp_path / "shared/_power.py").write_text("A = 1\n")
+    (tmp_path / "plugins/_power.py").write_text("A = 1\n")
+    link = tmp_path / "plugins/plug.py"
+    link.symlink_to(tmp_path / "shared/plug.py")
+    before = code_digest([link])
+    (tmp_path / "plugins/_power.py").write_text("A = 2\n")
+    assert code_digest([link]) != before
 
 
 def test_training_reaches_what_it_computes_with_and_nothing_that_judges_it() -> None:

@@ -39,7 +39,7 @@ def test_one_stamp_lies_there_and_a_partial_one_is_nobodys(tmp_path: Path) -> No
     assert stamped_problems(new) == []
     with stamping(old, complete=False) as paths:
         paths.append(table)
-    assert [path.name for path in tmp_path.glob("*.stamp")] == ["grid-partial.stamp"]
+    assert [path.name for path in tmp_path.glob("*.stamp")] == ["grid-partial-1.stamp"]
 
 
 def test_a_failed_write_leaves_no_stamp(tmp_path: Path) -> None:
