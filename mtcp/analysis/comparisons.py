@@ -138,7 +138,9 @@ def _changes(
     for name, metrics in chosen.items():
         if (sides := _both(values, reference, metrics)) is not None:
             changes[name] = float(multi_task.delta_m_pooled(*sides, kinds))
-    averaged = {task.name: _ERRORS if task.metric in _ERRORS else AVERAGED[task.kind] for task in tasks}
+    averaged = {
+        task.name: _ERRORS if task.kind == "depth" and task.metric in _ERRORS else AVERAGED[task.kind] for task in tasks
+    }
     if (sides := _both(values, reference, averaged)) is not None:
         changes["delta_m_per_metric"] = float(multi_task.delta_m_per_metric(*sides, kinds))
         changes["delta_m_pooled"] = float(multi_task.delta_m_pooled(*sides, kinds))

@@ -105,7 +105,8 @@ def init(
     shutil.copytree(shipped("config"), folder / "config", ignore=shutil.ignore_patterns("claims.yaml", "README.md"))
     shutil.copytree(shipped("profiles"), folder / "profiles")
     shutil.copytree(shipped("workflow/schemas"), folder / "schemas")
-    (folder / "plugins").mkdir()
+    own = shipped("plugins")  # config/methods.yaml may name plug-ins of the checkout
+    shutil.copytree(own, folder / "plugins") if own.exists() else (folder / "plugins").mkdir()
     (folder / "results").mkdir()
     texts = {
         "Snakefile": _SNAKEFILE,

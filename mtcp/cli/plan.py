@@ -1,7 +1,7 @@
 """`mtcp plan` and `check`: the grid's runs and their states, and a rehearsal of every method."""
 
 import sys
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import Annotated, get_args
 
 import typer
 
@@ -9,10 +9,6 @@ from mtcp.cli.options import AsJson, BenchmarkName, Key, print_table, progress, 
 from mtcp.core.errors import UserError
 from mtcp.core.startup import uncollected
 from mtcp.core.words import counted
-
-if TYPE_CHECKING:
-    from mtcp.store.plan import Run, State
-    from mtcp.store.watching import Cost
 
 
 def register(app: typer.Typer) -> None:
@@ -29,19 +25,20 @@ def plan(
 
     States: done, trained (not evaluated), running, failed (crashed), interrupted (resumes where it stopped), missing,
     waiting (for the choice of its configuration). `seconds` is the time of a finished training, `expected` the time
-    that training and evaluation will take, by the medians of the method's finished runs. Runs in the store that the
+    that is left for training and evaluation, by the medians of the method's finished runs. Runs in the store that the
     grid does not name are superseded: `mtcp gc` lists them.
     """
     from mtcp.store.plan import Plan, State
-    from mtcp.store.watching import costs_of
+    from mtcp.store.watching import look
 
     if state not in (None, *get_args(State)):
         raise UserError(f"--state {state}: expected one of {', '.join(get_args(State))}")
     planned = Plan.load()
     for note in planned.notes():
         typer.echo(f"note: {note}", err=True)
-    costs = costs_of(planned)
-    states = {run.name: run.state() for run in (*planned.trials, *planned.runs)}
+    progressed = look(planned)
+    left = {row.run: row.seconds_left for row in progressed}
+    states = {row.run: row.state for row in progressed}
     rows = [
         {
             "run": run.name,
@@ -49,7 +46,7 @@ def plan(
             "eval_key": None if run.waiting or run.trial is not None else run.eval_key,
             "state": states[run.name],
             "seconds": round(run.record().seconds, 1) if run.run_path.exists() else None,
-            "expected": _expected(run, states[run.name], costs[run.benchmark, run.method]),
+            "expected": round(seconds, 1) if (seconds := left[run.name]) else None,
         }
         for run in (*planned.trials, *planned.runs)
         if state in (None, states[run.name])
@@ -61,13 +58,6 @@ def plan(
         trained = sum(trial.run_path.exists() for trial in planned.trials)
         trials = f"{counted(len(planned.trials), 'trial')}, {trained} trained; " if planned.trials else ""
         typer.echo(f"{trials}{counted(len(planned.runs), 'run')}, {done} done; {superseded} superseded in the store")
-
-
-def _expected(run: "Run", state: "State", cost: "Cost") -> float | None:
-    if state == "done" or (state == "trained" and run.trial is not None):
-        return None
-    seconds = cost.left(run, run.config.training.epochs if state == "trained" else 0)
-    return round(seconds, 1) if seconds else None
 
 
 def check(benchmark: BenchmarkName, key: Key = None) -> None:

@@ -60,7 +60,7 @@ def watch(
         with Live(_table(rows, None if once else console.height), console=console, auto_refresh=False) as live:
             while not once and not all(row.finished for row in rows):
                 time.sleep(every)
-                if any(choice.path.exists() for choice in planned.choices) or any(run.waiting for run in planned.runs):
+                if any(run.waiting and run.choice and run.choice.path.exists() for run in planned.runs):
                     planned = Plan.load()
                 rows = look(planned)
                 if follower:

@@ -61,9 +61,11 @@ def _sentences(
         if mistake["type"] == "missing":
             continue
         if mistake["type"] == "extra_forbidden":
-            known = ", ".join(_fields_at(model, location)) or "none"
+            known = list(_fields_at(model, location))
             new = RENAMED.get(str(location[-1]))
-            message = f"is called `{new}` now" if new else f"unknown key (known here: {known})"
+            message = f"unknown key (known here: {', '.join(known) or 'none'})"
+            if new in known:
+                message = f"is called `{new}` now"
         elif mistake["type"] == "string_pattern_mismatch":  # the one pattern is that of names
             message = name_fault(mistake["input"]) or mistake["msg"]
         elif mistake["type"] in ("model_type", "dict_type"):

@@ -3,18 +3,17 @@
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
 from mtcp.core.code_digest import code_digest
 from mtcp.core.errors import UserError
-from mtcp.core.files import replacing
-from mtcp.core.hashing import short_key
+from mtcp.core.files import replacing, write_text
+from mtcp.core.hashing import file_digest, short_key
 from mtcp.core.plugins import PACKAGE_ROOT
 from mtcp.core.run_config import RunConfig
 from mtcp.data.loading.batches import Split, evaluation_batches
-from mtcp.data.loading.cache import fingerprint, packed_folder
+from mtcp.data.loading.cache import digest_path, fingerprint, intact, packed_folder
 from mtcp.evaluation.coherence import CoherenceMeter
 from mtcp.metrics.meter import Statistics, merge
 
@@ -24,18 +23,21 @@ def ceiling(
 ) -> Statistics:
     """Return the statistics of `split`'s ground truths, in the order of its ids; empty if no tasks can be compared.
 
-    They are stored at `path`, the `ceiling_file`, if its folder is writable. `on_images` is called with the number of
-    images of each step.
+    They are stored at `path`, the `ceiling_file`, with their SHA-256, if its folder is writable. `on_images` is called
+    with the number of images of each step.
     """
-    with suppress(OSError, ValueError, EOFError, BadZipFile), np.load(path, allow_pickle=False) as kept:
-        return dict(kept)
+    if intact(path):
+        with np.load(path, allow_pickle=False) as kept:
+            return dict(kept)
     parts = []
     for batch in evaluation_batches(split, config):
         parts.append(meter.ceiling(batch.targets))
         on_images(len(batch.ids))
     found = merge(parts) if all(parts) else {}
-    with suppress(UserError), replacing(path) as temporary:  # with read-only data, every run computes them again
-        np.savez_compressed(temporary, allow_pickle=False, **found)
+    with suppress(UserError):  # with read-only data, every run computes them again
+        with replacing(path) as temporary:
+            np.savez_compressed(temporary, allow_pickle=False, **found)
+        write_text(digest_path(path), file_digest(path))
     return found
 
 

@@ -66,7 +66,7 @@ def visible_devices() -> list[str]:
 
 
 def _take(devices: Sequence[str], runs_per_gpu: int, folder: Path, count: int) -> dict[str, int]:
-    """Lock the first free places on `count` devices, using free devices before shared ones; {device: lock}.
+    """Lock places on `count` devices, every device's first place before any second one; {device: lock}.
 
     All or none: two runs that each held half of what they need would deadlock.
     """

@@ -115,16 +115,19 @@ class Run:
         return self.directory / FAILURE
 
     def state(self) -> State:
-        """Done (evaluated), trained, running (lock held), failed (crashed), interrupted (can resume) or missing.
+        """Done (evaluated), running (lock held), trained, failed (crashed), interrupted (can resume) or missing.
 
         Under a budget also waiting: the run's configuration has not been chosen yet.
         """
         if self.waiting:
             return "waiting"
-        if self.run_path.exists():
-            return "done" if self.metrics_path.exists() else "trained"
+        trained = self.run_path.exists()
+        if trained and self.metrics_path.exists():
+            return "done"
         if _is_locked(self.directory / LOCK):
             return "running"
+        if trained:
+            return "trained"
         if self.failure_path.exists():
             return "failed"
         return "interrupted" if (self.directory / STATE).exists() else "missing"

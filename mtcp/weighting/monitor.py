@@ -71,7 +71,8 @@ class Monitor:
             self.conflict |= angles[i][j] < 0
         if len(tasks) > 1:
             self._mean("magnitude_similarity").add(magnitude_similarity(gramian))
-            self._mean("log_condition_number").add(math.log(condition_number(gramian)))
+            if math.isfinite(condition := condition_number(gramian)):  # NaN where all gradients are zero
+                self._mean("log_condition_number").add(math.log(condition))
 
     def observe_share(self, scheme: float, outside: float) -> None:
         """Record the norms of the scheme's update of the shared parameters and of the gradient that bypassed it."""

@@ -36,9 +36,9 @@ def packed(
     stem = f"{layout.folder.name}-{purpose}-{short_key([ids, tasks, repr(kind.descr)])[:8]}"
     code = code_digest([PACKAGE_ROOT / "mtcp/data/loading/batches.py"])
     path = folder / f"{stem}-{short_key([fingerprint(layout, ids, tasks), code])}.npy"
-    if not _intact(path):
+    if not intact(path):
         with _alone(folder / f"{stem}.lock"):
-            if not _intact(path):
+            if not intact(path):
                 with replacing(path) as temporary:
                     records = np.lib.format.open_memmap(temporary, "w+", kind, (len(ids),))
                     # On a full disk this raises an error; writing to the mapped file would kill the process.
@@ -46,19 +46,21 @@ def packed(
                         os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
                     fill(records)
                     records.flush()
-                write_text(_digest_path(path), file_digest(path))
+                write_text(digest_path(path), file_digest(path))
                 for older in folder.glob(f"{stem}-*.*"):
-                    if older not in (path, _digest_path(path)):
+                    if older not in (path, digest_path(path)):
                         older.unlink()
     return np.load(path, mmap_mode="r")
 
 
-def _digest_path(path: Path) -> Path:
+def digest_path(path: Path) -> Path:
+    """The file with the SHA-256 of the stored file `path`."""
     return path.with_suffix(".sha256")
 
 
-def _intact(path: Path) -> bool:
-    written = _digest_path(path)
+def intact(path: Path) -> bool:
+    """Whether `path` exists and matches the SHA-256 beside it."""
+    written = digest_path(path)
     return path.exists() and written.exists() and written.read_text() == file_digest(path)
 
 

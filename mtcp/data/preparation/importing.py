@@ -87,13 +87,7 @@ def import_set(
     On problems, raises `UserError` listing them by image, and leaves an earlier set unchanged.
     """
     kind, told = layout_of(project, name), told or Told()
-    if not track and dvc_file(project.root, name).exists():
-        raise UserError(
-            f"data/{name}.dvc tracks the set that lies here, and its digest is in the keys of runs: import with --dvc, "
-            "or remove that file first"
-        )
-    if track:
-        require_trackable(project, name)
+    require_trackable(project, name, track)
     lock: dict[str, Any] = {}
     with installing(project, name, lambda: record_set(project, name, lock, track)) as folder:
         reader = layout_in(kind, source, root=project.root)
@@ -132,8 +126,15 @@ def import_set(
     return Imported(project.root / "data" / name, lock, findings, track)
 
 
-def require_trackable(project: Project, name: str) -> None:
-    """Raise `UserError`, before any work, where DVC could not track data/<name>."""
+def require_trackable(project: Project, name: str, track: bool) -> None:
+    """Raise `UserError`, before any work, where DVC could not `track` data/<name>, or must go on tracking it."""
+    if not track:
+        if dvc_file(project.root, name).exists():
+            raise UserError(
+                f"data/{name}.dvc tracks the set that lies here, and its digest is in the keys of runs: import with "
+                "--dvc, or remove that file first"
+            )
+        return
     for path in (project.root / "data", project.root / "data" / name):
         if path.is_symlink():
             raise UserError(

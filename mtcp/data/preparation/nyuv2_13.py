@@ -68,8 +68,7 @@ def derive_nyuv2_13(
     splits: dict[str, tuple[str, ...]] = {"train": layout.ids("train"), "val": layout.ids("val")}
     if images is not None:
         splits = {split: _spaced(ids, images) for split, ids in splits.items()}
-    if track:
-        require_trackable(project, name)
+    require_trackable(project, name, track)
     lock: dict[str, Any] = {}
     with installing(project, name, lambda: record_set(project, name, lock, track)) as folder:
         for split, ids in splits.items():

@@ -15,6 +15,7 @@ class Part(Model):
 class Whole(Model):
     part: Part
     share: float = 0.0
+    validation_share: float = 0.0
 
 
 def test_what_is_right_passes():
@@ -27,6 +28,7 @@ def test_what_is_right_passes():
         ({"part": {}}, "f.yaml, keys 'x.part.size', 'x.part.colour': required, and missing"),
         ({"part": {"size": 0, "colour": "red"}}, "f.yaml, key 'x.part.size': .*greater than or equal to 1, got 0"),
         ({"part": {"size": 1, "colour": "red", "hue": 3}}, r"'x.part.hue': unknown key \(known here: colour, size\)"),
+        ({"part": {"size": 1, "colour": "red", "held_out": 0.1}}, "'x.part.held_out': unknown key"),
         ({"part": {"size": 1, "colour": "red"}, "held_out": 0.1}, "'x.held_out': is called `validation_share` now"),
         ({"part": {"size": 0}, "share": "big"}, "'x.part.colour': required, .*; key 'x.part.size': .*; key 'x.share'"),
     ],

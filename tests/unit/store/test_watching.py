@@ -81,6 +81,15 @@ def test_an_evaluation_is_timed_by_its_records(plan: Plan) -> None:
     assert (progress.state, progress.seconds_left, progress.finished) == ("trained", 5.0, False)
 
 
+def test_a_run_that_is_being_evaluated_is_running_with_no_epoch_left(plan: Plan) -> None:
+    folder = epochs(plan, "mtcp", (run := plan.run("rooms", "mtcp", 0)).config.training.epochs)
+    run.run_path.write_text("{}")
+    with (folder / LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        (progress,) = (row for row in look(plan) if row.run == run.name)
+    assert (progress.state, progress.epoch, progress.seconds_left) == ("running", progress.epochs, 0.0)
+
+
 def test_tensorboard_gets_every_epoch_once(plan: Plan) -> None:
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
