@@ -132,6 +132,13 @@ def test_the_rule_of_a_first_look_calls_optional_stopping_by_its_name():
     assert "5 % per family" in said
 
 
+def test_one_missing_seed_is_no_plural(project):
+    params = yaml.safe_load((project / "params.yaml").read_text())
+    (project / "params.yaml").write_text(yaml.safe_dump(params | {"seeds": list(range(7))}))
+    main = next(row for row in families(Plan.load(project), "rooms") if row["family"] == "main")
+    assert main["can_conclude"] == "needs 1 more seed"
+
+
 @pytest.mark.slow
 def test_mtcp_grid_prints_json(project_at, project):
     shutil.copytree(ROOT / "plugins", project / "plugins")
