@@ -12,6 +12,7 @@ from mtcp.core.claims import load_claims
 from mtcp.core.config import Params
 from mtcp.core.project_files import CLAIMS
 from mtcp.core.roles import with_roles
+from mtcp.core.words import counted
 from mtcp.store.plan import Plan
 
 
@@ -30,7 +31,7 @@ def families(plan: Plan, benchmark: str) -> list[dict[str, Any]]:
             "claims": len(rows),
             "least_n": (least := int(rows.least_n.max())),
             "seeds": seeds,
-            "can_conclude": "yes" if seeds >= least else f"needs {least - seeds} more seeds",
+            "can_conclude": "yes" if seeds >= least else f"needs {counted(least - seeds, 'more seed')}",
             "ids": ", ".join(rows.id),
         }
         for family, rows in judged[judged.n.notna()].groupby("family", sort=False)

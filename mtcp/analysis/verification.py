@@ -267,6 +267,13 @@ def explain(plan: Plan, run: Run) -> Iterator[str]:
     if state == "trained":
         yield f"{run.name} is trained, not evaluated under eval_key {run.eval_key}: the evaluation is new"
         return
+    if state == "running":
+        yield f"{run.name} is running: another process trains it at this moment"
+        return
+    if state == "failed":
+        reason = next(iter(run.failure_path.read_text(errors="replace").splitlines()), "")
+        yield f"{run.name} failed, and `snakemake --cores all` tries it again: {reason or 'no reason was written'}"
+        return
     if state == "interrupted":
         yield f"{run.name} was interrupted and resumes from its saved state"
         return

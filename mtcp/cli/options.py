@@ -50,6 +50,7 @@ def existing_device(name: str, count: int = 1) -> str:
     import torch
 
     from mtcp.core.errors import UserError
+    from mtcp.core.words import counted
 
     try:
         device = torch.device(name)
@@ -58,7 +59,8 @@ def existing_device(name: str, count: int = 1) -> str:
     if device is None or device.type not in ("cpu", "cuda"):
         raise UserError(f"--device {name} is no device that mtcp computes on: use cpu, cuda or cuda:N")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UserError(f"--device {name}: torch sees {torch.cuda.device_count()} GPUs here; use --device cpu")
+        seen = counted(torch.cuda.device_count(), "GPU")
+        raise UserError(f"--device {name}: torch sees {seen} here; use --device cpu")
     if device.type == "cuda" and count > 1 and (device.index is not None or torch.cuda.device_count() < count):
         raise UserError(
             f"--device {name}: {count} processes (`resources`) need a GPU each, and torch sees "

@@ -86,5 +86,8 @@ def snapshot_file(epoch: int) -> str:
 
 
 def snapshots(folder: Path) -> list[Path]:
-    """The networks saved during training in a run's folder, in the order of their epochs."""
-    return sorted((folder / _SNAPSHOTS).glob("*.safetensors"))
+    """The networks saved during training in a run's folder, in the order of their epochs.
+
+    Without the hidden, unfinished file that a killed process leaves there.
+    """
+    return sorted((folder / _SNAPSHOTS).glob("[!.]*.safetensors"))

@@ -10,6 +10,7 @@ from mtcp.analysis.comparisons import MULTI_TASK
 from mtcp.analysis.rows import rows_of
 from mtcp.analysis.speed import MEASURED
 from mtcp.core.config import Benchmark
+from mtcp.core.words import counted
 from mtcp.report.formats import Display, difference, display, probability
 
 SIGNS: Final = {"reproduced": "✓", "contradicted": "✗", "equivalent": "≈", "inconclusive": "?", "not run": "–"}
@@ -167,7 +168,7 @@ def _picture(pairs: pd.DataFrame, row: Any, shown: Display) -> dict[str, Any]:
         "interval": (at(row.holm_low), at(row.holm_high)) if has_interval else None,
         "mean": at(row.improvement),
         "dots": [(at(pair.improvement), pair.seed) for pair in rows_of(pairs)],
-        "words": f"Improvement on each of {int(row.n)} {row.unit}s: "
+        "words": f"Improvement on {counted(int(row.n), row.unit)}: "
         + ", ".join(shown.number(value, signed=True) for value in pairs.improvement)
         + f"; practically equal within {shown.number(row.rope)} {shown.unit}".rstrip(),
     }

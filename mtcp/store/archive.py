@@ -30,6 +30,7 @@ from mtcp.core.project_files import (
     lock_file,
     speed_file,
 )
+from mtcp.data.preparation.installing import exchange
 from mtcp.store.integrity import changed, digests, stamped_problems
 from mtcp.store.plan import Plan, Run
 from mtcp.store.records import RunRecord
@@ -79,9 +80,8 @@ def _replacing(folder: Path) -> Iterator[Path]:
             written.mkdir()
             yield written
             write_record(written / _SEAL, {"files": digests(written, _kept(written))})
-            if folder.exists():
-                folder.rename(Path(scratch) / "older")
-            written.rename(folder)
+            # In one step: an interrupted command leaves the older archive or the new one, never none.
+            exchange(written, folder) if folder.exists() else written.rename(folder)
 
 
 def archives(root: Path) -> list[Path]:
@@ -140,7 +140,7 @@ def _sources(plan: Plan, benchmark: str) -> Iterator[Path]:
     optional.append(root / f"data/{project.benchmark(benchmark).layout}.yaml")  # a description of the user's own
     yield from (path for path in optional if path.exists())
     yield from (project.benchmark_path(name) for name in (benchmark, *project.benchmark_entry(benchmark).bases))
-    yield from sorted((root / TABLES / benchmark).glob("*.csv"))
+    yield from sorted((root / TABLES / benchmark).glob("[!.]*.csv"))
     yield from (root / REPORTS / f"{benchmark}{ending}" for ending in (".html", ".tex", "-tables.tex"))
     for run in plan.of(benchmark):
         yield from (run.run_path, run.metrics_path, run.directory / HISTORY)

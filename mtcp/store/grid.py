@@ -20,7 +20,8 @@ def add_seeds(root: Path, count: int) -> Plan:
     """
     before = Plan.load(root)
     path, params = before.root / "params.yaml", before.project.params
-    seen = any(_could_conclude(before.root / TABLES / name / "claims.csv") for name in params.benchmarks)
+    tables = [before.root / TABLES / name / "claims.csv" for name in params.benchmarks]
+    seen = any(_could_conclude(table, len(params.seeds)) for table in tables)
     last = max(params.seeds)
     text = _with_value(path, path.read_text("utf-8"), "seeds", [*params.seeds, *range(last + 1, last + 1 + count)])
     if seen:
@@ -29,12 +30,18 @@ def add_seeds(root: Path, count: int) -> Plan:
     return Plan.load(root)
 
 
-def _could_conclude(claims: Path) -> bool:
-    """Whether a table of claims exists in which one has the seeds that it needs."""
+def _could_conclude(claims: Path, seeds: int) -> bool:
+    """Whether a table of claims exists in which one has the seeds that it needs.
+
+    Of measured costs, `n` counts rounds of `mtcp benchmark`, so no more than the grid's `seeds` count. What does not
+    vary by chance needs one seed alone: adding seeds cannot change its verdict, so it is no look.
+    """
     if not claims.exists():
         return False
     with claims.open(encoding="utf-8", newline="") as lines:
-        return any(row["least_n"] and float(row["n"]) >= float(row["least_n"]) for row in csv.DictReader(lines))
+        return any(
+            row["least_n"] and 1 < float(row["least_n"]) <= min(float(row["n"]), seeds) for row in csv.DictReader(lines)
+        )
 
 
 def _with_value(path: Path, text: str, key: str, value: object) -> str:
@@ -45,9 +52,10 @@ def _with_value(path: Path, text: str, key: str, value: object) -> str:
         raise UserError(f"{path} must hold `key: value` lines")
     for name, old in node.value:
         if name.value == key:
-            # A block list's end mark is where the next key begins, so it includes the last line break.
+            # A block list's end mark is where the next key begins, after comments that do not belong to the list.
             block = isinstance(old, yaml.SequenceNode) and not old.flow_style
-            return text[: name.end_mark.index] + f": {written}" + ("\n" if block else "") + text[old.end_mark.index :]
+            end = old.value[-1].end_mark if block else old.end_mark
+            return text[: name.end_mark.index] + f": {written}" + text[end.index :]
     if node.flow_style:
         return text[: node.end_mark.index - 1] + f", {key}: {written}}}" + text[node.end_mark.index :]
     return text.rstrip("\n") + f"\n{key}: {written}\n"

@@ -61,7 +61,7 @@ def measure(
             train_key=run.train_key,
             device=device,
             threads=threads,
-            images=(run.config.training.batch_size, run.config.evaluation.batch_size),
+            images=_images(run),
             rounds=tuple(found[run.method]),
             environment=environment(device, plan.root),
             measured=date.today().isoformat(),
@@ -76,14 +76,17 @@ def measure(
 def measured(plan: Plan, benchmark: str) -> Iterator[SpeedRecord]:
     """Yield the current records of the benchmark's methods if all are of one machine, device and number of threads.
 
-    Yields nothing where a method that trains has no record or an outdated one, or where machines differ: times from
-    different machines cannot be compared.
+    Yields nothing where a method that trains has no record or an outdated one (other code, configuration or batch
+    sizes), or where machines differ: times from different machines cannot be compared.
     """
     records = []
     for run in first_runs(plan, benchmark):
         path = speed_file(plan.root, benchmark, run.method)
         record = SpeedRecord.read(path) if path.exists() else None
         if record is None or record.train_key != run.train_key:
+            return
+        # No key has the size of a prediction's batch. An archive's configuration has that of the training.
+        if not run.archived and record.images != _images(run):
             return
         records.append(record)
     if len({(each.environment.model_dump_json(), each.device, each.threads) for each in records}) == 1:
@@ -96,6 +99,11 @@ def first_runs(plan: Plan, benchmark: str) -> list[Run]:
     for run in plan.of(benchmark):
         firsts.setdefault(run.method, run)
     return [run for method, run in firsts.items() if plan.project.method(method).family != "trivial"]
+
+
+def _images(run: Run) -> tuple[int, int]:
+    """The batch sizes of a training step and of a prediction."""
+    return run.config.training.batch_size, run.config.evaluation.batch_size
 
 
 def is_busy(others: float | None, cores: int | None) -> bool:

@@ -9,7 +9,7 @@ from mtcp.core.errors import UserError
 from mtcp.core.hashing import file_digest
 from mtcp.core.project_files import HISTORY, MODEL, RECORD, RUNS, images_file, metrics_file
 from mtcp.core.run_config import RunConfig
-from mtcp.store.plan import Plan
+from mtcp.store.plan import Plan, Run
 from mtcp.store.records import MetricsRecord, RunRecord, readable_records
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ class TrainedRun:
     directory: Path
     #: run.json: keys, seed, status, cost, machine, data, commit.
     record: RunRecord
+    #: Which evaluation to read; None: the newest one, by the time of its file.
+    eval_key: str | None = None
 
     @property
     def name(self) -> str:
@@ -60,19 +62,30 @@ class TrainedRun:
 
         return pd.read_csv(self.directory / HISTORY)
 
+    def _metrics_files(self) -> list[Path]:
+        """The files of the evaluation to read, oldest first: at most one where `eval_key` is given."""
+        found = self.directory.glob(metrics_file(self.eval_key or "*"))
+        return sorted(found, key=lambda path: path.stat().st_mtime)
+
+    @property
+    def evaluated(self) -> bool:
+        """Whether the run has metrics, of the evaluation `eval_key` where that is given."""
+        return bool(self._metrics_files())
+
     @cached_property
     def _metrics_record(self) -> MetricsRecord:
-        found = sorted(self.directory.glob(metrics_file("*")), key=lambda path: path.stat().st_mtime)
+        found = self._metrics_files()
         if not found:
+            under = f" under eval_key {self.eval_key}" if self.eval_key else ""
             raise UserError(
-                f"{self.name} is trained and not evaluated: run `mtcp evaluate {self.record.benchmark} "
+                f"{self.name} is trained and not evaluated{under}: run `mtcp evaluate {self.record.benchmark} "
                 f"{self.record.method} --seed {self.record.seed}`"
             )
         return MetricsRecord.read(found[-1])
 
     @cached_property
     def metrics(self) -> "pd.DataFrame":
-        """Tidy: one row per selection, output, task and metric of the newest evaluation on the test split."""
+        """Tidy: one row per selection, output, task and metric of the evaluation on the test split."""
         import pandas as pd
 
         rows = [
@@ -128,22 +141,24 @@ class TrainedRun:
 def load_run(run: str | Path, root: Path | str = ".") -> TrainedRun:
     """Return a trained run by its name, such as `rooms/mtcp/seed0`, or by its folder in the store.
 
-    A name refers to the run planned by the present configuration of the project `root`. Raises `UserError` where the
-    run is not trained, or diverged.
+    A name refers to the run planned by the present configuration of the project `root`, and its metrics are those of
+    the planned evaluation. Of a folder, the metrics are those of the only evaluation; where there are several, of the
+    newest, by the time of its file. Raises `UserError` where the run is not trained, or diverged.
     """
-    directory = Path(root) / run
+    directory, eval_key = Path(root) / run, None
     if not (directory / RECORD).exists():
         if directory.is_dir():
             raise UserError(f"{directory} holds no finished run, and so no network to use: train it first")
-        directory = _planned(str(run), Path(root))
+        planned = _planned(str(run), Path(root))
+        directory, eval_key = planned.directory, planned.eval_key
     record = RunRecord.read(directory / RECORD)
     if record.status != "finished":
         raise UserError(f"{directory} holds a run that {record.status} ({record.reason}): it has no network to use")
-    return TrainedRun(directory, record)
+    return TrainedRun(directory, record, eval_key)
 
 
-def _planned(name: str, root: Path) -> Path:
-    """The folder of the run that the plan gives for `name`; raises `UserError` where it is not trained."""
+def _planned(name: str, root: Path) -> Run:
+    """The run that the plan gives for `name`; raises `UserError` where it is not trained."""
     parts = name.strip("/").split("/")
     if len(parts) != 3 or not (parts[2].startswith("seed") and parts[2][4:].isdecimal()):
         raise UserError(
@@ -159,4 +174,4 @@ def _planned(name: str, root: Path) -> Path:
         raise UserError(
             f"{name} is {planned.state()}: train it with `mtcp train {benchmark} {method} --seed {seed}`{older}"
         )
-    return planned.directory
+    return planned

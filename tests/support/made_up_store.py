@@ -149,7 +149,8 @@ def measure(store: Store, method: str, factor: float = 1.0, **changes: Any) -> S
     ]
     content: dict[str, Any] = {
         "benchmark": "rooms", "method": method, "train_key": run.train_key, "device": "cpu", "threads": 1,
-        "images": (8, 8), "rounds": tuple(rounds), "environment": environment("cpu", store.root),
+        "images": (run.config.training.batch_size, run.config.evaluation.batch_size),
+        "rounds": tuple(rounds), "environment": environment("cpu", store.root),
         "measured": "2026-01-01",
     }  # fmt: skip
     record = SpeedRecord(**{**content, **changes})

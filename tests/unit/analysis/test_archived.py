@@ -1,5 +1,6 @@
 """An archive is checked from its own files: what was edited, lost or added is named."""
 
+import contextlib
 import errno
 import json
 import shutil
@@ -216,6 +217,30 @@ def test_an_older_archive_survives_what_cannot_be_written(made: Store, _archived
         archive(made.plan, "rooms")
     assert problems(_archived) == []
     assert [path.name for path in _archived.parent.iterdir()] == ["rooms"]
+
+
+def test_an_interrupt_between_two_steps_loses_no_archive(made: Store, _archived: Path, monkeypatch) -> None:
+    rename = Path.rename
+
+    def interrupted(path: Path, target: Path) -> Path:
+        if target == _archived:
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with contextlib.suppress(KeyboardInterrupt):
+        archive(made.plan, "rooms")
+    assert problems(_archived) == []
+    assert [path.name for path in _archived.parent.iterdir()] == ["rooms"]
+
+
+def test_what_a_killed_process_left_is_not_archived(made: Store) -> None:
+    left = made.root / "results/tables/rooms/.runs-x1.csv"
+    left.write_text("half")
+    try:
+        assert left not in set(_sources(made.plan, "rooms"))
+    finally:
+        left.unlink()
 
 
 def test_only_what_the_grid_made_is_archived(store: Store) -> None:

@@ -125,6 +125,12 @@ def test_a_device_that_nothing_computes_on_is_refused(device: str) -> None:
         existing_device(device)
 
 
+def test_one_gpu_is_no_plural(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    with pytest.raises(UserError, match="torch sees 1 GPU here"):
+        existing_device("cuda:1")
+
+
 def test_a_study_keeps_in_git_what_the_suite_keeps(tmp_path: Path, root: Path) -> None:
     """Its own .gitignore lets through what others need to check results: lists of data, archives, measured speeds."""
     kept = {

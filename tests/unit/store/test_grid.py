@@ -86,15 +86,25 @@ def test_seeds_are_added_in_any_style_above_the_last(project, text):
     (project / "params.yaml").write_text(text)
     assert add_seeds(project, 2).project.params.seeds == [3, 5, 6, 7]
     (project / "results/tables/rooms").mkdir(parents=True)
-    (project / "results/tables/rooms/claims.csv").write_text("id,n,least_n\na,8,8\nb,,\n")
+    (project / "results/tables/rooms/claims.csv").write_text("id,n,least_n\na,4,4\nb,,\n")
     params = add_seeds(project, 1).project.params
     assert (params.seeds, params.looks) == ([3, 5, 6, 7, 8], 2)
 
 
-def test_tables_that_could_not_conclude_are_no_look(project):
+def test_comments_after_a_block_list_stay(project):
+    head, tail = "benchmarks: [rooms]\nmethods: [mtcp]\nseeds:", "  # two\n# comment\n\ntitle: x\n"
+    (project / "params.yaml").write_text(f"{head}\n  - 0\n  - 1{tail}")
+    add_seeds(project, 1)
+    assert (project / "params.yaml").read_text() == f"{head} [0, 1, 2]{tail}"
+
+
+@pytest.mark.parametrize(
+    "row", ["a,3.0,8.0", "parameters,3.0,1.0", "rounds,20.0,9.0"], ids=["few seeds", "no chance", "rounds"]
+)
+def test_tables_that_could_not_conclude_are_no_look(project, row):
     """The command that a report recommends must lead to the number of seeds that it names."""
     (project / "results/tables/rooms").mkdir(parents=True)
-    (project / "results/tables/rooms/claims.csv").write_text("id,n,least_n\na,3.0,8.0\nb,,\n")
+    (project / "results/tables/rooms/claims.csv").write_text(f"id,n,least_n\n{row}\nb,,\n")
     plan = add_seeds(project, 4)
     assert plan.project.params.looks == 1
     main = next(row for row in families(plan, "rooms") if row["family"] == "main")
@@ -120,6 +130,13 @@ def test_the_rule_of_a_first_look_calls_optional_stopping_by_its_name():
     assert "all 2 declared seeds" in said
     assert "optional stopping" in said
     assert "5 % per family" in said
+
+
+def test_one_missing_seed_is_no_plural(project):
+    params = yaml.safe_load((project / "params.yaml").read_text())
+    (project / "params.yaml").write_text(yaml.safe_dump(params | {"seeds": list(range(7))}))
+    main = next(row for row in families(Plan.load(project), "rooms") if row["family"] == "main")
+    assert main["can_conclude"] == "needs 1 more seed"
 
 
 @pytest.mark.slow

@@ -28,8 +28,8 @@ def test_records_count_once_every_method_has_one(store):
     assert list(speed.measured(store.plan, "rooms")) == []
 
 
-@pytest.mark.parametrize("change", [{"train_key": "0" * 16}, {"threads": 2}, {"device": "cuda"}])
-def test_a_record_of_other_code_or_another_machine_makes_all_void(store, change):
+@pytest.mark.parametrize("change", [{"train_key": "0" * 16}, {"threads": 2}, {"device": "cuda"}, {"images": (4, 2)}])
+def test_a_record_of_other_code_other_batches_or_another_machine_makes_all_void(store, change):
     measure_all(store)
     measure(store, "mtcp", **change)
     assert list(speed.measured(store.plan, "rooms")) == []

@@ -1,0 +1,61 @@
+"""A trained run as an object: which evaluation it reads, and what its model card says of it."""
+
+import os
+from pathlib import Path
+
+import pytest
+from made_up_store import Store
+
+from mtcp.core.errors import UserError
+from mtcp.core.project_files import metrics_file
+from mtcp.metrics import recompute
+from mtcp.store import exports
+from mtcp.store.exports import export_run
+from mtcp.store.plan import Plan, Run
+from mtcp.store.records import MetricsRecord
+from mtcp.store.trained import TrainedRun, load_run
+
+OLDER = "a" * 16
+
+
+@pytest.fixture
+def run(done: Store, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A run with its planned evaluation and a file, written later, of another one."""
+    run = done.plan.run("rooms", "mtcp", 0)
+    record = MetricsRecord.read(run.metrics_path)
+    other = record.model_copy(update={"eval_key": OLDER, "metrics": {"last": {"final": {"depth": {"rmse": 9.0}}}}})
+    path = run.directory / metrics_file(OLDER)
+    other.write(path)
+    os.utime(path, (2e9, 2e9))
+    monkeypatch.setattr(Plan, "load", lambda *_, **__: done.plan)
+    return run
+
+
+def test_a_name_reads_the_planned_evaluation_and_a_folder_the_newest(run: Run, monkeypatch) -> None:
+    asked: list[Path] = []
+    monkeypatch.setattr(recompute, "read_statistics", lambda path, output: asked.append(path))
+    named, folder = load_run(run.name, run.root), load_run(run.directory, run.root)
+    assert set(named.metrics.task) == {"semseg", "depth", "normals", "edge", "coherence"}
+    assert list(folder.metrics.value) == [9.0]
+    named.statistics()
+    folder.statistics()
+    assert asked == [run.images_path, run.directory / f"images-{OLDER}.npz"]
+    run.metrics_path.unlink()
+    with pytest.raises(UserError, match=f"trained and not evaluated under eval_key {run.eval_key}"):
+        load_run(run.name, run.root).metrics  # noqa: B018
+
+
+def test_a_damaged_record_is_not_a_missing_evaluation(run: Run, tmp_path: Path, monkeypatch) -> None:
+    def write(network: object, config: object, path: Path) -> dict[str, float]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"network")
+        return {"depth": 0.0}
+
+    monkeypatch.setattr(exports, "export", write)
+    monkeypatch.setattr(TrainedRun, "network", None)
+    run.metrics_path.write_text(run.metrics_path.read_text().replace('"images": 96', '"images": 97'))
+    with pytest.raises(UserError, match="was changed after it was written"):
+        export_run(load_run(run.name, run.root), tmp_path / "exported")
+    run.metrics_path.unlink()
+    done = export_run(load_run(run.name, run.root), tmp_path / "exported")
+    assert "The run was not evaluated." in Path(done["card"]).read_text()
