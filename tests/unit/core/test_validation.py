@@ -46,7 +46,7 @@ def test_a_path_adds_the_lines(tmp_path):
     assert str(caught.value) == (
         f"{path}, line 2, key 'x.part.colour': required, and missing; "
         "line 3, key 'x.part.size': Input should be greater than or equal to 1, got 0; "
-        "line 4, key 'x.hue': unknown key (known here: part, share)"
+        "line 4, key 'x.hue': unknown key (known here: part, share, validation_share)"
     )
     path.write_text("- {}\n- {part: {size: 1, colour: red},\n   hue: 3}\n")
     with pytest.raises(UserError, match=r"f.yaml, line 3, entry 2, key 'hue': unknown key"):
