@@ -44,10 +44,13 @@ def _store_problems() -> tuple[list[dict[str, str]], str]:
 
 def _reference_problems() -> tuple[list[dict[str, str]], str]:
     from mtcp.analysis.archived import verify_archive
+    from mtcp.core.project import Project
     from mtcp.core.project_files import REFERENCE
     from mtcp.store.archive import archives
 
     folders = archives(Path.cwd())
+    if not folders:
+        _ = Project(Path.cwd()).params  # refused outside of a project, as `mtcp plan` is
     checked = [verify_archive(Path.cwd(), folder) for folder in folders]
     counts = {folder.name: count for folder, (_, count) in zip(folders, checked, strict=True)}
     runs = ", ".join(f"{counted(count, 'run')} of {name}" for name, count in counts.items())
