@@ -169,8 +169,8 @@ def verify(name: SetName, as_json: AsJson = False) -> None:
     """
     from mtcp.core.errors import UserError
     from mtcp.data.preparation.checking import check_set, statistics
-    from mtcp.data.preparation.importing import classes_of_set, problem_list, warn
-    from mtcp.data.preparation.sets import open_set, recorded_content, stale_lock
+    from mtcp.data.preparation.importing import problem_list, warn
+    from mtcp.data.preparation.sets import classes_of_set, open_set, recorded_content, stale_lock
 
     project, name = _named(name)
     layout = open_set(project, name)

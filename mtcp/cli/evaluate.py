@@ -2,7 +2,6 @@
 
 import gc
 import sys
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -64,12 +63,16 @@ def evaluate(
 
     planned = Plan.load(only=(benchmark, method))
     if checkpoint is not None:
-        if train:
-            raise UserError("mtcp evaluate: --checkpoint names a trained network; leave out --train")
+        if train or key is not None:
+            raise UserError(
+                f"mtcp evaluate: --checkpoint names a trained network; leave out {'--train' if train else '--key'}"
+            )
         _judge(planned, benchmark, checkpoint, device, threads, as_json)
         return
     if method is None:
         raise UserError("mtcp evaluate: name a METHOD of the grid, or a --checkpoint")
+    if as_json:
+        raise UserError("mtcp evaluate: --json prints the metrics of a --checkpoint; a run's are written to its folder")
     run = planned.run(benchmark, method, seed)
     run.require_chosen()
     require_key(run.name, key, run.eval_key)
@@ -77,15 +80,15 @@ def evaluate(
     if training:
         prepare_data(planned, run)
     compute_with(threads)
-    with uncollected():
-        import_module("mtcp.evaluation.evaluate")  # before the training, so that it is the code that made the key
-        from mtcp.store.runs import evaluate_run
     # One device for both: a GPU that was given back meanwhile might be another run's.
     with held_device(device, resources, resources.together if training else 1) as where:
         if training:
             planned, run = _trained(planned, run, where)
             threads = max(1, threads // resources.together)
             compute_with(threads)
+        # Imported only now: it would count in the training's peak memory. `_trained` saw that the code is the planned.
+        with uncollected():
+            from mtcp.store.runs import evaluate_run
         with progress(f"evaluate {run.name}") as on_image:
             path = evaluate_run(planned, run, where, threads, on_image)
     typer.echo(f"{run.name}: {path.relative_to(planned.root)}")

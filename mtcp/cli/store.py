@@ -44,10 +44,13 @@ def _store_problems() -> tuple[list[dict[str, str]], str]:
 
 def _reference_problems() -> tuple[list[dict[str, str]], str]:
     from mtcp.analysis.archived import verify_archive
+    from mtcp.core.project import Project
     from mtcp.core.project_files import REFERENCE
     from mtcp.store.archive import archives
 
     folders = archives(Path.cwd())
+    if not folders:
+        _ = Project(Path.cwd()).params  # refused outside of a project, as `mtcp plan` is
     checked = [verify_archive(Path.cwd(), folder) for folder in folders]
     counts = {folder.name: count for folder, (_, count) in zip(folders, checked, strict=True)}
     runs = ", ".join(f"{counted(count, 'run')} of {name}" for name, count in counts.items())
@@ -128,25 +131,47 @@ def gc(
 
     With them, changing a value back costs nothing, so remove them only when space is short.
     """
+    from mtcp.core.errors import UserError
     from mtcp.store.plan import Plan
-    from mtcp.store.runs import locked
 
     planned = Plan.load()
-    rows = []
+    rows, refused = [], []
     for found in planned.superseded():
-        files = [path for path in (found, *found.rglob("*")) if path.is_file()]
-        size = sum(path.stat().st_size for path in files)
-        rows.append({"run": str(found.relative_to(planned.root)), "mb": round(size / 2**20, 1)})
-        if delete and found.is_file():
-            found.unlink()
-        elif delete:
-            with locked(found):
-                shutil.rmtree(found)
-    print_table(["run", "mb"], rows, as_json)
+        row: dict[str, Any] = {"run": str(found.relative_to(planned.root)), "mb": _megabytes(found)}
+        if found.is_symlink():
+            row["note"] = "a link: what it leads to stays"
+        try:
+            if delete:
+                _remove(found)
+            rows.append(row)
+        except UserError as error:
+            refused.append(str(error))
+    print_table(["run", "mb", *(["note"] if any("note" in row for row in rows) else [])], rows, as_json)
     if not as_json:
         total = sum(row["mb"] for row in rows)
         done = "removed" if delete else "(--delete removes them)"
         typer.echo(f"{counted(len(rows), 'superseded run')}, {total:.1f} MB {done}")
+    if refused:
+        raise UserError(f"not removed: {'; '.join(refused)}")
+
+
+def _megabytes(found: Path) -> float:
+    """The size of a run's folder or of a choice; nothing for a link."""
+    files = [] if found.is_symlink() else [path for path in (found, *found.rglob("*")) if path.is_file()]
+    return round(sum(path.stat().st_size for path in files) / 2**20, 1)
+
+
+def _remove(found: Path) -> None:
+    """Remove a run's folder that no process uses, a choice, or a link alone; raises `UserError` where it cannot."""
+    from mtcp.core.files import writable
+    from mtcp.store.runs import locked
+
+    with writable(found):
+        if found.is_symlink() or found.is_file():
+            found.unlink()
+            return
+        with locked(found):
+            shutil.rmtree(found)
 
 
 def doctor(as_json: AsJson = False) -> None:

@@ -72,7 +72,9 @@ def train_planned(planned: "Plan", run: "Run", device: str, stop: Callable[[], b
         from mtcp.store.runs import train_run
         from mtcp.training.loop import Interrupted
 
-    _say_device(run.name, device, planned.resources(run.benchmark))
+    already = run.run_path.exists()
+    if not already:
+        _say_device(run.name, device, planned.resources(run.benchmark))
     try:
         with progress(run.name) as on_step:
             record = train_run(planned, run, device, stop=stop, on_step=on_step, on_epoch=_print_epoch)
@@ -82,7 +84,8 @@ def train_planned(planned: "Plan", run: "Run", device: str, stop: Callable[[], b
     reason = f" ({record.reason})" if record.reason else ""
     flags = f", flags: {', '.join(record.flags)}" if record.flags else ""
     epochs = counted(record.epochs, "epoch")
-    typer.echo(f"{run.name}: {record.status}{reason} after {epochs}, {record.seconds:.1f} s{flags}")
+    before = "was trained already: " if already else ""
+    typer.echo(f"{run.name}: {before}{record.status}{reason} after {epochs}, {record.seconds:.1f} s{flags}")
 
 
 def _say_device(name: str, device: str, resources: "ResourceConfig") -> None:

@@ -179,7 +179,7 @@ def own_line(error: BaseException) -> str | None:
 
 @contextmanager
 def faults_named(where: str, passing: tuple[type[Exception], ...] = ()) -> Iterator[None]:
-    """Turn an exception raised in a user's plug-in into `UserError` with `where`, the exception, file and line.
+    """Turn an exception or exit raised in a user's plug-in into `UserError` with `where`, its type, file and line.
 
     Exceptions that were not raised in a plug-in, and those of the types `passing`, propagate unchanged.
     """
@@ -187,7 +187,7 @@ def faults_named(where: str, passing: tuple[type[Exception], ...] = ()) -> Itera
         yield
     except (UserError, *passing):
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         line = own_line(error)
         if line is None:
             raise

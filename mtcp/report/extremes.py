@@ -13,6 +13,7 @@ from mtcp.core.config import Benchmark
 from mtcp.core.project import Project
 from mtcp.core.project_files import EXTREMES, MODEL, RECORD, TABLES, run_folder, sheet_file
 from mtcp.core.roles import with_roles
+from mtcp.data.locks import manifest_path
 from mtcp.report.formats import display
 from mtcp.store.integrity import require_unchanged
 from mtcp.store.records import RunRecord
@@ -34,7 +35,8 @@ class Extreme:
 def draw_extremes(root: Path, benchmark: str) -> None:
     """Draw the missing sheets of the reference and of the baseline, each at its first finished seed.
 
-    Does nothing where a network or the data are missing, as in a clone that has only the tables.
+    Does nothing where a network or the data are missing, as in a clone that has only the tables. Raises `UserError`
+    where the data changed since they were checked, or where another process uses the run.
     """
     folder, project = root / TABLES / benchmark, Project(root)
     images, provenance = (read_table(folder / f"{name}.csv") for name in ("images", "provenance"))
@@ -45,12 +47,18 @@ def draw_extremes(root: Path, benchmark: str) -> None:
         run = paths[0].parents[1]
         if all(path.exists() for path in paths) or not (run / MODEL).exists() or not data.exists():
             continue
+        if not manifest_path(project, benchmark).exists():  # other data, or data that nobody checked
+            continue
+        from mtcp.data.preparation.sets import require_checked
         from mtcp.evaluation.chosen_sheets import write_chosen_sheets
+        from mtcp.store.runs import locked
 
+        require_checked(project, benchmark)
         record = RunRecord.read(run / RECORD)
         require_unchanged(run, {MODEL: record.files[MODEL]}, f"remove {run} and train the run again")
         ids = [each.image for each in wanted if each.method == method]
-        write_chosen_sheets(paths[0].parent, record.run_config(), data, run / MODEL, ids, "cpu")
+        with locked(run):
+            write_chosen_sheets(paths[0].parent, record.run_config(), data, run / MODEL, ids, "cpu")
 
 
 def extremes(

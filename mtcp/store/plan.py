@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 
 from mtcp.core.code_digest import code_digest
 from mtcp.core.config import ResourceConfig
-from mtcp.core.errors import UserError
+from mtcp.core.errors import UserError, refusal
 from mtcp.core.hashing import file_digest, short_key
 from mtcp.core.plugins import PACKAGE_ROOT
 from mtcp.core.project import Project
@@ -392,6 +392,7 @@ def _contents(*paths: Path) -> list[str]:
 
 
 def _is_locked(path: Path) -> bool:
+    """Whether a process holds the lock; raises `UserError` where the file cannot be read, as nobody knows then."""
     import fcntl
 
     try:
@@ -399,6 +400,10 @@ def _is_locked(path: Path) -> bool:
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False
-    except OSError:
+    except BlockingIOError:
         return True
+    except OSError as error:
+        raise UserError(
+            f"cannot read {path}, which says whether its run is running: {refusal(error)}; let this user read it"
+        ) from error
     return False

@@ -37,7 +37,7 @@ from mtcp.data.preparation.codings import Told, mask_codings
 from mtcp.data.preparation.contents import content_digest, harmless
 from mtcp.data.preparation.derive import normals_from_depth, nyu_camera
 from mtcp.data.preparation.installing import installing
-from mtcp.data.preparation.sets import Progress, dvc, last_words, layout_wanted
+from mtcp.data.preparation.sets import Progress, classes_of_set, dvc, last_words, layout_wanted
 
 _SHOWN: Final = 20
 #: Folders of derived targets; the name marks them as derived wherever the set is copied.
@@ -155,17 +155,6 @@ def record_set(project: Project, name: str, lock: dict[str, Any], track: bool) -
                 f"`dvc add data/{name}` failed ({last_words(done)}), and all is as before: correct it, and import again"
             )
     write_json(lock_file(project.root, name), lock)  # last: until then, the lock does not describe this set
-
-
-def classes_of_set(project: Project, name: str) -> dict[str, set[int]]:
-    """The numbers of classes that benchmarks on data set `name` declare, by task."""
-    found: dict[str, set[int]] = {}
-    for benchmark in project.benchmark_names():
-        if project.data_name(benchmark) == name:
-            for task, options in project.benchmark(benchmark).tasks.items():
-                if options.classes:
-                    found.setdefault(task, set()).add(options.classes)
-    return found
 
 
 def problem_list(source: Path | str, problems: list[str]) -> str:

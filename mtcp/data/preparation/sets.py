@@ -20,7 +20,7 @@ from mtcp.data.formats.described import COPY
 from mtcp.data.formats.layouts import Layout
 from mtcp.data.formats.opening import open_layout
 from mtcp.data.locks import data_digest, manifest_path, missing_sentence, read_lock
-from mtcp.data.preparation.contents import content_digest, fingerprint, strays
+from mtcp.data.preparation.contents import content_digest, files_of, fingerprint, strays
 from mtcp.data.preparation.installing import installing, recover
 from mtcp.data.rendering.render import render_set, scene_ids
 
@@ -40,12 +40,32 @@ def require_checked(project: Project, benchmark: str) -> dict[str, Any]:
         from mtcp.data.preparation.checking import check_set
 
         layout = open_set(project, name)
-        found = "; ".join((check_set(layout).problems + _named_strays(layout))[:3])
+        problems = check_set(layout, classes=classes_of_set(project, name)).problems
+        found = "; ".join((_newer(folder, path) + problems + _named_strays(layout))[:3])
         raise UserError(
             f"data/{name} was changed since it was checked{f' ({found})' if found else ''}: remove data/{name} and "
             f"{path.relative_to(project.root)}, then run `mtcp data prepare {name}` or import the set again"
         )
     return manifest
+
+
+def _newer(folder: Path, manifest: Path) -> list[str]:
+    """Name the files of a set that were written after its check."""
+    checked = manifest.stat().st_mtime_ns
+    names = [path.relative_to(folder).as_posix() for path in files_of(folder) if path.stat().st_mtime_ns > checked]
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return [f"written since: {', '.join(names[:5])}{more}"] if names else []
+
+
+def classes_of_set(project: Project, name: str) -> dict[str, set[int]]:
+    """The numbers of classes that benchmarks on data set `name` declare, by task."""
+    found: dict[str, set[int]] = {}
+    for benchmark in project.benchmark_names():
+        if project.data_name(benchmark) == name:
+            for task, options in project.benchmark(benchmark).tasks.items():
+                if options.classes:
+                    found.setdefault(task, set()).add(options.classes)
+    return found
 
 
 def require_tasks(project: Project, benchmark: str) -> None:

@@ -105,6 +105,8 @@ def test_a_mistake_is_told_where_no_output_is_open(project: Path) -> None:
         (("data", "show", "rooms", "-o", "sheet.jpg"), "let its name end in .png"),
         (("evaluate", "rooms", "--checkpoint", "nope"), "--checkpoint nope is no file"),
         (("evaluate", "rooms", "--checkpoint", "nope", "--train"), "leave out --train"),
+        (("evaluate", "rooms", "--checkpoint", "nope", "--key", "0"), "leave out --key"),
+        (("evaluate", "rooms", "mtcp", "--json"), "--json prints the metrics of a --checkpoint"),
         (("report", "--compare", "a", "b", "--pdf"), "--compare A B goes with no other option"),
         (("literature", "nyuv2_13", "--json", "--format", "html"), "two forms of one output"),
         (("init", "x" * 300), "is too long for a name"),
@@ -148,3 +150,17 @@ def test_outside_a_project_it_says_where_to_go(
     monkeypatch.chdir(tmp_path)
     assert "is missing: run the command from the project's folder" in refusal(command, *arguments)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_evaluation_is_not_imported_before_the_training_whose_memory_is_measured(project: Path) -> None:
+    script = (
+        "import sys; from mtcp.cli import evaluate as command\n"
+        "command.prepare_data = lambda *arguments: None\n"
+        "def trained(*arguments): sys.exit('scipy' if {'scipy', 'mtcp.evaluation'} & set(sys.modules) else 'neither')\n"
+        "command._trained = trained\n"
+        "command.evaluate('rooms', 'mtcp', train=True, device='cpu')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=project, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.stderr == "neither\n"

@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -94,6 +95,19 @@ def test_a_rendered_set_and_its_lock_are_told_apart_from_damage(project: Project
     assert "stray.txt" in sets.recorded_content(changed, "rooms")[0]
     sets.render(changed, "rooms")
     assert (sets.recorded_content(changed, "rooms"), sets.stale_lock(changed, "rooms")) == ([], "")
+
+
+def test_a_changed_file_of_a_rendered_set_is_named_and_its_own_classes_are_none_too_few(project: Project):
+    content = yaml.safe_load((project.root / "config/benchmarks/rooms.yaml").read_text())
+    content["tasks"]["semseg"]["classes"], content["rendered"]["train"] = 13, 20
+    (project.root / "config/benchmarks/rooms.yaml").write_text(yaml.safe_dump(content))
+    manifest = sets.prepare(project := Project(project.root), "rooms")
+    path = next((project.root / "data/rooms/images").iterdir())
+    later = manifest.stat().st_mtime_ns + 10**9
+    path.write_bytes(path.read_bytes() + b"0")
+    os.utime(path, ns=(later, later))
+    with pytest.raises(UserError, match=rf"was changed since it was checked \(written since: images/{path.name}\)"):
+        sets.require_checked(project, "rooms")
 
 
 def test_an_imported_set_that_differs_from_its_lock_is_an_error(project: Project, nyud: Path):

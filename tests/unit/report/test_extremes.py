@@ -1,12 +1,22 @@
 """Sheets of the best, the median and the worst test image."""
 
+from types import SimpleNamespace
+
 import pandas as pd
 import pytest
 from PIL import Image
 
+from mtcp.core.errors import UserError
+from mtcp.core.files import write_record
+from mtcp.core.project_files import MODEL
 from mtcp.core.roles import with_roles
+from mtcp.data.locks import manifest_path
+from mtcp.data.preparation import sets
+from mtcp.evaluation import chosen_sheets
+from mtcp.report import extremes as extremes_file
 from mtcp.report.extremes import draw_extremes, extremes
 from mtcp.report.render import write_report
+from mtcp.store.runs import locked
 
 PLACED = {"best": ("scene3", 4.5), "median": ("area/scene1", 0.5), "worst": ("scene2", -7.25)}
 
@@ -55,3 +65,29 @@ def test_nothing_is_drawn_twice(placed):
         (each.path.parents[1] / "model.safetensors").write_bytes(b"")
     (placed.root / "data/rooms").mkdir(parents=True)
     draw_extremes(placed.root, "rooms")  # would fail on the empty network
+
+
+def test_only_checked_data_are_drawn_and_under_the_lock_of_the_run(placed, monkeypatch):
+    drawn, record = [], SimpleNamespace(files={MODEL: ""}, run_config=lambda: None)
+    for each in found(placed):
+        (each.path.parents[1] / MODEL).write_bytes(b"")
+    (placed.root / "data/rooms").mkdir(parents=True)
+    monkeypatch.setattr(extremes_file, "require_unchanged", lambda *arguments: None)
+    monkeypatch.setattr(extremes_file.RunRecord, "read", lambda path: record)
+    monkeypatch.setattr(chosen_sheets, "write_chosen_sheets", lambda folder, *others: drawn.append(in_use(folder)))
+    draw_extremes(placed.root, "rooms")
+    assert drawn == []  # nobody checked the data
+    write_record(manifest_path(placed.plan.project, "rooms"), {"fingerprint": "", "content": ""})
+    with pytest.raises(UserError, match="no data for 'rooms'"):  # others than were checked
+        draw_extremes(placed.root, "rooms")
+    monkeypatch.setattr(sets, "require_checked", lambda *arguments: {})
+    draw_extremes(placed.root, "rooms")
+    assert drawn == [True, True]
+
+
+def in_use(folder):
+    try:
+        with locked(folder.parent):
+            return False
+    except UserError:
+        return True

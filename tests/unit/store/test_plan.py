@@ -1,5 +1,6 @@
 """The plan: keys that move with what determines a run, and with nothing else."""
 
+import errno
 import shutil
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import yaml
 from made_up_store import made_up_record
 
 from mtcp.core.errors import UserError
+from mtcp.core.project_files import LOCK
 from mtcp.store.plan import Plan
 
 
@@ -99,6 +101,20 @@ def test_a_record_in_a_foreign_place_is_refused(folder: Path) -> None:
     assert list(Plan.load(folder).superseded()) == []
     edit(folder / "params.yaml", lambda c: c.update(seeds=[0]))
     assert list(Plan.load(folder).superseded()) == [second.directory]
+
+
+def test_a_lock_that_cannot_be_read_is_not_called_running(folder: Path, monkeypatch) -> None:
+    run = Plan.load(folder).of("rooms")[0]
+    run.directory.mkdir(parents=True)
+    (run.directory / LOCK).touch()
+    assert run.state() == "missing"
+
+    def refuse(path: Path, *arguments: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(UserError, match=r"cannot read .*\.lock, .*whether its run is running: .*ermission"):
+        run.state()
 
 
 def test_dvc_depends_on_the_lock_of_every_data_set(root: Path) -> None:

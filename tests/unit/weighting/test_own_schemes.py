@@ -150,6 +150,13 @@ def test_a_constructor_that_fails_names_file_and_line(own):
         own(text)
 
 
+def test_an_exit_in_a_scheme_is_a_fault_with_file_and_line(own):
+    run = own(LOSS, result="__import__('sys').exit(0)")
+    expected = r"scheme 'mine', step 0: SystemExit in .*mine\.py, line 12: 0"
+    with pytest.raises(UserError, match=expected), own_faults_named(run.scheme.at()):
+        run.step(0)
+
+
 def test_a_fault_outside_of_plugins_stays_a_crash(bench):
     with pytest.raises(ZeroDivisionError), own_faults_named("scheme 'equal'"):
         bench("equal").scheme.monitor.first = 1 / 0
