@@ -268,7 +268,7 @@ def explain(plan: Plan, run: Run) -> Iterator[str]:
         yield f"{run.name} is trained, not evaluated under eval_key {run.eval_key}: the evaluation is new"
         return
     if state == "running":
-        yield f"{run.name} is running: another process trains it at this moment"
+        yield f"{run.name} is running: another process trains or evaluates it at this moment"
         return
     if state == "failed":
         reason = next(iter(run.failure_path.read_text(errors="replace").splitlines()), "")

@@ -21,7 +21,7 @@ from mtcp.cli.options import (
 )
 from mtcp.cli.train import prepare_data, train_planned
 from mtcp.core.errors import UserError
-from mtcp.core.startup import compute_with, uncollected
+from mtcp.core.startup import compute_with
 from mtcp.store.signals import stop_on_signal
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ def evaluate(
     Examples: mtcp evaluate rooms mtcp --seed 0; mtcp evaluate nyud_240 --checkpoint results/runs/.../model.safetensors
     """
     from mtcp.store.plan import Plan
+    from mtcp.store.runs import evaluate_run  # imports the evaluation last: it would count in the training's memory
 
     planned = Plan.load(only=(benchmark, method))
     if checkpoint is not None:
@@ -86,9 +87,6 @@ def evaluate(
             planned, run = _trained(planned, run, where)
             threads = max(1, threads // resources.together)
             compute_with(threads)
-        # Imported only now: it would count in the training's peak memory. `_trained` saw that the code is the planned.
-        with uncollected():
-            from mtcp.store.runs import evaluate_run
         with progress(f"evaluate {run.name}") as on_image:
             path = evaluate_run(planned, run, where, threads, on_image)
     typer.echo(f"{run.name}: {path.relative_to(planned.root)}")

@@ -105,8 +105,10 @@ def init(
     shutil.copytree(shipped("config"), folder / "config", ignore=shutil.ignore_patterns("claims.yaml", "README.md"))
     shutil.copytree(shipped("profiles"), folder / "profiles")
     shutil.copytree(shipped("workflow/schemas"), folder / "schemas")
-    own = shipped("plugins")  # config/methods.yaml may name plug-ins of the checkout
-    shutil.copytree(own, folder / "plugins") if own.exists() else (folder / "plugins").mkdir()
+    (folder / "plugins").mkdir()
+    if (own := shipped("plugins")).exists():  # config/methods.yaml may name plug-ins of the checkout
+        hidden = shutil.ignore_patterns("__pycache__", ".*")
+        shutil.copytree(own, folder / "plugins", ignore=hidden, dirs_exist_ok=True)
     (folder / "results").mkdir()
     texts = {
         "Snakefile": _SNAKEFILE,

@@ -36,25 +36,23 @@ def plan(
     planned = Plan.load()
     for note in planned.notes():
         typer.echo(f"note: {note}", err=True)
-    progressed = look(planned)
-    left = {row.run: row.seconds_left for row in progressed}
-    states = {row.run: row.state for row in progressed}
+    progressed = list(zip((*planned.trials, *planned.runs), look(planned), strict=True))
     rows = [
         {
             "run": run.name,
             "train_key": None if run.waiting else run.train_key,
             "eval_key": None if run.waiting or run.trial is not None else run.eval_key,
-            "state": states[run.name],
+            "state": row.state,
             "seconds": round(run.record().seconds, 1) if run.run_path.exists() else None,
-            "expected": round(seconds, 1) if (seconds := left[run.name]) else None,
+            "expected": round(row.seconds_left, 1) if row.seconds_left else None,
         }
-        for run in (*planned.trials, *planned.runs)
-        if state in (None, states[run.name])
+        for run, row in progressed
+        if state in (None, row.state)
     ]
     print_table(["run", "train_key", "eval_key", "state", "seconds", "expected"], rows, as_json)
     if not as_json:
         superseded = sum(1 for _ in planned.superseded())
-        done = sum(states[run.name] == "done" for run in planned.runs)
+        done = sum(row.state == "done" for run, row in progressed if run.trial is None)
         trained = sum(trial.run_path.exists() for trial in planned.trials)
         trials = f"{counted(len(planned.trials), 'trial')}, {trained} trained; " if planned.trials else ""
         typer.echo(f"{trials}{counted(len(planned.runs), 'run')}, {done} done; {superseded} superseded in the store")

@@ -142,7 +142,7 @@ def _module_name(path: Path) -> str:
     if resolved.is_relative_to(PACKAGE_ROOT) and resolved.relative_to(PACKAGE_ROOT).parts[0] in _PACKAGES:
         parts = resolved.relative_to(PACKAGE_ROOT).with_suffix("").parts
     else:
-        parts = (USER_FOLDER, *path.absolute().relative_to(_users_folder(path.absolute())).with_suffix("").parts)
+        parts = (USER_FOLDER, *path.absolute().relative_to(_users_folder(path)).with_suffix("").parts)
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
@@ -151,7 +151,8 @@ def _users_folder(path: Path) -> Path:
 
     Of a linked file it is the folder of the link, where Python looks too.
     """
-    return next((parent for parent in path.parents if parent.name == USER_FOLDER), path.parent)
+    above = path.absolute().parents
+    return next((parent for parent in above if parent.name == USER_FOLDER), above[0])
 
 
 def _module_file(name: str, importer: Path) -> Path | None:
@@ -160,7 +161,7 @@ def _module_file(name: str, importer: Path) -> Path | None:
     if head in _PACKAGES:
         stem = PACKAGE_ROOT.joinpath(head, *rest)
     elif _module_name(importer).startswith(f"{USER_FOLDER}."):
-        stem = _users_folder(importer.absolute()).joinpath(*(rest if head == USER_FOLDER else (head, *rest)))
+        stem = _users_folder(importer).joinpath(*(rest if head == USER_FOLDER else (head, *rest)))
     else:
         return None
     return next((file for file in (stem.with_suffix(".py"), stem / "__init__.py") if file.exists()), None)

@@ -124,7 +124,7 @@ def read_utf8(path: Path) -> str:
 
 
 def visible(folder: Path, pattern: str) -> list[Path]:
-    """Return the entries of a folder of the user's that match, without the hidden ones that editors leave there."""
+    """Return the entries of a folder that match, without the hidden ones of editors, and of killed processes."""
     return sorted(path for path in folder.glob(pattern) if not path.name.startswith("."))
 
 

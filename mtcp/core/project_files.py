@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Final
 
+from mtcp.core.files import visible
+
 #: What the project states and what it compares with.
 CLAIMS: Final = "config/claims.yaml"
 LEDGER: Final = "config/ledger.yaml"
@@ -90,4 +92,4 @@ def snapshots(folder: Path) -> list[Path]:
 
     Without the hidden, unfinished file that a killed process leaves there.
     """
-    return sorted((folder / _SNAPSHOTS).glob("[!.]*.safetensors"))
+    return visible(folder / _SNAPSHOTS, "*.safetensors")

@@ -8,12 +8,12 @@ import numpy as np
 
 from mtcp.core.code_digest import code_digest
 from mtcp.core.errors import UserError
-from mtcp.core.files import replacing, write_text
-from mtcp.core.hashing import file_digest, short_key
+from mtcp.core.files import replacing
+from mtcp.core.hashing import short_key
 from mtcp.core.plugins import PACKAGE_ROOT
 from mtcp.core.run_config import RunConfig
 from mtcp.data.loading.batches import Split, evaluation_batches
-from mtcp.data.loading.cache import digest_path, fingerprint, intact, packed_folder
+from mtcp.data.loading.cache import fingerprint, intact, packed_folder, seal
 from mtcp.evaluation.coherence import CoherenceMeter
 from mtcp.metrics.meter import Statistics, merge
 
@@ -26,9 +26,10 @@ def ceiling(
     They are stored at `path`, the `ceiling_file`, with their SHA-256, if its folder is writable. `on_images` is called
     with the number of images of each step.
     """
-    if intact(path):
-        with np.load(path, allow_pickle=False) as kept:
-            return dict(kept)
+    with suppress(OSError):  # of a file that cannot be read
+        if intact(path):
+            with np.load(path, allow_pickle=False) as kept:
+                return dict(kept)
     parts = []
     for batch in evaluation_batches(split, config):
         parts.append(meter.ceiling(batch.targets))
@@ -37,7 +38,7 @@ def ceiling(
     with suppress(UserError):  # with read-only data, every run computes them again
         with replacing(path) as temporary:
             np.savez_compressed(temporary, allow_pickle=False, **found)
-        write_text(digest_path(path), file_digest(path))
+        seal(path)
     return found
 
 

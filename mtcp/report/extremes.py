@@ -42,12 +42,12 @@ def draw_extremes(root: Path, benchmark: str) -> None:
     images, provenance = (read_table(folder / f"{name}.csv") for name in ("images", "provenance"))
     wanted = list(extremes(root, benchmark, with_roles(project, benchmark), images, provenance))
     data = root / "data" / project.data_name(benchmark)
+    if not data.exists() or not manifest_path(project, benchmark).exists():  # no data, or others that nobody checked
+        return
     for method in dict.fromkeys(each.method for each in wanted):
         paths = [each.path for each in wanted if each.method == method]
         run = paths[0].parents[1]
-        if all(path.exists() for path in paths) or not (run / MODEL).exists() or not data.exists():
-            continue
-        if not manifest_path(project, benchmark).exists():  # other data, or data that nobody checked
+        if all(path.exists() for path in paths) or not (run / MODEL).exists():
             continue
         from mtcp.data.preparation.sets import require_checked
         from mtcp.evaluation.chosen_sheets import write_chosen_sheets

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from mtcp.analysis.tables import read_table
-from mtcp.core.files import write_text
+from mtcp.core.files import visible, write_text
 from mtcp.core.project import Project
 from mtcp.core.project_files import REPORTS, TABLES
 from mtcp.report.templating import html_environment
@@ -13,7 +13,7 @@ from mtcp.report.verdicts import tally
 def write_index(root: Path) -> Path:
     """Write the index of all reports in `reports/` from their tables; return its path."""
     project, rows = Project(root), []
-    for page in sorted((root / REPORTS).glob("*.html")):
+    for page in visible(root / REPORTS, "*.html"):
         folder = root / TABLES / page.stem
         if not (folder / "claims.csv").exists() or page.stem not in project.benchmark_names():
             continue

@@ -9,6 +9,7 @@ from PIL import Image
 
 from mtcp.core.config import Benchmark
 from mtcp.core.errors import UserError
+from mtcp.core.files import visible
 from mtcp.core.project_files import SAMPLES, run_folder
 from mtcp.report.extremes import PLACES, extremes, first_finished
 from mtcp.report.page import Page
@@ -33,7 +34,7 @@ def samples(page: Page) -> list[dict[str, Any]]:
         if (run := first_finished(provenance, method)) is not None:
             folder = run_folder(root, page.name, method, run.seed, run.train_key) / SAMPLES
             title = f"{labels[method]}, seed {run.seed}"
-            sheets += [(title, f"{labels[method]}, {path.stem}", path) for path in sorted(folder.glob("*.png"))]
+            sheets += [(title, f"{labels[method]}, {path.stem}", path) for path in visible(folder, "*.png")]
     groups: dict[str, list[dict[str, str]]] = {}
     spent = 0
     for title, what, path in sheets:

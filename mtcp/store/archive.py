@@ -15,7 +15,7 @@ from typing import Final
 import yaml
 
 from mtcp.core.errors import UserError
-from mtcp.core.files import read_record, writable, write_record, write_text
+from mtcp.core.files import read_record, visible, writable, write_record, write_text
 from mtcp.core.project import Project
 from mtcp.core.project_files import (
     CLAIMS,
@@ -81,7 +81,10 @@ def _replacing(folder: Path) -> Iterator[Path]:
             yield written
             write_record(written / _SEAL, {"files": digests(written, _kept(written))})
             # In one step: an interrupted command leaves the older archive or the new one, never none.
-            exchange(written, folder) if folder.exists() else written.rename(folder)
+            if folder.exists():
+                exchange(written, folder)
+            else:
+                written.rename(folder)
 
 
 def archives(root: Path) -> list[Path]:
@@ -140,7 +143,7 @@ def _sources(plan: Plan, benchmark: str) -> Iterator[Path]:
     optional.append(root / f"data/{project.benchmark(benchmark).layout}.yaml")  # a description of the user's own
     yield from (path for path in optional if path.exists())
     yield from (project.benchmark_path(name) for name in (benchmark, *project.benchmark_entry(benchmark).bases))
-    yield from sorted((root / TABLES / benchmark).glob("[!.]*.csv"))
+    yield from visible(root / TABLES / benchmark, "*.csv")
     yield from (root / REPORTS / f"{benchmark}{ending}" for ending in (".html", ".tex", "-tables.tex"))
     for run in plan.of(benchmark):
         yield from (run.run_path, run.metrics_path, run.directory / HISTORY)

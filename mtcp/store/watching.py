@@ -1,13 +1,14 @@
 """The progress of the grid, read from the store: epoch, losses and time left of each run. Does not import torch."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from statistics import median
 
-from mtcp.core.project_files import HISTORY, LOCK, RUNS
-from mtcp.store.plan import TRAINED, Plan, Run
+from mtcp.core.project_files import HISTORY, LOCK
+from mtcp.store.plan import Plan, Run
 from mtcp.store.records import readable_metrics, readable_records
 from mtcp.training.history import LOSS, read_history
 
@@ -45,8 +46,8 @@ class Cost:
 
 def look(plan: Plan) -> list[Progress]:
     """Return the progress of every trial and run of the grid, as the store shows it now."""
-    costs = costs_of(plan)
-    return [_progress(run, costs[run.benchmark, run.method]) for run in (*plan.trials, *plan.runs)]
+    known = cache(cost_of)  # read only where a run of the method has work left
+    return [_progress(run, known) for run in (*plan.trials, *plan.runs)]
 
 
 def grid_seconds_left(rows: Iterable[Progress]) -> float | None:
@@ -59,12 +60,8 @@ def grid_seconds_left(rows: Iterable[Progress]) -> float | None:
     return sum(seconds for seconds in left if seconds is not None) / at_once
 
 
-def costs_of(plan: Plan) -> dict[tuple[str, str], Cost]:
-    """What the finished runs of each (benchmark, method) of the grid took, whatever their key."""
-    return {method: _cost(plan.root.joinpath(RUNS, *method)) for method in {(r.benchmark, r.method) for r in plan.runs}}
-
-
-def _cost(method_folder: Path) -> Cost:
+def cost_of(method_folder: Path) -> Cost:
+    """What the finished runs of one method took, whatever their key."""
     epochs = [record.seconds / record.epochs for _, record in readable_records(method_folder) if record.epochs]
     evaluations = [record.seconds for record in readable_metrics(method_folder) if record.seconds is not None]
     return Cost(median(epochs) if epochs else None, median(evaluations) if evaluations else None)
@@ -76,11 +73,13 @@ def history_of(run: Run) -> list[dict[str, float]]:
     return read_history(path) if path.exists() else []
 
 
-def _progress(run: Run, cost: Cost) -> Progress:
+def _progress(run: Run, known: Callable[[Path], Cost]) -> Progress:
     state, epochs = run.state(), run.config.training.epochs
-    if state in TRAINED:
-        finished = state == "done" or run.trial is not None
-        return Progress(run.name, state, epochs, epochs, {}, 0.0 if finished else cost.left(run, epochs), finished)
+    if state == "done" or (state == "trained" and run.trial is not None):
+        return Progress(run.name, state, epochs, epochs, {}, 0.0, finished=True)
+    cost = known(run.directory.parent)
+    if state == "trained":
+        return Progress(run.name, state, epochs, epochs, {}, cost.left(run, epochs), finished=False)
     rows = history_of(run)
     losses = {key.removeprefix(LOSS): value for key, value in rows[-1].items() if key.startswith(LOSS)} if rows else {}
     if cost.epoch is None and state == "running":

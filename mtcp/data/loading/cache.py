@@ -46,21 +46,25 @@ def packed(
                         os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
                     fill(records)
                     records.flush()
-                write_text(digest_path(path), file_digest(path))
+                seal(path)
                 for older in folder.glob(f"{stem}-*.*"):
-                    if older not in (path, digest_path(path)):
+                    if older not in (path, _digest_path(path)):
                         older.unlink()
     return np.load(path, mmap_mode="r")
 
 
-def digest_path(path: Path) -> Path:
-    """The file with the SHA-256 of the stored file `path`."""
+def _digest_path(path: Path) -> Path:
     return path.with_suffix(".sha256")
+
+
+def seal(path: Path) -> None:
+    """Write the SHA-256 of the stored file `path` beside it, for `intact`."""
+    write_text(_digest_path(path), file_digest(path))
 
 
 def intact(path: Path) -> bool:
     """Whether `path` exists and matches the SHA-256 beside it."""
-    written = digest_path(path)
+    written = _digest_path(path)
     return path.exists() and written.exists() and written.read_text() == file_digest(path)
 
 

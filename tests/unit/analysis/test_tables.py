@@ -13,6 +13,7 @@ from mtcp.analysis.tables import build_tables, read_table, summarise, to_csv, wr
 from mtcp.core.errors import UserError
 from mtcp.core.files import read_record, write_record, write_text
 from mtcp.core.measures import COSTS
+from mtcp.core.run_config import TaskConfig
 
 
 def value(table, **where):
@@ -317,6 +318,16 @@ def test_errors_of_depth_are_averaged_where_one_of_them_is_primary(done):
         rows.append(runs[(runs.task == "depth") & (runs.metric == "rmse")].assign(metric=metric))
     change = delta_m_rows(pd.concat(rows, ignore_index=True), config)
     assert {"delta_m_per_metric", "delta_m_pooled"} <= set(change.metric), "the nine metrics of NYUv2"
+
+
+def test_a_regression_judged_by_its_absolute_error_has_every_reading(done):
+    runs = build_tables(done.plan, "rooms")["runs"]
+    config = done.plan.project.benchmark("rooms")
+    own = {"height": TaskConfig(kind="regression", metric="abs_error", rope=1.0, unit="cm")}
+    rmse = runs[(runs.task == "depth") & (runs.metric == "rmse")]
+    rows = [runs, *(rmse.assign(task="height", metric=metric) for metric in ("rmse", "abs_error"))]
+    change = delta_m_rows(pd.concat(rows, ignore_index=True), config.model_copy(update={"tasks": config.tasks | own}))
+    assert {"delta_m", "delta_m_per_metric", "delta_m_pooled"} <= set(change.metric)
 
 
 def test_a_change_against_a_baseline_elsewhere_says_so(done):

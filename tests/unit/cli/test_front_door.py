@@ -133,6 +133,18 @@ def test_one_gpu_is_no_plural(monkeypatch: pytest.MonkeyPatch) -> None:
         existing_device("cuda:1")
 
 
+def test_a_study_takes_the_plug_ins_that_its_methods_name(
+    tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "checkout/plugins"
+    (own / "__pycache__").mkdir(parents=True)
+    (own / "mine.py").write_text("# a scheme\n")
+    monkeypatch.setattr("mtcp.core.shipped.shipped", lambda name: own if name == "plugins" else root / name)
+    monkeypatch.chdir(tmp_path)
+    init.init("my_study")
+    assert [path.name for path in (tmp_path / "my_study/plugins").iterdir()] == ["mine.py"]
+
+
 def test_a_study_keeps_in_git_what_the_suite_keeps(tmp_path: Path, root: Path) -> None:
     """Its own .gitignore lets through what others need to check results: lists of data, archives, measured speeds."""
     kept = {

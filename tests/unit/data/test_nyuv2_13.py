@@ -59,6 +59,15 @@ def test_a_few_images_are_spread_over_the_split(project: Project, nyud: Path):
         derive_nyuv2_13(project, "nyud", "few", images=3)
 
 
+def test_a_set_that_dvc_tracks_is_not_derived_again_without_it(project: Project, nyud: Path):
+    import_set(project, "nyud", nyud, track=False)
+    done = derive_nyuv2_13(project, "nyud", "few", images=1)
+    (project.root / "data/few.dvc").write_text("outs:\n- md5: 0123456789abcdef.dir\n  path: few\n")
+    with pytest.raises(UserError, match=r"data/few\.dvc tracks the set that lies here"):
+        derive_nyuv2_13(project, "nyud", "few", images=2)
+    assert open_layout("nyud", done.folder).ids("train") == ("0001",)
+
+
 def test_another_layout_is_refused(project: Project, pascal: Path):
     import_set(project, "pascal", pascal, track=False)
     with pytest.raises(UserError, match="data/pascal has the layout pascal"):

@@ -94,6 +94,11 @@ def test_the_ceiling_is_computed_once_and_again_where_anything_changed(tiny_proj
         np.array_equal(first[name], values) for name, values in ceiling(kept, split, config, meter, seen.append).items()
     )
     assert sum(seen) == 2 * len(split), "a damaged file is made again"
+    with kept.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **{name: values * 0 for name, values in first.items()})
+    edited = ceiling(kept, split, config, meter, seen.append)
+    assert all(np.array_equal(first[name], values) for name, values in edited.items())
+    assert sum(seen) == 3 * len(split), "and so is one that was edited"
 
 
 def test_the_file_of_the_ceiling_is_another_for_another_class_of_people_or_a_disparity(tiny_project):

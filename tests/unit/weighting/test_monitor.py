@@ -35,6 +35,14 @@ def test_conflict_counts_pairs_below_0():
     assert monitor.conflict
 
 
+def test_a_step_without_gradients_leaves_the_epochs_condition_number():
+    monitor = Monitor(TASKS, pairs=True)
+    for scale in (1.0, 0.0, 1.0):
+        monitor.observe_gradients(["a", "b"], scale * torch.tensor([[4.0, 0.0], [0.0, 1.0]]).double())
+    monitor.end_epoch()
+    assert monitor.record()["condition_number"] == pytest.approx(2.0)
+
+
 @pytest.mark.parametrize(
     ("weights", "moved", "negative", "runaway"),
     [
