@@ -62,7 +62,11 @@ def grid_seconds_left(rows: Iterable[Progress]) -> float | None:
 
 def cost_of(method_folder: Path) -> Cost:
     """What the finished runs of one method took, whatever their key."""
-    epochs = [record.seconds / record.epochs for _, record in readable_records(method_folder) if record.epochs]
+    # The prior has no epochs: its whole time counts as that of the epochs it was planned with.
+    epochs = [
+        record.seconds / (record.epochs or record.config["training"]["epochs"])
+        for _, record in readable_records(method_folder)
+    ]
     evaluations = [record.seconds for record in readable_metrics(method_folder) if record.seconds is not None]
     return Cost(median(epochs) if epochs else None, median(evaluations) if evaluations else None)
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from made_up_store import made_up_record
 
 from mtcp.core.project_files import HISTORY, LOCK, metrics_file
 from mtcp.store.plan import Plan
@@ -80,6 +81,14 @@ def test_an_evaluation_is_timed_by_its_records(plan: Plan) -> None:
     run.run_path.write_text("{}")
     (progress,) = (row for row in look(plan) if row.run == run.name)
     assert (progress.state, progress.seconds_left, progress.finished) == ("trained", 5.0, False)
+
+
+def test_what_trains_no_epoch_has_a_time_too(plan: Plan) -> None:
+    """Otherwise the time of a grid with the prior is unknown to its end."""
+    run = plan.run("rooms", "mtcp", 0)
+    run.directory.mkdir(parents=True)
+    made_up_record(run, epochs=0, seconds=0.5).write(run.run_path)
+    assert cost_of(run.directory.parent).left(run, 0) == pytest.approx(0.5)
 
 
 def test_a_run_that_is_being_evaluated_is_running_with_no_epoch_left(plan: Plan) -> None:
