@@ -66,8 +66,8 @@ Row = Mapping[tuple[str, str], Printed]
 
 
 def read_printed(path: Path) -> list[Printed]:
-    """Read the file; raises `UserError` like `read_published`, and for an unknown metric or a duplicate."""
-    found: dict[tuple[str, ...], Printed] = {}
+    """Read the file; raises `UserError` like `read_published`, and for an unknown metric."""
+    found = []
     for line, fields in read_published(path):
         printed = Printed(text=fields.pop("value"), line=line, **fields)
         if printed.metric not in METRICS.get(printed.task, ()):
@@ -75,11 +75,8 @@ def read_printed(path: Path) -> list[Printed]:
             raise UserError(
                 f"{path}, line {line}: metric '{printed.metric}' of task '{printed.task}' is unknown; known are {known}"
             )
-        key = (*printed.row, printed.task, printed.metric)
-        if key in found:
-            raise UserError(f"{path}, line {line}: the same number stands in line {found[key].line}; remove one")
-        found[key] = printed
-    return list(found.values())
+        found.append(printed)
+    return found
 
 
 def rows_of(published: Sequence[Printed]) -> dict[tuple[str, str, str, str], dict[tuple[str, str], Printed]]:

@@ -329,7 +329,7 @@ def _load(run: Run, record: RunRecord) -> float:
 
 def published_numbers(root: Path) -> pd.DataFrame:
     """Return results/published.csv as a table; raises `UserError` like `mtcp.core.published`."""
-    published = pd.DataFrame(published_rows(root), columns=list(COLUMNS))
+    published = pd.DataFrame([row for _, row in published_rows(root)], columns=list(COLUMNS))
     return published.astype({"value": float})
 
 

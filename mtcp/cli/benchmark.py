@@ -31,6 +31,9 @@ def benchmark(
     allow_busy: Annotated[
         bool, typer.Option("--allow-busy", help="Keep figures although other processes run; reports say so.")
     ] = False,
+    if_needed: Annotated[
+        bool, typer.Option("--if-needed", help="Measure nothing where every method's figures are up to date.")
+    ] = False,
     device: Device = "auto",
     threads: Threads = 1,
     as_json: AsJson = False,
@@ -44,7 +47,7 @@ def benchmark(
     Example: mtcp benchmark rooms
     """
     from mtcp.store.plan import Plan
-    from mtcp.store.speed import first_runs, measure
+    from mtcp.store.speed import first_runs, measure, measured
 
     planned = Plan.load()
     if benchmark not in planned.project.params.benchmarks:
@@ -67,17 +70,20 @@ def benchmark(
             f"{together[0]} trains in several processes (`resources` of config/benchmarks/{benchmark}.yaml), and what "
             "is measured here is one: set `processes: 1`, or `gpu: 1`"
         )
-    with held_device(device, planned.resources(benchmark)) as where, progress(f"measuring on {where}") as bar:
-        records = measure(
-            planned,
-            runs,
-            where,
-            threads=threads,
-            rounds=rounds,
-            steps=steps,
-            allow_busy=allow_busy,
-            on_round=bar,
-        )
+    names = {run.method for run in runs}
+    records = [record for record in measured(planned, benchmark) if if_needed and record.method in names]
+    if not records:
+        with held_device(device, planned.resources(benchmark)) as where, progress(f"measuring on {where}") as bar:
+            records = measure(
+                planned,
+                runs,
+                where,
+                threads=threads,
+                rounds=rounds,
+                steps=steps,
+                allow_busy=allow_busy,
+                on_round=bar,
+            )
     print_table(COLUMNS, [_row(record) for record in records], as_json, title=_title(records[0]))
 
 

@@ -31,9 +31,9 @@ def predict(
 ) -> None:
     """Predict on your own photographs: images and exact values for every task, and an overview sheet.
 
-    Written to results/predictions/RUN/, which git ignores: IMAGE-TASK.png, IMAGE-TASK.npy and IMAGE-sheet.png. In
-    IMAGE-semseg.png, pixel values are the classes. Depth is in millimetres (.png) or metres (.npy), a disparity in
-    colours (.png) or its own unit (.npy).
+    Written to results/predictions/RUN-TRAIN_KEY/, which git ignores: IMAGE-TASK.png, IMAGE-TASK.npy and
+    IMAGE-sheet.png. In IMAGE-semseg.png, pixel values are the classes. Depth is in millimetres (.png) or metres (.npy),
+    a disparity in colours (.png) or its own unit (.npy).
 
     Example: mtcp predict rooms/mtcp/seed0 photograph.jpg
     """
@@ -47,7 +47,7 @@ def predict(
 
     compute_with(threads)
     found = load_run(run)
-    folder = output or Path("results/predictions") / found.name
+    folder = output or Path("results/predictions") / found.keyed_name
     written: list[Path] = []
     with progress(f"predict {found.name}") as bar:
         for done, path in enumerate(images, start=1):
@@ -62,7 +62,8 @@ def predict(
 def export(run: RunName, output: Folder = None, as_json: AsJson = False) -> None:
     """Export a trained network as one TorchScript file that runs without mtcp, with a model card.
 
-    The file's outputs are checked against the network's. Written to results/exports/RUN/: model.pt, MODEL_CARD.md.
+    The file's outputs are checked against the network's. Written to results/exports/RUN-TRAIN_KEY/: model.pt,
+    MODEL_CARD.md.
 
     Example: mtcp export rooms/mtcp/seed0
     """
@@ -72,7 +73,7 @@ def export(run: RunName, output: Folder = None, as_json: AsJson = False) -> None
         from mtcp.store.exports import export_run
 
     found = load_run(run)
-    done = export_run(found, output or Path("results/exports") / found.name)
+    done = export_run(found, output or Path("results/exports") / found.keyed_name)
     if as_json:
         typer.echo(json.dumps(done, indent=1))
         return

@@ -16,7 +16,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from functools import cache
 from pathlib import Path
 from typing import Final, TypeVar
@@ -160,7 +160,8 @@ def _import_file(path: Path) -> None:
             raise ImportError("not a Python file")
         module = importlib.util.module_from_spec(spec)
         sys.modules[spec.name] = module
-        spec.loader.exec_module(module)
+        with redirect_stdout(sys.stderr):  # what it prints is no part of a command's JSON
+            spec.loader.exec_module(module)
     except UserError:
         raise
     except (Exception, SystemExit) as error:
@@ -197,4 +198,9 @@ def faults_named(where: str, passing: tuple[type[Exception], ...] = ()) -> Itera
 def parameters(kind: str, name: str, given: dict, root: Path | None = None) -> PluginParameters:
     """Validate `given` against the plug-in's declared parameters; raises `UserError` naming the parameter."""
     declared: type[PluginParameters] = load(kind, name, root).Parameters
+    if "name" in declared.model_fields:
+        raise UserError(
+            f"{kind} '{name}' in {path_of(kind, name, root)} has a parameter 'name', which methods.yaml could not set: "
+            f"`name` there says which {kind} it is; call the parameter something else"
+        )
     return validated(declared, given, f"{kind} '{name}'")

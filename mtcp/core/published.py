@@ -44,18 +44,20 @@ def read_rows(path: Path, columns: Sequence[str]) -> list[tuple[int, dict[str, s
     return rows
 
 
-def published_rows(root: Path) -> list[dict[str, str]]:
-    """Return the rows of the project's results/published.csv, `value` as printed; none if it has no such file."""
+def published_rows(root: Path) -> list[tuple[int, dict[str, str]]]:
+    """Return (line, row) of the project's results/published.csv, `value` as printed; none if it has no such file."""
     path = root / PUBLISHED
-    return [row for _, row in read_published(path)] if path.exists() else []
+    return read_published(path) if path.exists() else []
 
 
 def read_published(path: Path) -> list[tuple[int, dict[str, str]]]:
     """Return (line, row) of a table of published numbers, `value` as printed.
 
-    Raises `UserError` like `read_rows`, and where a field is empty or the value is not a number.
+    Raises `UserError` like `read_rows`, and where a field is empty, the value is not a number, or a number stands there
+    twice.
     """
     rows = read_rows(path, COLUMNS)
+    lines: dict[tuple[str, ...], int] = {}
     for line, row in rows:
         if absent := [name for name, text in row.items() if not text.strip()]:
             raise UserError(
@@ -66,4 +68,7 @@ def read_published(path: Path) -> list[tuple[int, dict[str, str]]]:
                 f"{path}, line {line}, column 'value': '{row['value']}' is not a number; write it as it is printed, "
                 "with a decimal point, without a unit"
             )
+        first = lines.setdefault(tuple(text for name, text in row.items() if name != "value"), line)
+        if first != line:
+            raise UserError(f"{path}, line {line}: the same number stands in line {first}; remove one")
     return rows

@@ -1,16 +1,16 @@
 """A check that names which one configuration file uses from another are known, before any work is done."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from mtcp.core.claims import Claim, Published, load_claims
-from mtcp.core.errors import alternatives
+from mtcp.core.errors import UserError, alternatives
 from mtcp.core.ledger import load_ledger
 from mtcp.core.measures import CHANGES, COSTS
 from mtcp.core.plugins import find
 from mtcp.core.project import Project
 from mtcp.core.project_files import CLAIMS, LEDGER, PUBLISHED
-from mtcp.core.published import published_rows
+from mtcp.core.published import PUBLISHED_FOR, published_rows
 from mtcp.core.tasks import KINDS, METRICS
 from mtcp.core.validation import fault
 
@@ -45,8 +45,9 @@ def require_known_names(project: Project) -> None:
 
 
 def _require_known_claims(project: Project) -> None:
-    path, published = project.root / CLAIMS, published_rows(project.root)
-    for place, claim in enumerate(load_claims(path)):
+    path, claims = project.root / CLAIMS, load_claims(project.root / CLAIMS)
+    published = _published_rows(project, claims)
+    for place, claim in enumerate(claims):
         for role in ("method", "reference"):
             if (name := getattr(claim, role)) is not None:
                 _require(name, project.methods, "method", path, place, role)
@@ -58,6 +59,16 @@ def _require_known_claims(project: Project) -> None:
             _require(claim.metric, known[claim.measure], f"metric of {claim.measure}", path, place, "metric")
         if claim.published is not None and published:
             _require_number(claim.published, published, path, place)
+
+
+def _published_rows(project: Project, claims: Sequence[Claim]) -> list[dict[str, str]]:
+    """The rows of results/published.csv; raises `UserError` where neither a report nor a claim would read one."""
+    rows = published_rows(project.root)
+    read = {*PUBLISHED_FOR.values(), *(claim.published.dataset for claim in claims if claim.published is not None)}
+    for line, row in rows:
+        if (name := row["dataset"]) not in read:
+            raise UserError(f"{project.root / PUBLISHED}, line {line}: no dataset '{name}'{alternatives(name, read)}")
+    return [row for _, row in rows]
 
 
 def _own_metrics(project: Project, claim: Claim) -> dict[str, Collection[str]]:

@@ -1,7 +1,10 @@
 """CPU time and peak memory of a process and its workers."""
 
+import ctypes
 import resource
 import time
+from contextlib import suppress
+from pathlib import Path
 
 
 def cpu_seconds() -> float:
@@ -16,4 +19,26 @@ def peak_memory_mb(device: str) -> float:
         import torch
 
         return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
+    return round(_peak_resident_kib() / 1024, 1)
+
+
+def _peak_resident_kib() -> int:
+    """Linux's peak of this program; elsewhere of this process, which may have begun as a copy of a larger one."""
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(status.split("VmHWM:")[1].split()[0])
+
+
+def forget_peak_memory(device: str) -> None:
+    """Let `peak_memory_mb` count from now on, where the system can: on a GPU, and on Linux."""
+    if device.startswith("cuda"):
+        import torch
+
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    if (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
+        trim(0)  # memory that is freed and kept would count as used
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")  # proc(5): resets the peak of the resident set

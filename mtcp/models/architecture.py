@@ -177,7 +177,7 @@ def _require_size(network: Architecture, context: BuildContext) -> None:
         ) from reason
 
 
-def _refusal(network: Architecture, size: tuple[int, ...]) -> Exception | None:
+def _refusal(network: Architecture, size: tuple[int, ...]) -> Exception | SystemExit | None:
     """Return what the network raises for an image of zeros, and leave it as it was.
 
     None for errors in a user's own file, which the first step names.
@@ -192,7 +192,7 @@ def _refusal(network: Architecture, size: tuple[int, ...]) -> Exception | None:
     try:
         with torch.no_grad():
             network.eval()(torch.zeros(1, 3, *size))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return None if plugins.own_line(error) and not isinstance(error, UserError) else error
     finally:
         for module, training in modes:

@@ -1,27 +1,20 @@
 """Time and memory of a training step and a prediction, measured separately from the grid, whose runs share the machine.
 
-Every round measures every method once, each alone in a fresh process, so that drift (clock, temperature) affects all
-methods equally and rounds can be paired. Images and targets are synthetic: no data are needed, and loading is not
-measured. A round's times are medians over its steps, after warm-up steps.
+Every round measures every method once, each alone in a process of its own (`mtcp.store.timing`), so that drift (clock,
+temperature) affects all methods equally and rounds can be paired. Images and targets are synthetic: no data are needed,
+and loading is not measured. A round's times are medians over its steps, after warm-up steps.
 """
 
 import os
-import statistics
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from datetime import date
 from multiprocessing import get_context
-from pathlib import Path
 from typing import Final
 
 from mtcp.core.errors import UserError
-from mtcp.core.load import Watch
 from mtcp.core.processes import end_with_parent
 from mtcp.core.project_files import speed_file
-from mtcp.core.run_config import RunConfig
-from mtcp.core.startup import compute_with, quiet_libraries, uncollected
-from mtcp.core.usage import peak_memory_mb
 from mtcp.store.environment import environment
 from mtcp.store.plan import Plan, Run
 from mtcp.store.records import SpeedRecord, SpeedRound
@@ -29,7 +22,6 @@ from mtcp.store.records import SpeedRecord, SpeedRound
 #: The share of the cores that other processes may keep busy during a measurement.
 QUIET: Final = 0.1
 _TRIES: Final = 3
-_WARM_UP: Final = 2
 
 
 def measure(
@@ -127,51 +119,9 @@ def _quiet_round(run: Run, device: str, threads: int, steps: int) -> SpeedRound:
 
 
 def _in_a_process(run: Run, device: str, threads: int, steps: int) -> SpeedRound:
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=end_with_parent) as pool:
-        return pool.submit(_round, run.config, run.root, device, threads, steps).result()
+    from mtcp.store.timing import time_method
 
-
-def _round(config: RunConfig, root: Path, device: str, threads: int, steps: int) -> SpeedRound:
-    """One measurement, in its own process: predictions first, because memory is measured as the peak so far."""
-    quiet_libraries()
-    os.chdir(root)  # plug-ins are searched in the working directory
-    with uncollected():
-        import torch
-
-        from mtcp.models.architecture import build_network
-        from mtcp.store.rehearsal import made_up, made_up_training
-    compute_with(threads)
-    network = build_network(config).to(device)
-    judged, trained = (
-        made_up(config, images).to(device) for images in (config.evaluation.batch_size, config.training.batch_size)
-    )
-    stepper, _ = made_up_training(config, network, trained)
-
-    def predict() -> None:
-        with torch.no_grad(), stepper.autocast():
-            network(judged.image)
-
-    def step() -> None:
-        stepper.micro_step(trained, 0, boundary=True)
-
-    def seconds(action: Callable[[], None]) -> float:
-        times = []
-        for _ in range(_WARM_UP + steps):
-            started = time.perf_counter()
-            action()
-            if device.startswith("cuda"):
-                torch.cuda.synchronize(device)
-            times.append(time.perf_counter() - started)
-        return statistics.median(times[_WARM_UP:])
-
-    watch = Watch()
-    network.eval()
-    image, image_memory = seconds(predict) / config.evaluation.batch_size, peak_memory_mb(device)
-    network.train()
-    return SpeedRound(
-        seconds_per_step=seconds(step),
-        seconds_per_image=image,
-        step_memory_mb=peak_memory_mb(device),
-        image_memory_mb=image_memory,
-        others=watch.others(),
-    )
+    context = get_context("forkserver")
+    context.set_forkserver_preload([time_method.__module__])
+    with ProcessPoolExecutor(1, mp_context=context, initializer=end_with_parent) as pool:
+        return pool.submit(time_method, run.config, run.root, device, threads, steps).result()

@@ -34,6 +34,11 @@ class TrainedRun:
         """Benchmark, method and seed, such as `rooms/mtcp/seed0`."""
         return f"{self.record.benchmark}/{self.record.method}/seed{self.record.seed}"
 
+    @property
+    def keyed_name(self) -> str:
+        """The name with the train_key, which other configurations and code do not share: for folders of results."""
+        return f"{self.name}-{self.record.train_key}"
+
     @cached_property
     def config(self) -> RunConfig:
         """The resolved configuration that the run was trained with."""

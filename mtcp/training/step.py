@@ -89,7 +89,7 @@ class Stepper:
         return self._all_losses(batch.to(self.device))[0]
 
     def _all_losses(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        with self.autocast():
+        with self.autocast(), own_faults_named(f"architecture '{self.network.name}'"):
             outputs = self.network(batch.image)
         return batch_losses(outputs, batch.targets, self.config.task_list, self.config.losses)
 
@@ -107,7 +107,7 @@ class Stepper:
         counts: dict[str, int] = {}
         for batch in evaluation_batches(validation, self.config, self.settings.batch_size):
             batch = batch.to(self.device)
-            with self.autocast():
+            with self.autocast(), own_faults_named(f"architecture '{self.network.name}', validation"):
                 outputs = self.network(batch.image)
             for task in self.config.task_list:
                 target = batch.targets[task.name]

@@ -61,7 +61,7 @@ def test_a_test_image_is_predicted_as_the_evaluation_saw_it(trained, run) -> Non
 def test_the_command_writes_pictures_and_values(trained, run) -> None:
     done = trained.mtcp("predict", "rooms/mtcp/seed0", "mine.png", "--json")
     assert done.returncode == 0, done.stderr
-    folder = trained.path / "results/predictions/rooms/mtcp/seed0"
+    folder = trained.path / f"results/predictions/rooms/mtcp/seed0-{run.record.train_key}"
     assert sorted(trained.path / name for name in json.loads(done.stdout)) == sorted(folder.iterdir())
     found = run.predict(trained.path / "mine.png")
     classes = Image.open(folder / "mine-semseg.png")

@@ -1,6 +1,9 @@
 """Download of a data set through `dvc import-url`, which records address, tag and digest of the file."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -36,16 +39,35 @@ def fetch_set(project: Project, name: str, url: str, **options: Any) -> Imported
         raise UserError(f"{url} names no archive: expected a name that ends in {', '.join(ENDINGS)} or .mat")
     target = Path(f"data/{name}-source{ending}")
     (project.root / "data").mkdir(exist_ok=True)
-    done = dvc(project.root, "import-url", "--force", url, str(target))
-    if done.returncode:
-        raise UserError(
-            f"`dvc import-url {url}` failed ({last_words(done)}): check the address, or download by hand and import"
-        )
-    digest = file_digest(project.root / target)
-    known = (read_lock(project, name) or {}).get("source", {}).get("sha256")
-    if known not in (None, digest):
-        raise UserError(
-            f"{url} is not the file that data/{name}.lock.json records (sha256 {digest[:12]}, expected {known[:12]}): "
-            f"it was changed; remove data/{name}.lock.json to take the new one"
-        )
+    with _earlier_kept(project.root / target):
+        done = dvc(project.root, "import-url", "--force", url, str(target))
+        if done.returncode:
+            raise UserError(
+                f"`dvc import-url {url}` failed ({last_words(done)}): check the address, or download by hand and import"
+            )
+        digest = file_digest(project.root / target)
+        known = (read_lock(project, name) or {}).get("source", {}).get("sha256")
+        if known not in (None, digest):
+            raise UserError(
+                f"{url} is not the file that data/{name}.lock.json records (sha256 {digest[:12]}, expected "
+                f"{known[:12]}): it was changed; remove data/{name}.lock.json to take the new one"
+            )
     return import_set(project, name, project.root / target, origin={"url": url, "sha256": digest}, **options)
+
+
+@contextmanager
+def _earlier_kept(archive: Path) -> Iterator[None]:
+    """Remove what the block downloaded if it fails, and put an earlier archive and its DVC file back."""
+    places = (archive, archive.with_name(f"{archive.name}.dvc"))
+    with TemporaryDirectory(prefix=f".{archive.name}-", dir=archive.parent) as aside:
+        earlier = {place: Path(aside) / place.name for place in places if place.exists()}
+        for place, kept in earlier.items():
+            place.rename(kept)
+        try:
+            yield
+        except BaseException:
+            for place in places:
+                place.unlink(missing_ok=True)
+            for place, kept in earlier.items():
+                kept.rename(place)
+            raise

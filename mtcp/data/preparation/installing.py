@@ -9,8 +9,8 @@ import ctypes
 import errno
 import fcntl
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,10 +40,10 @@ def installing(project: Project, name: str, finish: Callable[[], None] = lambda:
             _recover(project, name, place)
             for stale in place.parent.glob(f".{place.name}-new-*"):
                 shutil.rmtree(stale)  # left by a killed process: under the lock, nobody else uses it
-            folder = Path(tempfile.mkdtemp(prefix=f".{place.name}-new-", dir=place.parent))
+            folder = place.with_name(f".{place.name}-new-{secrets.token_hex(4)}")
+            folder.mkdir()
             try:
                 yield folder
-                folder.chmod(0o755)
                 _exchange_and(finish, project, name, folder, place)
             finally:
                 shutil.rmtree(folder, ignore_errors=True)

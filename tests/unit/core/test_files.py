@@ -1,5 +1,6 @@
 """Atomic and sealed files."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,16 @@ def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path: Path) -> No
         raise RuntimeError
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+def test_a_new_file_has_the_rights_that_the_user_gives_new_files(tmp_path: Path, umask: int) -> None:
+    earlier = os.umask(umask)
+    try:
+        write_text(tmp_path / "a.txt", "new")
+    finally:
+        os.umask(earlier)
+    assert (tmp_path / "a.txt").stat().st_mode & 0o777 == 0o666 & ~umask
 
 
 def test_a_record_comes_back_as_written(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import yaml
 
 from mtcp.core.data_sets import layout_names
 from mtcp.core.errors import UserError
-from mtcp.core.plugins import find, load
+from mtcp.core.plugins import find, load, parameters
 from mtcp.core.project import Project
 from mtcp.store.plan import Plan
 
@@ -171,6 +171,19 @@ def test_a_file_without_its_scheme_is_one_sentence(project: Path, text: str, sai
     (project / "plugins/mine.py").write_text(text)
     with pytest.raises(UserError, match=said):
         load("scheme", "mine", project)
+
+
+def test_a_parameter_that_no_configuration_can_set_is_refused(project: Path) -> None:
+    own = SCHEME + "\n    class Parameters(PluginParameters):\n        name: str = 'x'\n"
+    (project / "plugins/mine.py").write_text(own.replace("import ", "import PluginParameters, ", 1))
+    with pytest.raises(UserError, match=r"scheme 'mine' in .*mine.py has a parameter 'name'"):
+        parameters("scheme", "mine", {}, project)
+
+
+def test_what_a_plug_in_prints_is_no_part_of_a_commands_output(project: Path, capsys) -> None:
+    (project / "plugins/mine.py").write_text(SCHEME + "\nprint('loaded')\n")
+    load("scheme", "mine", project)
+    assert capsys.readouterr() == ("", "loaded\n")
 
 
 @pytest.mark.parametrize(

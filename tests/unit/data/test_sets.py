@@ -318,13 +318,17 @@ def test_fetch_from_a_server(repository: Project, nyud: Path, server: tuple[str,
     assert done.lock["source"]["url"] == f"{address}/NYUD_MT.tgz"
     assert (repository.root / "data/nyud-source.tgz.dvc").exists() and (repository.root / "data/nyud.dvc").exists()
 
-    # The same address, another file: refused, and what was imported stays.
+    # The same address, another file: refused, and what was downloaded and imported stays.
+    downloaded = [repository.root / f"data/nyud-source.tgz{ending}" for ending in ("", ".dvc")]
+    earlier = [path.read_bytes() for path in downloaded]
     (nyud / "gt_sets/val.txt").write_text("0005\n")
     with tarfile.open(folder / "NYUD_MT.tgz", "w:gz") as archive:
         archive.add(nyud, "NYUD_MT")
     with pytest.raises(UserError, match=r"it was changed; remove data/nyud.lock.json to take the new one"):
         fetch_set(repository, "nyud", f"{address}/NYUD_MT.tgz", track=True)
     assert content_digest(repository.root / "data/nyud") == done.lock["digest"]
+    assert [path.read_bytes() for path in downloaded] == earlier
+    assert not list((repository.root / "data").glob(".nyud-source*"))
     (repository.root / "data/nyud.lock.json").unlink()
     assert fetch_set(repository, "nyud", f"{address}/NYUD_MT.tgz", track=True).lock["counts"]["val"] == 1
 
@@ -339,6 +343,7 @@ def test_fetch_of_what_is_no_data_set(repository: Project, nyud: Path, server: t
     shutil.copy(folder / "whole.tgz", folder / "cut.tgz")
     with pytest.raises(UserError, match=r"dvc import-url .*failed .*payload is not completed"):
         fetch_set(repository, "nyud", f"{address}/cut.tgz", track=False)
+    assert not list((repository.root / "data").glob("nyud-source*"))
     whole = (folder / "whole.tgz").read_bytes()
     (folder / "truncated.tgz").write_bytes(whole[: len(whole) // 2])
     (folder / "page.zip").write_text("<html>Quota exceeded</html>")

@@ -126,6 +126,8 @@ def test_what_a_network_returns_is_named_with_file_and_line(config: RunConfig, r
     [
         ("RESULT", "return outt", r"architecture 'mine', step 0: NameError in .*mine.py, line 18: name 'outt'"),
         ("RESULT", "return out if self.training else 1 / 0", r"'mine': ZeroDivisionError in .*mine.py, line 18"),
+        ("RESULT", "raise SystemExit(0)", r"architecture 'mine', step 0: SystemExit in .*mine.py, line 18"),
+        ("RESULT", "return out if torch.is_grad_enabled() else 1 / 0", r"architecture 'mine': Zero.* line 18"),
         ("return self.encoder(image)", "return None", r"step 0: TypeError in .*mine.py, line 17"),
         ("nn.ModuleDict(", "nn.ModuleDicts(", r"architecture 'mine': AttributeError in .*mine.py, line 11"),
         ("class Mine(Architecture)", "class Mine(nn.Module)", r"mine.py must derive from Architecture"),
@@ -141,6 +143,12 @@ def test_an_exception_of_a_network_is_named_with_file_and_line(
     Path("plugins/mine.py").write_text(text.replace(old, new).replace("RESULT", "return out"))
     with pytest.raises(UserError, match=said):
         rehearse(changed)
+
+
+def test_a_network_that_fails_while_a_scheme_looks_again_is_at_fault_itself(config: RunConfig) -> None:
+    changed = with_architecture(config, "return 1 / 0 if self.training and not torch.is_grad_enabled() else out")
+    with pytest.raises(UserError, match=r"architecture 'mine': ZeroDivisionError in .*mine.py, line 18"):
+        rehearse(changed.model_copy(update={"scheme": PluginConfig(name="famo")}))
 
 
 def test_a_prediction_without_gradient_is_worth_a_word(config: RunConfig) -> None:
