@@ -20,12 +20,13 @@ setup: $(READY) ## build .venv from requirements.lock
 shell: setup ## open a shell in which mtcp, snakemake and dvc are commands (or: . .venv/bin/activate)
 	@echo "mtcp, snakemake and dvc are commands here; exit leaves." && exec $${SHELL:-sh}
 
-# Rebuilt only when the lock is newer, so that a second `make` costs nothing.
+# Rebuilt only when the lock is newer, so that a second `make` costs nothing. Python compiles what it imports; pip would
+# compile all, which takes longer than the download.
 $(READY): $(LOCK) pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mtcp needs Python 3.11 or newer: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --upgrade pip
-	$(VENV)/bin/pip install --quiet --requirement $(LOCK)
+	$(VENV)/bin/pip install --quiet --no-compile --requirement $(LOCK)
 	$(VENV)/bin/pip install --quiet --no-deps --editable .
 	touch $@
 
@@ -34,7 +35,11 @@ build/requirements-cpu.lock: requirements.lock
 	mkdir -p build
 	sed -E '/^(nvidia-|cuda-|triton)/d; s/^(torch|torchvision)==([^ ;]+)/\1==\2+cpu/' $< > $@
 
+# Times are measured while nothing else runs, so before the grid; it does not need them.
+COSTS := mtcp benchmark --if-needed || echo "Times are not measured: the report says what follows for its verdicts." >&2
+
 reproduce: setup ## run the whole pipeline and leave a report in reports/
+	$(COSTS)
 	snakemake --cores $(CORES)
 
 # Its grid takes the place of params.yaml, never of changes there.
@@ -45,6 +50,7 @@ reproduce-nyud: setup ## the comparison on photographs of NYUv2: NYUD=PATH says 
 	  { echo "params.yaml has changes of your own: commit them, or run 'snakemake' with benchmark nyud_lite in it" >&2; exit 2; }
 	$(if $(NYUD),mtcp data import nyud '$(NYUD)')
 	cp $(NYUD_GRID) params.yaml
+	$(COSTS)
 	snakemake --cores $(CORES)
 
 test: setup ## run all tests, the fast ones first

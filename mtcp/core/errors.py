@@ -44,6 +44,6 @@ def alternatives(name: str, known: Collection[str]) -> str:
     return nearest if close and len(known) > _FEW else f"{nearest} (known: {', '.join(sorted(known)) or 'none'})"
 
 
-def first_sentence(error: Exception) -> str:
+def first_sentence(error: BaseException) -> str:
     """The first line of an error's message, without its full stop, or the error's name."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:200]

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, distributed
 
-from mtcp.data.loading.batches import Batch
-
 
 @dataclass(frozen=True)
 class Group:
@@ -50,13 +48,6 @@ class Group:
     def any(self, asked: bool, device: torch.device) -> bool:
         """Whether `asked` is true in any process."""
         return bool(self.total(torch.tensor(float(asked), device=device)))
-
-    def share(self, batch: Batch) -> Batch:
-        """Return this process's share of a batch of B images: B / size images from index rank * B / size on."""
-        count = len(batch.ids) // self.size
-        own = slice(self.rank * count, (self.rank + 1) * count)
-        targets = {name: target[own] for name, target in batch.targets.items()}
-        return Batch(batch.ids[own], batch.image[own], targets)
 
 
 @contextmanager

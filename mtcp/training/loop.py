@@ -6,7 +6,7 @@ saved state holds everything else, so a run that was killed and resumed is bit-i
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -20,6 +20,7 @@ from mtcp.core.randomness import stream
 from mtcp.core.run_config import RunConfig
 from mtcp.core.tasks import UNTRAINED
 from mtcp.data.loading.batches import (
+    Batch,
     Split,
     drawn_batch,
     evaluation_batches,
@@ -149,10 +150,10 @@ class _Loop:
         """Train one epoch, or the rest of one that was interrupted."""
         self.network.train()
         done = self.progress.step - epoch * self.steps
-        for index, batch in enumerate(training_batches(self.split, self.config, epoch, done, self.device), start=done):
+        for index, batch in enumerate(self._batches(epoch, done), start=done):
             batches, boundary = step_of(index, self.steps, self.settings.accumulate)
             self.stepper.set_rate(learning_rate(self.settings, epoch, index, self.steps))
-            losses = self.stepper.micro_step(batch.to(self.device), self.progress.step, boundary, batches)
+            losses = self.stepper.micro_step(batch, self.progress.step, boundary, batches)
             self.progress.add(losses)
             self.listeners.on_step(self.progress.step, self.total)
             # Only between optimiser steps: accumulated gradients are not part of the state.
@@ -165,6 +166,10 @@ class _Loop:
         self._save()
         if self.progress.step < self.total and self.listeners.stop():
             raise Interrupted
+
+    def _batches(self, epoch: int, done: int) -> Iterator[Batch]:
+        """The batches of an epoch after the first `done`, on the run's device."""
+        return training_batches(self.split, self.config, epoch, done, self.device)
 
     def _validation_losses(self, number: int) -> dict[str, Tensor]:
         assert self.validation is not None

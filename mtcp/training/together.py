@@ -16,6 +16,7 @@ state is the state of the run. The keys of single-process runs do not hash this 
 """
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -24,7 +25,7 @@ from torch import Tensor
 from mtcp.core.errors import UserError
 from mtcp.core.project_files import STATE
 from mtcp.core.run_config import RunConfig
-from mtcp.data.loading.batches import Batch, Split, open_split
+from mtcp.data.loading.batches import Batch, Split, open_split, training_batches
 from mtcp.models.architecture import Architecture, build_network
 from mtcp.training.group import Group
 from mtcp.training.loop import Listeners, TrainingResult, _Loop, train
@@ -85,6 +86,10 @@ class _SharedLoop(_Loop):
         self.progress = load_state(state, self.config, self.parts, self.device)
         self.seconds_before, self.directory = self.progress.seconds, directory
 
+    def _batches(self, epoch: int, done: int) -> Iterator[Batch]:
+        share = self.group.rank, self.group.size
+        return training_batches(self.split, self.config, epoch, done, self.device, share)
+
     def _save(self) -> None:
         if self.group.first:
             super()._save()
@@ -109,7 +114,7 @@ class SharedStepper(Stepper):
             parameter.register_hook(self._as_seen)
 
     def micro_step(self, batch: Batch, number: int, boundary: bool, batches: int = 1) -> dict[str, float]:
-        """Train on this process's share of the run's batch `number`; the losses are those of the whole batch.
+        """Train on `batch`, this process's share of the run's batch `number`; the losses are those of the whole batch.
 
         The number that seeds noise and appears in messages counts shares, as if each were a single process's
         micro-batch.
@@ -117,8 +122,8 @@ class SharedStepper(Stepper):
         scheme, every = self.scheme, self.scheme.context.diagnostics_every
         self.looking = scheme.cost == "gradients" or bool(every and scheme.steps % every == 0)
         with counted_together(self.group):
-            share, own_number = self.group.share(batch), number * self.group.size + self.group.rank
-            losses = super().micro_step(share, own_number, boundary, batches)
+            own_number = number * self.group.size + self.group.rank
+            losses = super().micro_step(batch, own_number, boundary, batches)
         if boundary:
             self.group.average(self.statistics)
         return losses

@@ -1,8 +1,9 @@
 """Throughput of two processes on two cores against one on one, for `nyud_lite`'s network; wants a quiet machine.
 
 `pytest tests/benchmarks/test_processes.py -s` prints images a second of one process (batch 8), of two that train
-together (4 images each, one step), and of two that train apart, 4 images each, which is what the machine's memory and
-cache allow. Whole steps are timed, with loading, augmentation and optimiser, in alternating rounds, on rendered images.
+together, with 4 or with 8 images each in a step, and of two that train apart, 4 or 8 images each, which is what the
+machine's memory and cache allow. Whole steps are timed, with loading, augmentation and optimiser, in alternating
+rounds, on rendered images.
 Processor seconds an image, of all processes, say what training together costs even where other work is on the machine.
 """
 
@@ -50,8 +51,10 @@ def epochs(config: RunConfig, split: Split, group: Group | None) -> Callable[[in
     stepper = SharedStepper(config, network, scheme, cpu, group) if group else Stepper(config, network, scheme, cpu)
     steps = [0]
 
+    share = (group.rank, group.size) if group else (0, 1)
+
     def epoch(number: int) -> None:
-        for batch in training_batches(split, config, number):
+        for batch in training_batches(split, config, number, share=share):
             steps[0] += 1  # from 1: diagnostics are no part of it
             stepper.micro_step(batch, steps[0], True)
 
@@ -63,12 +66,13 @@ def work(rank: int, port: int, data: Path, pipe) -> None:
     torch.set_num_threads(1)
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
     with joined(torch.device("cpu")) as group:
-        large, small = configuration(8), configuration(4)
-        split = open_split(large, data, "train")
+        split = open_split(configuration(8), data, "train")
         forms = {
-            "one": epochs(large, split, None) if rank == 0 else None,
-            "together": epochs(large, split, group),
-            "apart": epochs(small, split, None),
+            "one, 8 images": epochs(configuration(8), split, None) if rank == 0 else None,
+            "together, 4 each": epochs(configuration(8), split, group),
+            "together, 8 each": epochs(configuration(16), split, group),
+            "apart, 4 each": epochs(configuration(4), split, None),
+            "apart, 8 each": epochs(configuration(8), split, None),
         }
         seconds: dict[str, list[float]] = {name: [] for name in forms}
         spent: dict[str, list[float]] = {name: [] for name in forms}
@@ -104,13 +108,14 @@ def test_two_processes_against_one(tmp_path: Path) -> None:
     found = [receiver.recv() for receiver, _ in pipes]
     seconds = {name: wall for name, (wall, _) in found[0].items()}
     # Two that train apart see every image twice.
-    images = {"one": IMAGES, "together": IMAGES, "apart": 2 * IMAGES}
+    images = {name: IMAGES * (2 if name.startswith("apart") else 1) for name in seconds}
+    one, *others = seconds
     for name, wall in seconds.items():
         spent = statistics.median(map(sum, zip(*(each[name][1] for each in found), strict=True))) / images[name]
         rate = images[name] / statistics.median(wall)
-        print(f"\n{name:9s}{rate:7.2f} images a second, {spent:.3f} processor seconds an image", end="")
-    for name in ("together", "apart"):
-        ratios = [images[name] / IMAGES * one / two for one, two in zip(seconds["one"], seconds[name], strict=True)]
+        print(f"\n{name:17s}{rate:7.2f} images a second, {spent:.3f} processor seconds an image", end="")
+    for name in others:
+        ratios = [images[name] / IMAGES * a / b for a, b in zip(seconds[one], seconds[name], strict=True)]
         low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
-        print(f"\n{name} : one = {middle:.2f} ({low:.2f} to {high:.2f})", end="")
+        print(f"\n{name} : {one} = {middle:.2f} ({low:.2f} to {high:.2f})", end="")
     print(f"\nload of the last minute {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores, {ROUNDS} rounds")

@@ -74,7 +74,10 @@ def batch(number: int, whole: bool = False) -> Batch:
 
 
 def halves(whole: Batch) -> list[Batch]:
-    return [Group(rank, 2).share(whole) for rank in (0, 1)]
+    return [
+        Batch(whole.ids[own], whole.image[own], {name: target[own] for name, target in whole.targets.items()})
+        for own in (slice(0, 2), slice(2, 4))
+    ]
 
 
 def trained(config: RunConfig, group: Group | None = None, whole: bool = False, accumulate: bool = False) -> list[Any]:
@@ -97,7 +100,8 @@ def trained(config: RunConfig, group: Group | None = None, whole: bool = False, 
         stepper = SharedStepper(config, network, scheme, torch.device("cpu"), group)
     losses = []
     for number in range(STEPS):
-        parts = halves(batch(number, whole)) if accumulate else [batch(number, whole)]
+        parts = halves(batch(number, whole)) if accumulate or group else [batch(number, whole)]
+        parts = [parts[group.rank]] if group else parts
         for index, part in enumerate(parts):
             losses.append(stepper.micro_step(part, len(parts) * number + index, index + 1 == len(parts), len(parts)))
     scheme.close_epoch()

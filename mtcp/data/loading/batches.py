@@ -154,10 +154,18 @@ def steps_per_epoch(split: Split, config: RunConfig) -> int:
 
 
 def training_batches(
-    split: Split, config: RunConfig, epoch: int, start: int = 0, device: torch.device | str = "cpu"
+    split: Split,
+    config: RunConfig,
+    epoch: int,
+    start: int = 0,
+    device: torch.device | str = "cpu",
+    share: tuple[int, int] = (0, 1),
 ) -> Iterator[Batch]:
-    """Yield the batches of one epoch on `device`, augmented there, from step `start` on."""
-    steps = _Epoch(split, config, epoch)
+    """Yield the batches of one epoch on `device`, augmented there, from step `start` on.
+
+    `share` (r, N): only B / N images of every batch of B, from image number r B / N on.
+    """
+    steps = _Epoch(split, config, epoch, share)
     loader = torch.utils.data.DataLoader(
         steps, batch_size=None, sampler=range(start, len(steps)),
         pin_memory=torch.device(device).type == "cuda",
@@ -180,10 +188,10 @@ class _Raw:
 
 
 class _Epoch(torch.utils.data.Dataset):
-    """The batches of one epoch by step, in the order drawn for it."""
+    """The batches of one epoch by step, or a share of each, in the order drawn for it."""
 
-    def __init__(self, split: Split, config: RunConfig, epoch: int) -> None:
-        self.split, self.size = split, config.training.batch_size
+    def __init__(self, split: Split, config: RunConfig, epoch: int, share: tuple[int, int]) -> None:
+        self.split, self.size, self.share = split, config.training.batch_size, share
         self.steps = steps_per_epoch(split, config)
         generator = np.random.Generator(np.random.PCG64(stream(config.benchmark, config.seed, "order", epoch)))
         self.order = generator.permutation(len(split))
@@ -192,7 +200,9 @@ class _Epoch(torch.utils.data.Dataset):
         return self.steps
 
     def __getitem__(self, step: int) -> _Raw:
+        rank, parts = self.share
         chosen = np.sort(self.order[step * self.size : (step + 1) * self.size])
+        chosen = chosen[rank * (count := len(chosen) // parts) : (rank + 1) * count]
         return _Raw(
             tuple(self.split.ids[k] for k in chosen),
             tuple(self.split.aspects[k] for k in chosen),

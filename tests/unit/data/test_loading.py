@@ -67,6 +67,16 @@ def test_an_epoch_goes_on_where_it_stopped(nyud: Path, config: Make):
     assert list(training_batches(split, config(), 3, start=2)) == []
 
 
+def test_shares_are_the_batch_in_equal_parts(nyud: Path, config: Make):
+    split = open_split(config(), nyud, "train")
+    shares = [training_batches(split, config(), 0, share=(rank, 2)) for rank in (0, 1)]
+    for whole, *parts in zip(training_batches(split, config(), 0), *shares, strict=True):
+        assert [len(part.ids) for part in parts] == [1, 1]
+        joined = {name: torch.cat([part.targets[name] for part in parts]) for name in whole.targets}
+        ids, image = sum((part.ids for part in parts), ()), torch.cat([part.image for part in parts])
+        assert equal(Batch(ids, image, joined), whole)
+
+
 def test_the_method_does_not_enter(nyud: Path, config: Make):
     one, other = config(), config(method="another")
     a = next(iter(training_batches(open_split(one, nyud, "train"), one, 0)))

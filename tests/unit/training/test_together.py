@@ -6,7 +6,7 @@ import pytest
 import torch
 import two_processes
 from torch import Tensor
-from two_processes import configuration, halves, in_two_processes, trained
+from two_processes import configuration, in_two_processes, trained
 
 from mtcp.core.code_digest import code_closure
 from mtcp.core.errors import UserError
@@ -98,14 +98,6 @@ def test_both_processes_hold_the_same_bits(processes) -> None:
         for one, other in zip(found[1:3], second[name][1:3], strict=True):
             assert all(torch.equal(value, other[key]) or value.isnan().any() for key, value in one.items()), name
         assert found[0] == second[name][0], name
-
-
-def test_shares_are_equal_runs_of_the_batch() -> None:
-    whole = two_processes.batch(0)
-    first, second = halves(whole)
-    assert (first.ids, second.ids) == (("a", "b"), ("c", "d"))
-    assert torch.equal(torch.cat([first.image, second.image]), whole.image)
-    assert torch.equal(torch.cat([first.targets["sal"], second.targets["sal"]]), whole.targets["sal"])
 
 
 def test_gradients_of_the_representation_are_refused_by_name() -> None:
