@@ -20,13 +20,14 @@ setup: $(READY) ## build .venv from requirements.lock
 shell: setup ## open a shell in which mtcp, snakemake and dvc are commands (or: . .venv/bin/activate)
 	@echo "mtcp, snakemake and dvc are commands here; exit leaves." && exec $${SHELL:-sh}
 
-# Rebuilt only when the lock is newer, so that a second `make` costs nothing. Python compiles what it imports; pip would
-# compile all, which takes longer than the download.
+# Rebuilt only when the lock is newer, so that a second `make` costs nothing. pip would compile on one core; a few files
+# of other packages are templates, which do not compile.
 $(READY): $(LOCK) pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mtcp needs Python 3.11 or newer: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --upgrade pip
 	$(VENV)/bin/pip install --quiet --no-compile --requirement $(LOCK)
+	$(VENV)/bin/python -m compileall -qq -j 0 $(VENV)/lib || true
 	$(VENV)/bin/pip install --quiet --no-deps --editable .
 	touch $@
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mtcp.core.errors import UserError
 from mtcp.core.hashing import short_key
-from mtcp.core.project_files import RECORD, RUNS, SPEED, TABLES, run_folder
+from mtcp.core.project_files import LOCK, RECORD, RUNS, SPEED, TABLES, run_folder
 from mtcp.store.integrity import changed, stamped_problems
 from mtcp.store.keys import differences
 from mtcp.store.plan import Choice, Plan, Run
@@ -135,7 +135,7 @@ def _foreign(plan: Plan) -> Iterator[tuple[Path, str]]:
         if not record_path.exists():
             if directory.is_dir() and len(directory.relative_to(plan.root / RUNS).parts) < 3:
                 continue
-            if not (directory / ".lock").exists():
+            if not (directory / LOCK).exists():
                 yield directory, "is not a run: nothing of the pipeline's is in it; move it away"
             continue
         try:

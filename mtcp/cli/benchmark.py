@@ -30,7 +30,7 @@ def benchmark(
         list[str] | None, typer.Argument(help="Methods of the grid; all of them by default.", metavar="[METHOD]...")
     ] = None,
     rounds: Annotated[int, typer.Option("--rounds", min=2, help="Times each method is measured, in turns.")] = 8,
-    steps: Annotated[int, typer.Option("--steps", min=1, help="Steps and predictions of a round, after two more.")] = 5,
+    steps: Annotated[int, typer.Option("--steps", min=1, help="Steps and predictions of a round, after two more.")] = 3,
     allow_busy: Annotated[
         bool, typer.Option("--allow-busy", help="Keep figures although other processes run; reports say so.")
     ] = False,

@@ -113,7 +113,7 @@ _USUAL: Final[dict[str, tuple[int, str, str, str]]] = {
 }
 
 #: The losses of `mtcp.training.losses`, and the kinds of task that can use each.
-LOSSES: Final[dict[str, tuple[str, ...]]] = {
+KINDS_OF_LOSS: Final[dict[str, tuple[str, ...]]] = {
     "cross_entropy": CLASSES,
     "nll": CLASSES,
     "depth_l1": ("depth",),
@@ -148,14 +148,17 @@ def misfits(name: str, options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     metric = options.get("metric")
     if metric is not None and metric not in METRICS[kind]:
         yield "metric", f"'{metric}' is not a metric of {kind} (known here: {', '.join(METRICS[kind])})"
-    known = [other for other, kinds in LOSSES.items() if kind in kinds]
+    known = [other for other, kinds in KINDS_OF_LOSS.items() if kind in kinds]
     if loss is not None and loss not in known:
         yield "loss", f"'{loss}' is not a loss of {kind} (known here: {', '.join(known)})"
     own_unit = kind == "regression" or (kind == "depth" and options.get("unit") not in (None, METRE))
     if own_unit and options.get("rope") is None:
         yield "rope", "required, and missing: what is practically equal, in the unit of the data set's values"
-    if options.get("positive_weight") is not None and kind not in LOSSES["balanced_bce"]:
-        yield "positive_weight", f"belongs to {' and '.join(LOSSES['balanced_bce'])}: {kind} has no positive pixels"
+    if options.get("positive_weight") is not None and kind not in KINDS_OF_LOSS["balanced_bce"]:
+        yield (
+            "positive_weight",
+            f"belongs to {' and '.join(KINDS_OF_LOSS['balanced_bce'])}: {kind} has no positive pixels",
+        )
     if options.get("unit") is not None and kind not in UNITS:
         yield "unit", f"belongs to {' and '.join(UNITS)}: the metrics of {kind} have units of their own"
 

@@ -13,7 +13,7 @@ from mtcp.core.hashing import short_key
 from mtcp.core.plugins import PACKAGE_ROOT
 from mtcp.core.run_config import RunConfig
 from mtcp.data.loading.batches import Split, evaluation_batches
-from mtcp.data.loading.cache import fingerprint, intact, packed_folder, seal
+from mtcp.data.loading.cache import split_fingerprint, intact, packed_folder, seal
 from mtcp.evaluation.coherence import CoherenceMeter
 from mtcp.metrics.meter import Statistics, merge
 
@@ -47,7 +47,7 @@ def ceiling_file(split: Split, config: RunConfig, meter: CoherenceMeter) -> Path
     tasks = tuple(task.name for task in config.task_list)
     key = short_key(
         [
-            fingerprint(split.layout, split.ids, tasks),
+            split_fingerprint(split.layout, split.ids, tasks),
             [[task.name, task.kind, task.channels] for task in config.task_list],
             [config.height, config.width],
             config.evaluation_part(),

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from mtcp.core.errors import UserError
 from mtcp.core.files import replacing
+from mtcp.core.measures import Metrics
 from mtcp.core.plugins import faults_named
 from mtcp.core.processes import end_with_parent
 from mtcp.core.project_files import BEST_ON_VALIDATION, MODEL, SAMPLES, snapshot_file
@@ -44,9 +45,6 @@ from mtcp.models.architecture import Architecture
 from mtcp.models.checkpoints import load_network
 from mtcp.models.cost import gflops
 from mtcp.models.layers import at_size
-
-#: output -> task -> metric -> value; None means NaN.
-Metrics = dict[str, dict[str, dict[str, float | None]]]
 
 
 @dataclass
@@ -144,7 +142,7 @@ class Judgement:
     gflops: float
 
 
-def evaluate_run(
+def evaluate_networks(
     config: RunConfig,
     *,
     data: Path,

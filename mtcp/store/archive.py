@@ -28,6 +28,7 @@ from mtcp.core.project_files import (
     RUNS,
     TABLES,
     lock_file,
+    metrics_file,
     speed_file,
 )
 from mtcp.data.preparation.installing import exchange
@@ -125,7 +126,7 @@ def archived_plan(folder: Path) -> Plan:
 
 def _archived_run(root: Path, benchmark: str, method: str, seed: int) -> Run:
     place = root / RUNS / benchmark / method
-    records, metrics = (sorted(place.glob(f"seed{seed}-*/{name}")) for name in (RECORD, "metrics-*.json"))
+    records, metrics = (sorted(place.glob(f"seed{seed}-*/{name}")) for name in (RECORD, metrics_file("*")))
     if len(records) != 1 or len(metrics) != 1:
         raise UserError(
             f"{place} has {len(records)} records and {len(metrics)} metrics of seed {seed}, not one of each"

@@ -13,14 +13,13 @@ from pydantic import Field
 
 from mtcp.core.errors import UserError
 from mtcp.core.files import read_record, write_record
+from mtcp.core.measures import Metrics
 from mtcp.core.project_files import RECORD, metrics_file
 from mtcp.core.run_config import RunConfig
 from mtcp.core.validation import Model, validated
 from mtcp.store.environment import Environment, GitState
 
 SCHEMA_VERSION: Final = 1
-#: output -> task -> metric -> value; None means NaN.
-Metrics = dict[str, dict[str, dict[str, float | None]]]
 Status = Literal["finished", "diverged"]
 
 

@@ -20,7 +20,7 @@ from mtcp.core.plugins import faults_named
 from mtcp.core.project_files import MODEL
 from mtcp.core.randomness import stream
 from mtcp.core.run_config import RunConfig, TrainingConfig
-from mtcp.core.tasks import LOSSES, VOID, Task
+from mtcp.core.tasks import KINDS_OF_LOSS, VOID, Task
 from mtcp.data.loading.batches import Batch
 from mtcp.evaluation.evaluate import evaluate
 from mtcp.metrics.meters import meter
@@ -137,7 +137,7 @@ def _target(task: Task, shape: tuple[int, int, int], draws: torch.Generator) -> 
     images, *size = shape
     if task.classifies:
         return torch.randint(task.channels, shape, generator=draws)
-    if task.kind in LOSSES["balanced_bce"]:
+    if task.kind in KINDS_OF_LOSS["balanced_bce"]:
         return torch.randint(2, (images, 1, *size), generator=draws).float()
     if task.kind == "normals":
         return normalize(torch.randn(images, 3, *size, generator=draws), dim=1)

@@ -140,7 +140,7 @@ def evaluate_run(plan: Plan, run: Run, device: str, threads: int, on_image: Call
             eval_key=run.eval_key,
         )
         if trained.status == "finished":
-            found = evaluate.evaluate_run(
+            found = evaluate.evaluate_networks(
                 run.config,
                 data=plan.data_folder(run.benchmark),
                 directory=run.directory,

@@ -115,7 +115,7 @@ class _Loop:
         self.total = self.settings.epochs * self.steps
         look = self._validation_losses if validation is not None else None
         self.scheme = build_scheme(config, _context(config, network, self.steps, look)).to(device)
-        self.stepper = Stepper(config, network, self.scheme, device)
+        self.stepper = self._stepper()
         self.parts: dict[str, Stateful] = {
             "network": network,
             "optimiser": self.stepper.optimiser,
@@ -123,6 +123,9 @@ class _Loop:
         }
         self.progress = load_state(directory / STATE, config, self.parts, device)
         self.seconds_before, self.started = self.progress.seconds, time.perf_counter()
+
+    def _stepper(self) -> Stepper:
+        return Stepper(self.config, self.network, self.scheme, self.device)
 
     def run(self) -> TrainingResult:
         """Train until the last epoch, or until the run diverges."""

@@ -76,10 +76,11 @@ class _SharedLoop(_Loop):
         listeners: Listeners,
         group: Group,
     ) -> None:
-        super().__init__(config, network, split, validation, directory, device, listeners)
         self.group = group
-        self.stepper = SharedStepper(config, network, self.scheme, device, group)
-        self.parts["optimiser"] = self.stepper.optimiser
+        super().__init__(config, network, split, validation, directory, device, listeners)
+
+    def _stepper(self) -> Stepper:
+        return SharedStepper(self.config, self.network, self.scheme, self.device, self.group)
 
     def take_up(self, state: Path, directory: Path) -> None:
         """Resume from the run's saved state, if there is one, and write to `directory` from now on."""

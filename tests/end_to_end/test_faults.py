@@ -552,7 +552,7 @@ def test_a_crash_in_the_evaluation_leaves_its_reason(copy: Path, monkeypatch) ->
         raise RuntimeError("no more shared memory")
 
     with monkeypatch.context() as patch:
-        patch.setattr(evaluation, "evaluate_run", crash)
+        patch.setattr(evaluation, "evaluate_networks", crash)
         with pytest.raises(RuntimeError):
             evaluate(copy)
     assert run.failure_path.read_text() == "RuntimeError: no more shared memory\n"

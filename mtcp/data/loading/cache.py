@@ -35,7 +35,7 @@ def packed(
     folder = packed_folder(layout)
     stem = f"{layout.folder.name}-{purpose}-{short_key([ids, tasks, repr(kind.descr)])[:8]}"
     code = code_digest([PACKAGE_ROOT / "mtcp/data/loading/batches.py"])
-    path = folder / f"{stem}-{short_key([fingerprint(layout, ids, tasks), code])}.npy"
+    path = folder / f"{stem}-{short_key([split_fingerprint(layout, ids, tasks), code])}.npy"
     if not intact(path):
         with _alone(folder / f"{stem}.lock"):
             if not intact(path):
@@ -73,7 +73,7 @@ def packed_folder(layout: Layout) -> Path:
     return layout.folder.parent / ".packed"
 
 
-def fingerprint(layout: Layout, ids: tuple[str, ...], tasks: tuple[str, ...]) -> str:
+def split_fingerprint(layout: Layout, ids: tuple[str, ...], tasks: tuple[str, ...]) -> str:
     """Digest of how a set is read, and of the name, size and time of every file of the images `ids`."""
     total = hashlib.sha256(repr((layout.reading, layout.packaging)).encode())
     for image_id in ids:

@@ -20,7 +20,7 @@ from mtcp.evaluation.evaluate import (
     best_on_test,
     evaluate,
     evaluate_elsewhere,
-    evaluate_run,
+    evaluate_networks,
     mean_metrics,
     write_statistics,
 )
@@ -170,7 +170,7 @@ def prior(project: Project) -> tuple[RunConfig, Path, Architecture]:
 
 
 def run(config: RunConfig, data: Path, directory: Path, **options: Any) -> Judgement:
-    return evaluate_run(config, data=data, directory=directory, device="cpu", **options)
+    return evaluate_networks(config, data=data, directory=directory, device="cpu", **options)
 
 
 def test_a_run_is_evaluated_into_its_folder(tiny_project: Project, tmp_path: Path):

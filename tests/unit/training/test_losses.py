@@ -22,8 +22,8 @@ def plane(*values: float) -> torch.Tensor:
 
 
 def test_the_configuration_knows_every_loss():
-    assert list(tasks.LOSSES) == list(losses.LOSSES)
-    assert {task for names in tasks.LOSSES.values() for task in names} == set(tasks.KINDS)
+    assert list(tasks.KINDS_OF_LOSS) == list(losses.LOSSES)
+    assert {task for names in tasks.KINDS_OF_LOSS.values() for task in names} == set(tasks.KINDS)
 
 
 @pytest.mark.parametrize("kind", tasks.KINDS)
