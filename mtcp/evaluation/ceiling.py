@@ -13,7 +13,7 @@ from mtcp.core.hashing import short_key
 from mtcp.core.plugins import PACKAGE_ROOT
 from mtcp.core.run_config import RunConfig
 from mtcp.data.loading.batches import Split, evaluation_batches
-from mtcp.data.loading.cache import split_fingerprint, intact, packed_folder, seal
+from mtcp.data.loading.cache import intact, packed_folder, seal, split_fingerprint
 from mtcp.evaluation.coherence import CoherenceMeter
 from mtcp.metrics.meter import Statistics, merge
 
