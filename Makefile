@@ -36,11 +36,7 @@ build/requirements-cpu.lock: requirements.lock
 	mkdir -p build
 	sed -E '/^(nvidia-|cuda-|triton)/d; s/^(torch|torchvision)==([^ ;]+)/\1==\2+cpu/' $< > $@
 
-# Times are measured while nothing else runs, so before the grid; it does not need them.
-COSTS := mtcp benchmark --if-needed || echo "Times are not measured: the report says what follows for its verdicts." >&2
-
 reproduce: setup ## run the whole pipeline and leave a report in reports/
-	$(COSTS)
 	snakemake --cores $(CORES)
 
 # Its grid takes the place of params.yaml, never of changes there.
@@ -51,7 +47,6 @@ reproduce-nyud: setup ## the comparison on photographs of NYUv2: NYUD=PATH says 
 	  { echo "params.yaml has changes of your own: commit them, or run 'snakemake' with benchmark nyud_lite in it" >&2; exit 2; }
 	$(if $(NYUD),mtcp data import nyud '$(NYUD)')
 	cp $(NYUD_GRID) params.yaml
-	$(COSTS)
 	snakemake --cores $(CORES)
 
 test: setup ## run all tests, the fast ones first

@@ -5,16 +5,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mtcp.cli.options import AsJson, Device, Threads, held_device, print_table, progress
+from mtcp.cli.options import AsJson, BenchmarkName, Device, Threads, held_device, print_table, progress
 from mtcp.core.errors import UserError, alternatives
 from mtcp.core.words import counted
 
 if TYPE_CHECKING:
-    from mtcp.store.plan import Plan, Run
     from mtcp.store.records import SpeedRecord
 
-COLUMNS = ["benchmark", "method", "ms_per_step", "steps_spread", "ms_per_image", "images_spread", "images_per_second",
-           "step_mb", "image_mb", "rounds", "others"]  # fmt: skip
+COLUMNS = ["method", "ms_per_step", "steps_spread", "ms_per_image", "images_spread", "images_per_second", "step_mb",
+           "image_mb", "rounds", "others"]  # fmt: skip
 
 
 def register(app: typer.Typer) -> None:
@@ -23,9 +22,7 @@ def register(app: typer.Typer) -> None:
 
 
 def benchmark(
-    benchmark: Annotated[
-        str | None, typer.Argument(help="A benchmark of params.yaml; all of them by default.", metavar="[BENCHMARK]")
-    ] = None,
+    benchmark: BenchmarkName,
     methods: Annotated[
         list[str] | None, typer.Argument(help="Methods of the grid; all of them by default.", metavar="[METHOD]...")
     ] = None,
@@ -33,9 +30,6 @@ def benchmark(
     steps: Annotated[int, typer.Option("--steps", min=1, help="Steps and predictions of a round, after two more.")] = 3,
     allow_busy: Annotated[
         bool, typer.Option("--allow-busy", help="Keep figures although other processes run; reports say so.")
-    ] = False,
-    if_needed: Annotated[
-        bool, typer.Option("--if-needed", help="Measure nothing where every method's figures are up to date.")
     ] = False,
     device: Device = "auto",
     threads: Threads = 1,
@@ -50,38 +44,13 @@ def benchmark(
     Example: mtcp benchmark rooms
     """
     from mtcp.store.plan import Plan
-    from mtcp.store.speed import measure, measured
+    from mtcp.store.speed import first_runs, measure
 
     planned = Plan.load()
-    records: list[SpeedRecord] = []
-    for name in [benchmark] if benchmark else planned.project.params.benchmarks:
-        runs = _measurable(planned, name, methods or [])
-        names = {run.method for run in runs}
-        found = [record for record in measured(planned, name) if if_needed and record.method in names]
-        if not found:
-            with held_device(device, planned.resources(name)) as where, progress(f"measuring {name} on {where}") as bar:
-                found = measure(
-                    planned,
-                    runs,
-                    where,
-                    threads=threads,
-                    rounds=rounds,
-                    steps=steps,
-                    allow_busy=allow_busy,
-                    on_round=bar,
-                )
-        records += found
-    print_table(COLUMNS, [_row(record) for record in records], as_json, title=_title(records[0]))
-
-
-def _measurable(planned: "Plan", benchmark: str, methods: list[str]) -> list["Run"]:
-    """Return a run of each method, by default of all that train; raises `UserError` where one cannot be measured."""
-    from mtcp.store.speed import first_runs
-
     if benchmark not in planned.project.params.benchmarks:
         raise UserError(f"params.yaml plans no run of benchmark '{benchmark}': add it there")
     runs = first_runs(planned, benchmark)
-    if unknown := set(methods) - {run.method for run in runs}:
+    if unknown := set(methods or ()) - {run.method for run in runs}:
         raise UserError(
             f"no method '{sorted(unknown)[0]}' that trains in the grid of params.yaml"
             f"{alternatives(sorted(unknown)[0], [run.method for run in runs])}"
@@ -98,12 +67,23 @@ def _measurable(planned: "Plan", benchmark: str, methods: list[str]) -> list["Ru
             f"{together[0]} trains in several processes (`resources` of config/benchmarks/{benchmark}.yaml), and what "
             "is measured here is one: set `processes: 1`, or `gpu: 1`"
         )
-    return runs
+    with held_device(device, planned.resources(benchmark)) as where, progress(f"measuring on {where}") as bar:
+        records = measure(
+            planned,
+            runs,
+            where,
+            threads=threads,
+            rounds=rounds,
+            steps=steps,
+            allow_busy=allow_busy,
+            on_round=bar,
+        )
+    print_table(COLUMNS, [_row(record) for record in records], as_json, title=_title(records[0]))
 
 
 def _title(record: "SpeedRecord") -> str:
     where = f"{counted(record.threads, 'thread')} on {record.environment.processor}"
-    return f"{where}, medians and quartiles over rounds"
+    return f"{record.benchmark}: {where}, medians and quartiles over rounds"
 
 
 def _row(record: "SpeedRecord") -> dict[str, Any]:
@@ -111,7 +91,6 @@ def _row(record: "SpeedRecord") -> dict[str, Any]:
     images = [1e3 * one.seconds_per_image for one in record.rounds]
     busiest = max((one.others for one in record.rounds if one.others is not None), default=None)
     return {
-        "benchmark": record.benchmark,
         "method": record.method,
         "ms_per_step": round(statistics.median(steps), 2),
         "steps_spread": _quartiles(steps),
