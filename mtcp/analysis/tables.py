@@ -156,7 +156,6 @@ def build_tables(plan: Plan, benchmark: str, partial: bool = False) -> dict[str,
             f"{len(unfinished)} of {counted(len(runs), 'run')} of {benchmark} not done ({unfinished[0].name} is "
             f"{_status(unfinished[0])}): run `snakemake`, or ask for `--partial` tables"
         )
-    _require_same_weights(runs)
     config = with_roles(plan.project, benchmark)
     methods = {run.method: plan.project.method(run.method) for run in runs}
     tidy = pd.DataFrame([row for run in runs for row in _run_rows(run)], columns=RUN_COLUMNS)
@@ -286,21 +285,6 @@ def _history(run: Run) -> list[tuple[str, str, int, int, str, float]]:
         for column, value in row.items()
         if column != "epoch"
     ]
-
-
-def _require_same_weights(runs: Sequence[Run]) -> None:
-    """Raise `UserError` where runs with one encoder started from different weights: unpinned, a hub's are in no key."""
-    first: dict[str, tuple[Run, str]] = {}
-    for run in runs:
-        if not run.run_path.exists() or (own := (run.record().weights or {}).get("sha256")) is None:
-            continue
-        earlier, sha256 = first.setdefault(run.config.encoder.model_dump_json(), (run, own))
-        if own != sha256:
-            raise UserError(
-                f"{run.name} started from weights {own[:12]} and {earlier.name} from {sha256[:12]}: they do not "
-                f"compare; write `sha256: {sha256}` or the other one to encoder in "
-                f"config/benchmarks/{run.benchmark}.yaml, and run `snakemake --cores all`"
-            )
 
 
 def _provenance(run: Run) -> dict[str, Any]:

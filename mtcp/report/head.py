@@ -62,6 +62,7 @@ def notes(page: Page) -> Iterator[str]:
         needed = " to ".join(map(str, dict.fromkeys([least.min(), least.max()])))
         yield f"{seeds} nothing here: the claims need {needed}, by family. Read the numbers as a sketch."
     yield from role_notes(page.project, page.name)
+    yield from _worse_than_the_prior(page)
     yield from _times(page)
     for task in page.tasks:
         if task.disparity:
@@ -85,6 +86,26 @@ def same_networks(provenance: pd.DataFrame) -> list[list[str]]:
         if all(digests):
             groups.setdefault(frozenset(zip(rows.seed, digests, strict=True)), []).append(str(method))
     return [methods for methods in groups.values() if len(methods) > 1]
+
+
+def _worse_than_the_prior(page: Page) -> Iterator[str]:
+    """Yield the methods whose mean is worse than that of a prior that sees no image, with the tasks."""
+    summary = page.tables["summary"]
+    final = summary[(summary.selection == "last") & (summary.output == "final")]
+    trivial = [name for name in page.methods.method if page.project.method(name).family == "trivial"]
+    for prior in trivial:
+        found: dict[str, list[str]] = {}
+        for task in page.tasks:
+            means = final[(final.task == task.name) & (final.metric == task.metric)].set_index("method")["mean"]
+            gains = (means - means.get(prior, float("nan"))) * (1 if task.higher_is_better else -1)
+            for method in gains[gains < 0].index:
+                found.setdefault(page.labels[method], []).append(task.label.lower())
+        if found:
+            worse = "; ".join(f"{label} in {', '.join(tasks)}" for label, tasks in found.items())
+            yield (
+                f"Worse than '{page.labels[prior]}', which sees no image: {worse}. Such a network has hardly learnt "
+                "the task, and a verdict on it says no more than that."
+            )
 
 
 def _times(page: Page) -> Iterator[str]:

@@ -202,15 +202,6 @@ def test_metrics_of_another_run_are_refused(done):
         build_tables(done.plan, "rooms")
 
 
-def test_runs_that_started_from_different_weights_are_not_compared(done):
-    done.write(done.plan.run("rooms", "mtcp", 1), weights={"sha256": "a" * 64, "revision": "first"})
-    done.write(done.plan.run("rooms", "mtcp_equal", 1), weights={"sha256": "a" * 64, "revision": "second"})
-    assert len(build_tables(done.plan, "rooms")["provenance"])
-    done.write(done.plan.run("rooms", "mtcp_equal", 2), weights={"sha256": "b" * 64})
-    with pytest.raises(UserError, match=r"mtcp_equal/seed2 started from weights bbbb.* and rooms/mtcp/seed1 from aaaa"):
-        build_tables(done.plan, "rooms")
-
-
 def test_pairs_across_environments_are_marked(done):
     other = ENVIRONMENT | {"environment_class": "cuda-torch2.11"}
     done.write(done.plan.run("rooms", "mtl_baseline", 2), environment=other)

@@ -57,6 +57,26 @@ def test_runs_from_other_weights_are_named(tabled) -> None:
         assert any("different pre-trained weights" in note and page.labels["mtcp"] in note for note in found) == said
 
 
+def test_what_is_worse_than_the_prior_is_named_with_its_tasks(tabled) -> None:
+    page = Page.read(Project(tabled.root), "rooms")
+    table = page.tables["summary"]
+
+    def said(**means: tuple[str, str, float]) -> list[str]:
+        changed = table.copy()
+        for method, (task, metric, mean) in means.items():
+            rows = (changed.method == method) & (changed.task == task) & (changed.metric == metric)
+            changed.loc[rows & (changed.output == "final"), "mean"] = mean
+        found = notes(Page(page.project, page.name, page.benchmark, page.tables | {"summary": changed}))
+        return [note for note in found if note.startswith("Worse than")]
+
+    assert said() == []
+    (found,) = said(mtcp=("depth", "rmse", 99.0), mtl_baseline=("semseg", "miou", 0.0))
+    labels = page.labels
+    assert f"'{labels['trivial_prior']}', which sees no image: " in found
+    parts = {f"{labels['mtcp']} in depth", f"{labels['mtl_baseline']} in segmentation"}
+    assert set(found.partition("image: ")[2].partition(".")[0].split("; ")) == parts
+
+
 def test_equal_networks_are_one_note(tabled) -> None:
     page = Page.read(Project(tabled.root), "rooms")
     rows = provenance(mtcp=["a"], mtcp_equal=["a"], mtl_baseline=["b"], uncertainty=["b"], single_task=["c"])
