@@ -1,6 +1,7 @@
 """CPU time and peak memory of a process and its workers."""
 
 import ctypes
+import re
 import resource
 import time
 from contextlib import suppress
@@ -24,11 +25,9 @@ def peak_memory_mb(device: str) -> float:
 
 def _peak_resident_kib() -> int:
     """Linux's peak of this program; elsewhere of this process, which may have begun as a copy of a larger one."""
-    try:
-        status = Path("/proc/self/status").read_text()
-    except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return int(status.split("VmHWM:")[1].split()[0])
+    status = Path("/proc/self/status")
+    found = re.search(r"VmHWM:\s*(\d+) kB", status.read_text()) if status.exists() else None
+    return int(found[1]) if found else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def forget_peak_memory(device: str) -> None:

@@ -222,7 +222,7 @@ def test_a_run_has_a_process_for_each_gpu_or_as_many_as_are_asked_for(project: P
     [
         ({"resources": {"gpu": 2, "processes": 2}}, "`gpu` is the number of processes, too"),
         ({"resources": {"gpu": 2, "runs_per_gpu": 2}}, "take `runs_per_gpu` out"),
-        ({"resources": {"processes": 3}}, "`training.batch_size` 4 is the whole batch, of which 3 processes"),
+        ({"resources": {"processes": 3}}, "`training.batch_size` 8 is the whole batch, of which 3 processes"),
         ({"training": {"sync_batch_norm": True}}, "is for several processes, and `resources` asks for one"),
         (
             {"resources": {"gpu": 2}, "training": {"keep_last_batch": True}},

@@ -37,7 +37,7 @@ def test_the_grid_of_schemes_is_rooms_in_short():
     rooms, schemes = project.benchmark("rooms").model_dump(), project.benchmark("schemes").model_dump()
     assert {key for key in rooms if rooms[key] != schemes[key]} == {"label", "data", "training", "reference"}
     differing = {key for key in rooms["training"] if rooms["training"][key] != schemes["training"][key]}
-    assert differing == {"epochs", "learning_rate", "schedule_per"}
+    assert differing == {"epochs", "batch_size", "learning_rate", "schedule_per"}
 
 
 @pytest.mark.slow
