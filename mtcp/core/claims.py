@@ -16,10 +16,10 @@ Evidence = Literal["code", "figure", "abstract", "secondary", "paper"]
 class Published(Model):
     """A number in `results/published.csv`, the reference of an absolute claim."""
 
-    dataset: str
-    task: str
-    metric: str
-    method: str
+    dataset: str = Field(description="the row's data set, as it stands in the file")
+    task: str = Field(description="its task")
+    metric: str = Field(description="its metric")
+    method: str = Field(description="its method")
     scale: float = Field(1.0, gt=0, description="its unit in ours: 0.01 turns per cent into a fraction")
 
 
@@ -32,12 +32,12 @@ class Claim(Entry):
     together by Holm's method.
     """
 
-    id: Name
+    id: Name = Field(description="its name, which no other claim has")
     family: Name = Field("main", description="the claims that are corrected together, declared before any run")
     text: str = Field(description="the statement, in one sentence")
     evidence: Evidence = Field(description="where it was read")
     source: str = Field(description="the place there, so that others find it")
-    method: Name
+    method: Name = Field(description="the method that the claim is about")
     reference: Name | None = Field(None, description="the method that is compared with; null: `published`")
     reference_output: Literal["initial", "aux1", "aux2"] | None = Field(
         None, description="the output of the reference that is compared with; null: the final one"

@@ -80,14 +80,14 @@ class Budget(Model):
     """
 
     configurations: int = Field(ge=1, description="tried per method, its own configuration included")
-    learning_rate: Range
-    weight_decay: Range
+    learning_rate: Range = Field(description="range of `training.learning_rate`")
+    weight_decay: Range = Field(description="range of `training.weight_decay`")
 
 
 class Benchmark(WithTasks, Model):
     """One file of `config/benchmarks/`: a data set, its tasks, resolution, schedule and evaluation protocol."""
 
-    label: str = Field(min_length=1)
+    label: str = Field(min_length=1, description="what reports call it")
     data: Name | None = Field(None, description="the data set's name under data/; null: the benchmark's own")
     layout: Name = Field(
         description="how the set lies on disk: nyud, pascal, cityscapes, mtan_nyuv2, mtan_cityscapes, or NAME where "
@@ -97,13 +97,13 @@ class Benchmark(WithTasks, Model):
     tasks: dict[str, TaskConfig] = Field(
         min_length=1, description="by name: one of the field's, or one of your own with its `kind`"
     )
-    height: int = Field(ge=8, le=16384)
-    width: int = Field(ge=8, le=16384)
-    encoder: EncoderConfig
+    height: int = Field(ge=8, le=16384, description="of the network's input, in pixels")
+    width: int = Field(ge=8, le=16384, description="of the network's input, in pixels")
+    encoder: EncoderConfig = Field(description="the encoder that tasks share")
     channels: int = Field(256, ge=4, description="C, the width of the shared representation")
     upsample: Literal[1, 2, 4] = Field(2, description="up-sampling in the segmentation heads (NYUD 2, PASCAL 4)")
-    augmentation: AugmentationConfig
-    training: TrainingConfig
+    augmentation: AugmentationConfig = Field(description="how training images are varied")
+    training: TrainingConfig = Field(description="optimisation and schedule")
     validation_share: float = Field(
         0.0, ge=0, lt=0.5, description="share of the training split kept for model selection"
     )
@@ -111,8 +111,8 @@ class Benchmark(WithTasks, Model):
     scheme_parameters: dict[Name, dict[str, Any]] = Field(
         default_factory=dict, description="parameters that belong to the benchmark, as LPS's kappa, by scheme"
     )
-    evaluation: EvaluationConfig = EvaluationConfig()
-    resources: ResourceConfig = ResourceConfig()
+    evaluation: EvaluationConfig = Field(EvaluationConfig(), description="how trained networks are judged")
+    resources: ResourceConfig = Field(ResourceConfig(), description="what the job of one run asks the scheduler for")
     baseline: Name = Field("single_task", description="the method that Delta_m is measured against")
     reference: Name = Field("mtcp", description="the method that every other is compared with")
     delta_m_readings: dict[Name, dict[str, str]] = Field(
@@ -133,12 +133,14 @@ class Benchmark(WithTasks, Model):
 class Method(Model):
     """One entry of `config/methods.yaml`: a row of the tables."""
 
-    label: str = Field(min_length=1)
-    family: Literal["reference", "method", "baseline", "scheme", "ablation", "trivial"]
-    description: str = ""
-    architecture: PluginConfig
-    scheme: PluginConfig = PluginConfig(name="equal")
-    losses: LossConfig = LossConfig()
+    label: str = Field(min_length=1, description="what tables and reports call it")
+    family: Literal["reference", "method", "baseline", "scheme", "ablation", "trivial"] = Field(
+        description="its role in tables and reports; trivial: it sees no image"
+    )
+    description: str = Field("", description="one sentence, for methods.csv")
+    architecture: PluginConfig = Field(description="the network, of `mtcp models`, with its parameters")
+    scheme: PluginConfig = Field(PluginConfig(name="equal"), description="the loss weighting, of `mtcp schemes`")
+    losses: LossConfig = Field(LossConfig(), description="variants of the losses")
     training: dict[str, Any] = Field(default_factory=dict, description="overrides of the benchmark's training")
     search: dict[Name, Range] = Field(
         default_factory=dict,
@@ -160,9 +162,15 @@ _Seed = Annotated[int, Field(ge=0, le=10**9, strict=True)]
 class Params(Model):
     """`params.yaml`: what to run; each benchmark, method and seed may be listed once."""
 
-    benchmarks: Annotated[list[Name], Field(min_length=1), AfterValidator(_distinct)]
-    methods: Annotated[list[Name], Field(min_length=1), AfterValidator(_distinct)]
-    seeds: Annotated[list[_Seed], Field(min_length=1), AfterValidator(_distinct)]
+    benchmarks: Annotated[list[Name], Field(min_length=1), AfterValidator(_distinct)] = Field(
+        description="of config/benchmarks/"
+    )
+    methods: Annotated[list[Name], Field(min_length=1), AfterValidator(_distinct)] = Field(
+        description="of config/methods.yaml, or grids of config/grids.yaml"
+    )
+    seeds: Annotated[list[_Seed], Field(min_length=1), AfterValidator(_distinct)] = Field(
+        description="every method is trained once with each"
+    )
     title: str | None = Field(None, description="the study's title, at the head of every report")
     looks: int = Field(1, ge=1, description="times a verdict could be reached; `mtcp grid add-seeds` counts them")
 
@@ -171,4 +179,6 @@ class Grid(Model):
     """A named list of methods in `config/grids.yaml`; its name in the `methods` of params.yaml stands for the list."""
 
     description: str = Field(description="what it is for, shown by no table")
-    methods: Annotated[list[Name], Field(min_length=1), AfterValidator(_distinct)]
+    methods: Annotated[list[Name], Field(min_length=1), AfterValidator(_distinct)] = Field(
+        description="of config/methods.yaml"
+    )

@@ -202,13 +202,13 @@ class DataTasks(Model):
     model_config = ConfigDict(extra="allow")
     # pydantic's way to type the extra keys; it declares the attribute as a mapping of any values, or None.
     __pydantic_extra__: dict[str, _Own] = Field(init=False)  # pyright: ignore[reportIncompatibleVariableOverride]
-    semseg: ClassMap | None = None
-    human_parts: ClassMap | None = None
-    depth: PositiveMap | None = None
-    sal: BinaryMap | None = None
-    normals: VectorMap | None = None
-    edge: BinaryMap | None = None
-    regression: RegressionMap | None = None
+    semseg: ClassMap | None = Field(None, description="semantic classes")
+    human_parts: ClassMap | None = Field(None, description="parts of people; class 0 is everything else")
+    depth: PositiveMap | None = Field(None, description="depth, or disparity")
+    sal: BinaryMap | None = Field(None, description="saliency")
+    normals: VectorMap | None = Field(None, description="surface normals")
+    edge: BinaryMap | None = Field(None, description="boundaries")
+    regression: RegressionMap | None = Field(None, description="any other number per pixel")
 
     @model_validator(mode="after")
     def _names_are_tasks(self) -> "DataTasks":
@@ -233,15 +233,15 @@ class DataTasks(Model):
 class Splits(Model):
     """The names of the splits in the set's folders and lists."""
 
-    train: str = "train"
+    train: str = Field(default="train", description="the images that networks are trained on")
     val: str = Field(default="val", description="the images that networks are judged on")
 
 
 class Counts(Model):
     """The usual numbers of images per split; import warns where a copy has other numbers."""
 
-    train: int = Field(ge=1)
-    val: int = Field(ge=1)
+    train: int = Field(ge=1, description="images to train on")
+    val: int = Field(ge=1, description="images to judge on")
 
 
 class Description(Model):
@@ -255,7 +255,7 @@ class Description(Model):
     )
     splits: Splits = Field(Splits(), description="what the splits are called")
     counts: Counts | None = Field(None, description="images of the splits that everybody uses; null: no such thing")
-    tasks: DataTasks
+    tasks: DataTasks = Field(description="the targets, by task")
 
     def reading(self) -> dict[str, Any]:
         """The part that determines the images and targets read: all but title, licence, counts and semseg's names."""

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import TypeVar
 
+from pydantic import Field
+
 from mtcp.core.files import read_yaml
 from mtcp.core.validation import Model, fault, validated
 
@@ -10,7 +12,7 @@ from mtcp.core.validation import Model, fault, validated
 class Entry(Model):
     """An entry of a list, with a unique `id`."""
 
-    id: str
+    id: str = Field(description="its name, which no other entry of the file has")
 
 
 AnyEntry = TypeVar("AnyEntry", bound=Entry)

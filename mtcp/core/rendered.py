@@ -10,7 +10,7 @@ from mtcp.core.validation import Model
 class RenderSettings(Model):
     """Which scenes, how many, drawn from which seed."""
 
-    preset: Literal["rooms", "people"]
+    preset: Literal["rooms", "people"] = Field(description="what the scenes show")
     train: int = Field(ge=1, le=1_000_000, description="scenes of the training split")
     test: int = Field(ge=1, le=1_000_000, description="scenes of the test split")
     seed: int = Field(0, ge=0, le=10**9, description="another seed gives other scenes")

@@ -67,9 +67,9 @@ class WithTasks:
 class EncoderConfig(Model):
     """The shared encoder: Mask2Former, or any timm `features_only` backbone with a feature pyramid."""
 
-    kind: Literal["timm", "mask2former"]
+    kind: Literal["timm", "mask2former"] = Field(description="the library that the encoder comes from")
     model: str = Field(description="timm model name, or the hub id of a Mask2Former")
-    pretrained: bool = False
+    pretrained: bool = Field(False, description="start from the weights that the hub has for `model`")
     weights: str | None = Field(
         None, description="weights instead of the hub's: a local file or folder, or `package`: mtcp[weights]"
     )
@@ -98,7 +98,7 @@ class TrainingConfig(Model):
     The formulas of the schedules are in `mtcp.training.optimisation`.
     """
 
-    epochs: int = Field(ge=1)
+    epochs: int = Field(ge=1, description="passes over the training images")
     batch_size: int = Field(ge=1, description="images per forward pass (BatchNorm sees these)")
     keep_last_batch: bool = Field(False, description="train on an epoch's last batch, too, where it is smaller")
     accumulate: int = Field(
@@ -106,12 +106,12 @@ class TrainingConfig(Model):
         ge=1,
         description="micro-batches per optimiser step, their gradients averaged; an epoch's last step may have fewer",
     )
-    learning_rate: float = Field(5e-5, gt=0)
+    learning_rate: float = Field(5e-5, gt=0, description="the largest, from which the schedule falls")
     backbone_multiplier: float = Field(
         1.0, gt=0, description="the learning rate of the encoder's pre-trained part, as a multiple of `learning_rate`"
     )
-    weight_decay: float = Field(1e-4, ge=0)
-    optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
+    weight_decay: float = Field(1e-4, ge=0, description="adamw: decoupled from the gradient; adam and sgd: L2")
+    optimiser: Literal["adamw", "adam", "sgd"] = Field("adamw", description="torch's, with its other defaults")
     momentum: float = Field(0.9, ge=0, lt=1, description="of sgd")
     schedule: Literal["poly", "cosine", "step", "constant"] = Field("poly", description="how the learning rate falls")
     schedule_per: Literal["epoch", "step"] = Field("epoch", description="how often the learning rate is set")
@@ -121,9 +121,15 @@ class TrainingConfig(Model):
     warmup_epochs: int = Field(0, ge=0, description="epochs of linear warm-up before the schedule")
     clip_norm: float | None = Field(None, gt=0, description="gradient clipping before the step; null: off")
     clip: Literal["all", "all_but_heads"] = Field("all", description="the parameters whose joint norm is clipped")
-    precision: Literal["fp32", "bf16"] = "fp32"
-    channels_last: bool = False
-    compile: bool = False
+    precision: Literal["fp32", "bf16"] = Field(
+        "fp32", description="bf16: autocast of forward passes; softmax, normalisation and losses stay in fp32"
+    )
+    channels_last: bool = Field(
+        False, description="memory layout of images and weights: the same values, another speed"
+    )
+    compile: bool = Field(
+        False, description="torch.compile: minutes to start; results differ by rounding, and dropout draws other noise"
+    )
     sync_batch_norm: bool = Field(
         False, description="in several processes (`resources`): BatchNorm sees the images of all, not of one"
     )
@@ -180,7 +186,7 @@ class LossConfig(Model):
         default="own",
         description="as_released: normals with the capped depth L1 (ledger 4), human parts only the last (5)",
     )
-    auxiliary_weight: float = Field(default=0.5, ge=0)
+    auxiliary_weight: float = Field(default=0.5, ge=0, description="of each auxiliary loss, the final one having 1")
     auxiliary_weighting: Literal["own_task", "unweighted"] = Field(
         default="own_task",
         description="own_task: a task's auxiliary losses are part of its loss, and the scheme weighs their sum; "
@@ -189,12 +195,13 @@ class LossConfig(Model):
 
 
 class AugmentationConfig(Model):
-    """nyud: flip, zoom in {1, 1.2, 1.5}; pascal: flip, rotation in ±20°, scale in [.75, 1.25]; none: unchanged.
+    """How training images and their targets are varied, at random and together."""
 
-    scale_crop: a crop at a random position, enlarged by 1, 1.2 or 1.5, and flip, as in the loss-weighting literature.
-    """
-
-    policy: Literal["nyud", "pascal", "scale_crop", "none"]
+    policy: Literal["nyud", "pascal", "scale_crop", "none"] = Field(
+        description="nyud: flip, zoom in {1, 1.2, 1.5}; pascal: flip, rotation in ±20°, scale in [.75, 1.25]; "
+        "scale_crop: a crop at a random position, enlarged by 1, 1.2 or 1.5, and flip, as in the loss-weighting "
+        "literature; none: unchanged"
+    )
     zoom_depth: Literal["divided", "multiplied"] = Field(
         "divided", description="what nyud's zoom and scale_crop do to depth: metres are divided, a disparity is "
         "multiplied by the scale (the published numbers of Cityscapes were trained with a division)"
@@ -204,7 +211,7 @@ class AugmentationConfig(Model):
 class EvaluationConfig(Model):
     """How a trained network is evaluated; enters `eval_key`, not `train_key`."""
 
-    batch_size: int = Field(default=16, ge=1)
+    batch_size: int = Field(default=16, ge=1, description="images per forward pass; changes no metric")
     depth_cap: float = Field(
         default=6.5535, gt=0, description="the `capped` depth metrics count pixels nearer than this (m)"
     )
@@ -221,7 +228,7 @@ class PluginConfig(Model):
     """A plug-in by name, with its parameters as further keys: `{name: lps, kappa: 1.6}`."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
-    name: Name
+    name: Name = Field(description="of the plug-in; every further key is one of its parameters")
 
     @property
     def given(self) -> dict[str, Any]:

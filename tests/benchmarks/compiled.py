@@ -7,7 +7,8 @@ long to compile and have the same parts. Methods of one network go one after the
 how far the parameters' changes are apart after two steps of plain gradient descent on made-up images: beyond what
 float32 resolves, and as a share of the largest change of the tensor. Gradient schemes must be refused in one sentence.
 Two steps of some networks turn on rounding: what is further off than 0.01 is tried on brighter and darker images, then
-compared with how far the plain form is from itself on images changed by 1e-7 to 1e-6. `inductor`, the default, is what
+compared with how far the plain form is from itself on images changed by 1e-7 to 1e-6. Dropout is off, since compiled
+networks draw other noise. `inductor`, the default, is what
 a run takes; `aot_eager_decomp_partition` traces, differentiates and splits the same graphs without compiling them to
 C++, which takes minutes a network, `eager` traces them alone. Ends with status 1 where a method fails, or is further
 off than 0.01 and ten times that.
@@ -20,7 +21,7 @@ from dataclasses import replace
 from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mtcp.core.errors import UserError
 from mtcp.core.project import Project
@@ -57,6 +58,9 @@ def trained(config: RunConfig, compiled: bool, scale: float = 1.0) -> tuple[list
     """The parameters before two steps on images times `scale`, and after them."""
     config = config.model_copy(update={"training": config.training.model_copy(update={"compile": compiled})})
     network = build_network(config).train()
+    for module in network.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0  # a compiled one draws other noise
     before = [parameter.detach().clone() for parameter in network.parameters()]
     batch = made_up(config)
     batch = replace(batch, image=batch.image * scale)

@@ -16,6 +16,10 @@ def test_the_page_is_current(root: Path) -> None:
     assert text == markdown(), "run: mtcp show reference > docs/configuration.md"
 
 
+def test_every_key_is_described() -> None:
+    assert [line for line in markdown().splitlines() if line.startswith("| `") and line.endswith("|  |")] == []
+
+
 @pytest.mark.parametrize("file", FILES)
 def test_the_schema_is_current(root: Path, file: str) -> None:
     written = json.loads((root / f"workflow/schemas/{file}.schema.json").read_text(encoding="utf-8"))
