@@ -200,9 +200,10 @@ class _Epoch(torch.utils.data.Dataset):
         return self.steps
 
     def __getitem__(self, step: int) -> _Raw:
-        rank, parts = self.share
         chosen = np.sort(self.order[step * self.size : (step + 1) * self.size])
-        chosen = chosen[rank * (count := len(chosen) // parts) : (rank + 1) * count]
+        rank, parts = self.share
+        count = len(chosen) // parts
+        chosen = chosen[rank * count : (rank + 1) * count]
         return _Raw(
             tuple(self.split.ids[k] for k in chosen),
             tuple(self.split.aspects[k] for k in chosen),
