@@ -21,7 +21,7 @@ shell: setup ## open a shell in which mtcp, snakemake and dvc are commands (or: 
 	@echo "mtcp, snakemake and dvc are commands here; exit leaves." && exec $${SHELL:-sh}
 
 # Rebuilt only when the lock is newer, so that a second `make` costs nothing. pip would compile on one core; a few files
-# of other packages are templates, which do not compile.
+# of other packages are templates, which do not compile: what is not compiled here is compiled when it is imported.
 $(READY): $(LOCK) pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mtcp needs Python 3.11 or newer: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)

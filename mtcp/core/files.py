@@ -23,7 +23,7 @@ def replacing(path: Path) -> Iterator[Path]:
     with writable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.stem}-{secrets.token_hex(4)}{path.suffix}")
-        temporary.touch(exist_ok=False)  # mkstemp's rights are the owner's alone, whatever the user gives new files
+        temporary.touch(exist_ok=False)  # not mkstemp, whose files only their owner can read, whatever the umask
         try:
             yield temporary
             with temporary.open("rb") as written:

@@ -70,5 +70,5 @@ def read_published(path: Path) -> list[tuple[int, dict[str, str]]]:
             )
         first = lines.setdefault(tuple(text for name, text in row.items() if name != "value"), line)
         if first != line:
-            raise UserError(f"{path}, line {line}: the same number stands in line {first}; remove one")
+            raise UserError(f"{path}, line {line}: line {first} has this number already; remove one")
     return rows

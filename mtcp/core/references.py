@@ -67,7 +67,9 @@ def _published_rows(project: Project, claims: Sequence[Claim]) -> list[dict[str,
     read = {*PUBLISHED_FOR.values(), *(claim.published.dataset for claim in claims if claim.published is not None)}
     for line, row in rows:
         if (name := row["dataset"]) not in read:
-            raise UserError(f"{project.root / PUBLISHED}, line {line}: no dataset '{name}'{alternatives(name, read)}")
+            raise UserError(
+                f"{project.root / PUBLISHED}, line {line}: nothing reads dataset '{name}'{alternatives(name, read)}"
+            )
     return [row for _, row in rows]
 
 

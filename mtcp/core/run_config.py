@@ -106,7 +106,7 @@ class TrainingConfig(Model):
         ge=1,
         description="micro-batches per optimiser step, their gradients averaged; an epoch's last step may have fewer",
     )
-    learning_rate: float = Field(5e-5, gt=0, description="the largest, from which the schedule falls")
+    learning_rate: float = Field(5e-5, gt=0, description="the peak, from which the schedule falls")
     backbone_multiplier: float = Field(
         1.0, gt=0, description="the learning rate of the encoder's pre-trained part, as a multiple of `learning_rate`"
     )
@@ -121,11 +121,9 @@ class TrainingConfig(Model):
     warmup_epochs: int = Field(0, ge=0, description="epochs of linear warm-up before the schedule")
     clip_norm: float | None = Field(None, gt=0, description="gradient clipping before the step; null: off")
     clip: Literal["all", "all_but_heads"] = Field("all", description="the parameters whose joint norm is clipped")
-    precision: Literal["fp32", "bf16"] = Field(
-        "fp32", description="bf16: autocast of forward passes; softmax, normalisation and losses stay in fp32"
-    )
+    precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16: autocast of forward passes")
     channels_last: bool = Field(
-        False, description="memory layout of images and weights: the same values, another speed"
+        False, description="memory layout of images and weights: the same values up to rounding, another speed"
     )
     compile: bool = Field(
         False, description="torch.compile: minutes to start; results differ by rounding, and dropout draws other noise"
@@ -211,7 +209,7 @@ class AugmentationConfig(Model):
 class EvaluationConfig(Model):
     """How a trained network is evaluated; enters `eval_key`, not `train_key`."""
 
-    batch_size: int = Field(default=16, ge=1, description="images per forward pass; changes no metric")
+    batch_size: int = Field(default=16, ge=1, description="images per forward pass; changes metrics by rounding alone")
     depth_cap: float = Field(
         default=6.5535, gt=0, description="the `capped` depth metrics count pixels nearer than this (m)"
     )

@@ -103,8 +103,8 @@ def _worse_than_the_prior(page: Page) -> Iterator[str]:
         if found:
             worse = "; ".join(f"{label} in {', '.join(tasks)}" for label, tasks in found.items())
             yield (
-                f"Worse than '{page.labels[prior]}', which sees no image: {worse}. Such a network has hardly learnt "
-                "the task, and a verdict on it says no more than that."
+                f"Worse on average than '{page.labels[prior]}', which sees no image: {worse}. Read verdicts on these "
+                "methods with that in mind."
             )
 
 

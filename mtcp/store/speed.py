@@ -119,7 +119,7 @@ def _quiet_round(run: Run, device: str, threads: int, steps: int) -> SpeedRound:
 
 
 def _in_a_process(run: Run, device: str, threads: int, steps: int) -> SpeedRound:
-    from mtcp.store.timing import time_method
+    from mtcp.store.timing import time_method  # imports torch, which reports that read figures do not need
 
     context = get_context("forkserver")
     context.set_forkserver_preload([time_method.__module__])

@@ -8,6 +8,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -40,16 +41,18 @@ def time_method(config: RunConfig, root: Path, device: str, threads: int, steps:
     )
     stepper, _ = made_up_training(config, network, trained)
 
-    def predict() -> None:
+    def predict(images: torch.Tensor) -> None:
         with torch.no_grad(), stepper.autocast():
-            network(judged.image)
+            network(images)
 
     def step() -> None:
         stepper.micro_step(trained, 0, boundary=True)
 
     watch = Watch()
     network.eval()
-    image, image_memory = _median_seconds(predict, steps, device), peak_memory_mb(device)
+    forget_peak_memory(device)
+    image, image_memory = _median_seconds(partial(predict, judged.image), steps, device), peak_memory_mb(device)
+    del judged
     network.train()
     forget_peak_memory(device)
     return SpeedRound(

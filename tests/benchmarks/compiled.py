@@ -7,8 +7,8 @@ long to compile and have the same parts. Methods of one network go one after the
 how far the parameters' changes are apart after two steps of plain gradient descent on made-up images: beyond what
 float32 resolves, and as a share of the largest change of the tensor. Gradient schemes must be refused in one sentence.
 Two steps of some networks turn on rounding: what is further off than 0.01 is tried on brighter and darker images, then
-compared with how far the plain form is from itself on images changed by 1e-7 to 1e-6. Dropout is off, since compiled
-networks draw other noise. `inductor`, the default, is what
+compared with how far the plain form is from itself on images changed by 1e-7 to 1e-6. Dropout layers are off, since
+compiled ones draw other noise. `inductor`, the default, is what
 a run takes; `aot_eager_decomp_partition` traces, differentiates and splits the same graphs without compiling them to
 C++, which takes minutes a network, `eager` traces them alone. Ends with status 1 where a method fails, or is further
 off than 0.01 and ten times that.

@@ -161,8 +161,11 @@ HEAD = "dataset,task,metric,method,backbone,value,source\n"
         ("A,semseg,mIoU,B,C,50,", "line 2: source missing: every number needs all columns"),
         ("A,semseg,mIoU,B,C,nan,D", "line 2, column 'value': 'nan' is not a number"),
         ('A,semseg,mIoU,"B,C,50,D', "after line 2: unexpected end of data"),
-        ("NYUD-v2,semseg,mIoU,B,C,50,D\nNYUD-v2,semseg,mIoU,B,C,51,D", "line 3: the same number stands in line 2"),
-        ("NYUDv2,semseg,mIoU,B,C,50,D", "line 2: no dataset 'NYUDv2'; did you mean 'NYUD-v2'?"),
+        (
+            "NYUD-v2,semseg,mIoU,B,C,50,D\nNYUD-v2,semseg,mIoU,B,C,51,D",
+            "line 3: line 2 has this number already; remove one",
+        ),
+        ("NYUDv2,semseg,mIoU,B,C,50,D", "line 2: nothing reads dataset 'NYUDv2'; did you mean 'NYUD-v2'?"),
     ],
 )
 def test_a_published_number_that_is_none_is_named_with_its_line(project: Path, row: str, said: str) -> None:

@@ -67,7 +67,7 @@ def test_what_is_worse_than_the_prior_is_named_with_its_tasks(tabled) -> None:
             rows = (changed.method == method) & (changed.task == task) & (changed.metric == metric)
             changed.loc[rows & (changed.output == "final"), "mean"] = mean
         found = notes(Page(page.project, page.name, page.benchmark, page.tables | {"summary": changed}))
-        return [note for note in found if note.startswith("Worse than")]
+        return [note for note in found if note.startswith("Worse on average than")]
 
     assert said() == []
     (found,) = said(mtcp=("depth", "rmse", 99.0), mtl_baseline=("semseg", "miou", 0.0))
