@@ -117,7 +117,7 @@ def test_why_names_what_changed(project) -> None:
     assert "never been trained" in project.mtcp("why", "rooms", "mtcp", "--seed", "0").stdout
     project.edit("params.yaml", methods=["mtcp"], seeds=[0])
     assert project.snakemake("--until", "train_and_evaluate").returncode == 0
-    project.edit("config/benchmarks/rooms.yaml", training__learning_rate=0.003)
+    project.edit("config/benchmarks/rooms.yaml", training__learning_rate=0.0123)
     assert "config.training.learning_rate" in project.mtcp("why", "rooms", "mtcp", "--seed", "0").stdout
 
 
