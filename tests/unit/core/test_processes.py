@@ -33,7 +33,7 @@ def alive(process: int) -> bool:
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes through /proc")
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_workers_end_with_a_killed_parent(tmp_path: Path, method: str) -> None:
     script = tmp_path / "pool.py"
     script.write_text(POOL.format(method=method))
