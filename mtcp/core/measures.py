@@ -1,4 +1,4 @@
-"""The measures in tables besides the tasks' metrics."""
+"""The measures in tables besides the tasks' metrics, and the form of measured values."""
 
 from typing import Final
 

@@ -154,11 +154,9 @@ def misfits(name: str, options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     own_unit = kind == "regression" or (kind == "depth" and options.get("unit") not in (None, METRE))
     if own_unit and options.get("rope") is None:
         yield "rope", "required, and missing: what is practically equal, in the unit of the data set's values"
-    if options.get("positive_weight") is not None and kind not in KINDS_OF_LOSS["balanced_bce"]:
-        yield (
-            "positive_weight",
-            f"belongs to {' and '.join(KINDS_OF_LOSS['balanced_bce'])}: {kind} has no positive pixels",
-        )
+    binary = KINDS_OF_LOSS["balanced_bce"]
+    if options.get("positive_weight") is not None and kind not in binary:
+        yield "positive_weight", f"belongs to {' and '.join(binary)}: {kind} has no positive pixels"
     if options.get("unit") is not None and kind not in UNITS:
         yield "unit", f"belongs to {' and '.join(UNITS)}: the metrics of {kind} have units of their own"
 

@@ -92,8 +92,7 @@ def _worse_than_the_prior(page: Page) -> Iterator[str]:
     """Yield the methods whose mean is worse than that of a prior that sees no image, with the tasks."""
     summary = page.tables["summary"]
     final = summary[(summary.selection == "last") & (summary.output == "final")]
-    trivial = [name for name in page.methods.method if page.project.method(name).family == "trivial"]
-    for prior in trivial:
+    for prior in page.methods[page.methods.family == "trivial"].method:
         found: dict[str, list[str]] = {}
         for task in page.tasks:
             means = final[(final.task == task.name) & (final.metric == task.metric)].set_index("method")["mean"]
