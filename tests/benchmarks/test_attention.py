@@ -59,14 +59,13 @@ def test_memory_on_a_gpu(dtype):
     assert beyond["unscaled_attention"] <= 320
 
 
-# The high-water mark of this very process (VmHWM): `ru_maxrss` starts with the parent's.
 _CHILD = """
-import re, sys, torch
-from pathlib import Path
+import sys, torch
+from mtcp.core.usage import peak_memory_mb
 torch.set_num_threads(1)
 sys.path.insert(0, {folder!r})
 from test_attention import definition, unscaled_attention, inputs, step
-peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024 / 1e6
+peak = lambda: peak_memory_mb("cpu") * 2**20 / 1e6
 tensors = inputs({positions}, torch.float32)
 step(definition, [tensor[:, :64].detach().requires_grad_() for tensor in tensors])
 before = peak()

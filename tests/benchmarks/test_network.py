@@ -4,7 +4,6 @@ On a CPU the networks of `rooms`; on a GPU those of the paper, 480x640, whose ta
 rate, in all and by part, `python tests/benchmarks/test_network.py` prints for docs/performance.md.
 """
 
-import re
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from plain import PlainMTCP
 from torch.utils.flop_counter import FlopCounterMode
 
 from mtcp.core.project import Project
+from mtcp.core.usage import peak_memory_mb
 from mtcp.models.architecture import build_network
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -137,10 +137,7 @@ def operations():
 
 def peak_gigabytes():
     """Most memory held since the last reset (GPU), or by this process so far (CPU)."""
-    if DEVICE == "cuda":
-        return torch.cuda.max_memory_allocated() / 1e9
-    # Of this very process: `ru_maxrss` starts with the parent's.
-    return int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) * 1024 / 1e9
+    return peak_memory_mb(DEVICE) * 2**20 / 1e9
 
 
 def table(settings):

@@ -18,6 +18,7 @@ import torch
 from mtcp.core import plugins
 from mtcp.core.project import Project
 from mtcp.core.run_config import PluginConfig, RunConfig
+from mtcp.core.usage import forget_peak_memory, peak_memory_mb
 from mtcp.models.architecture import build_network
 from mtcp.training.losses import batch_losses, weighed_losses
 from mtcp.weighting import solvers
@@ -146,16 +147,11 @@ def peak_memory(name: str) -> float:
 
 def _growth(name: str) -> float:
     step = stepper(configuration(name))
-    Path("/proc/self/clear_refs").write_text("5")  # the kernel's peak starts from here
-    before = _status("VmRSS")
+    forget_peak_memory("cpu")
+    before = peak_memory_mb("cpu")
     step()
     step()
-    return _status("VmHWM") - before
-
-
-def _status(field: str) -> float:
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field))
-    return 1024 * float(line.split()[1])
+    return 2**20 * (peak_memory_mb("cpu") - before)
 
 
 @pytest.fixture(scope="module")

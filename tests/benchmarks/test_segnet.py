@@ -4,7 +4,6 @@
 process of its own, in turns.
 """
 
-import resource
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ import torch
 from plain_segnet import PlainSegNetMTAN
 
 from mtcp.core.project import Project
+from mtcp.core.usage import peak_memory_mb
 from mtcp.models.architecture import build_network
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -62,13 +62,9 @@ def _measure(plain: bool, size: tuple[int, int]) -> None:
     step.train()
     started, used = time.perf_counter(), time.process_time()
     step.train()
-    memory = torch.cuda.max_memory_allocated() / 2**30 if DEVICE == "cuda" else _peak()
+    memory = peak_memory_mb(DEVICE) / 1024
     wall, cpu = time.perf_counter() - started, time.process_time() - used
     print(f"{'plain' if plain else 'mtcp '}: {wall:.2f} s, {cpu:.2f} CPU s, {memory:.2f} GiB", flush=True)
-
-
-def _peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ print(start, held, freed, forgotten, peak_memory_mb("cpu"))
 """
 
 STARTED_BY_A_LARGE_PROCESS = """
-import os, subprocess, sys
+import os, sys
 import numpy as np
 
 values = np.ones(50_000_000)

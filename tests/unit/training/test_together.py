@@ -13,6 +13,7 @@ from mtcp.core.errors import UserError
 from mtcp.core.plugins import PACKAGE_ROOT
 from mtcp.core.run_config import RunConfig
 from mtcp.models.architecture import build_network
+from mtcp.training import together
 from mtcp.training.group import Group
 from mtcp.training.together import SharedStepper
 from mtcp.training.whole_batch_norm import synchronise
@@ -98,6 +99,16 @@ def test_both_processes_hold_the_same_bits(processes) -> None:
         for one, other in zip(found[1:3], second[name][1:3], strict=True):
             assert all(torch.equal(value, other[key]) or value.isnan().any() for key, value in one.items()), name
         assert found[0] == second[name][0], name
+
+
+def test_every_process_asks_the_loader_for_its_own_share(monkeypatch) -> None:
+    asked = []
+    monkeypatch.setattr(together, "training_batches", lambda *arguments: asked.append(arguments) or iter(()))
+    for rank in (0, 1):
+        loop = together._SharedLoop.__new__(together._SharedLoop)
+        loop.split, loop.config, loop.device, loop.group = "split", "config", "cpu", Group(rank, 2)
+        assert list(loop._batches(3, 1)) == []
+    assert asked == [("split", "config", 3, 1, "cpu", (rank, 2)) for rank in (0, 1)]
 
 
 def test_gradients_of_the_representation_are_refused_by_name() -> None:
