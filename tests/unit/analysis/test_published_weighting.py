@@ -68,7 +68,7 @@ def test_the_fixed_base_is_the_single_task_row_of_cagrad(published):
         (GOOD.replace("A paper Table 1", ""), "source missing: every number needs"),
         (GOOD.replace("mIoU", "miou"), "metric 'miou' of task 'semseg' is unknown"),
         (GOOD.replace("semseg", "depth"), "metric 'mIoU' of task 'depth' is unknown"),
-        (GOOD + GOOD, "line 3: the same number stands in line 2"),
+        (GOOD + GOOD, "line 3: line 2 has this number already"),
         (GOOD.removesuffix(",A paper Table 1\n") + "\n", "line 2: 6 values"),
         (GOOD.replace("EW", '"EW'), "close every quote"),
     ],

@@ -30,6 +30,16 @@ def state(project: Project) -> tuple[str, bytes, list[str]]:
     return content_digest(data / "nyud"), (data / "nyud.lock.json").read_bytes(), names
 
 
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+def test_a_set_has_the_rights_that_the_user_gives_new_folders(project: Project, nyud: Path, umask: int):
+    earlier = os.umask(umask)
+    try:
+        import_set(project, "nyud", nyud, track=False)
+    finally:
+        os.umask(earlier)
+    assert (project.root / "data/nyud").stat().st_mode & 0o777 == 0o777 & ~umask
+
+
 @pytest.mark.parametrize("where", ["dvc add", "lock file", "interrupted"])
 def test_what_fails_after_the_swap_brings_the_earlier_set_back(project: Project, nyud: Path, monkeypatch, where: str):
     import_set(project, "nyud", nyud, track=False)
