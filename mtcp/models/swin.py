@@ -65,7 +65,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
     """
     if query.is_cuda:
         return F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
-    logits = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
+    logits = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)  # Q is smaller than the logits
     return (logits + bias).softmax(-1, dtype=torch.float32).to(value.dtype) @ value
 
 

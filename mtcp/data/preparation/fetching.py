@@ -1,9 +1,9 @@
 """Download of a data set through `dvc import-url`, which records address, tag and digest of the file."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -57,17 +57,28 @@ def fetch_set(project: Project, name: str, url: str, **options: Any) -> Imported
 
 @contextmanager
 def _earlier_kept(archive: Path) -> Iterator[None]:
-    """Remove what the block downloaded if it fails, and put an earlier archive and its DVC file back."""
+    """Remove what the block downloaded if it fails, and put an earlier archive and its DVC file back.
+
+    After a kill, which leaves no time for this, the next call puts them back first.
+    """
     places = (archive, archive.with_name(f"{archive.name}.dvc"))
-    with TemporaryDirectory(prefix=f".{archive.name}-", dir=archive.parent) as aside:
-        earlier = {place: Path(aside) / place.name for place in places if place.exists()}
-        for place, kept in earlier.items():
-            place.rename(kept)
-        try:
-            yield
-        except BaseException:
-            for place in places:
-                place.unlink(missing_ok=True)
-            for place, kept in earlier.items():
-                kept.rename(place)
-            raise
+    aside = archive.with_name(f".{archive.name}-earlier")
+
+    def put_back() -> None:
+        for place in places:
+            place.unlink(missing_ok=True)
+        for kept in aside.iterdir():
+            kept.rename(archive.with_name(kept.name))
+        aside.rmdir()
+
+    if aside.exists():
+        put_back()
+    aside.mkdir()
+    for place in filter(Path.exists, places):
+        place.rename(aside / place.name)
+    try:
+        yield
+    except BaseException:
+        put_back()
+        raise
+    shutil.rmtree(aside)

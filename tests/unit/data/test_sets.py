@@ -334,6 +334,34 @@ def test_fetch_from_a_server(repository: Project, nyud: Path, server: tuple[str,
 
 
 @pytest.mark.slow
+def test_a_killed_download_loses_nothing(repository: Project, nyud: Path, server: tuple[str, Path]):
+    address, folder = server
+    with tarfile.open(folder / "NYUD_MT.tgz", "w:gz") as archive:
+        archive.add(nyud, "NYUD_MT")
+    fetch_set(repository, "nyud", f"{address}/NYUD_MT.tgz", track=False)
+    downloaded = [repository.root / f"data/nyud-source.tgz{ending}" for ending in ("", ".dvc")]
+    earlier = [path.read_bytes() for path in downloaded]
+    slow = repository.root / "slow.py"
+    slow.write_text(
+        "import sys, time\nfrom pathlib import Path\nfrom mtcp.core.project import Project\n"
+        "from mtcp.data.preparation import fetching\n"
+        "def dvc(root, *_):\n"
+        "    (root / 'data/nyud-source.tgz').write_text('half')\n"
+        "    print('downloads', flush=True)\n    time.sleep(60)\n"
+        "fetching.dvc = dvc\nfetching.fetch_set(Project(Path(sys.argv[1])), 'nyud', sys.argv[2])\n"
+    )
+    command = [sys.executable, str(slow), str(repository.root), f"{address}/NYUD_MT.tgz"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "downloads\n"
+        process.kill()
+    assert downloaded[0].read_text() == "half"
+    with pytest.raises(UserError, match="failed"):
+        fetch_set(repository, "nyud", f"{address}/absent.tgz", track=False)
+    assert [path.read_bytes() for path in downloaded] == earlier
+    assert not list((repository.root / "data").glob(".nyud-source*"))
+
+
+@pytest.mark.slow
 def test_fetch_of_what_is_no_data_set(repository: Project, nyud: Path, server: tuple[str, Path]):
     address, folder = server
     with pytest.raises(UserError, match=r"dvc import-url .*failed"):

@@ -1,10 +1,12 @@
 """What a network costs: the same count wherever it runs."""
 
+from math import prod
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from mtcp.core.project import Project
 from mtcp.models.architecture import build_network
@@ -40,6 +42,20 @@ def test_counts_of_known_layers():
             return self.product(self.convolution(image).movedim(1, -1))
 
     assert gflops(Layers(), (6, 10)) == (2 * 60 * 8 * 27 + 2 * 60 * 8 * 5) / 1e9
+
+
+@pytest.mark.parametrize("method", ["mtcp", "invpt"])
+def test_torchs_own_counter_agrees(method):
+    config = Project(ROOT).resolve("rooms", method, 0)
+    network = build_network(config).eval()
+    theirs = FlopCounterMode(display=False, custom_mapping={torch.ops.aten._slow_conv2d_forward: _direct})
+    with theirs, torch.no_grad():
+        network(torch.zeros(1, 3, config.height, config.width))
+    assert gflops(network, (config.height, config.width)) == theirs.get_total_flops() / 1e9
+
+
+def _direct(image, weight, *_, out_shape, **__):
+    return 2 * out_shape[0] * prod(weight) * prod(out_shape[2:])
 
 
 def test_a_trivial_predictor_costs_nothing():
