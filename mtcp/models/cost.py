@@ -9,6 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import conv_flop_count, flop_registry
 
 from mtcp.core.run_config import RunConfig
+from mtcp.core.startup import call_without_compiler
 from mtcp.models.architecture import Architecture, build_network
 
 
@@ -77,6 +78,7 @@ def gflops(network: nn.Module, size: tuple[int, int]) -> float:
     if isinstance(network, Architecture) and not network.trainable:
         return 0.0
     device = next(network.parameters()).device
+    call_without_compiler(_Operations.__torch_dispatch__)
     with _Operations() as counted:
         network.eval()(torch.zeros(1, 3, *size, device=device))
     return counted.total / 1e9
