@@ -3,7 +3,7 @@
     python examples/photographs/findings.py            # rewrites both
     python examples/photographs/findings.py --check    # ends with status 1 where that would change one
 
-Each table is between `<!-- BENCHMARK TABLE -->` and `<!-- end -->`. Everything is computed from the archives' tables.
+Each table is between `<!-- ARCHIVE TABLE -->` and `<!-- end -->`. Everything is computed from the archives' tables.
 """
 
 import re
@@ -25,6 +25,7 @@ from mtcp.metrics.coherence import COHERENCE
 from mtcp.report.cells import task_columns
 from mtcp.report.formats import difference, display
 from mtcp.report.page import Page
+from mtcp.store.archive import archived_benchmark
 
 ROOT = Path(__file__).parents[2]
 PAGES = ROOT / "docs/findings.md", ROOT / "README.md"
@@ -168,7 +169,7 @@ TABLE_OF: dict[str, Callable[[Page], list[list[str]]]] = {
 @cache
 def archived(name: str) -> Page:
     """The tables of one archived benchmark."""
-    return Page.read(Project(ROOT / REFERENCE / name), name)
+    return Page.read(Project(ROOT / REFERENCE / name), archived_benchmark(ROOT / REFERENCE / name))
 
 
 def markdown(rows: list[list[str]]) -> str:

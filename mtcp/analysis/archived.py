@@ -14,7 +14,7 @@ from mtcp.analysis.verification import Problem, cell_problems, key_problem
 from mtcp.core.errors import UserError
 from mtcp.core.files import write_text
 from mtcp.core.project_files import HISTORY, TABLES
-from mtcp.store.archive import archived_plan, seal_problems
+from mtcp.store.archive import archived_benchmark, archived_plan, seal_problems
 from mtcp.store.integrity import changed
 from mtcp.store.plan import Run
 
@@ -34,7 +34,7 @@ def verify_archive(root: Path, folder: Path) -> tuple[list[Problem], int]:
         problems += [
             {"where": f"{where}: {run.name}", "problem": text} for run in plan.runs for text in _run_problems(run)
         ]
-        for problem in cell_problems(plan, folder.name, _FROM_IMAGES, _INTERVALS, _TOLERANCE):
+        for problem in cell_problems(plan, archived_benchmark(folder), _FROM_IMAGES, _INTERVALS, _TOLERANCE):
             problems.append({**problem, "where": f"{where}/{problem['where']}"})
     except UserError as error:
         return [*problems, {"where": where, "problem": str(error)}], 0
@@ -47,9 +47,10 @@ def renew_tables(folder: Path) -> None:
     What depends on statistics per image stays as it was; a comparison that is new has no intervals over test images.
     Raises `UserError` where the archive is damaged.
     """
-    place, rows = folder / TABLES / folder.name, ["family", "method"]
+    benchmark, rows = archived_benchmark(folder), ["family", "method"]
+    place = folder / TABLES / benchmark
     kept = read_table(place / "comparisons.csv")
-    for name, table in build_tables(archived_plan(folder), folder.name).items():
+    for name, table in build_tables(archived_plan(folder), benchmark).items():
         if name in _FROM_IMAGES:
             continue
         if name == "comparisons" and len(table):

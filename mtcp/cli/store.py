@@ -60,6 +60,10 @@ def _reference_problems() -> tuple[list[dict[str, str]], str]:
 
 def archive(
     benchmark: BenchmarkName,
+    name: Annotated[
+        str | None,
+        typer.Option("--as", help="Name of the archive (default: the benchmark's), for a second grid of it."),
+    ] = None,
     renew: Annotated[
         bool,
         typer.Option("--renew", help="Make tables and report of an existing archive again, with the present code."),
@@ -67,7 +71,7 @@ def archive(
 ) -> None:
     """Archive a finished benchmark for others to check: records, histories, tables and report, a few MB to commit.
 
-    The archive is written to results/reference/BENCHMARK, with the configuration but without weights and images.
+    The archive is written to results/reference/NAME, with the configuration but without weights and images.
     `mtcp verify --reference` re-derives the tables from it. When the code that makes tables has changed, --renew writes
     them again; what depends on statistics per image, which are not archived, stays.
 
@@ -77,31 +81,31 @@ def archive(
     from mtcp.store.plan import Plan
 
     if renew:
-        typer.echo(_renewed(benchmark))
+        typer.echo(_renewed(name or benchmark))
         return
     planned = Plan.load()
-    typer.echo(write_archive(planned, benchmark).relative_to(planned.root))
+    typer.echo(write_archive(planned, benchmark, name).relative_to(planned.root))
 
 
-def _renewed(benchmark: str) -> str:
+def _renewed(name: str) -> str:
     from mtcp.analysis.archived import renew_tables, verify_archive
     from mtcp.core.errors import UserError, alternatives
     from mtcp.core.project_files import REFERENCE
     from mtcp.report.render import write_report
-    from mtcp.store.archive import archives, renewing, seal_problems
+    from mtcp.store.archive import archived_benchmark, archives, renewing, seal_problems
 
-    folder = Path.cwd() / REFERENCE / benchmark
+    folder = Path.cwd() / REFERENCE / name
     known = [each.name for each in archives(Path.cwd())]
-    if benchmark not in known:
-        raise UserError(f"{REFERENCE} has no archive of '{benchmark}' to renew{alternatives(benchmark, known)}")
+    if name not in known:
+        raise UserError(f"{REFERENCE} has no archive '{name}' to renew{alternatives(name, known)}")
     for problem in seal_problems(folder):
         raise UserError(f"{problem}: restore the archive before it is renewed")
     with renewing(folder) as written:
         renew_tables(written)
-        write_report(written, benchmark)
+        write_report(written, archived_benchmark(written))
     for problem in verify_archive(Path.cwd(), folder)[0]:
         raise UserError(f"{problem['where']}: {problem['problem']}")
-    return f"{REFERENCE}/{benchmark}"
+    return f"{REFERENCE}/{name}"
 
 
 def why(benchmark: BenchmarkName, method: MethodName, seed: Seed, as_json: AsJson = False) -> None:

@@ -6,6 +6,7 @@ import importlib
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial, wraps
@@ -101,6 +102,8 @@ def quiet_libraries() -> None:
     """
     for name in ("timm", "transformers", "huggingface_hub", "torch.utils.cpp_extension"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    # Under `training.compile`; what is cached there is a function of its arguments alone.
+    warnings.filterwarnings("ignore", "Dynamo detected a call to a `functools.lru_cache`")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 

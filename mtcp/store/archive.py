@@ -1,6 +1,6 @@
 """The archive of a finished benchmark, for others to check: configuration, records, histories, tables and report.
 
-It has no weights, images or statistics per image. `results/reference/<benchmark>/` is laid out as a project, so that
+It has no weights, images or statistics per image. Its folder in `results/reference/` is laid out as a project, so that
 the code that reads a project also reads an archive. `archive.json` lists every file with its SHA-256. The report is
 stored inside because DVC refuses an output, such as `reports/`, that contains a file tracked by git.
 """
@@ -16,6 +16,7 @@ import yaml
 
 from mtcp.core.errors import UserError
 from mtcp.core.files import read_record, visible, writable, write_record, write_text
+from mtcp.core.names import require_name
 from mtcp.core.project import Project
 from mtcp.core.project_files import (
     CLAIMS,
@@ -40,19 +41,21 @@ _SEAL: Final = "archive.json"
 _CONFIGURATION: Final = ("config/methods.yaml", CLAIMS, LEDGER, PUBLISHED)
 
 
-def archive(plan: Plan, benchmark: str) -> Path:
-    """Write the archive of `benchmark`, replacing an older one; return its folder.
+def archive(plan: Plan, benchmark: str, name: str | None = None) -> Path:
+    """Write the archive of `benchmark`, replacing an older one; return its folder: that of `name`, or the benchmark's.
 
-    Raises `UserError` where the benchmark's tables or report do not belong to the present grid, where its methods were
-    tuned under a budget (an archive keeps no trials), or where the folder cannot be written.
+    Raises `UserError` where `name` cannot be a name, where the benchmark's tables or report do not belong to the
+    present grid, where its methods were tuned under a budget (an archive keeps no trials), or where the folder cannot
+    be written.
     """
+    require_name(name or benchmark)
     stamps = plan.stamps(benchmark)
     for stamp, what in ((stamps.tables, "tables"), (stamps.report, "report")):
         if not stamp.exists() or stamped_problems(stamp):
             raise UserError(f"the {what} of {benchmark} are not those of the grid: run `snakemake --cores all` first")
     if any(choice.benchmark == benchmark for choice in plan.choices):
         raise UserError(f"{benchmark} has a budget, and an archive keeps no trials: archive a benchmark without one")
-    folder = plan.root / REFERENCE / benchmark
+    folder = plan.root / REFERENCE / (name or benchmark)
     params = plan.project.params.model_copy(update={"benchmarks": [benchmark]}).model_dump(exclude_none=True)
     with _replacing(folder) as written:
         for path in _sources(plan, benchmark):
@@ -104,6 +107,11 @@ def seal_problems(folder: Path) -> Iterator[str]:
     for path in _kept(folder):
         if path.relative_to(folder).as_posix() not in written:
             yield f"{path} is no part of the archive: remove it"
+
+
+def archived_benchmark(folder: Path) -> str:
+    """Return the name of the benchmark that an archive holds."""
+    return Project(folder).params.benchmarks[0]
 
 
 def archived_plan(folder: Path) -> Plan:

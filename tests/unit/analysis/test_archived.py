@@ -208,6 +208,20 @@ def test_a_new_archive_takes_the_place_of_the_older_one(made: Store, _archived: 
     assert [path.name for path in _archived.parent.iterdir()] == ["rooms"]
 
 
+def test_a_second_grid_has_an_archive_of_its_own(tmp_path: Path, made: Store, _archived: Path, monkeypatch) -> None:
+    second = archive(made.plan, "rooms", "rooms_schemes")
+    root = tmp_path / "elsewhere"
+    place = Path(shutil.copytree(second, root / "results/reference/rooms_schemes"))
+    shutil.rmtree(second)
+    assert problems(place) == []
+    kept = (place / "results/tables/rooms/summary.csv").read_text()
+    monkeypatch.chdir(root)
+    command("rooms", name="rooms_schemes", renew=True)
+    assert (place / "results/tables/rooms/summary.csv").read_text() == kept
+    with pytest.raises(UserError, match="is not a name"):
+        archive(made.plan, "rooms", "../rooms")
+
+
 def test_an_older_archive_survives_what_cannot_be_written(made: Store, _archived: Path, monkeypatch) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")

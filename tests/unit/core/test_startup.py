@@ -134,3 +134,21 @@ def test_a_user_says_what_malloc_keeps() -> None:
 
 def _without_malloc() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+
+
+TRACED = """
+import warnings
+import torch
+from mtcp.core.startup import quiet_libraries
+from mtcp.models.swin import WindowAttention
+quiet_libraries()
+attention = torch.compile(WindowAttention(8, 2, shift=3), backend="eager")
+with warnings.catch_warnings(record=True) as said:
+    attention(torch.zeros(1, 8, 8, 8))
+assert not said, [str(each.message) for each in said]
+"""
+
+
+def test_a_cached_mask_is_no_warning_when_something_compiles() -> None:
+    done = subprocess.run([sys.executable, "-c", TRACED], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
