@@ -38,15 +38,14 @@ def predict(
     Example: mtcp predict rooms/mtcp/seed0 photograph.jpg
     """
     from mtcp.cli.options import existing_device, progress
-    from mtcp.evaluation.predicting import require_distinct
     from mtcp.store.trained import load_run
 
-    require_distinct(images)
+    found = load_run(run)  # before the imports that take seconds, since it may be refused
     with uncollected():
-        from mtcp.evaluation.predicting import read_photograph, write_predictions
+        from mtcp.evaluation.predicting import read_photograph, require_distinct, write_predictions
 
+    require_distinct(images)
     compute_with(threads)
-    found = load_run(run)
     folder = output or Path("results/predictions") / found.keyed_name
     written: list[Path] = []
     with progress(f"predict {found.name}") as bar:
@@ -69,10 +68,10 @@ def export(run: RunName, output: Folder = None, as_json: AsJson = False) -> None
     """
     from mtcp.store.trained import load_run
 
+    found = load_run(run)
     with uncollected():
         from mtcp.store.exports import export_run
 
-    found = load_run(run)
     done = export_run(found, output or Path("results/exports") / found.keyed_name)
     if as_json:
         typer.echo(json.dumps(done, indent=1))
