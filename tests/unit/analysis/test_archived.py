@@ -22,6 +22,8 @@ from mtcp.store.integrity import digests, stamping
 from mtcp.store.plan import Plan
 from tests.support.made_up_store import Store, make_store
 
+pytestmark = pytest.mark.slow
+
 
 def keyed(store: Store) -> Store:
     """The store with runs whose keys follow from their parts, as verification wants them."""

@@ -8,6 +8,8 @@ from made_up_statistics import write_statistics
 from mtcp.analysis.breakdown import class_differences, image_changes
 from mtcp.analysis.tables import build_tables
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def runs(small):

@@ -4,8 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from mtcp.analysis.archived import verify_archive
 from mtcp.store.archive import archives
+
+pytestmark = pytest.mark.slow
 
 
 def test_committed_archives_are_in_order(root: Path) -> None:

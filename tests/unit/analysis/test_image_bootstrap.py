@@ -10,6 +10,8 @@ from mtcp.analysis.tables import build_tables
 from mtcp.core.errors import UserError
 from mtcp.metrics.recompute import metrics_from_statistics, read_statistics
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def with_images(small):

@@ -8,6 +8,8 @@ from mtcp.analysis.tables import build_tables
 from mtcp.core.project_files import speed_file
 from mtcp.store.records import RunRecord
 
+pytestmark = pytest.mark.slow
+
 
 def cost(summary, method, metric):
     return summary[(summary.method == method) & (summary.metric == metric)].iloc[0]

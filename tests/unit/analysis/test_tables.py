@@ -15,6 +15,8 @@ from mtcp.core.files import read_record, write_record, write_text
 from mtcp.core.measures import COSTS
 from mtcp.core.run_config import TaskConfig
 
+pytestmark = pytest.mark.slow
+
 
 def value(table, **where):
     rows = table

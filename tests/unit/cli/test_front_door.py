@@ -51,6 +51,7 @@ def test_a_file_where_a_folder_belongs(project: Path) -> None:
     assert "a file, folder or link of that name stands in the way: move it" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_full_disk_behind_the_output_is_told(project: Path) -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
@@ -61,6 +62,7 @@ def test_a_full_disk_behind_the_output_is_told(project: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_reader_that_has_enough_is_no_error(project: Path) -> None:
     reading = subprocess.Popen(["true"], stdin=subprocess.PIPE)
     reading.wait()
@@ -164,6 +166,7 @@ def test_outside_a_project_it_says_where_to_go(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_the_evaluation_is_not_imported_before_the_training_whose_memory_is_measured(project: Path) -> None:
     script = (
         "import sys; from mtcp.cli import evaluate as command\n"

@@ -26,6 +26,7 @@ def test_the_schema_is_current(root: Path, file: str) -> None:
     assert written == schema(file), f"run: mtcp show schema {file} > workflow/schemas/{file}.schema.json"
 
 
+@pytest.mark.slow
 def test_every_shipped_file_passes_its_schema(root: Path) -> None:
     benchmarks = sorted((root / "config/benchmarks").glob("*.yaml"))
     for path, file in (

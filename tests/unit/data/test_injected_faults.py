@@ -22,6 +22,8 @@ from mtcp.data.preparation.codings import Told
 from mtcp.data.preparation.importing import import_set
 from mtcp.data.rendering.render import render_set
 
+pytestmark = pytest.mark.slow
+
 FRAMES = {"train": 24, "test": 8}
 
 
@@ -343,7 +345,6 @@ REAL = {
 
 
 @pytest.mark.realdata
-@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "shifted"), [(kind, place) for kind in REAL for place in ("", *REAL[kind][1])])
 def test_real_photographs_are_told_from_those_of_the_next_frame(
     real_data: Path, tmp_path: Path, kind: str, shifted: str

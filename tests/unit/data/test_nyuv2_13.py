@@ -14,6 +14,8 @@ from mtcp.data.formats.opening import open_layout
 from mtcp.data.preparation.importing import import_set
 from mtcp.data.preparation.nyuv2_13 import MAP_40_TO_13, derive_nyuv2_13, nearest, part
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[3]
 
 

@@ -223,6 +223,7 @@ def test_a_network_is_not_judged_as_another_kind_of_task(tiny_project: Project):
         evaluate_elsewhere(trained, Path("none"), pixels, Path("none"), "cpu")
 
 
+@pytest.mark.slow
 def test_several_processes_give_the_same_statistics(tiny_project: Project, tmp_path: Path):
     config, data, network = prior(tiny_project)
     save_network(network, config, tmp_path / "model.safetensors")

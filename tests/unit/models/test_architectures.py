@@ -21,6 +21,8 @@ from mtcp.models.maps import MapEncoder, StageEncoder, separate
 from mtcp.models.packaged import packaged_file
 from mtcp.models.weights import read_weights
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[3]
 #: What is shared, by the modules' names.
 SHARED = {

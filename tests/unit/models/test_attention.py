@@ -107,6 +107,7 @@ class LiveBytes(TorchDispatchMode):
         return out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_memory_at_the_papers_size(device, dtype):

@@ -33,6 +33,7 @@ def saved(tmp_path_factory):
     return path, network
 
 
+@pytest.mark.slow
 def test_round_trip(saved):
     path, network = saved
     loaded = load_network(CONFIG, path)

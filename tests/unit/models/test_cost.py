@@ -12,6 +12,8 @@ from mtcp.core.project import Project
 from mtcp.models.architecture import build_network
 from mtcp.models.cost import cost, gflops
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 METHODS = (
     "mtcp", "mtl_baseline", "single_task", "cross_stitch", "nddr", "mtan", "pad_net", "mti_net", "atrc", "invpt",

@@ -54,6 +54,7 @@ def test_weights_of_another_mask2former_than_described_are_refused_before_traini
         build_encoder(context(kind="mask2former", model="local", weights=str(tmp_path)))
 
 
+@pytest.mark.slow
 def test_mask2former_trains_under_compile_as_without_it(small_mask2former):
     # What a CPU recomputes is not compiled; drop path must fall on the same layers in both passes.
     encoder = build_encoder(context(kind="mask2former", model="x", args=small_mask2former)).train()

@@ -71,6 +71,7 @@ def test_representation_is_at_a_quarter_and_the_encoder_is_upstream_of_it():
     assert reached == {name for name, _ in network.named_parameters() if name.startswith("encoder.")}
 
 
+@pytest.mark.slow
 def test_switching_a_part_off_leaves_all_others_as_they_were():
     full = build_network(rooms()).state_dict()
     for switches in ({"coherence": "none"}, {"trace_back": False}, {"auxiliary": False}, {"initial_prediction": True}):
@@ -89,6 +90,7 @@ def test_baselines_start_from_the_same_values():
         assert torch.equal(value, full[own]), name
 
 
+@pytest.mark.slow
 def test_seed_and_benchmark_change_the_start():
     first = build_network(rooms()).state_dict()
     other = build_network(rooms(seed=1)).state_dict()
@@ -125,6 +127,7 @@ def test_checkpointing_is_refused_where_nothing_would_be_recomputed():
         build_network(config.model_copy(update={"training": training}))
 
 
+@pytest.mark.slow
 def test_activation_checkpointing_changes_memory_alone():
     training = rooms().training.model_copy(update={"checkpointing": True})
     results = []

@@ -17,6 +17,8 @@ from mtcp.models import attention
 from mtcp.models.architecture import BuildContext
 from mtcp.models.network import MTCP
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def forms(small_mask2former):

@@ -8,6 +8,8 @@ import pytest
 from mtcp.report.chart_files import write_charts
 from mtcp.report.view import build_view
 
+pytestmark = pytest.mark.slow
+
 CHARTS = {"delta-m": "forest", "tasks": "changes", "seeds": "strips", "gradients": "gradients"}
 
 

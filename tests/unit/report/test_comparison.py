@@ -15,6 +15,8 @@ from mtcp.report.formats import difference, display
 from mtcp.report.index import write_index
 from mtcp.report.render import write_report
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def other(tabled, tmp_path_factory):

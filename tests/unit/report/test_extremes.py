@@ -18,6 +18,8 @@ from mtcp.report.extremes import draw_extremes, extremes
 from mtcp.report.render import write_report
 from mtcp.store.runs import locked
 
+pytestmark = pytest.mark.slow
+
 PLACED = {"best": ("scene3", 4.5), "median": ("area/scene1", 0.5), "worst": ("scene2", -7.25)}
 
 

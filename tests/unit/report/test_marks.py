@@ -8,6 +8,8 @@ import yaml
 
 from mtcp.report.render import write_report
 
+pytestmark = pytest.mark.slow
+
 
 def flagged(root, method: str, flags: str) -> None:
     path = root / "results/tables/rooms/methods.csv"

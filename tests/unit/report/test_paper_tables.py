@@ -15,6 +15,8 @@ from mtcp.report.formats import display
 from mtcp.report.paper_tables import paper_view
 from mtcp.report.render import write_report
 
+pytestmark = pytest.mark.slow
+
 NUMBER = r"[+−-]?[\d,]+(?:\.\d+)?"
 
 
@@ -129,7 +131,6 @@ def test_ticks_say_which_parts_a_row_has(tabled):
 
 
 @pytest.mark.latex
-@pytest.mark.slow
 def test_the_tables_fit_a_two_column_paper(tabled, tmp_path):
     if subprocess.run(["kpsewhich", "siunitx.sty"], capture_output=True, check=False).returncode:
         pytest.skip("siunitx is not installed")

@@ -18,6 +18,8 @@ from mtcp.report.formats import Display, difference, display, probability
 from mtcp.report.render import compile_pdf, write_report
 from mtcp.report.templating import escape_tex
 
+pytestmark = pytest.mark.slow
+
 
 class Elements(HTMLParser):
     """All start tags with their attributes, and the visible text."""

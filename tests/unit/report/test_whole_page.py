@@ -12,6 +12,8 @@ import pytest
 from mtcp.report.formats import PER_CENT, display
 from mtcp.report.render import write_report
 
+pytestmark = pytest.mark.slow
+
 PRIMARY = {"semseg": "miou", "depth": "rmse", "normals": "mean", "edge": "ods_f"}
 
 

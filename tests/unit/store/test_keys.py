@@ -177,6 +177,7 @@ def defaults() -> Iterator[tuple[type[BaseModel], str, Any]]:
                 yield model, name, other(field.annotation, field.get_default(call_default_factory=True))
 
 
+@pytest.mark.slow
 def test_every_default_in_the_code_that_reaches_a_run_is_in_its_key(smallest: Path) -> None:
     """The configuration's own source with one default changed: as a commit does it."""
     parts = [ast.parse((PACKAGE_ROOT / f"mtcp/core/{name}.py").read_text()) for name in SOURCES]

@@ -31,6 +31,7 @@ def test_a_record_comes_back_as_it_was_written(small: Store) -> None:
     assert run.record().run_config() == run.config
 
 
+@pytest.mark.slow
 def test_a_table_build_opens_every_record_once(small: Store) -> None:
     made_up = small.plan.run("rooms", "mtcp", 1)
     small.write(made_up, "diverged")

@@ -13,6 +13,8 @@ from mtcp.core.run_config import EncoderConfig, PluginConfig, RunConfig
 from mtcp.models.architecture import build_network
 from mtcp.store.rehearsal import rehearse, require_searchable
 
+pytestmark = pytest.mark.slow
+
 ARCHITECTURE = """\
 import torch
 from torch import nn

@@ -43,6 +43,7 @@ def spin(until):
         pass
 
 
+@pytest.mark.slow
 def test_what_others_take_is_seen_and_ones_own_work_is_not():
     def work(seconds: float) -> float:
         watch = Watch()

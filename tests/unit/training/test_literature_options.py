@@ -16,6 +16,8 @@ from mtcp.training.step import Stepper
 from mtcp.weighting.base import SchemeContext, build_scheme
 from mtcp.weighting.shared import head_parameters
 
+pytestmark = pytest.mark.slow
+
 
 def kept(**settings: int) -> list[int]:
     config = TrainingConfig(epochs=12, batch_size=2, **settings)

@@ -8,6 +8,8 @@ from mtcp.core.errors import UserError
 from mtcp.weighting.base import SchemeContext
 from mtcp.weighting.gradients import GramianScheme
 
+pytestmark = pytest.mark.slow
+
 SIZE = (64, 64)
 
 

@@ -11,6 +11,8 @@ from mtcp.core import plugins
 from mtcp.core.project import Project
 from mtcp.weighting.base import SchemeContext
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = plugins.PACKAGE_ROOT / "examples"
 
 
@@ -40,7 +42,6 @@ def test_the_grid_of_schemes_is_rooms_in_short():
     assert differing == {"epochs", "batch_size", "learning_rate", "schedule_per"}
 
 
-@pytest.mark.slow
 def test_the_example_becomes_a_row_of_the_table_and_reruns_nothing(project):
     project.edit("params.yaml", methods=["single_task", "mtcp_equal"], seeds=[0])
     project.edit("config/benchmarks/rooms.yaml", reference="mtcp_equal")

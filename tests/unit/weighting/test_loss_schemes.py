@@ -228,6 +228,7 @@ def test_famo_leaves_an_absent_task_out_of_the_comparison(loss_scheme, effective
     assert scheme.logits[0] < 0 < scheme.logits[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("distribution", ["normal", "dirichlet"])
 def test_rlw_in_distribution(distribution, loss_scheme, effective):
     scheme = loss_scheme("rlw", distribution=distribution)

@@ -10,6 +10,8 @@ from mtcp.core.run_config import PluginConfig
 from mtcp.weighting.base import Diverged, build_scheme, own_faults_named
 from mtcp.weighting.probe import probe_scheme
 
+pytestmark = pytest.mark.slow
+
 LOSS = """\
 from pydantic import Field
 import torch
