@@ -57,7 +57,7 @@ def archive(plan: Plan, benchmark: str, name: str | None = None) -> Path:
         raise UserError(f"{benchmark} has a budget, and an archive keeps no trials: archive a benchmark without one")
     folder = plan.root / REFERENCE / (name or benchmark)
     params = plan.project.params.model_copy(update={"benchmarks": [benchmark]}).model_dump(exclude_none=True)
-    with _replacing(folder) as written:
+    with written_anew(folder) as written:
         for path in _sources(plan, benchmark):
             target = written / path.relative_to(plan.root)
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -69,13 +69,13 @@ def archive(plan: Plan, benchmark: str, name: str | None = None) -> Path:
 @contextmanager
 def renewing(folder: Path) -> Iterator[Path]:
     """Yield a copy of the archive in `folder` to be changed; if the block succeeds, it is sealed and replaces it."""
-    with _replacing(folder) as written:
+    with written_anew(folder) as written:
         shutil.copytree(folder, written, dirs_exist_ok=True)
         yield written
 
 
 @contextmanager
-def _replacing(folder: Path) -> Iterator[Path]:
+def written_anew(folder: Path) -> Iterator[Path]:
     """Yield an empty folder of the same name; if the block succeeds, it is sealed and replaces `folder` as a whole."""
     with writable(folder.parent):
         folder.parent.mkdir(parents=True, exist_ok=True)

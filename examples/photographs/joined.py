@@ -1,0 +1,65 @@
+"""Join archived runs and runs trained later, at the same commit, in an archive of their own.
+
+    python examples/photographs/joined.py nyud_lite_schemes CLONE --seeds 0 1 2 --methods mtcp_equal dwa pcgrad famo
+
+CLONE is the clone that trained them. An archive has no statistics per image, so Snakemake cannot make tables of both
+kinds of runs: those of this archive have no intervals over test images and no IoU by class.
+"""
+
+import argparse
+import shutil
+from pathlib import Path
+
+import yaml
+
+from mtcp.analysis.archived import verify_archive
+from mtcp.analysis.tables import build_tables, to_csv
+from mtcp.core.files import write_text
+from mtcp.core.project_files import HISTORY, PUBLISHED, RECORD, REFERENCE, RUNS, TABLES, metrics_file
+from mtcp.report.render import write_report
+from mtcp.store.archive import archived_plan, written_anew
+
+ROOT = Path(__file__).parents[2]
+BENCHMARK = "nyud_lite"
+
+
+def run_folder(clone: Path, method: str, seed: int) -> Path:
+    """The folder of a run: in the archive of the benchmark if it is there, otherwise in the clone."""
+    for root in (ROOT / REFERENCE / BENCHMARK, clone):
+        for folder in (root / RUNS / BENCHMARK / method).glob(f"seed{seed}-*"):
+            return folder
+    raise SystemExit(f"{method}, seed {seed}: neither in the archive of {BENCHMARK} nor in {clone}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Join archived runs and runs trained later in one archive.")
+    parser.add_argument("name", help="of the new archive")
+    parser.add_argument("clone", type=Path, help="folder of the clone that trained what is not archived")
+    parser.add_argument("--seeds", nargs="+", type=int, required=True)
+    parser.add_argument("--methods", nargs="+", required=True)
+    given = parser.parse_args()
+    archived = ROOT / REFERENCE / BENCHMARK
+    with written_anew(ROOT / REFERENCE / given.name) as folder:
+        for part in ("config", "data"):
+            shutil.copytree(archived / part, folder / part)
+        grid = {"benchmarks": [BENCHMARK], "methods": given.methods, "seeds": given.seeds}
+        write_text(folder / "params.yaml", yaml.safe_dump(grid, sort_keys=False))
+        for method in given.methods:
+            for seed in given.seeds:
+                source = run_folder(given.clone, method, seed)
+                target = folder / RUNS / BENCHMARK / method / source.name
+                target.mkdir(parents=True)
+                for path in (source / RECORD, source / HISTORY, *source.glob(metrics_file("*"))):
+                    shutil.copyfile(path, target / path.name)
+        shutil.copyfile(archived / PUBLISHED, folder / PUBLISHED)
+        place = folder / TABLES / BENCHMARK
+        place.mkdir(parents=True)
+        for name, table in build_tables(archived_plan(folder), BENCHMARK).items():
+            write_text(place / f"{name}.csv", to_csv(table))
+        write_report(folder, BENCHMARK)
+    for problem in verify_archive(ROOT, ROOT / REFERENCE / given.name)[0]:
+        raise SystemExit(f"{problem['where']}: {problem['problem']}")
+
+
+if __name__ == "__main__":
+    main()
