@@ -52,7 +52,7 @@ reproduce-nyud: setup ## the comparison on photographs of NYUv2: NYUD=PATH says 
 test: setup ## run all tests, the fast ones first
 	$(PYTEST)
 
-test-fast: setup ## run the tests that take under two minutes together
+test-fast: setup ## run the fast tests: about two minutes
 	$(PYTEST) -m "not slow"
 
 lint: setup ## check format, style, types and workflow

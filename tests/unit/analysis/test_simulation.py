@@ -43,6 +43,7 @@ def test_very_skewed_differences_are_covered_less_and_the_page_says_so(root):
     assert printed == pytest.approx(found, abs=1)
 
 
+@pytest.mark.slow
 def test_the_image_bootstrap_covers_for_48_images():
     random, hits = np.random.default_rng(5), 0
     for repeat in range(300):

@@ -28,6 +28,7 @@ def test_what_is_not_trained_is_equal_to_nothing() -> None:
     assert same_networks(provenance(lps=[None, "b"], clipped=[None, "b"], other=["", ""], another=["", ""])) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("unit", "said"), [(None, False), ("px", True)])
 def test_a_disparity_is_not_taken_for_metres(tabled, unit: str | None, said: bool) -> None:
     page = Page.read(Project(tabled.root), "rooms")

@@ -48,6 +48,7 @@ def test_lives(name, bench):
     assert "runaway_weights" not in run.scheme.flags()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ALL)
 def test_resumes_bit_for_bit_after_any_step(name, bench):
     straight, history = bench(name), []
