@@ -14,7 +14,7 @@ from mtcp.models.architecture import Architecture, build_network
 
 
 def _direct_convolution(image: Tensor, weight: Tensor, *_: Any, out_val: Tensor) -> int:
-    return conv_flop_count(image.shape, weight.shape, out_val.shape)
+    return conv_flop_count(list(image.shape), list(weight.shape), list(out_val.shape))
 
 
 #: Torch's formulas, and one for an operator that `SpatialGate` calls directly, which older versions do not know.
