@@ -13,6 +13,7 @@ from mtcp.core.project import Project
 from mtcp.data.locks import read_lock
 from mtcp.data.preparation.archives import ENDINGS
 from mtcp.data.preparation.importing import Imported, import_set, layout_of
+from mtcp.data.preparation.installing import alone, place_of
 from mtcp.data.preparation.sets import dvc, last_words
 
 
@@ -38,8 +39,7 @@ def fetch_set(project: Project, name: str, url: str, **options: Any) -> Imported
     if ending is None:
         raise UserError(f"{url} names no archive: expected a name that ends in {', '.join(ENDINGS)} or .mat")
     target = Path(f"data/{name}-source{ending}")
-    (project.root / "data").mkdir(exist_ok=True)
-    with _earlier_kept(project.root / target):
+    with alone(place_of(project, name)), _earlier_kept(project.root / target):
         done = dvc(project.root, "import-url", "--force", url, str(target))
         if done.returncode:
             raise UserError(
@@ -59,16 +59,15 @@ def fetch_set(project: Project, name: str, url: str, **options: Any) -> Imported
 def _earlier_kept(archive: Path) -> Iterator[None]:
     """Remove what the block downloaded if it fails, and put an earlier archive and its DVC file back.
 
-    After a kill, which leaves no time for this, the next call puts them back first.
+    After a kill, which leaves no time for this, the next call puts them back first: what is aside, since a kill between
+    two steps leaves the other file in its place.
     """
     places = (archive, archive.with_name(f"{archive.name}.dvc"))
     aside = archive.with_name(f".{archive.name}-earlier")
 
     def put_back() -> None:
-        for place in places:
-            place.unlink(missing_ok=True)
         for kept in aside.iterdir():
-            kept.rename(archive.with_name(kept.name))
+            kept.replace(archive.with_name(kept.name))
         aside.rmdir()
 
     if aside.exists():
@@ -79,6 +78,8 @@ def _earlier_kept(archive: Path) -> Iterator[None]:
     try:
         yield
     except BaseException:
+        for place in places:
+            place.unlink(missing_ok=True)
         put_back()
         raise
     shutil.rmtree(aside)

@@ -36,7 +36,7 @@ def installing(project: Project, name: str, finish: Callable[[], None] = lambda:
     """
     place = place_of(project, name)
     try:
-        with _alone(place):
+        with alone(place):
             _recover(project, name, place)
             for stale in place.parent.glob(f".{place.name}-new-*"):
                 shutil.rmtree(stale)  # left by a killed process: under the lock, nobody else uses it
@@ -55,7 +55,7 @@ def recover(project: Project, name: str) -> None:
     """Clean up after a process that was killed while it installed data/<name>."""
     place = place_of(project, name)
     if _spare(place).exists():
-        with _alone(place):
+        with alone(place):
             _recover(project, name, place)
 
 
@@ -80,7 +80,8 @@ def _spare(place: Path) -> Path:
 
 
 @contextmanager
-def _alone(place: Path) -> Iterator[None]:
+def alone(place: Path) -> Iterator[None]:
+    """Hold the lock of a set's real path; raises `UserError` where another process holds it."""
     with place.with_name(f".{place.name}.installing").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

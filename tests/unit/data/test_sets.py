@@ -28,6 +28,7 @@ from mtcp.data.preparation import importing, sets
 from mtcp.data.preparation.contents import content_digest
 from mtcp.data.preparation.fetching import fetch_set
 from mtcp.data.preparation.importing import import_set
+from mtcp.data.preparation.installing import alone, place_of
 from mtcp.data.preparation.target_sheet import colour
 
 
@@ -359,6 +360,30 @@ def test_a_killed_download_loses_nothing(repository: Project, nyud: Path, server
         fetch_set(repository, "nyud", f"{address}/absent.tgz", track=False)
     assert [path.read_bytes() for path in downloaded] == earlier
     assert not list((repository.root / "data").glob(".nyud-source*"))
+
+
+@pytest.mark.parametrize("aside", [[], [""], ["", ".dvc"]], ids=["nothing", "archive", "both"])
+def test_a_kill_between_two_steps_of_a_download_loses_nothing(project: Project, monkeypatch, aside: list[str]):
+    """A process was killed while it put the earlier archive and its DVC file aside."""
+    (project.root / ".dvc").mkdir()
+    data = project.root / "data"
+    (data / ".nyud-source.tgz-earlier").mkdir(parents=True)
+    earlier = {f"nyud-source.tgz{ending}": f"earlier{ending}" for ending in ("", ".dvc")}
+    for name, text in earlier.items():
+        place = data / ".nyud-source.tgz-earlier" if name.removeprefix("nyud-source.tgz") in aside else data
+        (place / name).write_text(text)
+    refused = subprocess.CompletedProcess([], 1, "", "no such host")
+    monkeypatch.setattr("mtcp.data.preparation.fetching.dvc", lambda *_: refused)
+    with pytest.raises(UserError, match="failed"):
+        fetch_set(project, "nyud", "https://host/NYUD_MT.tgz", track=False)
+    assert {path.name: path.read_text() for path in data.glob("*source*")} == earlier
+    assert not list(data.glob(".nyud-source*"))
+
+
+def test_one_set_is_downloaded_by_one_process(project: Project):
+    (project.root / ".dvc").mkdir()
+    with alone(place_of(project, "nyud")), pytest.raises(UserError, match="another process is writing data/nyud"):
+        fetch_set(project, "nyud", "https://host/NYUD_MT.tgz", track=False)
 
 
 @pytest.mark.slow
