@@ -17,7 +17,7 @@ def _direct_convolution(image: Tensor, weight: Tensor, *_: Any, out_val: Tensor)
     return conv_flop_count(list(image.shape), list(weight.shape), list(out_val.shape))
 
 
-#: Torch's formulas, and one for an operator that `SpatialGate` calls directly, which older versions do not know.
+#: Torch's formulas, and one for an operator that `SpatialGate` calls directly: torch 2.15's own fails on its arguments.
 _FORMULAS: Final = {**flop_registry, torch.ops.aten._slow_conv2d_forward: _direct_convolution}
 
 
