@@ -169,7 +169,8 @@ TABLE_OF: dict[str, Callable[[Page], list[list[str]]]] = {
 @cache
 def archived(name: str) -> Page:
     """The tables of one archived benchmark."""
-    return Page.read(Project(ROOT / REFERENCE / name), archived_benchmark(ROOT / REFERENCE / name))
+    folder = ROOT / REFERENCE / name
+    return Page.read(Project(folder), archived_benchmark(folder))
 
 
 def markdown(rows: list[list[str]]) -> str:

@@ -1,6 +1,7 @@
-"""Join archived runs and runs trained later, at the same commit, in an archive of their own.
+r"""Join archived runs and runs trained later, at the same commit, in an archive of their own.
 
-    python examples/photographs/joined.py nyud_lite_schemes CLONE --seeds 0 1 2 --methods mtcp_equal dwa pcgrad famo
+    python examples/photographs/joined.py nyud_lite_schemes CLONE --seeds 0 1 2 \
+        --methods trivial_prior single_task mtl_baseline mtcp mtcp_equal uncertainty dwa pcgrad famo
 
 CLONE is the clone that trained them. An archive has no statistics per image, so Snakemake cannot make tables of both
 kinds of runs: those of this archive have no intervals over test images and no IoU by class.
@@ -26,8 +27,11 @@ BENCHMARK = "nyud_lite"
 def run_folder(clone: Path, method: str, seed: int) -> Path:
     """The folder of a run: in the archive of the benchmark if it is there, otherwise in the clone."""
     for root in (ROOT / REFERENCE / BENCHMARK, clone):
-        for folder in (root / RUNS / BENCHMARK / method).glob(f"seed{seed}-*"):
-            return folder
+        found = sorted((root / RUNS / BENCHMARK / method).glob(f"seed{seed}-*"))
+        if len(found) > 1:
+            raise SystemExit(f"{method}, seed {seed}: {root} has {len(found)} runs of it; keep one")
+        if found:
+            return found[0]
     raise SystemExit(f"{method}, seed {seed}: neither in the archive of {BENCHMARK} nor in {clone}")
 
 

@@ -81,28 +81,29 @@ def archive(
     from mtcp.store.plan import Plan
 
     if renew:
-        typer.echo(_renewed(name or benchmark))
+        typer.echo(_renewed(benchmark, name or benchmark))
         return
     planned = Plan.load()
     typer.echo(write_archive(planned, benchmark, name).relative_to(planned.root))
 
 
-def _renewed(name: str) -> str:
+def _renewed(benchmark: str, name: str) -> str:
     from mtcp.analysis.archived import renew_tables, verify_archive
     from mtcp.core.errors import UserError, alternatives
     from mtcp.core.project_files import REFERENCE
     from mtcp.report.render import write_report
-    from mtcp.store.archive import archived_benchmark, archives, renewing, seal_problems
+    from mtcp.store.archive import archives, renewing, require_archive_of, seal_problems
 
     folder = Path.cwd() / REFERENCE / name
     known = [each.name for each in archives(Path.cwd())]
     if name not in known:
         raise UserError(f"{REFERENCE} has no archive '{name}' to renew{alternatives(name, known)}")
+    require_archive_of(benchmark, folder)
     for problem in seal_problems(folder):
         raise UserError(f"{problem}: restore the archive before it is renewed")
     with renewing(folder) as written:
         renew_tables(written)
-        write_report(written, archived_benchmark(written))
+        write_report(written, benchmark)
     for problem in verify_archive(Path.cwd(), folder)[0]:
         raise UserError(f"{problem['where']}: {problem['problem']}")
     return f"{REFERENCE}/{name}"

@@ -44,18 +44,19 @@ _CONFIGURATION: Final = ("config/methods.yaml", CLAIMS, LEDGER, PUBLISHED)
 def archive(plan: Plan, benchmark: str, name: str | None = None) -> Path:
     """Write the archive of `benchmark`, replacing an older one; return its folder: that of `name`, or the benchmark's.
 
-    Raises `UserError` where `name` cannot be a name, where the benchmark's tables or report do not belong to the
-    present grid, where its methods were tuned under a budget (an archive keeps no trials), or where the folder cannot
-    be written.
+    Raises `UserError` where `name` cannot be a name or is the archive of another benchmark, where the benchmark's
+    tables or report do not belong to the present grid, where its methods were tuned under a budget (an archive keeps
+    no trials), or where the folder cannot be written.
     """
     require_name(name or benchmark)
+    folder = plan.root / REFERENCE / (name or benchmark)
+    require_archive_of(benchmark, folder)
     stamps = plan.stamps(benchmark)
     for stamp, what in ((stamps.tables, "tables"), (stamps.report, "report")):
         if not stamp.exists() or stamped_problems(stamp):
             raise UserError(f"the {what} of {benchmark} are not those of the grid: run `snakemake --cores all` first")
     if any(choice.benchmark == benchmark for choice in plan.choices):
         raise UserError(f"{benchmark} has a budget, and an archive keeps no trials: archive a benchmark without one")
-    folder = plan.root / REFERENCE / (name or benchmark)
     params = plan.project.params.model_copy(update={"benchmarks": [benchmark]}).model_dump(exclude_none=True)
     with written_anew(folder) as written:
         for path in _sources(plan, benchmark):
@@ -112,6 +113,16 @@ def seal_problems(folder: Path) -> Iterator[str]:
 def archived_benchmark(folder: Path) -> str:
     """Return the name of the benchmark that an archive holds."""
     return Project(folder).params.benchmarks[0]
+
+
+def require_archive_of(benchmark: str, folder: Path) -> None:
+    """Raise `UserError` where `folder` is the archive of another benchmark."""
+    try:
+        held = archived_benchmark(folder)
+    except UserError:  # absent or damaged: to be written anew
+        return
+    if held != benchmark:
+        raise UserError(f"{REFERENCE}/{folder.name} is an archive of {held}, not of {benchmark}: choose another --as")
 
 
 def archived_plan(folder: Path) -> Plan:

@@ -224,6 +224,18 @@ def test_a_second_grid_has_an_archive_of_its_own(tmp_path: Path, made: Store, _a
         archive(made.plan, "rooms", "../rooms")
 
 
+def test_no_archive_takes_the_place_of_another_benchmarks(made: Store, _archived: Path) -> None:
+    other = _archived.with_name("people")
+    shutil.copytree(_archived, other)
+    params = (other / "params.yaml").read_text()
+    try:
+        (other / "params.yaml").write_text(params.replace("- rooms", "- people"))
+        with pytest.raises(UserError, match="results/reference/people is an archive of people, not of rooms"):
+            archive(made.plan, "rooms", "people")
+    finally:
+        shutil.rmtree(other)
+
+
 def test_an_older_archive_survives_what_cannot_be_written(made: Store, _archived: Path, monkeypatch) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
