@@ -4,6 +4,7 @@ One small project is trained once. Every fault is done to a copy of it, and then
 or what was damaged is named, and no table is made from it.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -689,6 +690,15 @@ def test_a_task_that_learns_nothing_is_flagged_and_its_cells_are_marked(
 # --- Killed, full, forbidden: real processes ---------------------------------------------------------------------
 
 
+def times(folder: Path) -> dict[str, int]:
+    """When each file was last changed; a file that is removed while we look is left out."""
+    found = {}
+    for path in folder.iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found[path.name] = path.stat().st_mtime_ns
+    return found
+
+
 @pytest.mark.parametrize("stage", ["evaluate", "tables"])
 def test_killed_while_it_writes(copy: Path, finished: Path, project_at, stage: str) -> None:
     """kill -9 as soon as the first temporary or finished file of the stage appears; the same command goes on."""
@@ -699,11 +709,10 @@ def test_killed_while_it_writes(copy: Path, finished: Path, project_at, stage: s
         command, watched = ("mtcp", "evaluate", "rooms", "mtcp", "--seed", "0"), directory
     else:
         command, watched = ("mtcp", "tables"), copy / "results/tables/rooms"
-    before = {path.name: path.stat().st_mtime_ns for path in watched.iterdir()} | {".lock": 0}
+    before = times(watched) | {".lock": 0}
     process = project_at(copy).start(*command)
     while process.poll() is None:
-        now = {path.name: path.stat().st_mtime_ns for path in watched.iterdir() if path.exists()}
-        if any(before.get(name) != changed for name, changed in now.items() if name != ".lock"):
+        if any(before.get(name) != changed for name, changed in times(watched).items() if name != ".lock"):
             process.kill()
             break
         time.sleep(0.001)
