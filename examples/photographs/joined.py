@@ -1,10 +1,13 @@
-r"""Join archived runs and runs trained later, at the same commit, in an archive of their own.
+r"""Join archived runs and runs trained later, at the same commit, in one archive.
 
-    python examples/photographs/joined.py nyud_lite_schemes CLONE --seeds 0 1 2 \
+    python examples/photographs/joined.py nyud_lite CLONE --as nyud_lite_schemes --seeds 0 1 2 \
         --methods trivial_prior single_task mtl_baseline mtcp mtcp_equal uncertainty dwa pcgrad famo
+    python examples/photographs/joined.py pascal_lite CLONE --seeds 0 1 2 3 4 5 6 \
+        --methods trivial_prior single_task mtl_baseline mtcp mtcp_equal
 
-CLONE is the clone that trained them. An archive has no statistics per image, so Snakemake cannot make tables of both
-kinds of runs: those of this archive have no intervals over test images and no IoU by class.
+The archive of the benchmark is replaced, unless `--as` names another; CLONE trained the later runs. An archive has no
+statistics per image, so Snakemake cannot make tables of both kinds of runs: those of a joined archive have no intervals
+over test images and no IoU by class.
 """
 
 import argparse
@@ -21,47 +24,48 @@ from mtcp.report.render import write_report
 from mtcp.store.archive import archived_plan, written_anew
 
 ROOT = Path(__file__).parents[2]
-BENCHMARK = "nyud_lite"
 
 
-def run_folder(clone: Path, method: str, seed: int) -> Path:
+def run_folder(clone: Path, benchmark: str, method: str, seed: int) -> Path:
     """The folder of a run: in the archive of the benchmark if it is there, otherwise in the clone."""
-    for root in (ROOT / REFERENCE / BENCHMARK, clone):
-        found = sorted((root / RUNS / BENCHMARK / method).glob(f"seed{seed}-*"))
+    for root in (ROOT / REFERENCE / benchmark, clone):
+        found = sorted((root / RUNS / benchmark / method).glob(f"seed{seed}-*"))
         if len(found) > 1:
             raise SystemExit(f"{method}, seed {seed}: {root} has {len(found)} runs of it; keep one")
         if found:
             return found[0]
-    raise SystemExit(f"{method}, seed {seed}: neither in the archive of {BENCHMARK} nor in {clone}")
+    raise SystemExit(f"{method}, seed {seed}: neither in the archive of {benchmark} nor in {clone}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Join archived runs and runs trained later in one archive.")
-    parser.add_argument("name", help="of the new archive")
+    parser.add_argument("benchmark", help="whose runs are joined")
     parser.add_argument("clone", type=Path, help="folder of the clone that trained what is not archived")
+    parser.add_argument("--as", dest="name", help="name of the joined archive (default: the benchmark's)")
     parser.add_argument("--seeds", nargs="+", type=int, required=True)
     parser.add_argument("--methods", nargs="+", required=True)
     given = parser.parse_args()
-    archived = ROOT / REFERENCE / BENCHMARK
-    with written_anew(ROOT / REFERENCE / given.name) as folder:
+    benchmark, archived = given.benchmark, ROOT / REFERENCE / given.benchmark
+    joined = ROOT / REFERENCE / (given.name or benchmark)
+    with written_anew(joined) as folder:
         for part in ("config", "data"):
             shutil.copytree(archived / part, folder / part)
-        grid = {"benchmarks": [BENCHMARK], "methods": given.methods, "seeds": given.seeds}
+        grid = {"benchmarks": [benchmark], "methods": given.methods, "seeds": given.seeds}
         write_text(folder / "params.yaml", yaml.safe_dump(grid, sort_keys=False))
         for method in given.methods:
             for seed in given.seeds:
-                source = run_folder(given.clone, method, seed)
-                target = folder / RUNS / BENCHMARK / method / source.name
+                source = run_folder(given.clone, benchmark, method, seed)
+                target = folder / RUNS / benchmark / method / source.name
                 target.mkdir(parents=True)
                 for path in (source / RECORD, source / HISTORY, *source.glob(metrics_file("*"))):
                     shutil.copyfile(path, target / path.name)
         shutil.copyfile(archived / PUBLISHED, folder / PUBLISHED)
-        place = folder / TABLES / BENCHMARK
+        place = folder / TABLES / benchmark
         place.mkdir(parents=True)
-        for name, table in build_tables(archived_plan(folder), BENCHMARK).items():
+        for name, table in build_tables(archived_plan(folder), benchmark).items():
             write_text(place / f"{name}.csv", to_csv(table))
-        write_report(folder, BENCHMARK)
-    for problem in verify_archive(ROOT, ROOT / REFERENCE / given.name)[0]:
+        write_report(folder, benchmark)
+    for problem in verify_archive(ROOT, joined)[0]:
         raise SystemExit(f"{problem['where']}: {problem['problem']}")
 
 
