@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,9 @@ from torch import Tensor
 
 from mtcp.core.run_config import RunConfig
 from mtcp.core.tasks import CLASSES, VOID
+from mtcp.data.formats.cameras import Camera, camera_of
 from mtcp.data.formats.class_names import class_names
-from mtcp.data.preparation.derive import Camera, edges_from_labels, normals_from_depth, nyu_camera
+from mtcp.data.preparation.derive import edges_from_labels, normals_from_depth
 from mtcp.metrics import coherence
 from mtcp.metrics.meter import Statistics, merge
 
@@ -110,26 +112,13 @@ def _without_void(values: NDArray[Any]) -> NDArray[Any]:
 def coherence_meter(
     config: RunConfig, packaging: Mapping[str, Any], map_images: Callable[..., Any] = map
 ) -> CoherenceMeter:
-    """Return the meter for a data set with the record `packaging`; uses NYU's camera if none is recorded."""
+    """Return the meter for a data set with the record `packaging`."""
     names = class_names(config.layout, config.task_list, packaging)
     classes = names.get("semseg", ())
     person = classes.index("person") if "human_parts" in names and "person" in classes else None
     distances = not any(task.disparity for task in config.task_list if task.name == "depth")
-    return CoherenceMeter(config.evaluation.edge_tolerance, _Scaled(packaging), person, map_images, distances)
-
-
-@dataclass(frozen=True)
-class _Scaled:
-    """The recorded camera scaled to any size; a class, because closures cannot be pickled."""
-
-    packaging: Mapping[str, Any]
-
-    def __call__(self, height: int, width: int) -> Camera:
-        recorded, size = self.packaging.get("camera"), self.packaging.get("size")
-        if not (recorded and size):
-            return nyu_camera(height, width)
-        down, right = height / size[0], width / size[1]
-        return Camera(recorded["fx"] * right, recorded["fy"] * down, recorded["cx"] * right, recorded["cy"] * down)
+    camera = partial(camera_of, config.layout, packaging)
+    return CoherenceMeter(config.evaluation.edge_tolerance, camera, person, map_images, distances)
 
 
 def _decoded(task: str, prediction: Tensor) -> Tensor:

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from mtcp.core.errors import UserError
 from mtcp.core.processes import end_with_parent
 from mtcp.core.tasks import KINDS, VOID
+from mtcp.data.formats.cameras import camera_of
 from mtcp.data.formats.layouts import LABELS, Layout, scaled_normals
-from mtcp.data.preparation.derive import normals_from_depth, nyu_camera
+from mtcp.data.preparation.derive import normals_from_depth
 from mtcp.data.preparation.pairing import (
     contrast,
     depth_steps,
@@ -136,7 +137,8 @@ def _pairs(
     if "semseg" in lines and "depth" in lines:
         sums["depth on semseg"] = fit_to_depth(lines["semseg"], lines["depth"])
     if with_depth and "depth" in targets and "normals" in targets and not layout.traits("depth").disparity:
-        derived = normals_from_depth(targets["depth"], nyu_camera(*image.shape[:2]))
+        camera = camera_of(layout.kind, layout.packaging, *image.shape[:2])
+        derived = normals_from_depth(targets["depth"], camera)
         sums["normals on depth"] = normals_products(targets["normals"], derived)
         sums["normals compared"] = np.ones(1)
     return sums

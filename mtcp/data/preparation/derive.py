@@ -1,31 +1,15 @@
 """Targets derived from others: edges from label boundaries, normals from depth."""
 
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mtcp.core.tasks import VOID
+from mtcp.data.formats.cameras import Camera
 
 _GRAZING: Final = 8.0
 _SPREAD: Final = 0.01
-
-
-@dataclass(frozen=True)
-class Camera:
-    """Pinhole intrinsics in pixels: focal lengths and principal point, pixel centres at half-integers."""
-
-    fx: float
-    fy: float
-    cx: float
-    cy: float
-
-
-def nyu_camera(height: int, width: int) -> Camera:
-    """Intrinsics of NYU Depth v2's colour camera (Silberman et al., ECCV 2012), scaled from 480x640 to this size."""
-    sx, sy = width / 640, height / 480
-    return Camera(518.8579 * sx, 519.4696 * sy, 325.5824 * sx, 253.7362 * sy)
 
 
 def edges_from_labels(labels: NDArray[np.integer], void: int | None = VOID) -> NDArray[np.uint8]:

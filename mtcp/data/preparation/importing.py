@@ -25,6 +25,7 @@ from mtcp.core.project_files import dvc_file, lock_file
 from mtcp.core.tasks import VOID
 from mtcp.core.words import counted
 from mtcp.data.formats import packaging
+from mtcp.data.formats.cameras import camera_of
 from mtcp.data.formats.described import COPY, DescribedLayout
 from mtcp.data.formats.file_kinds import it_is
 from mtcp.data.formats.layouts import Layout
@@ -35,7 +36,7 @@ from mtcp.data.preparation.boundaries import boundaries, write_boundaries
 from mtcp.data.preparation.checking import Findings, check_set, each, tasks_of
 from mtcp.data.preparation.codings import Told, mask_codings
 from mtcp.data.preparation.contents import content_digest, harmless
-from mtcp.data.preparation.derive import normals_from_depth, nyu_camera
+from mtcp.data.preparation.derive import normals_from_depth
 from mtcp.data.preparation.installing import installing
 from mtcp.data.preparation.sets import Progress, classes_of_set, dvc, last_words, layout_wanted
 
@@ -296,7 +297,8 @@ class _Derive:
         try:
             if "normals" in self.tasks:
                 depth = self.layout.target("depth", image_id)
-                normals = normals_from_depth(depth, nyu_camera(*depth.shape))
+                camera = camera_of(self.layout.kind, self.layout.packaging, *depth.shape)
+                normals = normals_from_depth(depth, camera)
                 normals[normals[..., 0] == VOID] = 0
                 picture = np.rint((normals + 1) * 127.5).astype(np.uint8)
                 Image.fromarray(picture).save(self.layout.folder / f"{DERIVED['normals']}/{image_id}.png")

@@ -11,7 +11,7 @@ none. Results on this set can be compared with each other but never with publish
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ from mtcp.core.project import Project
 from mtcp.core.project_files import dvc_file
 from mtcp.core.tasks import VOID
 from mtcp.data.formats import packaging
+from mtcp.data.formats.cameras import PACKAGED, camera_of, nyu_camera
 from mtcp.data.formats.class_names import semseg_names
 from mtcp.data.formats.layouts import Layout
 from mtcp.data.formats.opening import layout_in
@@ -31,14 +32,12 @@ from mtcp.data.formats.writing import write_ids
 from mtcp.data.locks import read_lock
 from mtcp.data.preparation.checking import check_set, each
 from mtcp.data.preparation.contents import content_digest
-from mtcp.data.preparation.derive import normals_from_depth, nyu_camera
+from mtcp.data.preparation.derive import normals_from_depth
 from mtcp.data.preparation.importing import DERIVED, Imported, problem_list, record_set, require_trackable
 from mtcp.data.preparation.installing import installing
 from mtcp.data.preparation.sets import Progress, layout_wanted, open_set
 
 HEIGHT, WIDTH = 288, 384
-#: Upper, lower, left and right border of the crop, as fractions of the frame.
-PART: Final = (26 / 240, 233 / 240, 22 / 320, 298 / 320)
 #: The 13 classes of Handa et al. (CVPR 2016), from 1, of the 40 of Gupta et al. (CVPR 2013), from 1; 0 is void.
 MAP_40_TO_13: Final = (
     12, 5, 6, 1, 4, 9, 10, 12, 13, 6, 8, 6, 13, 10, 6, 13, 6, 7, 7, 5,
@@ -134,7 +133,7 @@ class _Derive:
 
     def __call__(self, image_id: str) -> None:
         depth = self.layout.target("depth", image_id)
-        normals = normals_from_depth(depth, nyu_camera(*depth.shape))
+        normals = normals_from_depth(depth, camera_of(self.layout.kind, self.layout.packaging, *depth.shape))
         normals[normals[..., 0] == VOID] = 0
         labels = self.layout.target("semseg", image_id)
         mapped = np.array([*MAP_40_TO_13, *[0] * (VOID + 1 - len(MAP_40_TO_13))], np.uint8)[labels]
@@ -157,7 +156,7 @@ class _Derive:
 def part(array: NDArray[Any]) -> NDArray[Any]:
     """Crop a frame (H, W, ...) to the part that the package shows."""
     height, width = array.shape[:2]
-    top, bottom, left, right = PART
+    top, bottom, left, right = PACKAGED
     return array[round(top * height) : round(bottom * height), round(left * width) : round(right * width)]
 
 
@@ -173,6 +172,7 @@ def _packaging(layout: Layout, source: str) -> dict[str, Any]:
         "layout": "nyud",
         "packaging": f"NYUv2-13 derived from data/{source} ({layout.packaging.get('packaging', 'NYUD_MT')})",
         "size": [HEIGHT, WIDTH],
+        "camera": asdict(nyu_camera(HEIGHT, WIDTH, PACKAGED)),
         "normals": {"source": "depth, local plane fits", "z": "away"},
         "classes": list(semseg_names("mtan_nyuv2", 13)),
         "derived": "nyuv2_13",

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mtcp.data.preparation.derive import Camera, edges_from_labels, normals_from_depth, nyu_camera
+from mtcp.data.formats.cameras import Camera, nyu_camera
+from mtcp.data.preparation.derive import edges_from_labels, normals_from_depth
 from mtcp.data.rendering import rooms
 from mtcp.data.rendering.camera import FOCAL
 from mtcp.data.rendering.raycast import render
@@ -76,9 +77,3 @@ def test_rendered_rooms_give_back_their_normals(noise, limit):
         valid = found[..., 0] != 255
         errors.append(angle(found, seen.normals)[valid])
     assert np.median(np.concatenate(errors)) < limit
-
-
-def test_nyu_intrinsics_scale_with_the_size():
-    half = nyu_camera(240, 320)
-    assert half.fx == pytest.approx(518.8579 / 2)
-    assert half.cy == pytest.approx(253.7362 / 2)

@@ -117,6 +117,20 @@ def test_missing_normals_and_edges_are_derived_and_said_to_be(project: Project, 
     assert (edge[labels == 255] == 0).all() and 0 < (edge == 1).mean() < 0.3
 
 
+def test_normals_are_derived_with_the_camera_that_the_set_records(project: Project, nyud: Path):
+    shutil.rmtree(nyud / "normals")
+    rows = (np.arange(24) + 0.5 - 12) / 40  # a floor 1 m below a camera of 40 pixels, tilted 45 degrees down
+    depth = np.broadcast_to((2**0.5 / (1 + rows))[:, None], (24, 32)).astype(np.float32)
+    for path in (nyud / "depth").iterdir():
+        np.save(path, depth)
+    record = {"layout": "nyud", "size": [24, 32], "camera": {"fx": 40, "fy": 40, "cx": 16, "cy": 12}}
+    packaging.write(nyud, record)
+    done = import_set(project, "nyud", nyud, track=False)
+    found = open_layout("nyud", done.folder).target("normals", "0001")
+    known = found[found[..., 0] != 255]
+    assert np.median(np.degrees(np.arccos(np.clip(-(known[:, 1] + known[:, 2]) / 2**0.5, -1, 1)))) < 1
+
+
 def test_the_convention_of_normals_is_found_out(project: Project, nyud: Path):
     for path in (nyud / "normals").iterdir():
         np.save(path, np.load(path) * np.float32([1, 1, -1]))

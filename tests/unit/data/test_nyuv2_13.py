@@ -38,6 +38,7 @@ def test_a_set_is_derived_and_said_to_be(project: Project, nyud: Path):
     before, after = (open_layout("nyud", project.root / "data" / name) for name in ("nyud", "nyuv2_13_derived"))
     assert after.image("0001").shape == (288, 384, 3)
     assert after.packaging["classes"][11] == "wall"
+    assert after.packaging["camera"]["fx"] == pytest.approx(518.8579 / 2 * 384 / 276)  # of the part, not the frame
     old, new = part(before.target("semseg", "0001")), after.target("semseg", "0001")
     for label in np.unique(old[old != VOID]):
         assert MAP_40_TO_13[label] - 1 in new

@@ -9,8 +9,8 @@ from torch.nn.functional import one_hot
 
 from mtcp.core.run_config import TaskConfig
 from mtcp.core.tasks import CLASSES, VOID
+from mtcp.data.formats.cameras import nyu_camera
 from mtcp.data.loading.batches import evaluation_batches, open_split
-from mtcp.data.preparation.derive import nyu_camera
 from mtcp.evaluation.ceiling import ceiling, ceiling_file
 from mtcp.evaluation.coherence import CoherenceMeter, coherence_meter
 from mtcp.metrics.coherence import coherence_metrics
