@@ -109,8 +109,16 @@ def test_a_tampered_run_is_named_and_never_used(project) -> None:
     assert "mtcp/seed0" in checked.stdout
     tables = project.mtcp("tables", "rooms")
     assert tables.returncode == 2
-    assert "was changed after it was written" in tables.stderr
+    assert "was changed after it was written: remove it and run the pipeline again" in tables.stderr
     assert "Traceback" not in tables.stderr
+    record = metrics.parent / "run.json"
+    for removed in (metrics, record, metrics.parent):
+        shutil.rmtree(removed) if removed.is_dir() else removed.unlink()
+        done = project.snakemake()
+        assert done.returncode == 0, said(done)
+        assert record.exists() and metrics.exists(), f"what was removed is made again: {removed.name}"
+        checked = project.mtcp("verify")
+        assert checked.returncode == 0, said(checked)
 
 
 def test_why_names_what_changed(project) -> None:

@@ -90,12 +90,13 @@ def needed_by(target, *inputs):
 
 
 def unless_done(target, *inputs):
-    """Return `inputs`, as ancient() if `target` exists: its content decides whether it is valid, not times.
+    """Return `inputs`, as ancient() if they and `target` exist: its content decides whether it is valid, not times.
 
-    If it is missing, inputs must not be ancient: when a checkpoint changes the graph, Snakemake drops jobs that depend
+    If one is missing, inputs must not be ancient: when a checkpoint changes the graph, Snakemake drops jobs that depend
     through an ancient file on a running job that has already written it, and reports success with work undone.
     """
-    return [ancient(path) for path in inputs] if Path(target).exists() else list(inputs)
+    done = all(Path(path).exists() for path in (target, *inputs))
+    return [ancient(path) for path in inputs] if done else list(inputs)
 
 
 def by_seed(wildcards):
@@ -123,25 +124,36 @@ def in_report(path, caption, benchmark):
     return report(path, caption=caption_file, category=category, labels={"table": caption})
 
 
+def results_of(runs):
+    """The metrics of runs; also the record of a run that has metrics but, since it was removed, no record."""
+    removed = [run.run_path for run in runs if run.metrics_path.exists() and not run.run_path.exists()]
+    return [relative(path) for path in (*(run.metrics_path for run in runs), *removed)]
+
+
 def metrics_of(benchmark, method):
     """The metrics of one method as an input of the tables; under a budget, they are known only after the choice."""
     runs, stamp = [run for run in PLAN.of(benchmark) if run.method == method], STAMPS[benchmark].tables
     choice = runs[0].choice
     if choice is None:
-        return unless_done(stamp, *(relative(run.metrics_path) for run in runs))
+        return unless_done(stamp, *results_of(runs))
 
     def inputs(wildcards):
         if not choice.path.exists():
             checkpoints.choose.get(benchmark=benchmark, method=method, key=choice.key)
         chosen = runs_of(PLAN.project, benchmark, method, [run.seed for run in runs])
-        return unless_done(stamp, *(relative(run.metrics_path) for run in chosen))
+        return unless_done(stamp, *results_of(chosen))
 
     return inputs
 
 
 def targets():
-    """The files of a full reproduction: tables, reports, the metrics of all benchmarks, and their stamps."""
+    """The files of a full reproduction: tables, reports, the metrics of all benchmarks, and their stamps.
+
+    And what was removed of finished runs: Snakemake makes a missing file again only where it is asked for.
+    """
     tables = [f"{TABLES}/{name}/{table}.csv" for name in STAMPS for table in TABLE_NAMES]
     reports = expand("reports/{name}.{ending}", name=STAMPS, ending=["html", "tex"])
     stamps = [PLAN.metrics_stamp(), *(path for each in STAMPS.values() for path in (each.tables, each.report))]
-    return [*tables, *reports, *MEANS, *map(relative, stamps)]
+    results = results_of([run for run in PLAN.runs if not run.waiting])
+    removed = [path for path in results if not Path(path).exists()]
+    return [*tables, *reports, *MEANS, *map(relative, stamps), *removed]
