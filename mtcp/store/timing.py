@@ -28,9 +28,10 @@ _WARM_UP: Final = 2
 
 
 def time_method(config: RunConfig, root: Path, device: str, threads: int, steps: int) -> SpeedRound:
-    """Return medians over `steps` predictions and as many training steps, after warm-up steps, and the peaks of both.
+    """Return medians over `steps` predictions and as many optimiser steps, after warm-up steps, and the peaks of both.
 
-    Images and targets are made up. Runs in its own process: it changes threads and working directory.
+    As in a run's record, seconds per step are those of one of its `training.accumulate` batches. Images and targets are
+    made up. Runs in its own process: it changes threads and working directory.
     """
     quiet_libraries()
     os.chdir(root)  # plug-ins are searched in the working directory
@@ -45,8 +46,11 @@ def time_method(config: RunConfig, root: Path, device: str, threads: int, steps:
         with torch.no_grad(), stepper.autocast():
             network(images)
 
+    batches = config.training.accumulate
+
     def step() -> None:
-        stepper.micro_step(trained, 0, boundary=True)
+        for index in range(batches):
+            stepper.micro_step(trained, index, boundary=index + 1 == batches, batches=batches)
 
     watch = Watch()
     network.eval()
@@ -56,7 +60,7 @@ def time_method(config: RunConfig, root: Path, device: str, threads: int, steps:
     network.train()
     forget_peak_memory(device)
     return SpeedRound(
-        seconds_per_step=_median_seconds(step, steps, device),
+        seconds_per_step=_median_seconds(step, steps, device) / batches,
         seconds_per_image=image / config.evaluation.batch_size,
         step_memory_mb=peak_memory_mb(device),
         image_memory_mb=image_memory,

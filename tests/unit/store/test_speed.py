@@ -4,6 +4,8 @@ import json
 import multiprocessing
 import time
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 from made_up_store import ROOT, measure, measure_all
@@ -103,6 +105,24 @@ def test_steps_and_predictions_have_their_own_peaks_of_memory(trained, judged):
     step, image = found.step_memory_mb, found.image_memory_mb
     print(step, image)
     assert (step > image + 20) == (trained > judged) and (image > step + 20) == (judged > trained)
+
+
+def test_a_step_has_the_runs_batches_of_which_the_last_moves_the_network(monkeypatch):
+    """And its seconds are those of one of them, as in a run's record."""
+    config, seen = Project(ROOT).resolve("rooms", "mtl_baseline", 0), []
+    config = config.model_copy(update={"training": config.training.model_copy(update={"accumulate": 4})})
+
+    def micro_step(batch, number, boundary, batches=1):
+        seen.append((number, boundary, batches))
+
+    stepper = SimpleNamespace(micro_step=micro_step, autocast=nullcontext)
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("mtcp.store.timing.compute_with", lambda threads: None)
+    monkeypatch.setattr("mtcp.store.timing.made_up_training", lambda *given: (stepper, None))
+    monkeypatch.setattr("mtcp.store.timing.time.perf_counter", lambda: 8.0 * len(seen))  # a batch takes 8 s
+    found = time_method(config, ROOT, "cpu", 1, steps=1)
+    assert seen == 3 * [(0, False, 4), (1, False, 4), (2, False, 4), (3, True, 4)]
+    assert found.seconds_per_step == 8.0
 
 
 @pytest.mark.parametrize(
