@@ -7,7 +7,7 @@ from pydantic import Field
 from scipy.special import softmax
 from torch import Tensor
 
-from mtcp.api import GradientScheme, SchemeContext, SimplexWeights, gramian_of, scheme, solvers
+from mtcp.api import GradientScheme, SchemeContext, SimplexWeights, gramian_of, scheme, solvers, solving
 
 
 @scheme("moco")
@@ -56,7 +56,8 @@ class MoCo(GradientScheme):
             self.tracked[task].lerp_(row * scale, options.beta / step**options.beta_sigma)
         tracked = self.tracked[present]
         products = gramian_of(tracked).numpy()
-        weights = self._moved(products, self.simplex.of(present), options.gamma / step**options.gamma_sigma)
+        with solving(self):
+            weights = self._moved(products, self.simplex.of(present), options.gamma / step**options.gamma_sigma)
         shares = len(weights) * self.simplex.keep(weights, present)
         return shares.to(tracked) @ tracked, (shares.to(scales) * scales).double().cpu()
 

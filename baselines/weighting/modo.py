@@ -3,7 +3,7 @@
 from pydantic import Field
 from torch import Tensor
 
-from mtcp.api import GradientScheme, PreviousGradients, SchemeContext, SimplexWeights, scheme, solvers
+from mtcp.api import GradientScheme, PreviousGradients, SchemeContext, SimplexWeights, scheme, solvers, solving
 
 
 @scheme("modo")
@@ -36,5 +36,7 @@ class MoDo(GradientScheme):
         products = self.previous.products(jacobian, present).numpy()
         weights = self.simplex.of(present)
         moved = weights - self.options.gamma * (products @ weights + self.options.rho * weights)
-        shares = len(present) * self.simplex.keep(solvers.onto_simplex(moved), present)
+        with solving(self):
+            moved = solvers.onto_simplex(moved)
+        shares = len(present) * self.simplex.keep(moved, present)
         return shares.to(jacobian) @ jacobian, shares

@@ -4,7 +4,7 @@ import numpy as np
 from pydantic import Field
 from torch import Tensor
 
-from mtcp.api import GradientScheme, PreviousGradients, SchemeContext, SimplexWeights, scheme, solvers
+from mtcp.api import GradientScheme, PreviousGradients, SchemeContext, SimplexWeights, scheme, solvers, solving
 
 
 @scheme("sdmgrad")
@@ -37,7 +37,9 @@ class SDMGrad(GradientScheme):
     def combined(self, jacobian: Tensor, gramian: Tensor, losses: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
         """Return the update and its coefficients k (w + strength / k) / (1 + strength)."""
         products = self.previous.products(jacobian, present).numpy()
-        weights = self.simplex.keep(self._weights(products, self.simplex.of(present)), present)
+        with solving(self):
+            weights = self._weights(products, self.simplex.of(present))
+        weights = self.simplex.keep(weights, present)
         shares = (len(weights) * weights + self.options.strength) / (1 + self.options.strength)
         return shares.to(jacobian) @ jacobian, shares
 

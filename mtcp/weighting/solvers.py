@@ -16,6 +16,9 @@ from scipy.linalg.lapack import dposv, dpotrf  # pyright: ignore[reportAttribute
 from scipy.optimize import nnls
 
 Array = NDArray[np.float64]
+#: Gradients in float32 resolve 6e-8 of their length: a sum of unit gradients whose coefficients are above this many
+#: times its own length is hardly more than rounding.
+_LARGEST = 1e4
 
 
 def unit_gramian(gramian: Array) -> tuple[Array, Array]:
@@ -84,7 +87,13 @@ def priority_constrained(gramian: Array, floors: Array) -> Array | None:
 
 
 def onto_simplex(vector: Array) -> Array:
-    """Return the point of the simplex {w >= 0, sum w = 1} nearest to `vector` (k,) (Held, Wolfe and Crowder, 1974)."""
+    """Return the point of the simplex {w >= 0, sum w = 1} nearest to `vector` (k,) (Held, Wolfe and Crowder, 1974).
+
+    Raises `ValueError` where a component is not finite.
+    """
+    if not np.isfinite(vector).all():
+        raise ValueError("no point of the simplex is nearest to a vector that is not finite")
+    vector = vector - vector.max()  # the same point, and its sum of 1 does not drown in large values
     falling = np.sort(vector)[::-1]
     levels = (falling.cumsum() - 1) / np.arange(1, len(vector) + 1)
     return np.maximum(vector - levels[falling > levels][-1], 0.0)
@@ -201,15 +210,16 @@ def _largest_least_gain(cosines: Array, gains: Array, prices: Array, room: float
     `gains`: those of x = 0. The search is in s: each step solves for a set of active constraints, and the search ends
     where the solution meets all constraints. At first, violated constraints are added and those with a negative
     multiplier dropped; if that does not converge, the constraints active at the last s are used, in a bracket of s.
+    Multipliers above `_LARGEST` times `room` cancel each other out but for rounding: they do not count as inside.
     """
     ratios = gains / prices
     low, high = ratios.min(), ((gains + room) / prices).min()
-    best, active, factor = np.zeros(len(gains)), ratios <= low, None
+    best, active, factor, most = np.zeros(len(gains)), ratios <= low, None, _LARGEST * room
     for turn in range(100):
         level, multipliers = _on_the_sphere(cosines, gains, prices, room, active)
         slack = cosines @ multipliers + gains - level * prices
         tolerance = 1e-13 * (room + abs(level))
-        if multipliers.min() >= 0 and slack.min() >= -tolerance:
+        if multipliers.min() >= 0 and slack.min() >= -tolerance and multipliers.sum() <= most:
             return multipliers
         proposed = (multipliers > 0) | (slack < -tolerance)
         if turn < len(gains) and level < np.inf and proposed.any():
@@ -219,7 +229,7 @@ def _largest_least_gain(cosines: Array, gains: Array, prices: Array, room: float
         if not low < level < high:
             level = (low + high) / 2
         nearest = _least_distance(factor, level * prices - gains)
-        if nearest is not None and nearest @ cosines @ nearest <= room**2:
+        if nearest is not None and nearest.sum() <= most and nearest @ cosines @ nearest <= room**2:
             low, best = level, nearest
         else:
             high = level

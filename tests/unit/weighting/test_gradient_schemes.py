@@ -208,7 +208,8 @@ def test_nash_without_a_solution_diverges_with_a_sentence():
 @pytest.mark.parametrize(
     ("name", "solver"),
     [("upgrad", "dual_cone_projections"), ("dualproj", "dual_cone_projections"), ("cagrad", "conflict_averse"),
-     ("mgda", "shortest_in_hull"), ("fairgrad", "fair_shares"), ("nash_mtl", "fair_shares")],
+     ("mgda", "shortest_in_hull"), ("fairgrad", "fair_shares"), ("nash_mtl", "fair_shares"),
+     ("moco", "onto_simplex"), ("modo", "onto_simplex"), ("sdmgrad", "onto_simplex")],
 )  # fmt: skip
 def test_a_solver_that_fails_ends_the_run_with_a_sentence(name, solver, monkeypatch):
     def fail(*given):

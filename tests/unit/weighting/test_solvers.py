@@ -184,6 +184,20 @@ def test_conflict_averse_where_nothing_can_be_gained_is_the_nearest_without_conf
     np.testing.assert_allclose(found, [0.0, 0.0], atol=1e-9)
 
 
+@settings(max_examples=150, deadline=None)
+@given(SEEDS, st.integers(3, 6), st.sampled_from([2, 3, 8, 100]), st.sampled_from([0.0, 1e-12, 1e-10, 1e-8, 1e-6]))
+def test_conflict_averse_stays_in_its_ball_where_gradients_cancel_each_other_out(seed, tasks, width, apart):
+    random = np.random.default_rng(seed)
+    jacobian = random.normal(size=(tasks, width))
+    jacobian[1] = -random.uniform(0.2, 3) * jacobian[0] + apart * random.normal(size=width)
+    coefficients, mean = solvers.conflict_averse(jacobian @ jacobian.T, 0.4), jacobian.mean(0)
+    room = 0.4 * np.linalg.norm(mean)
+    assert np.linalg.norm(coefficients @ jacobian - mean) <= room * 1.001
+    # As an update is made of float32 gradients.
+    rounded = coefficients.astype(np.float32) @ jacobian.astype(np.float32)
+    assert np.linalg.norm(rounded - mean) <= room * 1.01 + 1e-5 * np.linalg.norm(mean)
+
+
 @settings(max_examples=80, deadline=None)
 @given(SEEDS, SIZES, RATIOS, MAGNITUDES, SHIFTS, st.sampled_from([0.5, 1.0, 2.0, 5.0]))
 def test_fair_shares_solve_their_equation(seed, tasks, ratio, magnitude, shift, alpha):
@@ -238,6 +252,18 @@ def test_the_nearest_point_of_the_simplex(values):
     # Optimality: what is left of v - w is the same for all that are positive, and no larger for the others.
     left = vector - found
     np.testing.assert_allclose(left[found > 0], left.max(), atol=1e-9)
+
+
+@pytest.mark.parametrize("height", [9e15, 1.3e16, 1e30])
+def test_the_nearest_point_of_the_simplex_to_a_far_vector(height):
+    np.testing.assert_array_equal(solvers.onto_simplex(np.array([height, height / 2, 0.0])), [1, 0, 0])
+    np.testing.assert_allclose(solvers.onto_simplex(np.full(4, height)), 0.25)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+def test_no_point_of_the_simplex_is_near_a_vector_that_is_not_finite(wrong):
+    with pytest.raises(ValueError, match="not finite"):
+        solvers.onto_simplex(np.array([1.0, wrong]))
 
 
 def test_fair_shares_by_hand():
