@@ -159,19 +159,10 @@ class TrainingConfig(Model):
             )
         if self.warmup_epochs >= self.epochs:
             raise ValueError(f"`warmup_epochs` {self.warmup_epochs} leaves none of the {self.epochs} epochs")
+        for name, count in (("snapshots", self.snapshots), ("last_epochs", self.last_epochs)):
+            if count > self.epochs:
+                raise ValueError(f"`{name}` {count} is more than the {self.epochs} epochs: lower it")
         return self
-
-    def spaced(self, epoch: int) -> bool:
-        """Whether `epoch`, from 0, is one of the `snapshots` evenly spaced ones."""
-        before, after = (count * self.snapshots // self.epochs for count in (epoch, epoch + 1))
-        return after > before
-
-    def is_snapshot(self, epoch: int) -> bool:
-        """Whether `epoch` is one of the `snapshots` evenly spaced epochs or of the `last_epochs`.
-
-        The final epoch is not: it is saved as the model anyway.
-        """
-        return (self.spaced(epoch) or epoch >= self.epochs - self.last_epochs) and epoch + 1 < self.epochs
 
 
 class LossConfig(Model):

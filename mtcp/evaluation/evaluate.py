@@ -31,6 +31,7 @@ from mtcp.core.plugins import faults_named
 from mtcp.core.processes import end_with_parent
 from mtcp.core.project_files import BEST_ON_VALIDATION, MODEL, SAMPLES, snapshot_file
 from mtcp.core.run_config import RunConfig
+from mtcp.core.snapshots import is_kept, is_late, is_spaced
 from mtcp.core.tasks import Task
 from mtcp.data.formats.class_names import class_names
 from mtcp.data.loading.batches import Batch, evaluation_batches, open_split
@@ -207,7 +208,7 @@ def evaluate_networks(
 def _snapshots(config: RunConfig, directory: Path) -> dict[int, Path]:
     """The networks that are kept, but the last, by epoch; raises `UserError` where one is missing."""
     training = config.training
-    kept = {epoch: directory / snapshot_file(epoch) for epoch in range(training.epochs) if training.is_snapshot(epoch)}
+    kept = {epoch: directory / snapshot_file(epoch) for epoch in range(training.epochs) if is_kept(training, epoch)}
     if missing := [path for path in kept.values() if not path.exists()]:
         raise UserError(
             f"{missing[0]} is missing ({len(missing)} of {len(kept)} kept networks): a mean over fewer epochs would go "
@@ -221,10 +222,10 @@ def _of_epochs(config: RunConfig, last: Metrics, found: dict[int, Metrics]) -> d
     metrics = {}
     training = config.training
     if training.snapshots:
-        spaced = [own for epoch, own in found.items() if training.spaced(epoch)]
+        spaced = [own for epoch, own in found.items() if is_spaced(training, epoch)]
         metrics["best_on_test"] = best_on_test(config, last, spaced)
     if training.last_epochs:
-        of_last = [own for epoch, own in found.items() if epoch >= training.epochs - training.last_epochs]
+        of_last = [own for epoch, own in found.items() if is_late(training, epoch)]
         metrics["last_epochs_mean"] = mean_metrics([*of_last, last])
     return metrics
 

@@ -13,7 +13,7 @@ from typing import Any
 from mtcp.core.config import Budget, Range
 from mtcp.core.randomness import stream
 from mtcp.core.run_config import PluginConfig, RunConfig
-from mtcp.training.validation_score import relative_score
+from mtcp.training.validation_score import first_finite, relative_score
 
 
 @dataclass(frozen=True)
@@ -70,13 +70,14 @@ def _log_uniform(draws: random.Random, limits: Range) -> float:
 
 
 def best(validation: Sequence[Mapping[str, float] | None]) -> int | None:
-    """Return the trial with the smallest sum over tasks of validation losses relative to the first finished trial's.
+    """Return the trial with the smallest sum over tasks of validation losses relative to the first trial's.
 
-    `validation`: per trial, the last epoch's loss of every task on validation images; None for a diverged trial. Ties
-    go to the earlier trial. Returns None where every trial diverged.
+    `validation`: per trial, the last epoch's loss of every task on validation images; None for a diverged trial. The
+    first finite loss of a task is its reference. Ties go to the earlier trial. Returns None where every trial diverged
+    or has a loss that is not finite.
     """
-    first = next((losses for losses in validation if losses is not None), None)
-    if first is None:
-        return None
-    scores = [math.inf if losses is None else relative_score(losses, first) for losses in validation]
-    return scores.index(min(scores))
+    reference: dict[str, float] = {}
+    for losses in validation:
+        reference = first_finite(reference, losses or {})
+    scores = [math.inf if losses is None else relative_score(losses, reference) for losses in validation]
+    return scores.index(min(scores)) if scores and min(scores) < math.inf else None

@@ -18,6 +18,7 @@ from mtcp.core.errors import UserError
 from mtcp.core.project_files import BEST_ON_VALIDATION, HISTORY, MODEL, STATE, snapshot_file
 from mtcp.core.randomness import stream
 from mtcp.core.run_config import RunConfig
+from mtcp.core.snapshots import is_kept
 from mtcp.core.tasks import UNTRAINED
 from mtcp.data.loading.batches import (
     Batch,
@@ -34,7 +35,7 @@ from mtcp.training.history import LOSS, VALIDATION_LOSS, untrained_tasks, write_
 from mtcp.training.optimisation import learning_rate
 from mtcp.training.state import Stateful, load_state, save_state
 from mtcp.training.step import Stepper
-from mtcp.training.validation_score import relative_score
+from mtcp.training.validation_score import first_finite, relative_score
 from mtcp.weighting.base import Diverged, SchemeContext, build_scheme, own_faults_named
 
 
@@ -187,15 +188,15 @@ class _Loop:
             losses = self.stepper.validation_losses(self.validation)
             row |= {f"{VALIDATION_LOSS}{task}": value for task, value in losses.items()}
             self._keep_best(losses)
-        if self.settings.is_snapshot(epoch):
+        if is_kept(self.settings, epoch):
             save_network(self.network, self.config, self.directory / snapshot_file(epoch))
         self.progress.history.append(row)
         write_history(self.directory / HISTORY, self.progress.history)
         self.listeners.on_epoch(row)
 
     def _keep_best(self, losses: dict[str, float]) -> None:
-        """Keep the network whose validation losses, each relative to its first, have the smallest sum."""
-        self.progress.first_validation = {**losses, **self.progress.first_validation}
+        """Keep the network whose validation losses, each relative to its first finite one, have the smallest sum."""
+        self.progress.first_validation = first_finite(self.progress.first_validation, losses)
         score = relative_score(losses, self.progress.first_validation)
         if score < self.progress.best_validation:
             self.progress.best_validation = score

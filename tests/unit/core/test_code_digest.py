@@ -6,6 +6,13 @@ import pytest
 
 from mtcp.core.code_digest import _parsed, code_closure, code_digest
 from mtcp.core.plugins import PACKAGE_ROOT
+from mtcp.core.run_config import (
+    AugmentationConfig,
+    EncoderConfig,
+    EvaluationConfig,
+    LossConfig,
+    TrainingConfig,
+)
 
 
 def digest_of(path: Path, code: str) -> str:
@@ -105,3 +112,15 @@ def test_evaluation_reaches_the_metrics_and_no_report() -> None:
     reached = set(code_closure([PACKAGE_ROOT / "mtcp/evaluation/evaluate.py"]))
     assert any(name.startswith("mtcp.metrics") for name in reached)
     assert not any(name.startswith(("mtcp.report", "mtcp.cli", "mtcp.store.runs")) for name in reached)
+
+
+def test_a_configuration_decides_nothing_that_its_values_do_not_say() -> None:
+    """Code of these classes is in no key, only their values are: what is derived from them belongs to other modules."""
+    for model in (EncoderConfig, TrainingConfig, LossConfig, AugmentationConfig, EvaluationConfig):
+        own = {name for name, value in vars(model).items() if callable(value) and not name.startswith("_")}
+        assert own == set(), model
+
+
+def test_the_choice_of_the_networks_that_are_kept_counts() -> None:
+    for entry in ("mtcp/training/loop.py", "mtcp/evaluation/evaluate.py"):
+        assert "mtcp.core.snapshots" in code_closure([PACKAGE_ROOT / entry])

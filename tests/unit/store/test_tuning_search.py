@@ -72,6 +72,8 @@ def test_best_is_relative_to_the_first_so_that_no_unit_counts():
 def test_best_passes_over_what_diverged():
     assert best([None, {"a": 2.0}, {"a": 1.0}, None]) == 2
     assert best([{"a": 1.0}, {"a": 1.0}]) == 0
+    assert best([{"a": 1.0, "b": math.inf}, {"a": 0.9, "b": 2.0}, {"a": 0.95, "b": 1.0}]) == 2
+    assert best([{"a": math.nan}]) is None
 
 
 def test_where_all_diverged_none_is_best():

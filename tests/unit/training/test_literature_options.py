@@ -10,6 +10,7 @@ import yaml
 from mtcp.core import plugins
 from mtcp.core.project import Project
 from mtcp.core.run_config import TrainingConfig
+from mtcp.core.snapshots import is_kept
 from mtcp.data.loading.batches import Batch
 from mtcp.models.architecture import build_network
 from mtcp.training.step import Stepper
@@ -21,13 +22,13 @@ pytestmark = pytest.mark.slow
 
 def kept(**settings: int) -> list[int]:
     config = TrainingConfig(epochs=12, batch_size=2, **settings)
-    return [epoch for epoch in range(12) if config.is_snapshot(epoch)]
+    return [epoch for epoch in range(12) if is_kept(config, epoch)]
 
 
 def test_the_last_epochs_are_kept_but_for_the_very_last_which_is_the_model():
     assert kept(last_epochs=4) == [8, 9, 10]
     assert kept(last_epochs=1) == []
-    assert kept(last_epochs=50) == list(range(11))
+    assert kept(last_epochs=12) == list(range(11))
     assert kept(snapshots=3, last_epochs=2) == [3, 7, 10]
 
 

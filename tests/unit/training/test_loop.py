@@ -3,6 +3,7 @@
 import pytest
 
 from mtcp.core.run_config import TrainingConfig
+from mtcp.core.snapshots import is_kept
 from mtcp.training.loop import step_of
 
 
@@ -14,7 +15,7 @@ def settings(**changes) -> TrainingConfig:
     ("snapshots", "kept"), [(0, []), (1, []), (2, [4]), (5, [1, 3, 5, 7]), (10, [0, 1, 2, 3, 4, 5, 6, 7, 8])]
 )
 def test_snapshots_are_evenly_spaced_and_leave_out_the_last_epoch(snapshots: int, kept: list[int]) -> None:
-    assert [epoch for epoch in range(10) if settings(snapshots=snapshots).is_snapshot(epoch)] == kept
+    assert [epoch for epoch in range(10) if is_kept(settings(snapshots=snapshots), epoch)] == kept
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,8 @@ def test_warm_up_rises_linearly_and_the_schedule_takes_what_is_left() -> None:
         ({"schedule": "step"}, "needs `decay_every`"),
         ({"decay_every": 3}, "belongs to `schedule: step`"),
         ({"warmup_epochs": 10}, "leaves none of the 10 epochs"),
+        ({"last_epochs": 11}, "`last_epochs` 11 is more than the 10 epochs"),
+        ({"snapshots": 20}, "`snapshots` 20 is more than the 10 epochs"),
         ({"optimiser": "lion"}, "'adamw', 'adam' or 'sgd'"),
     ],
 )
