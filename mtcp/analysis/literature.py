@@ -209,10 +209,13 @@ def _ours(
     final = runs[(runs.status == "finished") & (runs.output == "final")]
     seconds = summary[summary.metric == "seconds_per_step"].set_index("method")["mean"]
     rows = []
-    for (method, selection), group in final.groupby(["method", "selection"], sort=False):
+    for (method, selection), group in final.dropna(subset=["value"]).groupby(["method", "selection"], sort=False):
         method, selection = str(method), str(selection)
         chosen = project.resolve(benchmark, method, int(group.seed.iloc[0]))
-        means: dict[Any, float] = group.groupby(["task", "metric"]).value.mean().to_dict()
+        by_metric = group.groupby(["task", "metric"])
+        seeds = by_metric.seed.nunique()
+        # A metric that some of the seeds lack is left out: its mean would be one of other runs.
+        means: dict[Any, float] = by_metric.value.mean()[seeds == seeds.max()].to_dict()
         for averaging, ending in (("batches", BATCHES), ("pooled", "")):
             values = _values(means, ending)
             if averaging == "batches" and not any(f"abs_error{BATCHES}" == metric for _, metric in means):
@@ -230,7 +233,7 @@ def _ours(
                     "averaging": averaging,
                     "selection": _selection(selection, config, chosen.training.last_epochs),
                     "shared": chosen.scheme.given.get("shared_parameters", ""),
-                    "seeds": group.seed.nunique(),
+                    "seeds": int(seeds.max()),
                     **values,
                     "delta_m_fixed_base": _delta(
                         values, DATASETS.get(project.data_name(benchmark)), NETWORKS.get(chosen.architecture.name, "")

@@ -80,6 +80,20 @@ def test_ours_stand_beside_published_rows_with_their_own_protocol(study):
     }  # fmt: skip
 
 
+def test_a_seed_without_a_value_is_not_counted_and_a_metric_of_fewer_seeds_is_left_out(study):
+    write_runs(study, "nyuv2_13", {"segnet_equal": 0.0})
+    path = study / "results/tables/nyuv2_13/runs.csv"
+    runs = pd.read_csv(path)
+    runs.loc[(runs.seed == 1) & (runs.metric == "miou"), "value"] = float("nan")
+    write_text(path, to_csv(runs))
+    ours = literature(Project(study), "nyuv2_13", "equal").query("origin == 'ours' and averaging == 'pooled'").iloc[0]
+    assert ours.seeds == 2 and pd.isna(ours.mIoU) and not pd.isna(ours.AbsErr)
+    runs.loc[runs.seed == 1, "value"] = float("nan")
+    write_text(path, to_csv(runs))
+    ours = literature(Project(study), "nyuv2_13", "equal").query("origin == 'ours' and averaging == 'pooled'").iloc[0]
+    assert ours.seeds == 1 and not pd.isna(ours.mIoU)
+
+
 def test_a_derived_set_stands_beside_no_published_number(study):
     project = Project(study)
     assert project.data_name("nyuv2_13_lite") not in DATASETS
