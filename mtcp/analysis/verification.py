@@ -249,12 +249,16 @@ def _close(before: str, now: str, tolerance: float) -> bool:
 
 
 def explain(plan: Plan, run: Run) -> Iterator[str]:
-    """Yield why `run` has to be done: how its key differs from that of the nearest run in the store."""
+    """Yield why `run` has to be done: how its key differs from that of the nearest run in the store.
+
+    Raises `UserError` where the records of a run that is done are damaged.
+    """
     state = run.state()
     choice = run.choice
     if choice is not None and (chosen := choice.record()) is not None:
         yield f"{run.name} runs with {described(chosen)} ({choice.path.name})"
     if state == "done":
+        run.record(), run.metrics()  # a damaged file is the reason to be told
         yield f"{run.name} is done: nothing has to run (train_key {run.train_key}, eval_key {run.eval_key})"
         return
     if state == "waiting" and choice is not None:
@@ -277,6 +281,9 @@ def explain(plan: Plan, run: Run) -> Iterator[str]:
     if state == "interrupted":
         yield f"{run.name} was interrupted and resumes from its saved state"
         return
+    if run.metrics_path.exists():
+        yield f"{run.name} has metrics but no {run.run_path.name}, which was removed: it is trained again"
+        return
     near = nearest(plan, run)
     if near is None:
         yield f"{run.name} has never been trained here"
@@ -286,12 +293,13 @@ def explain(plan: Plan, run: Run) -> Iterator[str]:
 
 
 def nearest(plan: Plan, run: Run) -> tuple[Path, list[str]] | None:
-    """Return the directory of the method's trained run whose key parts differ least from `run`'s, and the differences.
+    """Return the directory of the trained run whose key parts differ least from `run`'s, and the differences.
 
-    None if no run of the method was ever trained here.
+    Runs of the same benchmark, method and seed are compared; None if none was ever trained here.
     """
     candidates = [
         (folder, differences(record.key_parts, run.parts))
         for folder, record in readable_records(plan.root / RUNS / run.benchmark / run.method)
+        if record.seed == run.seed
     ]
     return min(candidates, key=lambda pair: (len(pair[1]), pair[0].name), default=None)
