@@ -258,7 +258,8 @@ def explain(plan: Plan, run: Run) -> Iterator[str]:
     if choice is not None and (chosen := choice.record()) is not None:
         yield f"{run.name} runs with {described(chosen)} ({choice.path.name})"
     if state == "done":
-        run.record(), run.metrics()  # a damaged file is the reason to be told
+        run.record()  # a damaged file is the reason to be told
+        run.metrics()
         yield f"{run.name} is done: nothing has to run (train_key {run.train_key}, eval_key {run.eval_key})"
         return
     if state == "waiting" and choice is not None:
