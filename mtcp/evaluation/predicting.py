@@ -18,7 +18,7 @@ from mtcp.core.errors import UserError
 from mtcp.core.files import replacing
 from mtcp.core.run_config import RunConfig
 from mtcp.core.tasks import UNITS, Task
-from mtcp.data.formats.layouts import read_picture
+from mtcp.data.formats.layouts import read_picture, to_rgb
 from mtcp.data.formats.writing import write_array
 from mtcp.data.loading.batches import network_input
 from mtcp.evaluation.pictures import RGB, Row, class_colours, class_legend, coloured, direction, drawn, grey
@@ -43,8 +43,7 @@ def read_photograph(path: Path) -> NDArray[np.uint8]:
     """Read an image file as RGB (H, W, 3), rotated according to EXIF; raises `UserError` where it is not an image."""
     if not path.is_file():
         raise UserError(f"{path} is not a file: name a photograph, such as a .jpg or .png")
-    upright = ImageOps.exif_transpose(read_picture(path, path.stem))
-    return np.asarray(upright.convert("RGB"))
+    return to_rgb(ImageOps.exif_transpose(read_picture(path, path.stem)), path, path.stem)
 
 
 @torch.no_grad()
