@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from mtcp.core.errors import UserError
-from mtcp.evaluation.predicting import read_photograph
+from mtcp.core.tasks import make_task
+from mtcp.evaluation.predicting import read_photograph, write_predictions
 
 
 def test_sixteen_bits_of_grey_are_scaled_and_turned(tmp_path: Path) -> None:
@@ -25,3 +26,12 @@ def test_a_photograph_whose_white_is_unknown_is_refused(tmp_path: Path, mode: st
     Image.new(mode, (4, 3)).save(tmp_path / "mine.tif")
     with pytest.raises(UserError, match=rf"mine\.tif has the mode {mode} .*: convert it to 8 bits"):
         read_photograph(tmp_path / "mine.tif")
+
+
+@pytest.mark.parametrize("size", [(1, 3000), (3000, 1)])
+def test_a_photograph_that_is_a_line_has_a_sheet(tmp_path: Path, size: tuple[int, int]) -> None:
+    values = np.linspace(1, 5, 3000, dtype=np.float32).reshape(size)
+    photograph = np.zeros((*size, 3), np.uint8)
+    written = write_predictions(tmp_path, "line", photograph, {"depth": values}, [make_task("depth")], {})
+    assert [path.name for path in written] == ["line-depth.png", "line-depth.npy", "line-sheet.png"]
+    assert Image.open(written[-1]).height < 10_000
