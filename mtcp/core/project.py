@@ -138,8 +138,12 @@ class Project:
     def method(self, name: str) -> Method:
         """Return method `name`; raises `UserError` listing the known ones if there is none."""
         if name not in self.methods:
-            known = {**self.methods, **self.grids}
-            raise UserError(f"unknown method '{name}' in config/methods.yaml{alternatives(name, known)}")
+            if name in self.grids:
+                listed = ", ".join(self.grids[name].methods)
+                raise UserError(
+                    f"'{name}' is a grid (config/grids.yaml), not a method: name one of its methods, {listed}"
+                )
+            raise UserError(f"unknown method '{name}' in config/methods.yaml{alternatives(name, self.methods)}")
         return self.methods[name]
 
     def resolve(self, benchmark: str, method: str, seed: int) -> RunConfig:

@@ -60,6 +60,9 @@ def test_an_unknown_grid_or_method_is_named_and_a_method_counts_once(project):
     (project / "params.yaml").write_text("{benchmarks: [rooms], methods: [everything], seeds: [0]}")
     with pytest.raises(UserError, match="unknown method 'everything'"):
         Plan.load(project)
+    with pytest.raises(UserError) as caught:
+        Project(project).method("ablation")
+    assert "ablations" not in str(caught.value), "a grid is no method"
     (project / "params.yaml").write_text("{benchmarks: [rooms], methods: [default, mtcp], seeds: [0]}")
     with pytest.raises(UserError, match="in the grid 'default', too"):
         Plan.load(project)
