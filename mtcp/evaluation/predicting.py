@@ -46,6 +46,17 @@ def read_photograph(path: Path) -> NDArray[np.uint8]:
     return to_rgb(ImageOps.exif_transpose(read_picture(path, path.stem)), path, path.stem)
 
 
+def require_photograph(given: object) -> NDArray[np.uint8]:
+    """Return an array (H, W, 3) of uint8 as it is; raises `UserError` for anything else."""
+    array = given if isinstance(given, np.ndarray) else None
+    if array is None or array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or not array.size:
+        what = type(given).__name__ if array is None else f"{array.dtype} of shape {array.shape}"
+        raise UserError(
+            f"a photograph is the path of an image file or an array (H, W, 3) of uint8, 0 to 255; got {what}"
+        )
+    return array
+
+
 @torch.no_grad()
 def predict(network: Architecture, config: RunConfig, photograph: NDArray[np.uint8], device: str) -> Predictions:
     """Return the predictions of `network`, trained under `config`, for a photograph (H, W, 3)."""
