@@ -31,8 +31,10 @@ from mtcp.models.layers import at_size
 Predictions = dict[str, NDArray[Any]]
 
 
-def require_distinct(paths: Sequence[Path]) -> None:
-    """Raise `UserError` where the predictions of two photographs would have the same file names."""
+def require_photographs(paths: Sequence[Path]) -> None:
+    """Raise `UserError` where one is no image file, or two would have predictions of the same file names."""
+    for path in paths:
+        _opened(path, decode=False).close()
     stems = [path.stem for path in paths]
     for stem in stems:
         if stems.count(stem) > 1:
@@ -41,9 +43,15 @@ def require_distinct(paths: Sequence[Path]) -> None:
 
 def read_photograph(path: Path) -> NDArray[np.uint8]:
     """Read an image file as RGB (H, W, 3), rotated according to EXIF; raises `UserError` where it is not an image."""
+    return to_rgb(ImageOps.exif_transpose(_opened(path)), path, path.stem)
+
+
+def _opened(path: Path, decode: bool = True) -> Image.Image:
+    if path.is_dir():
+        raise UserError(f"{path} is a folder: name its photographs, such as {path}/*.jpg")
     if not path.is_file():
         raise UserError(f"{path} is not a file: name a photograph, such as a .jpg or .png")
-    return to_rgb(ImageOps.exif_transpose(read_picture(path, path.stem)), path, path.stem)
+    return read_picture(path, path.stem, decode)
 
 
 def require_photograph(given: object) -> NDArray[np.uint8]:

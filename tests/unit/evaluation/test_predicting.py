@@ -8,7 +8,7 @@ from PIL import Image
 
 from mtcp.core.errors import UserError
 from mtcp.core.tasks import make_task
-from mtcp.evaluation.predicting import read_photograph, write_predictions
+from mtcp.evaluation.predicting import read_photograph, require_photographs, write_predictions
 
 
 def test_sixteen_bits_of_grey_are_scaled_and_turned(tmp_path: Path) -> None:
@@ -26,6 +26,22 @@ def test_a_photograph_whose_white_is_unknown_is_refused(tmp_path: Path, mode: st
     Image.new(mode, (4, 3)).save(tmp_path / "mine.tif")
     with pytest.raises(UserError, match=rf"mine\.tif has the mode {mode} .*: convert it to 8 bits"):
         read_photograph(tmp_path / "mine.tif")
+
+
+def test_every_photograph_is_looked_for_first(tmp_path: Path) -> None:
+    mine, text, folder = tmp_path / "mine.png", tmp_path / "text.png", tmp_path / "photographs"
+    Image.new("RGB", (4, 3)).save(mine)
+    text.write_text("a text")
+    folder.mkdir()
+    require_photographs([mine])
+    for other, words in (
+        (tmp_path / "gone.png", r"gone\.png is not a file"),
+        (text, r"text\.png cannot be decoded"),
+        (folder, r"photographs is a folder: name its photographs, such as .*photographs/\*\.jpg"),
+        (mine, "two photographs are called 'mine'"),
+    ):
+        with pytest.raises(UserError, match=words):
+            require_photographs([mine, other])
 
 
 @pytest.mark.parametrize("size", [(1, 3000), (3000, 1)])
