@@ -94,6 +94,15 @@ def test_seeds_are_added_in_any_style_above_the_last(project, text):
     assert (params.seeds, params.looks) == ([3, 5, 6, 7, 8], 2)
 
 
+def test_seeds_that_would_be_too_large_are_refused_and_nothing_is_written(project):
+    text = "{benchmarks: [rooms], methods: [mtcp], seeds: [0, 999999999]}\n"
+    (project / "params.yaml").write_text(text)
+    with pytest.raises(UserError, match=r"params\.yaml: 2 seeds above 999999999 would pass 1000000000, the largest"):
+        add_seeds(project, 2)
+    assert (project / "params.yaml").read_text() == text
+    assert add_seeds(project, 1).project.params.seeds == [0, 999999999, 1000000000]
+
+
 def test_comments_after_a_block_list_stay(project):
     head, tail = "benchmarks: [rooms]\nmethods: [mtcp]\nseeds:", "  # two\n# comment\n\ntitle: x\n"
     (project / "params.yaml").write_text(f"{head}\n  - 0\n  - 1{tail}")
