@@ -78,6 +78,7 @@ def test_the_command_writes_pictures_and_values(trained, run) -> None:
 def test_the_exported_file_gives_what_the_network_gives(trained, run) -> None:
     done = trained.mtcp("export", "rooms/mtcp/seed0", "--json")
     assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
     told = json.loads(done.stdout)
     assert max(told["differences"].values()) < 1e-5
     from mtcp.data.loading.batches import normalised
