@@ -14,7 +14,7 @@ from mtcp.core.errors import UserError, alternatives
 from mtcp.core.files import read_yaml, visible
 from mtcp.core.inheritance import Entry, Resolved, resolved
 from mtcp.core.names import name_fault
-from mtcp.core.run_config import RunConfig, TaskConfig
+from mtcp.core.run_config import RunConfig, TaskConfig, unequal_shares
 from mtcp.core.task_names import task_name_fault
 from mtcp.core.tasks import METRICS, misfits
 from mtcp.core.validation import fault, validated
@@ -103,6 +103,8 @@ class Project:
         benchmark = validated(Benchmark, self.benchmark_entry(name).content, path)
         _require_sound(benchmark.tasks, path)
         _require_readings(benchmark, path)
+        if problem := unequal_shares(benchmark.training, benchmark.resources.together):
+            raise fault(path, ("resources",), problem)
         require_layout(benchmark.layout, benchmark.task_list, self.root, path)
         self._benchmarks[name] = benchmark
         return benchmark

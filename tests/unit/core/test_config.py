@@ -252,4 +252,15 @@ def test_processes_that_do_not_fit_are_refused(project: Path, change, wanted: st
         content["resources"] = change.get("resources", {})
 
     edit(project / "config/benchmarks/rooms.yaml", changed)
-    assert wanted in refusal(project, lambda p: p.resolve("rooms", "mtcp", 0))
+    said = refusal(project, lambda p: p.resolve("rooms", "mtcp", 0))
+    assert said.startswith(f"{project}/config/benchmarks/rooms.yaml, line ")
+    assert wanted in said
+
+
+def test_a_method_whose_batch_does_not_fit_the_processes_is_blamed_itself(project: Path) -> None:
+    edit(project / "config/benchmarks/rooms.yaml", lambda content: content.update(resources={"processes": 2}))
+    edit(project / "config/methods.yaml", lambda content: content["mtcp"].update(training={"batch_size": 3}))
+    Project(project).resolve("rooms", "single_task", 0)
+    said = refusal(project, lambda p: p.resolve("rooms", "mtcp", 0))
+    assert said.startswith(f"{project}/config/methods.yaml, line ")
+    assert "key 'mtcp': `training.batch_size` 3 is the whole batch" in said
