@@ -17,13 +17,17 @@ from mtcp.core.errors import UserError
 from mtcp.core.project import Project
 from mtcp.core.project_files import TABLES
 from mtcp.metrics.multi_task import relative_change
+from mtcp.store.archive import SEAL, seal_problems
+from mtcp.store.integrity import require_stamped
 
-_NEEDED: Final = ("runs", "multi_task", "provenance")
 #: What may explain a difference, from provenance.csv.
 _CAUSES: Final = {
     "train_key": "training key", "eval_key": "evaluation key", "commit": "commit", "data_digest": "data",
     "weights_sha256": "weights", "environment": "environment",
 }  # fmt: skip
+_VALUES: Final = ("method", "seed", "selection", "output", "metric", "value", "environment")
+#: The tables that are read, with the columns that are used.
+_NEEDED: Final = {"runs": ("task", *_VALUES), "multi_task": _VALUES, "provenance": ("method", "seed", *_CAUSES)}
 
 
 @dataclass(frozen=True)
@@ -37,25 +41,21 @@ class State:
 def read_state(root: Path, name: str) -> State:
     """Read the tables of a folder (a project, or a folder of tables) or of a commit of the repository at `root`.
 
-    Raises `UserError` where there are none; a commit has tables only if they were committed.
+    Raises `UserError` where there are none, or where they are not those that were written; a commit has tables only if
+    they were committed.
     """
     folder = Path(name)
     if folder.is_dir():
+        _require_whole(folder)
         place = folder / TABLES if (folder / TABLES).is_dir() else folder
         found = {
-            each.parent.name: {table: read_table(each.parent / f"{table}.csv") for table in _NEEDED}
+            each.parent.name: {table: _checked(read_table(path), path) for table, path in _paths(each.parent)}
             for each in sorted(place.glob("*/runs.csv"))
         }
     else:
         files = _git(root, name, "ls-tree", "-r", "--name-only", name, TABLES).splitlines()
         found = {
-            path.split("/")[-2]: {
-                table: pd.read_csv(
-                    StringIO(_git(root, name, "show", f"{name}:{Path(path).parent}/{table}.csv")),
-                    dtype=dict.fromkeys(TEXT, "str"),
-                )
-                for table in _NEEDED
-            }
+            path.split("/")[-2]: {table: _committed(root, name, each) for table, each in _paths(Path(path).parent)}
             for path in files
             if path.endswith("/runs.csv")
         }
@@ -64,6 +64,40 @@ def read_state(root: Path, name: str) -> State:
             f"{name} holds no tables ({TABLES}/BENCHMARK/runs.csv): run `mtcp tables` there, or commit them"
         )
     return State(name, found)
+
+
+def _paths(folder: Path) -> list[tuple[str, Path]]:
+    return [(table, folder / f"{table}.csv") for table in _NEEDED]
+
+
+def _require_whole(folder: Path) -> None:
+    """Raise `UserError` where a table in `folder` is not the one that was written there, as stamps and seals tell."""
+    if (folder / SEAL).exists():
+        for problem in seal_problems(folder):
+            raise UserError(f"{folder} is not the archive that was written: {problem}")
+    for place in (folder / TABLES, folder):
+        for stamp in sorted(place.glob("*/grid-*.stamp")):
+            require_stamped(stamp)
+
+
+def _committed(root: Path, commit: str, path: Path) -> pd.DataFrame:
+    where = f"{commit}:{path.as_posix()}"
+    content = _git(root, commit, "show", where)
+    try:
+        table = pd.read_csv(StringIO(content), dtype=dict.fromkeys(TEXT, "str"))
+    except ValueError as error:
+        raise UserError(f"{where} is damaged ({error}): choose a commit with whole tables") from error
+    return _checked(table, where)
+
+
+def _checked(table: pd.DataFrame, where: str | Path) -> pd.DataFrame:
+    """Return a table as it is; raises `UserError` where columns that are used are missing, or a value is no number."""
+    lacking = [column for column in _NEEDED[Path(where).stem] if column not in table]
+    if lacking:
+        raise UserError(f"{where} lacks the columns {', '.join(lacking)}: it is no table of this version of mtcp")
+    if "value" in table and not pd.api.types.is_numeric_dtype(table["value"]):
+        raise UserError(f"{where} has values that are not numbers: it is damaged, make the tables again")
+    return table
 
 
 def _git(root: Path, name: str, *arguments: str) -> str:
@@ -78,14 +112,14 @@ def compare_states(before: State, after: State, project: Project) -> pd.DataFram
 
     `improvement` is after minus before, paired by seed, with the sign such that positive is better. `same`: every pair
     has equal keys, so a difference would be an error; otherwise `changed` lists what differs. Methods in only one state
-    get a row without numbers.
+    get a row without numbers, and so do those of benchmarks that `project` does not define.
     """
-    rows = []
+    rows, defined = [], project.benchmark_names()
     for benchmark in sorted({*before.benchmarks, *after.benchmarks}):
         old, new = (state.benchmarks.get(benchmark) for state in (before, after))
         tables = [with_change(side) for side in (old, new) if side is not None]
         methods = dict.fromkeys(name for table in tables for name in table.method)
-        known = measures(project.benchmark(benchmark))
+        known = measures(project.benchmark(benchmark)) if benchmark in defined else {}
         for method in methods:
             lacking = [
                 state.name
@@ -95,6 +129,9 @@ def compare_states(before: State, after: State, project: Project) -> pd.DataFram
             head = {"benchmark": benchmark, "method": method}
             if lacking or old is None or new is None:
                 rows.append({**head, "changed": f"not in {lacking[0]}"})
+                continue
+            if benchmark not in defined:
+                rows.append({**head, "changed": f"not compared: no config/benchmarks/{benchmark}.yaml here"})
                 continue
             changed = _changes(old, new, method)
             for measure in known.values():

@@ -33,7 +33,8 @@ def predict(
 
     Written to results/predictions/RUN-TRAIN_KEY/, which git ignores: IMAGE-TASK.png, IMAGE-TASK.npy and
     IMAGE-sheet.png. In IMAGE-semseg.png, pixel values are the classes. Depth is in millimetres (.png) or metres (.npy),
-    a disparity in colours (.png) or its own unit (.npy).
+    a disparity in colours (.png) or its own unit (.npy). Existing files of these names are replaced, also those of
+    another photograph called IMAGE: give that one its own --output.
 
     Example: mtcp predict rooms/mtcp/seed0 photograph.jpg
     """
@@ -42,9 +43,9 @@ def predict(
 
     found = load_run(run)  # before the imports that take seconds, since it may be refused
     with uncollected():
-        from mtcp.evaluation.predicting import read_photograph, require_distinct, write_predictions
+        from mtcp.evaluation.predicting import read_photograph, require_photographs, write_predictions
 
-    require_distinct(images)
+    require_photographs(images)
     compute_with(threads)
     folder = output or Path("results/predictions") / found.keyed_name
     written: list[Path] = []

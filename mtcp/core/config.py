@@ -2,7 +2,7 @@
 `config/methods.yaml` (rows of the tables) and `config/grids.yaml`.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -156,7 +156,8 @@ def _distinct(entries: list) -> list:
     return entries
 
 
-_Seed = Annotated[int, Field(ge=0, le=10**9, strict=True)]
+LARGEST_SEED: Final = 10**9
+_Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED, strict=True)]
 
 
 class Params(Model):

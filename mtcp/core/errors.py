@@ -39,9 +39,10 @@ def alternatives(name: str, known: Collection[str]) -> str:
     """Return the end of a message on an unknown name: the nearest known name, and all names unless they are many."""
     from difflib import get_close_matches  # imported only on errors, to keep planning fast
 
-    close = get_close_matches(name, known, n=1)
+    others = sorted({*known} - {name})
+    close = get_close_matches(name, others, n=1)
     nearest = f"; did you mean '{close[0]}'?" if close else ""
-    return nearest if close and len(known) > _FEW else f"{nearest} (known: {', '.join(sorted(known)) or 'none'})"
+    return nearest if close and len(others) > _FEW else f"{nearest} (known: {', '.join(others) or 'none'})"
 
 
 def first_sentence(error: BaseException) -> str:

@@ -3,11 +3,12 @@
 import hashlib
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
 
@@ -67,11 +68,14 @@ _Safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _Loader(_Safe):
-    """The safe loader, except that a repeated key is an error; the original silently keeps the last value."""
+    """The safe loader, except that repeated keys and numbers that are not decimal are errors.
+
+    The original keeps the last value of a key, and reads 010 as 8 and 1:30 as 90.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: dict[str, int] = {}
-        for key, _ in node.value:
+        for key, value in node.value:
             line = key.start_mark.line + 1
             if not isinstance(key, yaml.ScalarNode):
                 raise yaml.constructor.ConstructorError(
@@ -82,13 +86,33 @@ class _Loader(_Safe):
                     None, None, f"key '{key.value}' stands here and in line {seen[key.value]}: keep one", key.start_mark
                 )
             seen[key.value] = line
+            self._require_decimal(key, key.value)
+            self._require_decimal(value, key.value)
         return super().construct_mapping(node, deep)
+
+    def _require_decimal(self, node: yaml.Node, key: str) -> None:
+        for inner in node.value if isinstance(node, yaml.SequenceNode) else ():
+            self._require_decimal(inner, key)
+        if node.tag not in _NUMBERS or not _NOT_DECIMAL.match(node.value):
+            return
+        number = _NUMBERS[node.tag](self, node)
+        digits = node.value.lstrip("+-0_")
+        plain = f"-{digits}" if node.value.startswith("-") else digits
+        meant = f", or {plain} if that is meant" if digits.isdecimal() and plain != str(number) else ""
+        raise yaml.constructor.ConstructorError(
+            None, None, f"key '{key}': {node.value} stands for {number} in YAML: write {number}{meant}", node.start_mark
+        )
+
+
+_NUMBERS: Final = {f"tag:yaml.org,2002:{kind}": getattr(_Safe, f"construct_yaml_{kind}") for kind in ("int", "float")}
+_NOT_DECIMAL: Final = re.compile(r"[-+]?(0_*[0-7bx][0-9a-fA-F_]*$|.*:)")
 
 
 def read_yaml(path: Path, kind: type[dict] | type[list]) -> Any:
     """Read YAML that holds a mapping (`dict`) or a list.
 
-    Raises `UserError` with file and line where it does not, where a key is repeated, or where it is not UTF-8.
+    Raises `UserError` with file and line where it does not, where a key is repeated or a number is not decimal, or
+    where it is not UTF-8.
     """
     try:
         content = yaml.load(read_utf8(path), _Loader)

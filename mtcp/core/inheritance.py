@@ -54,7 +54,10 @@ def resolved(name: str, entry_of: Callable[[str], Entry | None]) -> Resolved:
     chain: list[tuple[str, Entry]] = []
     wanted: Any = name
     while wanted is not None:
-        entry = entry_of(wanted) if isinstance(wanted, str) else None
+        if not isinstance(wanted, str):
+            _, last = chain[-1]
+            raise fault(last.path, (*last.prefix, "extends"), f"expected the name of one entry, got {wanted!r}")
+        entry = entry_of(wanted)
         if entry is None or wanted in (known for known, _ in chain):
             _, last = chain[-1]
             way = "" if wanted == chain[-1][0] else ", by way of others"

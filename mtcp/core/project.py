@@ -14,7 +14,7 @@ from mtcp.core.errors import UserError, alternatives
 from mtcp.core.files import read_yaml, visible
 from mtcp.core.inheritance import Entry, Resolved, resolved
 from mtcp.core.names import name_fault
-from mtcp.core.run_config import RunConfig, TaskConfig
+from mtcp.core.run_config import RunConfig, TaskConfig, unequal_shares
 from mtcp.core.task_names import task_name_fault
 from mtcp.core.tasks import METRICS, misfits
 from mtcp.core.validation import fault, validated
@@ -103,6 +103,8 @@ class Project:
         benchmark = validated(Benchmark, self.benchmark_entry(name).content, path)
         _require_sound(benchmark.tasks, path)
         _require_readings(benchmark, path)
+        if problem := unequal_shares(benchmark.training, benchmark.resources.together):
+            raise fault(path, ("resources",), problem)
         require_layout(benchmark.layout, benchmark.task_list, self.root, path)
         self._benchmarks[name] = benchmark
         return benchmark
@@ -138,8 +140,12 @@ class Project:
     def method(self, name: str) -> Method:
         """Return method `name`; raises `UserError` listing the known ones if there is none."""
         if name not in self.methods:
-            known = {**self.methods, **self.grids}
-            raise UserError(f"unknown method '{name}' in config/methods.yaml{alternatives(name, known)}")
+            if name in self.grids:
+                listed = ", ".join(self.grids[name].methods)
+                raise UserError(
+                    f"'{name}' is a grid (config/grids.yaml), not a method: name one of its methods, {listed}"
+                )
+            raise UserError(f"unknown method '{name}' in config/methods.yaml{alternatives(name, self.methods)}")
         return self.methods[name]
 
     def resolve(self, benchmark: str, method: str, seed: int) -> RunConfig:

@@ -242,6 +242,20 @@ NEUTRAL: Final[Mapping[str, Any]] = {
 _JUDGED: Final = ("name", "label", "unit", "metric", "higher_is_better")
 
 
+def unequal_shares(training: TrainingConfig, processes: int) -> str | None:
+    """Return why so many processes cannot train together under `training`; None if they can."""
+    if training.sync_batch_norm and processes == 1:
+        return "`training.sync_batch_norm` is for several processes, and `resources` asks for one"
+    if training.batch_size % processes:
+        return (
+            f"`training.batch_size` {training.batch_size} is the whole batch, of which {processes} processes "
+            "(`resources`) have equal shares: let it be a multiple"
+        )
+    if training.keep_last_batch and processes > 1:
+        return f"`training.keep_last_batch` leaves {processes} processes (`resources`) unequal shares"
+    return None
+
+
 class RunConfig(WithTasks, Model):
     """The resolved configuration of one run: benchmark x method x seed.
 
@@ -269,16 +283,8 @@ class RunConfig(WithTasks, Model):
 
     @model_validator(mode="after")
     def _processes_have_equal_shares(self) -> "RunConfig":
-        training, count = self.training, self.processes
-        if training.sync_batch_norm and count == 1:
-            raise ValueError("`training.sync_batch_norm` is for several processes, and `resources` asks for one")
-        if training.batch_size % count:
-            raise ValueError(
-                f"`training.batch_size` {training.batch_size} is the whole batch, of which {count} processes "
-                "(`resources`) have equal shares: let it be a multiple"
-            )
-        if training.keep_last_batch and count > 1:
-            raise ValueError(f"`training.keep_last_batch` leaves {count} processes (`resources`) unequal shares")
+        if problem := unequal_shares(self.training, self.processes):
+            raise ValueError(problem)
         return self
 
     def training_part(self) -> dict[str, Any]:

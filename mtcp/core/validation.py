@@ -70,6 +70,12 @@ def _sentences(
             message = name_fault(mistake["input"]) or mistake["msg"]
         elif mistake["type"] in ("model_type", "dict_type"):
             message = f"expected a mapping of keys to values, got {_short(mistake.get('input'))}"
+        elif mistake["type"] in ("too_short", "string_too_short"):  # the one limit is that of nothing
+            part = "character" if mistake["type"] == "string_too_short" else "entry"
+            message = f"empty, and needs at least one {part}"
+        elif mistake["type"] == "too_long":
+            limits = mistake.get("ctx", {})
+            message = f"has {limits['actual_length']} entries, and at most {limits['max_length']} are expected"
         else:
             message = mistake["msg"].removeprefix("Value error, ")
             message += f", got {_short(mistake.get('input'))}" if location else ""

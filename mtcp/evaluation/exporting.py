@@ -51,7 +51,10 @@ def export(network: Architecture, config: RunConfig, path: Path) -> dict[str, fl
                 torch.jit.save(torch.jit.trace(module, example, check_trace=False), str(temporary))
         except RuntimeError as error:
             raise UserError(f"the network of '{config.method}' cannot be traced: {first_sentence(error)}") from error
-        found = _differences(module(other), torch.jit.load(str(temporary)).eval()(other), tasks)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "`torch.jit.load` is deprecated", FutureWarning)
+            loaded = torch.jit.load(str(temporary)).eval()
+        found = _differences(module(other), loaded(other), tasks)
         if (worst := max(found.values())) > TOLERANCE:
             raise UserError(
                 f"the traced network of '{config.method}' differs from the network by {worst:.1e} of its largest "

@@ -20,6 +20,8 @@ _SCALE: Final = np.array(
      [109, 205, 89], [180, 222, 44], [253, 231, 37]], dtype=float,
 )  # fmt: skip
 _WIDTH: Final = 220
+#: Narrower photographs are drawn broader than they are: a canvas with their shape could take gigabytes.
+_TALLEST: Final = 20 * _WIDTH
 _GAP: Final = 8
 _LINE: Final = 18
 _CHIP: Final = 110
@@ -37,7 +39,7 @@ class Row:
 
 def drawn(heading: str, photograph: RGB, rows: Sequence[Row]) -> Image.Image:
     """Return a canvas with the photograph on top and the rows below it."""
-    height = round(_WIDTH * photograph.shape[0] / photograph.shape[1])
+    height = min(max(1, round(_WIDTH * photograph.shape[0] / photograph.shape[1])), _TALLEST)
     columns = max(len(row.pictures) for row in rows)
     width = columns * _WIDTH + (columns + 1) * _GAP
     legends = [_legend_lines(row, width) for row in rows]

@@ -18,7 +18,7 @@ from mtcp.core.errors import UserError
 from mtcp.core.files import replacing
 from mtcp.core.run_config import RunConfig
 from mtcp.core.tasks import UNITS, Task
-from mtcp.data.formats.layouts import read_picture
+from mtcp.data.formats.layouts import read_picture, to_rgb
 from mtcp.data.formats.writing import write_array
 from mtcp.data.loading.batches import network_input
 from mtcp.evaluation.pictures import RGB, Row, class_colours, class_legend, coloured, direction, drawn, grey
@@ -31,8 +31,10 @@ from mtcp.models.layers import at_size
 Predictions = dict[str, NDArray[Any]]
 
 
-def require_distinct(paths: Sequence[Path]) -> None:
-    """Raise `UserError` where the predictions of two photographs would have the same file names."""
+def require_photographs(paths: Sequence[Path]) -> None:
+    """Raise `UserError` where one is no image file, or two would have predictions of the same file names."""
+    for path in paths:
+        _opened(path, decode=False).close()
     stems = [path.stem for path in paths]
     for stem in stems:
         if stems.count(stem) > 1:
@@ -41,10 +43,26 @@ def require_distinct(paths: Sequence[Path]) -> None:
 
 def read_photograph(path: Path) -> NDArray[np.uint8]:
     """Read an image file as RGB (H, W, 3), rotated according to EXIF; raises `UserError` where it is not an image."""
+    return to_rgb(ImageOps.exif_transpose(_opened(path)), path, path.stem)
+
+
+def _opened(path: Path, decode: bool = True) -> Image.Image:
+    if path.is_dir():
+        raise UserError(f"{path} is a folder: name its photographs, such as {path}/*.jpg")
     if not path.is_file():
         raise UserError(f"{path} is not a file: name a photograph, such as a .jpg or .png")
-    upright = ImageOps.exif_transpose(read_picture(path, path.stem))
-    return np.asarray(upright.convert("RGB"))
+    return read_picture(path, path.stem, decode)
+
+
+def require_photograph(given: object) -> NDArray[np.uint8]:
+    """Return an array (H, W, 3) of uint8 as it is; raises `UserError` for anything else."""
+    array = given if isinstance(given, np.ndarray) else None
+    if array is None or array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or not array.size:
+        what = type(given).__name__ if array is None else f"{array.dtype} of shape {array.shape}"
+        raise UserError(
+            f"a photograph is the path of an image file or an array (H, W, 3) of uint8, 0 to 255; got {what}"
+        )
+    return array
 
 
 @torch.no_grad()

@@ -30,21 +30,22 @@ def write_comparison(root: Path, before: str, after: str) -> list[Path]:
 
 def _groups(table: pd.DataFrame, project: Project) -> list[dict[str, Any]]:
     """Rows by benchmark; rows with equal keys and equal numbers are only counted."""
-    groups = []
+    groups, defined = [], project.benchmark_names()
     for name, rows in table.groupby("benchmark", sort=False):
+        benchmark = project.benchmark(str(name)) if name in defined else None
         equal = (rows.same == True) & (rows.improvement == 0)  # noqa: E712  (the column also holds nothing)
         groups.append(
             {
-                "title": project.benchmark(str(name)).label,
+                "title": benchmark.label if benchmark else name,
                 "unchanged": int(equal.sum()),
-                "rows": [_row(row, project.benchmark(str(name))) for row in rows[~equal].itertuples()],
+                "rows": [_row(row, benchmark) for row in rows[~equal].itertuples()],
             }
         )
     return groups
 
 
-def _row(row: Any, benchmark: Benchmark) -> dict[str, str]:
-    if not isinstance(row.task, str):
+def _row(row: Any, benchmark: Benchmark | None) -> dict[str, str]:
+    if benchmark is None or not isinstance(row.task, str):
         empty = dict.fromkeys(("measure", "before", "after", "improvement", "interval"), "–")
         return {"method": row.method, **empty, "n": "0", "note": row.changed}
     shown, change = (how(row.task, row.metric, benchmark) for how in (display, difference))

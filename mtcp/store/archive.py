@@ -37,7 +37,7 @@ from mtcp.store.integrity import changed, digests, stamped_problems
 from mtcp.store.plan import Plan, Run
 from mtcp.store.records import RunRecord
 
-_SEAL: Final = "archive.json"
+SEAL: Final = "archive.json"
 _CONFIGURATION: Final = ("config/methods.yaml", CLAIMS, LEDGER, PUBLISHED)
 
 
@@ -84,7 +84,7 @@ def written_anew(folder: Path) -> Iterator[Path]:
             written = Path(scratch) / folder.name
             written.mkdir()
             yield written
-            write_record(written / _SEAL, {"files": digests(written, _kept(written))})
+            write_record(written / SEAL, {"files": digests(written, _kept(written))})
             # In one step: an interrupted command leaves the older archive or the new one, never none.
             if folder.exists():
                 exchange(written, folder)
@@ -100,7 +100,7 @@ def archives(root: Path) -> list[Path]:
 def seal_problems(folder: Path) -> Iterator[str]:
     """Yield a message for every file of the archive that is missing, was changed, or does not belong to it."""
     try:
-        written = read_record(folder / _SEAL)["files"]
+        written = read_record(folder / SEAL)["files"]
     except UserError as error:
         yield str(error)
         return
@@ -171,4 +171,4 @@ def _sources(plan: Plan, benchmark: str) -> Iterator[Path]:
 
 def _kept(folder: Path) -> list[Path]:
     """Every file of an archive except its seal."""
-    return [path for path in sorted(folder.rglob("*")) if path.is_file() and path != folder / _SEAL]
+    return [path for path in sorted(folder.rglob("*")) if path.is_file() and path != folder / SEAL]

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import yaml
 
+from mtcp.core.config import LARGEST_SEED
 from mtcp.core.errors import UserError
 from mtcp.core.files import write_text
 from mtcp.core.project_files import TABLES
+from mtcp.core.words import counted
 from mtcp.store.plan import Plan
 
 
@@ -16,13 +18,19 @@ def add_seeds(root: Path, count: int) -> Plan:
 
     Where a verdict could be reached before, `looks` is increased by one: it may have been seen, so the next verdicts
     are stricter (`mtcp.analysis.statistics.alpha_of_look`). Tables with too few seeds for any claim are no look: they
-    could conclude nothing, so stopping there was no choice. Comments and order of the file are kept.
+    could conclude nothing, so stopping there was no choice. Comments and order of the file are kept. Raises `UserError`
+    where the seeds would be too large.
     """
     before = Plan.load(root)
     path, params = before.root / "params.yaml", before.project.params
     tables = [before.root / TABLES / name / "claims.csv" for name in params.benchmarks]
     seen = any(_could_conclude(table, len(params.seeds)) for table in tables)
     last = max(params.seeds)
+    if last + count > LARGEST_SEED:
+        raise UserError(
+            f"{path}: {counted(count, 'seed')} above {last} would pass {LARGEST_SEED}, the largest one: "
+            "add smaller ones there"
+        )
     text = _with_value(path, path.read_text("utf-8"), "seeds", [*params.seeds, *range(last + 1, last + 1 + count)])
     if seen:
         text = _with_value(path, text, "looks", params.looks + 1)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from mtcp.core.errors import UserError
 from mtcp.core.hashing import file_digest
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
     from mtcp.evaluation.predicting import Predictions
     from mtcp.models.architecture import Architecture
+
+_NO_RUN: Final = (
+    f"is not a run: give BENCHMARK/METHOD/seedK, such as rooms/mtcp/seed0, or the folder of a run under {RUNS}"
+)
 
 
 @dataclass(frozen=True)
@@ -129,13 +133,14 @@ class TrainedRun:
     def predict(self, photograph: Any, device: str = "cpu") -> "Predictions":
         """Predict on a photograph: the path of an image file, or an array (H, W, 3) of uint8.
 
-        Returns {task: array} at the photograph's size; see `mtcp.evaluation.predicting.Predictions`.
+        Returns {task: array} at the photograph's size; see `mtcp.evaluation.predicting.Predictions`. Raises `UserError`
+        where it is neither.
         """
-        from mtcp.evaluation.predicting import predict, read_photograph
+        from mtcp.evaluation.predicting import predict, read_photograph, require_photograph
 
-        if isinstance(photograph, str | Path):
-            photograph = read_photograph(Path(photograph))
-        return predict(self.network, self.config, photograph, device)
+        is_path = isinstance(photograph, str | Path)
+        values = read_photograph(Path(photograph)) if is_path else require_photograph(photograph)
+        return predict(self.network, self.config, values, device)
 
     @property
     def class_names(self) -> dict[str, list[str]]:
@@ -150,6 +155,8 @@ def load_run(run: str | Path, root: Path | str = ".") -> TrainedRun:
     the planned evaluation. Of a folder, the metrics are those of the only evaluation; where there are several, of the
     newest, by the time of its file. Raises `UserError` where the run is not trained, or diverged.
     """
+    if not isinstance(run, str | Path):
+        raise UserError(f"{run!r} {_NO_RUN}")
     directory, eval_key = Path(root) / run, None
     if not (directory / RECORD).exists():
         if directory.is_dir():
@@ -166,10 +173,7 @@ def _planned(name: str, root: Path) -> Run:
     """The run that the plan gives for `name`; raises `UserError` where it is not trained."""
     parts = name.strip("/").split("/")
     if len(parts) != 3 or not (parts[2].startswith("seed") and parts[2][4:].isdecimal()):
-        raise UserError(
-            f"'{name}' is not a run: give BENCHMARK/METHOD/seedK, such as rooms/mtcp/seed0, or the folder of a run "
-            f"under {RUNS}"
-        )
+        raise UserError(f"'{name}' {_NO_RUN}")
     benchmark, method, seed = parts[0], parts[1], int(parts[2][4:])
     planned = Plan.load(root, only=(benchmark, method)).run(benchmark, method, seed)
     planned.require_chosen()

@@ -78,6 +78,7 @@ def test_the_command_writes_pictures_and_values(trained, run) -> None:
 def test_the_exported_file_gives_what_the_network_gives(trained, run) -> None:
     done = trained.mtcp("export", "rooms/mtcp/seed0", "--json")
     assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
     told = json.loads(done.stdout)
     assert max(told["differences"].values()) < 1e-5
     from mtcp.data.loading.batches import normalised
@@ -112,13 +113,20 @@ def test_the_run_as_an_object(run) -> None:
         (("rooms/mtcp", "mine.png"), "'rooms/mtcp' is not a run: give BENCHMARK/METHOD/seedK"),
         (("rooms/mtcp/seed0", "params.yaml"), "params.yaml cannot be decoded"),
         (("rooms/mtcp/seed0", "gone.png"), "gone.png is not a file"),
-        (("rooms/mtcp/seed0", "mine.png", "data/mine.png"), "two photographs are called 'mine'"),
+        (("rooms/mtcp/seed0", "mine.png", "mine.png"), "two photographs are called 'mine'"),
+        (("rooms/mtcp/seed0", "data"), "data is a folder: name its photographs, such as data/*.jpg"),
     ],
 )
 def test_mistakes_are_one_sentence(trained, arguments: tuple[str, ...], sentence: str) -> None:
     done = trained.mtcp("predict", *arguments)
     assert (done.returncode, "Traceback" in done.stderr) == (2, False)
     assert sentence in done.stderr
+
+
+def test_nothing_is_written_where_a_photograph_is_missing(trained, tmp_path: Path) -> None:
+    done = trained.mtcp("predict", "rooms/mtcp/seed0", "mine.png", "gone.png", "--output", str(tmp_path / "new"))
+    assert done.returncode == 2
+    assert not (tmp_path / "new").exists()
 
 
 def test_changed_weights_are_not_used(trained, tmp_path: Path) -> None:

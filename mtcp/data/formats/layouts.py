@@ -139,8 +139,9 @@ class Layout(ABC):
         return []
 
     def image(self, image_id: str) -> NDArray[np.uint8]:
-        """Return the photograph (H, W, 3); grey and CMYK files are converted to RGB."""
-        return np.asarray(read_picture(self.image_path(image_id), image_id).convert("RGB"))
+        """Return the photograph (H, W, 3) as `to_rgb` converts it."""
+        path = self.image_path(image_id)
+        return to_rgb(read_picture(path, image_id), path, image_id)
 
     def image_size(self, image_id: str) -> tuple[int, int]:
         """Return height and width of the photograph, from its header alone."""
@@ -247,6 +248,22 @@ def read_picture(path: Path, image_id: str, decode: bool = True) -> Image.Image:
             "fetch it again"
         ) from error
     return picture
+
+
+def to_rgb(picture: Image.Image, path: Path, image_id: str) -> NDArray[np.uint8]:
+    """Convert a photograph to 8-bit RGB (H, W, 3); 16-bit grey is divided by 257 and rounded.
+
+    Raises `UserError` for 32-bit integers and floating point, whose white is not defined.
+    """
+    if picture.mode in ("I", "F"):
+        held = "integers" if picture.mode == "I" else "floating-point numbers"
+        raise UserError(
+            f"image '{image_id}': {path} has the mode {picture.mode} (32-bit {held}), in which no value stands for "
+            "white: convert it to 8 bits"
+        )
+    if picture.mode.startswith("I;16"):
+        picture = Image.fromarray(np.rint(np.asarray(picture) / 257).astype(np.uint8))
+    return np.asarray(picture.convert("RGB"))
 
 
 def read_array(path: Path, image_id: str) -> NDArray[Any]:

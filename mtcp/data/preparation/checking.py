@@ -91,7 +91,7 @@ def check_image(layout: Layout, image_id: str, tasks: list[str], with_depth: boo
     except UserError as error:
         return Findings(problems=[str(error)])
     if mode != "RGB":
-        found.warnings.append(f"image '{image_id}' is stored as {mode}: it is read as RGB")
+        found.warnings.append(f"image '{image_id}' is stored as {mode}: it is read as 8-bit RGB")
     height, width = image.shape[:2]
     found.sizes[height, width] = 1
     if min(height, width) < _SMALLEST:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mtcp.core.errors import UserError
+from mtcp.core.errors import UserError, alternatives
 from mtcp.core.files import read_record, write_json, write_record
 from mtcp.core.names import require_name
 from mtcp.core.project import Project
@@ -86,7 +86,8 @@ def benchmark_of(project: Project, name: str) -> str:
     for benchmark in sorted(names, key=lambda benchmark: benchmark != name):
         if name in (benchmark, project.data_name(benchmark)):
             return benchmark
-    raise UserError(f"no benchmark uses a data set '{name}': config/benchmarks has {', '.join(names)}")
+    used = {project.data_name(benchmark) for benchmark in names}
+    raise UserError(f"no benchmark uses a data set '{name}'{alternatives(name, used)}")
 
 
 def layout_wanted(project: Project, name: str) -> str | None:

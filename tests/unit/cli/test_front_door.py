@@ -99,6 +99,10 @@ def test_a_mistake_is_told_where_no_output_is_open(project: Path) -> None:
             ("train", "rooms", "mtcq", "--seed", "0"),
             "unknown method 'mtcq' in config/methods.yaml; did you mean 'mtcp'",
         ),
+        (
+            ("train", "rooms", "default", "--seed", "0"),
+            "'default' is a grid (config/grids.yaml), not a method: name one of its methods, trivial_prior, ",
+        ),
         (("train", "rooms", "mtcp", "--seed", "0", "--threads", "100000"), "--threads"),
         (("train", "rooms", "mtcp", "--seed", "99999999999999999999"), "--seed"),
         (("watch", "--every", "inf"), "--every"),

@@ -112,6 +112,22 @@ def test_a_run_counts_once(project: Path, entry: str, problem: str) -> None:
     )
 
 
+@pytest.mark.parametrize("key", ["benchmarks", "methods", "seeds"])
+def test_an_empty_list_is_called_empty(project: Path, key: str) -> None:
+    entries = {"benchmarks": "[rooms]", "methods": "[mtcp]", "seeds": "[0]"} | {key: "[]"}
+    (project / "params.yaml").write_text("".join(f"{name}: {value}\n" for name, value in entries.items()))
+    line = 1 + list(entries).index(key)
+    said = f"{project}/params.yaml, line {line}, key '{key}': empty, and needs at least one entry"
+    assert refusal(project, lambda p: p.params) == said
+
+
+def test_an_empty_label_and_a_range_of_three_numbers_are_told(project: Path) -> None:
+    edit(project / "config/methods.yaml", lambda c: c["mtcp"].update(label="", search={"kappa": [1, 2, 3]}))
+    said = refusal(project, lambda p: p.methods)
+    assert "key 'mtcp.label': empty, and needs at least one character" in said
+    assert "key 'mtcp.search.kappa': has 3 entries, and at most 2 are expected" in said
+
+
 @pytest.mark.parametrize(
     ("task", "key", "problem"),
     [
@@ -236,4 +252,15 @@ def test_processes_that_do_not_fit_are_refused(project: Path, change, wanted: st
         content["resources"] = change.get("resources", {})
 
     edit(project / "config/benchmarks/rooms.yaml", changed)
-    assert wanted in refusal(project, lambda p: p.resolve("rooms", "mtcp", 0))
+    said = refusal(project, lambda p: p.resolve("rooms", "mtcp", 0))
+    assert said.startswith(f"{project}/config/benchmarks/rooms.yaml, line ")
+    assert wanted in said
+
+
+def test_a_method_whose_batch_does_not_fit_the_processes_is_blamed_itself(project: Path) -> None:
+    edit(project / "config/benchmarks/rooms.yaml", lambda content: content.update(resources={"processes": 2}))
+    edit(project / "config/methods.yaml", lambda content: content["mtcp"].update(training={"batch_size": 3}))
+    Project(project).resolve("rooms", "single_task", 0)
+    said = refusal(project, lambda p: p.resolve("rooms", "mtcp", 0))
+    assert said.startswith(f"{project}/config/methods.yaml, line ")
+    assert "key 'mtcp': `training.batch_size` 3 is the whole batch" in said

@@ -68,6 +68,13 @@ def test_a_truncated_and_a_missing_file_are_named(tmp_path: Path) -> None:
         ("- a: 1\n  a: 2\n", "line 2: key 'a' stands here"),
         ("a: 1\nb: [1, 2\n", "no valid YAML"),
         ("a: 1\n\tb: 2\n", "line 2: no valid YAML"),
+        ("a: 1\nseeds: [010]\n", "line 2: key 'seeds': 010 stands for 8 in YAML: write 8, or 10 if that is meant"),
+        ("a:\n  b: -0x1F\n", "line 2: key 'b': -0x1F stands for -31 in YAML: write -31"),
+        ("a: 0b11\n", "line 1: key 'a': 0b11 stands for 3 in YAML: write 3"),
+        ("a: 1:30\n", "line 1: key 'a': 1:30 stands for 90 in YAML: write 90"),
+        ("a: [[1], [1:30.5]]\n", "line 1: key 'a': 1:30.5 stands for 90.5 in YAML: write 90.5"),
+        ("- 007: b\n", "line 1: key '007': 007 stands for 7 in YAML: write 7"),
+        ("a: -010\n", "line 1: key 'a': -010 stands for -8 in YAML: write -8, or -10 if that is meant"),
         ("a: !!python/object:os.system 1\n", "line 1: could not determine a constructor"),
         ("a: 1\nb: caf\u00e9\n".encode("latin-1"), "line 2: byte 0xe9 is not UTF-8"),
         ("\ufeffa: 1\na: 2\n".encode("utf-16"), "line 1: byte 0xff is not UTF-8"),
@@ -105,3 +112,12 @@ def test_the_line_of_an_entry_or_of_what_is_around_it(tmp_path: Path) -> None:
     places = [("a",), ("a", "b"), ("a", "b", 1), ("a", "b", 1, "c"), ("d", "f"), ("a", "x"), ("a", "b", 7), ("z",)]
     assert [line_of(path, place) for place in places] == [2, 3, 5, 5, 7, 2, 3, None]
     assert line_of(tmp_path / "absent.yaml", ("a",)) is None
+
+
+def test_decimal_numbers_are_read_as_they_stand(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("a: [0, -10, +1_000, 0.5, 00.5, 1.0e-3, .inf, '010', 09, 1e-3]\n1: {b: 0}\n")
+    assert read_yaml(path, dict) == {
+        "a": [0, -10, 1000, 0.5, 0.5, 0.001, float("inf"), "010", "09", "1e-3"],
+        1: {"b": 0},
+    }

@@ -71,6 +71,12 @@ def test_a_scheme_of_another_name_takes_no_parameters_over(folder: Path) -> None
     [
         ("extends: rooms\n", "key 'label': required, and missing"),
         ("extends: romms\nlabel: X\n", "broken.yaml, line 1, key 'extends': 'romms' is not defined"),
+        ("extends: [rooms]\nlabel: X\n", r"key 'extends': expected the name of one entry, got \['rooms'\]"),
+        ("extends: 3\nlabel: X\n", "key 'extends': expected the name of one entry, got 3"),
+        (
+            "extends: rooms\nlabel: X\ntasks: {semseg: null, depth: null, normals: null, edge: null}\n",
+            "line 3, key 'tasks': empty, and needs at least one entry",
+        ),
         ("extends: broken\nlabel: X\n", "extends itself"),
         ("extends: rooms\nlabel: X\ntraining: {epoch: 3}\n", "unknown key"),
     ],

@@ -342,10 +342,15 @@ class TestProblems:
             import_set(project, "nyud", nyud, track=False)
         assert content_digest(project.root / "data/nyud") == before["digest"]
 
-    @pytest.mark.parametrize("mode", ["L", "CMYK"])
-    def test_a_grey_or_cmyk_image_is_worth_a_warning(self, project: Project, nyud: Path, mode: str):
-        Image.new(mode, (32, 24)).save(nyud / "images/0003.jpg")
-        assert f"'0003' is stored as {mode}" in import_set(project, "nyud", nyud, track=False).findings.warnings[0]
+    @pytest.mark.parametrize(("mode", "kind"), [("L", "jpeg"), ("CMYK", "jpeg"), ("I;16", "png")])
+    def test_a_grey_or_cmyk_image_is_worth_a_warning(self, project: Project, nyud: Path, mode: str, kind: str):
+        Image.new(mode, (32, 24)).save(nyud / "images/0003.jpg", kind)
+        warning = import_set(project, "nyud", nyud, track=False).findings.warnings[0]
+        assert warning == f"image '0003' is stored as {mode}: it is read as 8-bit RGB"
+
+    def test_an_image_of_floating_point_is_refused(self, project: Project, nyud: Path):
+        Image.new("F", (32, 24)).save(nyud / "images/0003.jpg", "tiff")
+        self.import_fails(project, nyud, r"image '0003': .* has the mode F .*: convert it to 8 bits")
 
 
 class TestArchives:

@@ -65,6 +65,23 @@ class TestNyud:
         assert (layout.image("0001") == 77).all()
         assert layout.image("0002").max() < 10
 
+    @pytest.mark.parametrize("form", ["<u2", ">u2"])
+    def test_sixteen_bits_of_grey_are_scaled(self, nyud: Path, form: str):
+        """PNG and TIFF of either byte order; white is 65535."""
+        (nyud / "images/0001.jpg").unlink()
+        stored = np.repeat([[0, 128, 129, 30000, 65406, 65407, 65535, 65535]], 24, axis=0).astype(form)
+        Image.fromarray(stored).save(nyud / "images/0001.png", "png" if form == "<u2" else "tiff")
+        found = open_layout("nyud", nyud).image("0001")
+        assert found.dtype == np.uint8
+        assert found[5].tolist() == [[value] * 3 for value in (0, 0, 1, 117, 254, 255, 255, 255)]
+
+    @pytest.mark.parametrize(("form", "mode"), [(np.int32, "I"), (np.float32, "F")])
+    def test_a_photograph_whose_white_is_unknown_is_refused(self, nyud: Path, form: type, mode: str):
+        (nyud / "images/0001.jpg").unlink()
+        Image.fromarray(np.full((24, 32), 200, form)).save(nyud / "images/0001.png", "tiff")
+        with pytest.raises(UserError, match=rf"image '0001': .*0001\.png has the mode {mode} .*convert it to 8 bits"):
+            open_layout("nyud", nyud).image("0001")
+
     def test_sixteen_bit_labels_within_range_are_labels(self, nyud: Path):
         Image.fromarray(np.full((24, 32), 40, np.uint16)).save(nyud / "segmentation/0001.png")
         assert (open_layout("nyud", nyud).target("semseg", "0001") == 39).all()

@@ -130,7 +130,10 @@ def test_without_data_the_two_commands_are_named(project: Project):
             action(project, "nyud")
     with pytest.raises(UserError, match="mtcp data render rooms"):
         sets.open_set(project, "rooms")
-    with pytest.raises(UserError, match="no benchmark uses a data set 'elsewhere'"):
+    (project.root / "config/benchmarks/nyud_240.yaml").write_text("extends: nyud\nlabel: x\ndata: nyud\n")
+    with pytest.raises(
+        UserError, match=r"no benchmark uses a data set 'elsewhere' \(known: nyud, pascal, people, rooms\)"
+    ):
         sets.prepare(project, "elsewhere")
     with pytest.raises(UserError, match="'nyud' is not rendered"):
         sets.render(project, "nyud")

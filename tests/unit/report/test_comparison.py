@@ -9,11 +9,13 @@ import pytest
 
 from mtcp.analysis.versions import compare_states, read_state
 from mtcp.core.errors import UserError
+from mtcp.core.files import write_record
 from mtcp.core.project import Project
 from mtcp.report.comparison import write_comparison
 from mtcp.report.formats import difference, display
 from mtcp.report.index import write_index
 from mtcp.report.render import write_report
+from mtcp.store.integrity import digests, stamping
 
 pytestmark = pytest.mark.slow
 
@@ -85,14 +87,14 @@ def expected(row):
     ]  # fmt: skip
 
 
-def test_a_commit_that_holds_tables_is_a_state(tabled, other):
-    def git(*arguments):
-        identity = ("-c", "user.name=a", "-c", "user.email=a@example.org")
-        subprocess.run(["git", "-C", str(tabled.root), *identity, *arguments], check=True, capture_output=True)
+def commit_tables(root):
+    identity = ("-c", "user.name=a", "-c", "user.email=a@example.org")
+    for arguments in (["init", "-q"], ["add", "-f", "results/tables"], ["commit", "-qm", "tables"]):
+        subprocess.run(["git", "-C", str(root), *identity, *arguments], check=True, capture_output=True)
 
-    git("init", "-q")
-    git("add", "-f", "results/tables")
-    git("commit", "-qm", "tables")
+
+def test_a_commit_that_holds_tables_is_a_state(tabled, other):
+    commit_tables(tabled.root)
     state = read_state(tabled.root, "HEAD")
     assert len(state.benchmarks["rooms"]["runs"]) == len(pd.read_csv(tabled.root / "results/tables/rooms/runs.csv"))
     found = compare_states(state, read_state(tabled.root, str(tabled.root)), Project(tabled.root))
@@ -105,6 +107,57 @@ def test_a_commit_that_holds_tables_is_a_state(tabled, other):
 def test_a_folder_without_tables_is_named(tabled, tmp_path_factory):
     with pytest.raises(UserError, match="holds no tables"):
         read_state(tabled.root, str(tmp_path_factory.mktemp("empty")))
+
+
+def test_a_benchmark_that_this_project_does_not_define_is_listed(tabled, other):
+    shutil.copytree(other / "rooms", other / "bedrooms")
+    _, markdown, _ = write_comparison(tabled.root, str(other), str(other))
+    title, *rows = markdown.read_text().split("### ")[1].split("\n")
+    assert title == "bedrooms"
+    assert "| mtcp | – | – | – | – | – | 0 | not compared: no config/benchmarks/bedrooms.yaml here |" in rows
+    write_comparison(tabled.root, str(tabled.root), str(other))
+
+
+def test_tables_that_were_changed_since_are_refused(tabled):
+    folder = tabled.root / "results/tables/rooms"
+    with stamping(folder / "grid-0123.stamp") as written:
+        written += folder.glob("*.csv")
+    state = read_state(tabled.root, str(tabled.root))
+    assert list(state.benchmarks) == ["rooms"]
+    with (folder / "runs.csv").open("a") as file:
+        file.write("\n")
+    for name in (tabled.root, folder.parent):
+        with pytest.raises(UserError, match=r"runs\.csv is not the file that was written there"):
+            read_state(tabled.root, str(name))
+
+
+def test_an_archive_that_was_changed_since_is_refused(tabled, other):
+    write_record(other / "archive.json", {"files": digests(other, other.rglob("*.csv"))})
+    assert list(read_state(tabled.root, str(other)).benchmarks) == ["rooms"]
+    (other / "rooms/claims.csv").unlink()
+    with pytest.raises(UserError, match=r"is not the archive that was written: .*claims\.csv is missing"):
+        read_state(tabled.root, str(other))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("runs", "a,b\n1,2\n", r"lacks the columns task, method, seed, .*no table of this version"),
+        ("provenance", "method,seed\nmtcp,0\n", r"lacks the columns train_key, "),
+        ("multi_task", "", "is damaged"),
+        ("runs", "method,seed,selection,output,task,metric,value,environment\nmtcp,0,,,,,much,\n", "not numbers"),
+    ],
+)
+def test_a_table_with_other_columns_is_named(tabled, other, name: str, content: str, words: str):
+    (other / f"rooms/{name}.csv").write_text(content)
+    with pytest.raises(UserError, match=rf"rooms/{name}\.csv .*{words}"):
+        read_state(tabled.root, str(other))
+    folder = tabled.root / "results/tables"
+    shutil.rmtree(folder)
+    shutil.copytree(other, folder)
+    commit_tables(tabled.root)
+    with pytest.raises(UserError, match=rf"HEAD:results/tables/rooms/{name}\.csv .*{words}"):
+        read_state(tabled.root, "HEAD")
 
 
 def test_the_index_links_every_report(tabled):

@@ -60,6 +60,9 @@ def test_an_unknown_grid_or_method_is_named_and_a_method_counts_once(project):
     (project / "params.yaml").write_text("{benchmarks: [rooms], methods: [everything], seeds: [0]}")
     with pytest.raises(UserError, match="unknown method 'everything'"):
         Plan.load(project)
+    with pytest.raises(UserError) as caught:
+        Project(project).method("ablation")
+    assert "ablations" not in str(caught.value), "a grid is no method"
     (project / "params.yaml").write_text("{benchmarks: [rooms], methods: [default, mtcp], seeds: [0]}")
     with pytest.raises(UserError, match="in the grid 'default', too"):
         Plan.load(project)
@@ -89,6 +92,15 @@ def test_seeds_are_added_in_any_style_above_the_last(project, text):
     (project / "results/tables/rooms/claims.csv").write_text("id,n,least_n\na,4,4\nb,,\n")
     params = add_seeds(project, 1).project.params
     assert (params.seeds, params.looks) == ([3, 5, 6, 7, 8], 2)
+
+
+def test_seeds_that_would_be_too_large_are_refused_and_nothing_is_written(project):
+    text = "{benchmarks: [rooms], methods: [mtcp], seeds: [0, 999999999]}\n"
+    (project / "params.yaml").write_text(text)
+    with pytest.raises(UserError, match=r"params\.yaml: 2 seeds above 999999999 would pass 1000000000, the largest"):
+        add_seeds(project, 2)
+    assert (project / "params.yaml").read_text() == text
+    assert add_seeds(project, 1).project.params.seeds == [0, 999999999, 1000000000]
 
 
 def test_comments_after_a_block_list_stay(project):

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 from made_up_store import Store
 
@@ -43,6 +44,28 @@ def test_a_name_reads_the_planned_evaluation_and_a_folder_the_newest(run: Run, m
     run.metrics_path.unlink()
     with pytest.raises(UserError, match=f"trained and not evaluated under eval_key {run.eval_key}"):
         load_run(run.name, run.root).metrics  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (np.zeros((4, 5, 3), np.float32), r"got float32 of shape \(4, 5, 3\)"),
+        (np.zeros((4, 5), np.uint8), r"got uint8 of shape \(4, 5\)"),
+        (np.zeros((4, 5, 4), np.uint8), r"got uint8 of shape \(4, 5, 4\)"),
+        (np.zeros((3, 4, 5), np.uint8), r"got uint8 of shape \(3, 4, 5\)"),
+        (np.zeros((0, 5, 3), np.uint8), r"got uint8 of shape \(0, 5, 3\)"),
+        (None, "got NoneType"),
+        ([[[0, 0, 0]]], "got list"),
+    ],
+)
+def test_what_is_no_photograph_is_told(run: Run, given: object, words: str) -> None:
+    with pytest.raises(UserError, match=rf"an array \(H, W, 3\) of uint8, 0 to 255; {words}"):
+        load_run(run.name, run.root).predict(given)
+
+
+def test_what_is_no_name_is_no_run() -> None:
+    with pytest.raises(UserError, match="3 is not a run: give BENCHMARK/METHOD/seedK"):
+        load_run(3)  # pyright: ignore[reportArgumentType] - that is the mistake
 
 
 def test_a_damaged_record_is_not_a_missing_evaluation(run: Run, tmp_path: Path, monkeypatch) -> None:
