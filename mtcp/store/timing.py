@@ -23,6 +23,7 @@ with uncollected():
     from mtcp.core.run_config import RunConfig
     from mtcp.models.architecture import build_network
     from mtcp.store.rehearsal import made_up, made_up_training
+    from mtcp.training.loop import step_of
 
 _WARM_UP: Final = 2
 
@@ -46,11 +47,12 @@ def time_method(config: RunConfig, root: Path, device: str, threads: int, steps:
         with torch.no_grad(), stepper.autocast():
             network(images)
 
-    batches = config.training.accumulate
+    accumulate = config.training.accumulate
 
     def step() -> None:
-        for index in range(batches):
-            stepper.micro_step(trained, index, boundary=index + 1 == batches, batches=batches)
+        for index in range(accumulate):
+            batches, boundary = step_of(index, accumulate, accumulate)
+            stepper.micro_step(trained, index, boundary, batches)
 
     watch = Watch()
     network.eval()
@@ -60,7 +62,7 @@ def time_method(config: RunConfig, root: Path, device: str, threads: int, steps:
     network.train()
     forget_peak_memory(device)
     return SpeedRound(
-        seconds_per_step=_median_seconds(step, steps, device) / batches,
+        seconds_per_step=_median_seconds(step, steps, device) / accumulate,
         seconds_per_image=image / config.evaluation.batch_size,
         step_memory_mb=peak_memory_mb(device),
         image_memory_mb=image_memory,
