@@ -29,11 +29,7 @@ def require_known_names(project: Project) -> None:
     params = project.root / "params.yaml"
     for place, name in enumerate(project.params.benchmarks):
         _require(name, project.benchmark_names(), "benchmark", params, "benchmarks", place)
-        benchmark, path = project.benchmark(name), project.benchmark_path(name)
-        for chosen in benchmark.scheme_parameters:
-            _require(chosen, known["scheme"], "scheme", path, "scheme_parameters", chosen, root=project.root)
-        for role in ("baseline", "reference"):
-            _require(getattr(benchmark, role), project.methods, "method", path, role)
+        require_known_in_benchmark(project, name)
     for place, name in enumerate(project.params.methods):
         _require(name, project.methods, "method", params, "methods", place)
     _require_known_claims(project)
@@ -42,6 +38,16 @@ def require_known_names(project: Project) -> None:
         for number, cover in enumerate(row.covered_by):
             if cover.startswith("method "):
                 _require(cover.removeprefix("method "), project.methods, "method", ledger, place, "covered_by", number)
+
+
+def require_known_in_benchmark(project: Project, name: str) -> None:
+    """Raise `UserError` where benchmark `name` has parameters of an unknown scheme, or an unknown method as a role."""
+    benchmark, path = project.benchmark(name), project.benchmark_path(name)
+    for scheme in benchmark.scheme_parameters:
+        known = find("scheme", project.root, faulty=True)
+        _require(scheme, known, "scheme", path, "scheme_parameters", scheme, root=project.root)
+    for role in ("baseline", "reference"):
+        _require(getattr(benchmark, role), project.methods, "method", path, role)
 
 
 def _require_known_claims(project: Project) -> None:

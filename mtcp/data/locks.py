@@ -22,7 +22,7 @@ def data_digest(project: Project, name: str) -> str:
     says how to get the data, where there is none.
     """
     benchmark, data = project.benchmark(name), project.data_name(name)
-    _require_one_set(project, name)
+    require_one_set(project, name)
     if benchmark.rendered is not None:
         scenes = PACKAGE_ROOT / f"mtcp/data/rendering/{benchmark.rendered.preset}.py"
         code = code_digest([PACKAGE_ROOT / "mtcp/data/rendering/render.py", scenes])
@@ -39,15 +39,21 @@ def data_digest(project: Project, name: str) -> str:
     return str(recorded["digest"])
 
 
-def _require_one_set(project: Project, name: str) -> None:
-    """Raise `UserError` where another benchmark shares the data folder but defines its set differently."""
+def require_one_set(project: Project, name: str) -> None:
+    """Raise `UserError` where another benchmark shares the data folder but defines its set differently.
+
+    A benchmark whose file has a mistake is passed over: it is refused where it is used.
+    """
     benchmark, data = project.benchmark(name), project.data_name(name)
     if data == name:
         return
     for other in (each for each in project.benchmark_names() if each != name):
-        if project.data_name(other) != data:
+        try:
+            whole = project.benchmark(other)
+        except UserError:
             continue
-        whole = project.benchmark(other)
+        if (whole.data or other) != data:
+            continue
         made = {"layout": (benchmark.layout, whole.layout), "rendered": (benchmark.rendered, whole.rendered)}
         if benchmark.rendered is not None:
             made |= {side: (getattr(benchmark, side), getattr(whole, side)) for side in ("height", "width")}

@@ -127,6 +127,34 @@ def test_an_odd_argument_is_one_sentence_and_writes_nothing(
     assert sorted(project.rglob("*")) == before
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("baseline: singletask", "key 'baseline': unknown method 'singletask'"),
+        ("reference: mtpc", "key 'reference': unknown method 'mtpc'; did you mean 'mtcp"),
+        ("scheme_parameters: {lsp: {kappa: 1}}", "key 'scheme_parameters.lsp': unknown scheme 'lsp'; did you mean"),
+        ("data: rooms\nheight: 96", "key 'data': data/rooms is shared with benchmark '"),
+    ],
+)
+def test_a_benchmark_is_shown_only_where_it_can_be_planned(
+    command: typer.Typer, project: Path, monkeypatch: pytest.MonkeyPatch, line: str, said: str
+) -> None:
+    (project / "config/benchmarks/own.yaml").write_text(f"extends: rooms\nlabel: Own\n{line}\n")
+    monkeypatch.chdir(project)
+    assert said in refusal(command, "show", "benchmark", "own")
+
+
+def test_a_benchmark_does_not_fail_for_the_mistake_of_another(
+    command: typer.Typer, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    benchmarks = project / "config/benchmarks"
+    (benchmarks / "own.yaml").write_text("extends: rooms\nlabel: Own\n")
+    (benchmarks / "unused.yaml").write_text("extends: rooms\nlabel: Unused\ncolour: red\n")
+    monkeypatch.chdir(project)
+    assert CliRunner().invoke(command, ["show", "benchmark", "own"]).exit_code == 0
+    assert "unused.yaml, line 3, key 'colour': unknown key" in refusal(command, "show", "benchmark", "unused")
+
+
 @pytest.mark.parametrize("device", ["mps", "meta", "cuda:x", "tpu"])
 def test_a_device_that_nothing_computes_on_is_refused(device: str) -> None:
     with pytest.raises(UserError, match="is no device that mtcp computes on: use cpu, cuda or cuda:N"):
