@@ -40,11 +40,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Fast tests first, then SLURM's, which waits most; where a tool is absent its tests are skipped, except in CI."""
     items.sort(key=lambda item: (item.get_closest_marker("slow") is not None, "cluster" not in item.keywords))
     path = os.environ["PATH"] + ":/usr/sbin:/sbin"
+    absent = {
+        marker: [tool for tool in tools if shutil.which(tool, path=path) is None] for marker, tools in NEEDED.items()
+    }
     for item in items:
-        for marker, tools in NEEDED.items():
-            absent = [tool for tool in tools if shutil.which(tool, path=path) is None]
-            if item.get_closest_marker(marker) and absent and "MTCP_REQUIRE_TOOLS" not in os.environ:
-                item.add_marker(pytest.mark.skip(reason=f"{', '.join(absent)} not installed on this machine"))
+        for marker, tools in absent.items():
+            if item.get_closest_marker(marker) and tools and "MTCP_REQUIRE_TOOLS" not in os.environ:
+                item.add_marker(pytest.mark.skip(reason=f"{', '.join(tools)} not installed on this machine"))
         if item.get_closest_marker("cluster") and os.geteuid() != 0:
             item.add_marker(pytest.mark.skip(reason="starting SLURM needs root"))
         if item.get_closest_marker("realdata") and not REAL_DATA.is_dir():
