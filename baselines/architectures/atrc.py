@@ -18,6 +18,7 @@ from mtcp.api import (
     MapParameters,
     Outputs,
     Task,
+    UserError,
     architecture,
     at_size,
     gathered,
@@ -63,6 +64,8 @@ class ATRC(MapArchitecture):
     def __init__(self, context: BuildContext, parameters: "ATRC.Parameters") -> None:
         super().__init__(context, parameters)
         total = sum(self.widths)
+        if total < 8:
+            raise UserError(f"architecture 'atrc': the sum of the widths is {total}, and it must be at least 8")
         width, inner = total // 4, total // 8
         self.dropout = parameters.dropout
 

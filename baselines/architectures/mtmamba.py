@@ -120,13 +120,13 @@ class MTMamba(MapArchitecture):
     class Parameters(MapParameters):
         states: int = Field(16, ge=1, le=64, description="N, states per inner channel")
         expansion: int = Field(2, ge=1, le=4, description="inner width I as a multiple of a stage's width")
-        drop_path: float = Field(0.2, ge=0, lt=1, description="drop path of the last block, rising linearly from 0")
+        drop_path: float = Field(0.2, ge=0, lt=1, description="drop path of the first block, falling linearly to 0")
 
     def __init__(self, context: BuildContext, parameters: "MTMamba.Parameters") -> None:
         super().__init__(context, parameters)
         names, widths, states = [task.name for task in context.tasks], self.widths, parameters.states
         blocks = 3 * len(STAGES)
-        rates = [parameters.drop_path * block / (blocks - 1) for block in range(blocks)]
+        rates = [parameters.drop_path * (1 - block / (blocks - 1)) for block in range(blocks)]
         for scale, index in STAGES.items():
             width, before = widths[index], widths[index + 1]
             inner = parameters.expansion * width

@@ -21,8 +21,9 @@ class AutoLambda(LossScheme):
 
     Caveat: needs a validation split, and uses the same images as the choice of the best epoch. The authors' code draws
     its validation batches from the training images, and differentiates through a plain gradient step before the
-    optimiser's own step. With gradient accumulation only the last micro-batch counts. Costs three more forward passes
-    and one backward pass per step; running statistics are restored.
+    optimiser's own step, with grad l_t before it; here both gradients are taken after the step. With gradient
+    accumulation only the last micro-batch counts. Costs three more forward passes and one backward pass per step;
+    running statistics are restored.
     """
 
     cost = "forward"

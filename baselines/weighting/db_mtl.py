@@ -51,4 +51,5 @@ class DBMTL(GradientScheme):
         return update, (scales / losses).double().cpu()
 
     def other_weights(self, losses: Tensor, present: Tensor) -> Tensor:
+        self.positive(losses, present)
         return 1 / losses

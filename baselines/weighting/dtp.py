@@ -15,7 +15,7 @@ class DTP(LossScheme):
     w_t = -(1 - K_t)^gamma log K_t.
 
     Caveat: the paper uses an accuracy as indicator; a scheme sees only losses, so kappa_t = exp(-l_t) is used instead,
-    which for a cross-entropy is the geometric mean of the true class's probability.
+    which for a cross-entropy is the geometric mean of the true class's probability. K moves in every micro-batch.
     """
 
     indicator: Tensor

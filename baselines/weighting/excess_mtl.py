@@ -15,7 +15,8 @@ class ExcessMTL(JacobianScheme):
     far, divided by its first value; w <- softmax(log w + step e), starting from 1/T. total = sum_t k w_t l_t, with the
     weights of the k present tasks scaled to sum to k.
 
-    Caveat: S needs T times the shared parameters in memory and in the state; the first step sets the unit of every e_t.
+    Caveat: S needs T times the shared parameters in memory and in the state; the first step with a
+    gradient sets the unit of e_t.
     """
 
     moved_by = "always"
@@ -41,9 +42,10 @@ class ExcessMTL(JacobianScheme):
             [(row**2 / (self.squares[task] + 1e-7).sqrt()).sum() for row, task in zip(jacobian, present, strict=True)]
         )
         first = self.first[present]
-        self.first[present] = torch.where(first.isnan(), risks, first)
+        first = torch.where(first.isnan() & (risks > 0), risks, first)  # a zero is no unit
+        self.first[present] = first
         kept = self.simplex[present]
-        logits = kept.log() + self.options.step * risks / (self.first[present] + 1e-7)
+        logits = kept.log() + self.options.step * torch.where(first.isnan(), 0.0, risks / (first + 1e-7))
         # The present tasks share what they held, so that an absent task's weight stays as it is.
         self.simplex[present] = kept.sum() * torch.softmax(logits, 0)
         return self.other_weights(losses, present) @ jacobian

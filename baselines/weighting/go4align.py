@@ -19,8 +19,8 @@ class GO4Align(LossScheme):
     v_t are clustered into `groups` groups by k-means, and w_t is the mean of t's group. total = sum_t w_t l_t. k-means
     is solved exactly, as the best of all cuts of the sorted values; the authors' code starts from random centres.
 
-    Caveat: needs positive losses. With one group, the default of the authors' command line, all weights are equal; with
-    as many groups as tasks, w_t = v_t.
+    Caveat: needs positive losses. p moves in every micro-batch. With one group, the default of the authors' command
+    line, all weights are equal; with as many groups as tasks, w_t = v_t.
     """
 
     class Parameters(PluginParameters):

@@ -19,7 +19,7 @@ class GradNorm(GramianScheme):
 
     Caveat: the paper leaves the optimiser of w open; here it is plain gradient descent, with the gradient divided by
     mean ||g_t|| so that `rate` has no unit, and with weights clamped to at least 0.001 before they are rescaled.
-    l_t(0) is the first batch's loss.
+    l_t(0) is the first batch's loss above 0; until there is one, the task's weight stays.
     """
 
     moved_by = "always"
@@ -42,9 +42,11 @@ class GradNorm(GramianScheme):
     def weights(self, gramian: Tensor, losses: Tensor, present: Tensor) -> Tensor:
         losses, norms = losses.double(), gramian.diagonal().sqrt().to(losses.device)
         first = self.first[present]
-        self.first[present] = torch.where(first.isnan(), losses, first)
-        weights = self.task_weights[present]
-        self.moved = self.moved.index_put((present,), self._moved(weights, norms, losses / self.first[present]))
+        first = torch.where(first.isnan() & (losses > 0), losses, first)  # a zero is no unit
+        self.first[present] = first
+        weights, known = self.task_weights[present], ~first.isnan()
+        moved = self._moved(weights[known], norms[known], (losses / first)[known])
+        self.moved = self.moved.index_put((present[known],), moved)
         return weights.cpu()
 
     def other_weights(self, losses: Tensor, present: Tensor) -> Tensor:

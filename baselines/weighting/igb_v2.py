@@ -65,7 +65,8 @@ class IGBv2(LossScheme):
     the current batch's losses. Its reward is the least relative decrease, min_t (l_t - l'_t) / b_t, with l' the next
     batch's losses and b_t the mean loss of epoch `base_epoch`. In the first `random_epochs` epochs, w = k softmax(z),
     z ~ N(0, I), as in RLW. From epoch `learning_from` on, every `every`-th step trains the agent on up to `memory` such
-    transitions, for `every` / 2 to `every` updates in batches of 128 to 256, more the fuller the memory is.
+    transitions, for `every` / 2 to `every` updates in batches of 128 to 256, more the fuller the memory is. With
+    gradient accumulation a state is the losses of a step's first micro-batch.
 
     Caveat: the reward is as noisy as the losses of single batches, and the agent needs tens of thousands of steps to
     learn anything. The authors scale rewards by the decay of the learning rate, which a scheme does not see. Needs
@@ -107,17 +108,13 @@ class IGBv2(LossScheme):
         self.register_buffer("action", torch.ones(tasks))
         self.register_buffer("transitions", torch.zeros(parameters.memory, 3 * tasks + 1))
         self.register_buffer("seen_transitions", torch.zeros((), dtype=torch.long))
+        self.register_buffer("acted", torch.full((), -1))
 
     def total(self, losses: Tensor, present: Tensor) -> Tensor:
         self.positive(losses, present)
         self.means.add(losses, present)
-        draws = torch.Generator().manual_seed(self.step_seed())
-        now = self.losses.index_put((present,), losses.detach().to(self.losses))
-        self._remember(now, present)
-        self.losses = now
-        if self.epochs >= self.options.learning_from and self.steps % self.options.every == 0:
-            self._learn(draws)
-        self.action = self._weights(now, draws)
+        if int(self.acted) != self.optimiser_steps:  # between micro-batches the network stays as it is
+            self._act(self.losses.index_put((present,), losses.detach().to(self.losses)), present)
         weights = self.action[present]
         return (len(losses) * (weights / weights.sum()).to(losses) * losses.log()).sum()
 
@@ -126,6 +123,16 @@ class IGBv2(LossScheme):
         means = self.means.close().to(self.base)
         if self.epochs >= self.options.base_epoch:
             self.base = torch.where(self.base.isnan(), means, self.base)
+
+    def _act(self, now: Tensor, present: Tensor) -> None:
+        """Remember what the last action led to, learn if it is time to, and choose the next one."""
+        draws = torch.Generator().manual_seed(self.update_seed())
+        self._remember(now, present)
+        self.losses = now
+        if self.epochs >= self.options.learning_from and self.optimiser_steps % self.options.every == 0:
+            self._learn(draws)
+        self.action = self._weights(now, draws)
+        self.acted.fill_(self.optimiser_steps)
 
     def _weights(self, losses: Tensor, draws: torch.Generator) -> Tensor:
         if self.epochs < self.options.random_epochs or losses.isnan().any():

@@ -51,7 +51,8 @@ class MoCo(GradientScheme):
         step, options = int(self.updates), self.options
         scales = torch.ones_like(losses)
         if options.normalised:
-            scales = losses / gramian.diagonal().sqrt().to(losses).clamp(min=1e-30)
+            norms = gramian.diagonal().sqrt().to(losses)
+            scales = torch.where(norms > 0, losses / norms.clamp(min=1e-30), 0.0)
         for row, scale, task in zip(jacobian, scales, present, strict=True):
             self.tracked[task].lerp_(row * scale, options.beta / step**options.beta_sigma)
         tracked = self.tracked[present]

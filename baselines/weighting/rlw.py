@@ -13,8 +13,8 @@ from mtcp.api import LossScheme, PluginParameters, scheme
 class RLW(LossScheme):
     """Random loss weighting (Lin et al., TMLR 2022, algorithm 2), a litmus test for every other scheme.
 
-    At every step w = k softmax(z), z ~ N(0, I) (`normal`), or w ~ k Dirichlet(1, ..., 1) (`dirichlet`), for the k
-    present tasks; the mean of every weight is 1.
+    At every step of the optimiser w = k softmax(z), z ~ N(0, I) (`normal`), or w ~ k Dirichlet(1, ..., 1)
+    (`dirichlet`), for the k present tasks; the mean of every weight is 1.
 
     Caveat: a scheme that does not beat this one has not been shown to have any effect.
     """
@@ -23,7 +23,7 @@ class RLW(LossScheme):
         distribution: Literal["normal", "dirichlet"] = Field("normal", description="of the weights at each step")
 
     def total(self, losses: Tensor, present: Tensor) -> Tensor:
-        draws = torch.Generator().manual_seed(self.step_seed())
+        draws = torch.Generator().manual_seed(self.update_seed())
         if self.options.distribution == "normal":
             weights = torch.softmax(torch.randn(len(losses), generator=draws), 0)
         else:

@@ -105,9 +105,10 @@ def timm_backbone(config: EncoderConfig) -> Any:
     """
     with uncollected(), compiler_deferred():
         import timm
+        from timm.models import parse_model_name
 
-    name = config.model.split(".")[0]
-    if not timm.is_model(name):
+    source, name = parse_model_name(config.model)
+    if source is None and not timm.is_model(name := name.split(".")[0]):
         close = get_close_matches(name, timm.list_models(), n=3)
         hint = f"; did you mean {' or '.join(close)}?" if close else "; see timm.list_models()"
         raise UserError(f"encoder.model: timm has no model '{config.model}'{hint}")

@@ -37,9 +37,28 @@ def weights_file(config: EncoderConfig) -> Path | None:
         raise no_hub_access(config, error) from error
 
 
+def _fetched_by_timm(model: str) -> Path | None:
+    """Return the file in the hub's cache from which timm took the weights of `model`; None if it has another source."""
+    from huggingface_hub import try_to_load_from_cache
+    from timm.models import get_pretrained_cfg, parse_model_name
+
+    source, name = parse_model_name(model)
+    found = get_pretrained_cfg(name) if source is None else None
+    repository, _, revision = ((found.hf_hub_id if found else name) or "").partition("@")
+    names = (found and found.hf_hub_filename,) if found and found.hf_hub_filename else (WEIGHTS, "pytorch_model.bin")
+    for file in names if repository else ():  # in timm's order
+        if isinstance(path := try_to_load_from_cache(repository, file, revision=revision or None), str):
+            return Path(path)
+    return None
+
+
 def weights_record(config: EncoderConfig) -> dict[str, str] | None:
-    """Return the SHA-256 of `weights_file` and, for a file from the hub, its revision, so that others can pin it."""
-    path = weights_file(config)
+    """Return the SHA-256 of the weights file and, for a file from the hub, its revision, so that others can pin it.
+
+    None for random initial values, and where timm took the weights from elsewhere than the hub.
+    """
+    fetched = config.pretrained and not config.weights and config.kind == "timm"
+    path = _fetched_by_timm(config.model) if fetched else weights_file(config)
     if path is None:
         return None
     return {"sha256": file_digest(path)} | ({} if config.weights else {"revision": path.parent.name})

@@ -95,7 +95,8 @@ class Scheme(nn.Module, ABC):
         self.context = context
         self.options: Any = parameters
         self.tasks = context.tasks
-        self.steps = 0
+        self.steps = 0  # micro-batches
+        self.optimiser_steps = 0
         self.epochs = 0
         self.monitor = Monitor(context.tasks, pairs=self.observes_pairs or context.diagnostics_every > 0)
         self._adam = OwnAdam()
@@ -127,6 +128,7 @@ class Scheme(nn.Module, ABC):
         """End an optimiser step: call the hook `after_step`, then update the scheme's own parameters."""
         self.after_step(recompute)
         self._adam.step(self.named_parameters(), getattr(self.options, "rate", 0.025), self.seen)
+        self.optimiser_steps += 1
         self.seen.zero_()
 
     def close_epoch(self) -> None:
@@ -174,8 +176,12 @@ class Scheme(nn.Module, ABC):
         return False
 
     def step_seed(self) -> int:
-        """Seed of this step's random draws: depends only on the run's scheme stream and the step."""
+        """Seed of a micro-batch's random draws: depends only on the run's scheme stream and their number."""
         return stream(self.context.seed, self.steps)
+
+    def update_seed(self) -> int:
+        """Seed of the draws of an optimiser step, the same in all its micro-batches."""
+        return stream(self.context.seed, self.optimiser_steps)
 
     def at(self, task: str | None = None) -> str:
         """Return "scheme 'x', [task 'y',] step n", the location given in messages."""
@@ -202,10 +208,11 @@ class Scheme(nn.Module, ABC):
         return torch.tensor([self.tasks.index(task) for task in losses], device=device)
 
     def get_extra_state(self) -> dict[str, Any]:
-        return {"steps": self.steps, "epochs": self.epochs, "monitor": self.monitor.state(), "adam": self._adam.state()}
+        counts = {"steps": self.steps, "optimiser_steps": self.optimiser_steps, "epochs": self.epochs}
+        return {**counts, "monitor": self.monitor.state(), "adam": self._adam.state()}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        self.steps, self.epochs = state["steps"], state["epochs"]
+        self.steps, self.optimiser_steps, self.epochs = state["steps"], state["optimiser_steps"], state["epochs"]
         self.monitor.load(state["monitor"])
         own = next(self.parameters(), None)
         self._adam.load(state["adam"], own.device if own is not None else torch.device("cpu"))

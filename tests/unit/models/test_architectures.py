@@ -290,11 +290,20 @@ def test_every_architecture_trains_in_bf16(name):
         ("atrc", {"widths": [8, 8, 8]}, "widths"),
         ("cross_stitch", {"own": 1.5}, "own"),
         ("mtan", {"widths": [8, 8, 8, 8]}, "widths"),
+        ("atrc", {"widths": [1, 2, 2, 2]}, "sum of the widths.*at least 8"),
     ],
 )
 def test_parameters_out_of_range_are_named(name, parameters, message):
     with pytest.raises(UserError, match=message):
         build(name, **parameters)
+
+
+def test_mtmambas_drop_path_falls_from_the_first_block_to_the_last():
+    network = build("mtmamba", drop_path=0.2)
+    stages = [getattr(network, f"stage{scale}") for scale in (16, 8, 4)]
+    of_a_task = [[stage["depth"].block1, stage["depth"].block2, stage["cross"]["depth"]] for stage in stages]
+    rates = [block.drop for blocks in of_a_task for block in blocks]
+    assert rates == pytest.approx(torch.linspace(0.2, 0, 9).tolist())
 
 
 def test_units_start_as_stated():

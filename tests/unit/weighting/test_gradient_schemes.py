@@ -352,3 +352,32 @@ def test_the_weight_of_an_absent_task_does_not_drift_under_excess_mtl():
     assert float(scheme.simplex[2]) == pytest.approx(0.25)
     assert float(scheme.simplex.sum()) == pytest.approx(1.0)
     assert float(scheme.simplex.max()) > 0.253
+
+
+@pytest.mark.parametrize("name", ["excess_mtl", "gradnorm"])
+def test_a_zero_in_the_first_step_is_no_unit(name):
+    """A binary task without a positive pixel in the first batch: no loss and no gradient, but later it has both."""
+    jacobian, losses = random_jacobian(0), [1.0, 2.0, 0.5]
+    idle = jacobian * torch.tensor([[1.0], [1.0], [0.0]])
+    scheme = build(name, 3, 20)
+    again(scheme, idle, [1.0, 2.0, 0.0])
+    assert scheme.first.isnan().tolist() == [False, False, True]
+    again(scheme, jacobian, losses, steps=100)
+    assert (scheme.first > 0).all()
+    weights = scheme.simplex * 3 if name == "excess_mtl" else scheme.task_weights
+    assert weights.isfinite().all()
+    assert weights.min() > 0.05
+    assert float(weights.sum()) == pytest.approx(3.0, rel=1e-5)
+
+
+def test_a_task_without_a_gradient_has_no_weight_in_moco():
+    jacobian = random_jacobian(0) * torch.tensor([[1.0], [1.0], [0.0]])
+    _, weights = combined("moco", jacobian, LOSSES, steps=3)
+    assert weights[2] == 0
+    assert weights.max() < 100
+
+
+def test_db_mtl_refuses_a_zero_loss_in_any_micro_batch():
+    scheme = build("db_mtl", 2, 5)
+    with pytest.raises(Diverged, match=r"task 'b'.*the loss is 0.0, and this scheme needs positive losses"):
+        scheme.other_weights(torch.tensor([1.0, 0.0]), torch.arange(2))

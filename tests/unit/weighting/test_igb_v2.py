@@ -59,3 +59,17 @@ def test_its_memory_overwrites_the_oldest(loss_scheme):
     scheme.close_epoch()
     steps(scheme, [[0.9, 0.9, 0.9], [0.8, 0.8, 0.8], [0.7, 0.7, 0.7]])
     torch.testing.assert_close(scheme.transitions[:, 6], torch.tensor([0.7, 0.8]))
+
+
+def test_between_two_optimiser_steps_it_acts_once(loss_scheme):
+    scheme = agent(loss_scheme)
+    for value in ([1.0, 1.0, 1.0], [0.5, 0.5, 0.5]):
+        for one in (value, [9.0, 9.0, 9.0]):  # two micro-batches, of which the second moves nothing
+            leaves = {task: torch.tensor(x, requires_grad=True) for task, x in zip(scheme.tasks, one, strict=True)}
+            scheme.backward(leaves, None, None, 0.5)
+        scheme.close_step(dict)
+    scheme.close_epoch()
+    steps(scheme, [[0.4, 0.4, 0.4], [0.2, 0.2, 0.2]])
+    torch.testing.assert_close(scheme.transitions[:2, 0], torch.tensor([0.5, 0.4]))
+    torch.testing.assert_close(scheme.transitions[:2, 6], torch.tensor([0.4, 0.2]))
+    assert int(scheme.seen_transitions) == 2

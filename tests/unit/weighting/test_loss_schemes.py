@@ -232,7 +232,10 @@ def test_famo_leaves_an_absent_task_out_of_the_comparison(loss_scheme, effective
 @pytest.mark.parametrize("distribution", ["normal", "dirichlet"])
 def test_rlw_in_distribution(distribution, loss_scheme, effective):
     scheme = loss_scheme("rlw", distribution=distribution)
-    draws = torch.stack([effective(scheme, VALUES) for _ in range(3000)]).double()
+    draws = []
+    for scheme.optimiser_steps in range(3000):
+        draws.append(effective(scheme, VALUES))
+    draws = torch.stack(draws).double()
     torch.testing.assert_close(draws.sum(1), torch.full((3000,), 3.0, dtype=torch.float64), rtol=1e-5, atol=1e-5)
     assert (draws > 0).all()
     torch.testing.assert_close(draws.mean(0), torch.ones(3, dtype=torch.float64), atol=0.06, rtol=0)
@@ -245,8 +248,11 @@ def test_rlw_in_distribution(distribution, loss_scheme, effective):
 
 def test_rlw_draws_depend_on_seed_and_step_alone(loss_scheme, effective):
     one, other = loss_scheme("rlw"), loss_scheme("rlw")
-    effective(one, VALUES)
-    other.steps = 1
+    first = effective(one, VALUES)
+    close(effective(one, VALUES), first)  # micro-batches of one step
+    one.close_step(dict)
+    assert not torch.allclose(effective(one, VALUES), first)
+    other.optimiser_steps = 1
     close(effective(one, VALUES), effective(other, [9.0, 9.0, 9.0]))
 
 
