@@ -86,6 +86,7 @@ class IGBv2(LossScheme):
     action: Tensor
     transitions: Tensor
     seen_transitions: Tensor
+    acted: Tensor
 
     def __init__(self, context: SchemeContext, parameters: "IGBv2.Parameters") -> None:
         super().__init__(context, parameters)

@@ -1,5 +1,6 @@
 """Common parts of a report's charts: inline data, the page's colours, the reader's choice of methods, the style."""
 
+from math import isfinite
 from typing import Any, Final, Literal
 
 import altair as alt
@@ -27,13 +28,20 @@ def labelled(rows: pd.DataFrame, methods: pd.DataFrame) -> pd.DataFrame:
 
 
 def inline(rows: pd.DataFrame, *columns: str) -> alt.Data:
-    """The named columns as inline data with five significant digits: enough for charts, and pages stay small."""
+    """The named columns as inline data with five significant digits: enough for charts, and pages stay small.
+
+    What is not finite (a loss that overflowed) is left out: JSON has no such number, and a chart draws a gap.
+    """
     return alt.Data(
         values=[
-            {name: float(f"{value:.5g}") if isinstance(value, float) else value for name, value in row.items()}
+            {name: _short(value) if isinstance(value, float) else value for name, value in row.items()}
             for row in rows[list(columns)].astype(object).where(rows[list(columns)].notna(), None).to_dict("records")
         ]
     )
+
+
+def _short(value: float) -> float | None:
+    return float(f"{value:.5g}") if isfinite(value) else None
 
 
 def number(column: str, title: str) -> alt.Tooltip:

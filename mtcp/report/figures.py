@@ -4,6 +4,7 @@ A reader chooses two methods to highlight: every chart reads the parameters `fir
 lists set. Trivial baselines are left out of charts, where they would squeeze all others together; tables show them.
 """
 
+from math import isfinite
 from typing import Any, Final
 
 import altair as alt
@@ -136,6 +137,11 @@ def _by_epoch(rows: pd.DataFrame, title: str, scale: alt.Scale) -> dict[str, Any
     return finish(alt.layer(quiet, band, line), height=190)
 
 
+def _differ(values: pd.Series) -> bool:
+    """Whether values differ by more than rounding."""
+    return values.max() - values.min() > 1e-6 * values.abs().max()
+
+
 def weight_charts(curves: pd.DataFrame, methods: pd.DataFrame, tasks: tuple[Task, ...]) -> list[dict[str, Any]]:
     """One chart per method whose weights change: weight of each task by epoch, mean and range over seeds.
 
@@ -145,9 +151,9 @@ def weight_charts(curves: pd.DataFrame, methods: pd.DataFrame, tasks: tuple[Task
     charts = []
     for method in methods.itertuples():
         own = _of_tasks(curves[curves.method == method.method], "weight", tasks)
-        if own.empty or own["mean"].nunique() <= 1:
+        if not any(_differ(means) for _, means in own.groupby("task")["mean"]):
             continue
-        first = own.loc[own.groupby("epoch")["mean"].idxmax()]
+        first = own.loc[[means.idxmax() for _, means in own.groupby("epoch")["mean"] if _differ(means)]]
         first = first.assign(begin=first.epoch - 0.5, end=first.epoch + 0.5)
         strip = alt.Chart(inline(first, "task", "epoch", "begin", "end")).mark_rect()
         strip = strip.encode(
@@ -159,7 +165,7 @@ def weight_charts(curves: pd.DataFrame, methods: pd.DataFrame, tasks: tuple[Task
             tooltip=[alt.Tooltip("task:N", title="prioritised"), "epoch:Q"],
         )
         layers = [*_lines(own, tasks, "weight", alt.Scale(zero=True)), strip]
-        if (own.least < 0).any():  # below zero a task's loss is ascended
+        if (own.least < 0).any() and isfinite(own.least.min()):  # below zero a task's loss is ascended
             below = alt.Chart(alt.Data(values=[{"low": float(f"{own.least.min():.5g}"), "high": 0}]))
             layers.insert(0, below.mark_rect(color="var(--bad)", opacity=0.1).encode(y="low:Q", y2="high:Q"))
         charts.append({"title": method.label, "spec": finish(alt.layer(*layers), height=170, choice=False)})

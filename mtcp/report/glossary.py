@@ -13,7 +13,7 @@ _EVERYWHERE: Final[Mapping[str, str]] = {
     "paired by seed": "both methods of a comparison saw the same batches and augmentation, and began with the same "
     "values where they share parameters; the difference is taken seed by seed",
     "ROPE": "range of practical equivalence: differences within it count as none; declared before any run",
-    "Holm": "correction of all claims of one family together, so that a false conclusion is in at most 5 % of families",
+    "Holm": "correction of all claims of one family together: the declared error rate is that of the whole family",
     "least n": "the fewest seeds with which the exact test could conclude at all, after the correction",
     "MT-CP": "the paper's network: an encoder that tasks share, fusion across tasks (CFM), and a trace-back",
     "CFM": "the part that fuses the other tasks' features into a task's own (cross-task coherence)",

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from mtcp.analysis.comparisons import COST
 from mtcp.analysis.rows import rows_of
 from mtcp.analysis.speed import loaded
 from mtcp.core.roles import role_notes
@@ -53,7 +54,8 @@ def notes(page: Page) -> Iterator[str]:
         yield f"One network under several names, equal to the bit on every seed; what differs never acted: {names}."
     # A table without a row has no columns either.
     judged, compared = (
-        table.reindex(columns=["n", "least_n"]).dropna().astype(int) for table in (page.tables["claims"], comparisons)
+        table[table.task != COST][["n", "least_n"]].dropna().astype(int)  # of measured costs n counts rounds
+        for table in (each.reindex(columns=["task", "n", "least_n"]) for each in (page.tables["claims"], comparisons))
     )
     tests = pd.concat([judged, compared])
     if len(tests) and (tests.n < tests.least_n).all():

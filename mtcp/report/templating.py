@@ -24,12 +24,19 @@ class _Tex(str):
 
 
 def escape_tex(text: Any) -> str:
-    """Return `text` with LaTeX's special characters escaped; characters unknown to pdflatex become "?"."""
+    """Return `text` with LaTeX's special characters escaped; characters unknown to pdflatex become "?".
+
+    What starts with `[` or `*` is set apart from a `\\\\` before it, which would take it for its argument.
+    """
     if isinstance(text, _Tex):
         return text
-    return "".join(
-        _TEX.get(letter) or (letter if ord(letter) < 0x180 else _TEX.get(letter, "?")) for letter in str(text)
-    )
+    escaped = "".join(_TEX.get(letter, letter if _in_t1(letter) else "?") for letter in str(text))
+    return "{}" + escaped if escaped.startswith(("[", "*")) else escaped
+
+
+def _in_t1(letter: str) -> bool:
+    """Whether pdflatex has `letter` in its T1 fonts."""
+    return ord(letter) < 0x180 and not 0x7F <= ord(letter) < 0xA0 and letter not in "ĦħĸŉĿŀŦŧ"
 
 
 def html_environment(escape: bool = True) -> Environment:

@@ -1,5 +1,6 @@
 """The verdicts on the paper's claims for the templates: families, seeds behind a verdict, missing seeds."""
 
+from dataclasses import dataclass
 from math import isfinite
 from typing import Any, Final
 
@@ -9,6 +10,7 @@ import pandas as pd
 from mtcp.analysis.comparisons import MULTI_TASK
 from mtcp.analysis.rows import rows_of
 from mtcp.analysis.speed import MEASURED
+from mtcp.analysis.statistics import least_n
 from mtcp.core.config import Benchmark
 from mtcp.core.words import counted
 from mtcp.report.formats import Display, difference, display, probability
@@ -34,6 +36,34 @@ _WIDE, _HIGH, _EDGE = 320, 66, 12
 _PAIRS_WIDE, _PAIRS_HIGH = 320, 130
 
 
+@dataclass(frozen=True)
+class Further:
+    """What a claim needs to conclude: the least number of seeds or rounds, and the commands that lead there."""
+
+    least: int = 0
+    command: str = ""
+    look: bool = False
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The grid's number of seeds, and whether one of its claims could conclude, so that adding seeds is a look."""
+
+    declared: int
+    looked: bool
+
+    def further(self, row: Any) -> Further:
+        """Return what a claim with too few seeds or rounds needs."""
+        least, run = int(row.least_n), "snakemake --cores all"
+        if row.unit == "round":
+            return Further(least, f"mtcp benchmark {row.benchmark} --rounds {least} && {run}")
+        if self.declared >= least:
+            return Further(least, run)
+        if self.looked:  # a further look has half the error rate
+            least = least_n(int(row.family_size), row.alpha / 2)
+        return Further(least, f"mtcp grid add-seeds {least - self.declared} && {run}", self.looked)
+
+
 def tally(claims: pd.DataFrame) -> list[tuple[str, str]]:
     """Return [("reproduced", "✓ 1 reproduced"), ("not run", "– 2 not run")]: verdicts with their counts."""
     counts = claims.verdict.value_counts()
@@ -41,20 +71,32 @@ def tally(claims: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def verdict_groups(
-    claims: pd.DataFrame, pairs: pd.DataFrame, labels: dict[str, str], benchmark: Benchmark, *, apart: bool
+    claims: pd.DataFrame,
+    pairs: pd.DataFrame,
+    labels: dict[str, str],
+    benchmark: Benchmark,
+    *,
+    apart: bool,
+    declared: int,
 ) -> list[dict[str, Any]]:
     """Return the judged claims by family, in the file's order: heading, note (size, least n, error rate), claims.
 
-    `apart`: costs were measured by `mtcp benchmark`, so they have rounds instead of seeds.
+    `apart`: costs were measured by `mtcp benchmark`, so they have rounds instead of seeds. `declared`: the number
+    of the grid's seeds.
     """
     judged = claims[claims.n > 0]
     judged = judged.assign(unit=np.where(judged.metric.isin(MEASURED) & apart, "round", "seed"))
+    could = (judged.unit == "seed") & (judged.least_n > 1) & (judged.least_n <= judged.n)
+    grid = Grid(declared, looked=bool(could.any()))
     return [
         {
+            "family": family,
             "title": FAMILIES.get(str(family), str(family)),
             "note": f"{_claims(int(rows.family_size.max()))} at {100 * rows.alpha.iloc[0]:g} % · "
             f"{int(rows.least_n.max())} {'s and '.join(rows.unit.unique())}s are the least that can conclude",
-            "claims": [claim_view(row, pairs[pairs.claim == row.id], labels, benchmark) for row in rows.itertuples()],
+            "claims": [
+                claim_view(row, pairs[pairs.claim == row.id], labels, benchmark, grid) for row in rows.itertuples()
+            ],
         }
         for family, rows in judged.groupby("family", sort=False)
     ]
@@ -64,7 +106,9 @@ def _claims(count: int) -> str:
     return "1 claim" if count == 1 else f"{count} claims corrected together"
 
 
-def claim_view(row: Any, pairs: pd.DataFrame, labels: dict[str, str], benchmark: Benchmark) -> dict[str, Any]:
+def claim_view(
+    row: Any, pairs: pd.DataFrame, labels: dict[str, str], benchmark: Benchmark, grid: Grid | None = None
+) -> dict[str, Any]:
     """Return one claim as text, with the seeds or rounds behind it (`pairs`: its rows of pairs.csv)."""
     shown, values = (how(str(row.task), str(row.metric), benchmark) for how in (difference, display))
     has = row.n > 0
@@ -73,7 +117,7 @@ def claim_view(row: Any, pairs: pd.DataFrame, labels: dict[str, str], benchmark:
         reference = f"{'its' if row.reference == row.method else reference + ','} {OUTPUTS[row.reference_output]}"
     what = f", {values.label}" if isinstance(row.metric, str) else ""
     what += ", across different environments" if row.environments == "mixed" else ""
-    missing = int(row.least_n - row.n) if has else 0
+    further = grid.further(row) if grid and has and row.n < row.least_n else Further()
     return {
         "verdict": row.verdict,
         "sign": SIGNS[row.verdict],
@@ -86,20 +130,15 @@ def claim_view(row: Any, pairs: pd.DataFrame, labels: dict[str, str], benchmark:
         "reason": row.reason,
         "rope": f"±{shown.number(row.rope)} {shown.unit}".strip() if has else "",
         "n": int(row.n) if has else 0,
-        "least": int(row.least_n) if has else 0,
+        "least": further.least or (int(row.least_n) if has else 0),
+        "next_look": further.look,
         "unit": row.unit if has else "",
-        "command": f"{_more(row, missing)} && snakemake --cores all" if missing > 0 else "",
+        "command": further.command,
         "seeds": [_seed(pair, row, shown, values) for pair in rows_of(pairs)],
         "picture": _picture(pairs, row, shown) if has else None,
         "lines": _lines(pairs, row, values) if has else None,
         **posterior(row),
     }
-
-
-def _more(row: Any, missing: int) -> str:
-    if row.unit == "round":
-        return f"mtcp benchmark {row.benchmark} --rounds {int(row.least_n)}"
-    return f"mtcp grid add-seeds {missing}"
 
 
 def posterior(row: Any) -> dict[str, Any]:

@@ -76,7 +76,12 @@ def _claims(page: Page) -> dict[str, Any]:
     return {
         "tally": tally(claims),
         "verdict_groups": verdict_groups(
-            claims, pairs, page.labels, page.benchmark, apart=len(page.tables["speed"]) > 0
+            claims,
+            pairs,
+            page.labels,
+            page.benchmark,
+            apart=len(page.tables["speed"]) > 0,
+            declared=len(page.project.params.seeds),
         ),
         "not_run": [
             claim_view(row, pairs[:0], page.labels, page.benchmark) for row in rows_of(claims) if not row.n > 0

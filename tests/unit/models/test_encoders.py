@@ -1,9 +1,14 @@
 """Encoders: the library's numbers, and one clear sentence for everything that cannot work."""
 
 import hashlib
+import json
+import os
+import subprocess
+import sys
 
 import huggingface_hub
 import pytest
+import timm
 import torch
 from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
@@ -203,3 +208,43 @@ def test_bad_weights_are_refused(kind, damage, message, tmp_path, library_model,
 def test_mask2former_weights_must_be_a_folder_with_its_configuration(tmp_path):
     with pytest.raises(UserError, match=r"config\.json"):
         build_encoder(context(kind="mask2former", model="x", weights=str(tmp_path / "none")))
+
+
+#: In a process of its own, since the hub's library reads its variables on import.
+_FROM_THE_HUB = """
+import json, sys
+from mtcp.core.run_config import EncoderConfig
+from mtcp.models.encoders import timm_backbone
+from mtcp.models.weights import weights_record
+for model in sys.argv[1:]:
+    config = EncoderConfig(kind="timm", model=model, pretrained=True)
+    value = float(timm_backbone(config).state_dict()["conv1.0.weight"].flatten()[0])
+    print(json.dumps({"value": value} | (weights_record(config) or {})))
+"""
+
+
+@pytest.mark.slow
+def test_weights_that_timm_fetched_from_the_hub_are_recorded(tmp_path):
+    """A made-up cache of the hub, read offline as timm would read it, by model name and by hub name and revision."""
+    entry = tmp_path / "hub/models--timm--test_resnet.r160_in1k"
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    snapshot = entry / "snapshots" / commit
+    snapshot.mkdir(parents=True)
+    (entry / "refs").mkdir()
+    (entry / "refs/main").write_text(commit)
+    model = timm.create_model("test_resnet")
+    with torch.no_grad():
+        model.get_parameter("conv1.0.weight").fill_(0.625)
+    save_file(model.state_dict(), snapshot / "model.safetensors")
+    cfg = {key: value for key, value in model.pretrained_cfg.items() if isinstance(value, str | int | float | list)}
+    (snapshot / "config.json").write_text(json.dumps({"architecture": "test_resnet", "pretrained_cfg": cfg}))
+    names = ("test_resnet.r160_in1k", f"hf_hub:timm/test_resnet.r160_in1k@{commit}")
+    environment = {**os.environ, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", _FROM_THE_HUB, *names], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    digest = hashlib.sha256((snapshot / "model.safetensors").read_bytes()).hexdigest()
+    for line in done.stdout.splitlines():
+        assert json.loads(line) == {"value": 0.625, "sha256": digest, "revision": commit}
+    assert len(done.stdout.splitlines()) == 2
