@@ -95,9 +95,7 @@ class Scheme(nn.Module, ABC):
         self.context = context
         self.options: Any = parameters
         self.tasks = context.tasks
-        self.steps = 0  # micro-batches
-        self.optimiser_steps = 0
-        self.epochs = 0
+        self.steps = self.optimiser_steps = self.epochs = 0  # a step is a micro-batch
         self.monitor = Monitor(context.tasks, pairs=self.observes_pairs or context.diagnostics_every > 0)
         self._adam = OwnAdam()
         self.seen = torch.zeros(len(context.tasks), dtype=torch.bool)
@@ -185,8 +183,7 @@ class Scheme(nn.Module, ABC):
 
     def at(self, task: str | None = None) -> str:
         """Return "scheme 'x', [task 'y',] step n", the location given in messages."""
-        where = f"scheme '{self.name}', "
-        return where + (f"task '{task}', " if task else "") + f"step {self.steps}"
+        return f"scheme '{self.name}', " + (f"task '{task}', " if task else "") + f"step {self.steps}"
 
     def finite(self, values: list[float], tasks: list[str], what: str) -> None:
         """Raise `Diverged` naming the first task whose value is NaN or infinite."""

@@ -171,6 +171,17 @@ def test_every_control_is_reached_by_keyboard_and_named(browser, page):
     assert browser.execute_script("return document.querySelectorAll('[tabindex]:not([tabindex=\"0\"])').length") == 0
 
 
+def test_a_page_switched_to_dark_prints_dark_on_white(browser, page):
+    open_page(browser, page, scheme="light")
+    browser.find_element("class name", "toggle").click()
+    colours = "const s = getComputedStyle(document.body); return [s.color, s.backgroundColor]"
+    assert browser.execute_script(colours) != ["rgb(0, 0, 0)", "rgb(255, 255, 255)"]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    printed = browser.execute_script(colours)
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    assert printed == ["rgb(0, 0, 0)", "rgb(255, 255, 255)"]
+
+
 def test_prints_with_everything_open(browser, page):
     open_page(browser, page)
     browser.execute_script("dispatchEvent(new Event('beforeprint'))")

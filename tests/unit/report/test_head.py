@@ -58,6 +58,19 @@ def test_runs_from_other_weights_are_named(tabled) -> None:
         assert any("different pre-trained weights" in note and page.labels["mtcp"] in note for note in found) == said
 
 
+def test_rounds_of_a_measured_cost_are_no_seeds(tabled) -> None:
+    page = Page.read(Project(tabled.root), "rooms")
+    claims = page.tables["claims"].assign(least_n=8)
+    costs = claims[claims.task == "cost"]
+    assert len(costs)
+    assert claims.n.max() < 8
+    measured = claims.assign(n=claims.n.mask(claims.task == "cost", 8))
+    compared = page.tables["comparisons"].assign(least_n=8)
+    tables = page.tables | {"claims": measured, "comparisons": compared}
+    found = list(notes(Page(page.project, page.name, page.benchmark, tables)))
+    assert any("Read the numbers as a sketch" in note for note in found)
+
+
 def test_what_is_worse_than_the_prior_is_named_with_its_tasks(tabled) -> None:
     page = Page.read(Project(tabled.root), "rooms")
     table = page.tables["summary"]

@@ -1,20 +1,23 @@
 """Reports: what they must show, that they render and never compute, and that text of users cannot break them."""
 
 import json
+import math
 import re
 import shutil
 from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
-from made_up_store import measure_all
+from made_up_store import made_up_record, measure_all, parameters
 from PIL import Image
 
 from mtcp.analysis.tables import write_tables
 from mtcp.core.errors import UserError
 from mtcp.core.project import Project
 from mtcp.core.run_config import TaskConfig
+from mtcp.report.figures import weight_charts
 from mtcp.report.formats import Display, difference, display, probability
+from mtcp.report.page import Page
 from mtcp.report.render import compile_pdf, write_report
 from mtcp.report.templating import escape_tex
 
@@ -227,7 +230,38 @@ def test_a_task_under_a_name_of_ones_own_is_shown_like_its_kind_in_its_unit(root
     assert display("far", "rmse_capped", benchmark) == Display("RMSE below 6.5535 px", digits=4, unit="px")
 
 
+@pytest.mark.slow
+def test_a_validation_loss_that_overflowed_leaves_a_gap(small):
+    run = small.plan.run("rooms", "uncertainty", 1)
+    history = pd.read_csv(run.directory / "history.csv")
+    history.loc[1, "validation_loss_depth"] = math.inf
+    history.to_csv(run.directory / "history.csv", index=False)
+    made_up_record(run, parameters=parameters(run.method)).write(run.run_path)
+    write_tables(small.plan, "rooms")
+    assert math.inf in set(pd.read_csv(small.root / "results/tables/rooms/curves.csv").greatest)
+    write_report(small.root, "rooms")
+    assert "Infinity" not in (small.root / "reports/rooms.html").read_text()
+
+
+def test_equal_weights_prioritise_no_task_and_constant_ones_do_not_change(tabled):
+    page = Page.read(Project(tabled.root), "rooms")
+    curves, methods = page.tables["curves"], page.tables["methods"]
+    mtcp = curves[curves.method == "mtcp"]
+    (chart,) = weight_charts(mtcp, methods, page.tasks)[:1]
+    epochs = {row["epoch"] for layer in chart["spec"]["layer"] for row in _values(layer) if "begin" in row}
+    assert epochs == {1, 2}  # the made-up weights are all 1 in epoch 0
+    fixed = {f"weight_{task.name}": 1.0 + place for place, task in enumerate(page.tasks)}
+    constant = mtcp.assign(mean=mtcp.column.map(fixed).fillna(mtcp["mean"]))
+    assert weight_charts(constant, methods, page.tasks) == []
+
+
+def _values(layer):
+    return layer.get("data", {}).get("values", [])
+
+
 def test_tex_escaping():
+    assert escape_tex("[ours] *") == "{}[ours] *"
+    assert escape_tex("\u0127 \x85 \xe9") == "? ? \xe9"
     assert escape_tex("a_b & 5 % of κ ± 1°") == r"a\_b \& 5 \% of $\kappa$ $\pm$ 1\textdegree{}"
 
 
