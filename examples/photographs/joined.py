@@ -44,6 +44,9 @@ def main() -> None:
     parser.add_argument("--as", dest="name", help="name of the joined archive (default: the benchmark's)")
     parser.add_argument("--seeds", nargs="+", type=int, required=True)
     parser.add_argument("--methods", nargs="+", required=True)
+    parser.add_argument(
+        "--looks", type=int, default=1, help="how often verdicts have been computed, this time included"
+    )
     given = parser.parse_args()
     benchmark, archived = given.benchmark, ROOT / REFERENCE / given.benchmark
     joined = ROOT / REFERENCE / (given.name or benchmark)
@@ -51,6 +54,8 @@ def main() -> None:
         for part in ("config", "data"):
             shutil.copytree(archived / part, folder / part)
         grid = {"benchmarks": [benchmark], "methods": given.methods, "seeds": given.seeds}
+        if given.looks > 1:
+            grid["looks"] = given.looks
         write_text(folder / "params.yaml", yaml.safe_dump(grid, sort_keys=False))
         for method in given.methods:
             for seed in given.seeds:
