@@ -86,7 +86,6 @@ class IGBv2(LossScheme):
     action: Tensor
     transitions: Tensor
     seen_transitions: Tensor
-    acted: Tensor
 
     def __init__(self, context: SchemeContext, parameters: "IGBv2.Parameters") -> None:
         super().__init__(context, parameters)
@@ -109,12 +108,12 @@ class IGBv2(LossScheme):
         self.register_buffer("action", torch.ones(tasks))
         self.register_buffer("transitions", torch.zeros(parameters.memory, 3 * tasks + 1))
         self.register_buffer("seen_transitions", torch.zeros((), dtype=torch.long))
-        self.register_buffer("acted", torch.full((), -1))
+        self.acted = -1  # the optimiser step of the last action; no state, as a run is resumed between two steps
 
     def total(self, losses: Tensor, present: Tensor) -> Tensor:
         self.positive(losses, present)
         self.means.add(losses, present)
-        if int(self.acted) != self.optimiser_steps:  # between micro-batches the network stays as it is
+        if self.acted != self.optimiser_steps:  # between micro-batches the network stays as it is
             self._act(self.losses.index_put((present,), losses.detach().to(self.losses)), present)
         weights = self.action[present]
         return (len(losses) * (weights / weights.sum()).to(losses) * losses.log()).sum()
@@ -133,7 +132,7 @@ class IGBv2(LossScheme):
         if self.epochs >= self.options.learning_from and self.optimiser_steps % self.options.every == 0:
             self._learn(draws)
         self.action = self._weights(now, draws)
-        self.acted.fill_(self.optimiser_steps)
+        self.acted = self.optimiser_steps
 
     def _weights(self, losses: Tensor, draws: torch.Generator) -> Tensor:
         if self.epochs < self.options.random_epochs or losses.isnan().any():

@@ -26,12 +26,13 @@ def benchmark(name: BenchmarkName, as_json: AsJson = False) -> None:
 
     Example: mtcp show benchmark rooms
     """
+    from mtcp.core.plugins import find
     from mtcp.core.project import Project
     from mtcp.core.references import require_known_in_benchmark
     from mtcp.data.locks import require_one_set
 
     project = Project()
-    require_known_in_benchmark(project, name)
+    require_known_in_benchmark(project, name, find("scheme", project.root, faulty=True))
     require_one_set(project, name)
     _show(project.benchmark(name), project.benchmark_entry(name), project.root, as_json)
 

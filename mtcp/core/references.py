@@ -29,7 +29,7 @@ def require_known_names(project: Project) -> None:
     params = project.root / "params.yaml"
     for place, name in enumerate(project.params.benchmarks):
         _require(name, project.benchmark_names(), "benchmark", params, "benchmarks", place)
-        require_known_in_benchmark(project, name)
+        require_known_in_benchmark(project, name, known["scheme"])
     for place, name in enumerate(project.params.methods):
         _require(name, project.methods, "method", params, "methods", place)
     _require_known_claims(project)
@@ -40,12 +40,11 @@ def require_known_names(project: Project) -> None:
                 _require(cover.removeprefix("method "), project.methods, "method", ledger, place, "covered_by", number)
 
 
-def require_known_in_benchmark(project: Project, name: str) -> None:
-    """Raise `UserError` where benchmark `name` has parameters of an unknown scheme, or an unknown method as a role."""
+def require_known_in_benchmark(project: Project, name: str, schemes: Collection[str]) -> None:
+    """Raise `UserError` where a benchmark has parameters for none of the `schemes`, or an unknown method as a role."""
     benchmark, path = project.benchmark(name), project.benchmark_path(name)
     for scheme in benchmark.scheme_parameters:
-        known = find("scheme", project.root, faulty=True)
-        _require(scheme, known, "scheme", path, "scheme_parameters", scheme, root=project.root)
+        _require(scheme, schemes, "scheme", path, "scheme_parameters", scheme, root=project.root)
     for role in ("baseline", "reference"):
         _require(getattr(benchmark, role), project.methods, "method", path, role)
 

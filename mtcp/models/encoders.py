@@ -107,7 +107,10 @@ def timm_backbone(config: EncoderConfig) -> Any:
         import timm
         from timm.models import parse_model_name
 
-    source, name = parse_model_name(config.model)
+    try:
+        source, name = parse_model_name(config.model)
+    except ValueError as error:
+        raise UserError(f"encoder.model: {first_sentence(error)}") from error
     if source is None and not timm.is_model(name := name.split(".")[0]):
         close = get_close_matches(name, timm.list_models(), n=3)
         hint = f"; did you mean {' or '.join(close)}?" if close else "; see timm.list_models()"

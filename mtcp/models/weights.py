@@ -19,16 +19,18 @@ WEIGHTS = "model.safetensors"
 
 
 def weights_file(config: EncoderConfig) -> Path | None:
-    """Return the encoder's weights file: from a package, a local path, or (Mask2Former only) downloaded from the hub.
+    """Return the encoder's weights file: from a package, a local path, or the hub, from which timm fetches it itself.
 
-    None where initial values are random, or where timm fetches the weights itself.
+    None where initial values are random, or where timm has no file of the hub in its cache.
     """
     if config.weights == PACKAGE:
         return packaged_file(config.model)
     if config.weights:
         return Path(config.weights, WEIGHTS) if config.kind == "mask2former" else Path(config.weights)
-    if not config.pretrained or config.kind == "timm":
+    if not config.pretrained:
         return None
+    if config.kind == "timm":
+        return _fetched_by_timm(config.model)
     from huggingface_hub import hf_hub_download
 
     try:
@@ -44,21 +46,20 @@ def _fetched_by_timm(model: str) -> Path | None:
 
     source, name = parse_model_name(model)
     found = get_pretrained_cfg(name) if source is None else None
-    repository, _, revision = ((found.hf_hub_id if found else name) or "").partition("@")
-    names = (found and found.hf_hub_filename,) if found and found.hf_hub_filename else (WEIGHTS, "pytorch_model.bin")
-    for file in names if repository else ():  # in timm's order
+    hub = name if source == "hf-hub" else found.hf_hub_id if found else None
+    if not hub:
+        return None
+    repository, _, revision = hub.partition("@")
+    named = found.hf_hub_filename if found else None
+    for file in (named,) if named else (WEIGHTS, "pytorch_model.bin"):  # in timm's order
         if isinstance(path := try_to_load_from_cache(repository, file, revision=revision or None), str):
             return Path(path)
     return None
 
 
 def weights_record(config: EncoderConfig) -> dict[str, str] | None:
-    """Return the SHA-256 of the weights file and, for a file from the hub, its revision, so that others can pin it.
-
-    None for random initial values, and where timm took the weights from elsewhere than the hub.
-    """
-    fetched = config.pretrained and not config.weights and config.kind == "timm"
-    path = _fetched_by_timm(config.model) if fetched else weights_file(config)
+    """Return the SHA-256 of `weights_file` and, for a file from the hub, its revision, so that others can pin it."""
+    path = weights_file(config)
     if path is None:
         return None
     return {"sha256": file_digest(path)} | ({} if config.weights else {"revision": path.parent.name})

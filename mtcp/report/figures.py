@@ -4,7 +4,6 @@ A reader chooses two methods to highlight: every chart reads the parameters `fir
 lists set. Trivial baselines are left out of charts, where they would squeeze all others together; tables show them.
 """
 
-from math import isfinite
 from typing import Any, Final
 
 import altair as alt
@@ -165,8 +164,8 @@ def weight_charts(curves: pd.DataFrame, methods: pd.DataFrame, tasks: tuple[Task
             tooltip=[alt.Tooltip("task:N", title="prioritised"), "epoch:Q"],
         )
         layers = [*_lines(own, tasks, "weight", alt.Scale(zero=True)), strip]
-        if (own.least < 0).any() and isfinite(own.least.min()):  # below zero a task's loss is ascended
-            below = alt.Chart(alt.Data(values=[{"low": float(f"{own.least.min():.5g}"), "high": 0}]))
+        if (own.least < 0).any():  # below zero a task's loss is ascended
+            below = alt.Chart(inline(pd.DataFrame({"low": [own.least.min()], "high": [0]}), "low", "high"))
             layers.insert(0, below.mark_rect(color="var(--bad)", opacity=0.1).encode(y="low:Q", y2="high:Q"))
         charts.append({"title": method.label, "spec": finish(alt.layer(*layers), height=170, choice=False)})
         losses = _of_tasks(curves[curves.method == method.method], "loss", tasks)

@@ -1,6 +1,5 @@
 """The verdicts on the paper's claims for the templates: families, seeds behind a verdict, missing seeds."""
 
-from dataclasses import dataclass
 from math import isfinite
 from typing import Any, Final
 
@@ -10,10 +9,11 @@ import pandas as pd
 from mtcp.analysis.comparisons import MULTI_TASK
 from mtcp.analysis.rows import rows_of
 from mtcp.analysis.speed import MEASURED
-from mtcp.analysis.statistics import least_n
-from mtcp.core.config import Benchmark
+from mtcp.analysis.statistics import alpha_of_look, least_n
+from mtcp.core.config import Benchmark, Params
 from mtcp.core.words import counted
 from mtcp.report.formats import Display, difference, display, probability
+from mtcp.store.grid import could_conclude
 
 SIGNS: Final = {"reproduced": "✓", "contradicted": "✗", "equivalent": "≈", "inconclusive": "?", "not run": "–"}
 OUTPUTS: Final = {
@@ -36,34 +36,6 @@ _WIDE, _HIGH, _EDGE = 320, 66, 12
 _PAIRS_WIDE, _PAIRS_HIGH = 320, 130
 
 
-@dataclass(frozen=True)
-class Further:
-    """What a claim needs to conclude: the least number of seeds or rounds, and the commands that lead there."""
-
-    least: int = 0
-    command: str = ""
-    look: bool = False
-
-
-@dataclass(frozen=True)
-class Grid:
-    """The grid's number of seeds, and whether one of its claims could conclude, so that adding seeds is a look."""
-
-    declared: int
-    looked: bool
-
-    def further(self, row: Any) -> Further:
-        """Return what a claim with too few seeds or rounds needs."""
-        least, run = int(row.least_n), "snakemake --cores all"
-        if row.unit == "round":
-            return Further(least, f"mtcp benchmark {row.benchmark} --rounds {least} && {run}")
-        if self.declared >= least:
-            return Further(least, run)
-        if self.looked:  # a further look has half the error rate
-            least = least_n(int(row.family_size), row.alpha / 2)
-        return Further(least, f"mtcp grid add-seeds {least - self.declared} && {run}", self.looked)
-
-
 def tally(claims: pd.DataFrame) -> list[tuple[str, str]]:
     """Return [("reproduced", "✓ 1 reproduced"), ("not run", "– 2 not run")]: verdicts with their counts."""
     counts = claims.verdict.value_counts()
@@ -75,19 +47,17 @@ def verdict_groups(
     pairs: pd.DataFrame,
     labels: dict[str, str],
     benchmark: Benchmark,
+    params: Params,
     *,
     apart: bool,
-    declared: int,
 ) -> list[dict[str, Any]]:
     """Return the judged claims by family, in the file's order: heading, note (size, least n, error rate), claims.
 
-    `apart`: costs were measured by `mtcp benchmark`, so they have rounds instead of seeds. `declared`: the number
-    of the grid's seeds.
+    `apart`: costs were measured by `mtcp benchmark`, so they have rounds instead of seeds.
     """
     judged = claims[claims.n > 0]
     judged = judged.assign(unit=np.where(judged.metric.isin(MEASURED) & apart, "round", "seed"))
-    could = (judged.unit == "seed") & (judged.least_n > 1) & (judged.least_n <= judged.n)
-    grid = Grid(declared, looked=bool(could.any()))
+    looked = any(could_conclude(row.least_n, row.n, len(params.seeds)) for row in rows_of(judged))
     return [
         {
             "family": family,
@@ -95,7 +65,8 @@ def verdict_groups(
             "note": f"{_claims(int(rows.family_size.max()))} at {100 * rows.alpha.iloc[0]:g} % · "
             f"{int(rows.least_n.max())} {'s and '.join(rows.unit.unique())}s are the least that can conclude",
             "claims": [
-                claim_view(row, pairs[pairs.claim == row.id], labels, benchmark, grid) for row in rows.itertuples()
+                claim_view(row, pairs[pairs.claim == row.id], labels, benchmark) | missing(row, params, looked=looked)
+                for row in rows_of(rows)
             ],
         }
         for family, rows in judged.groupby("family", sort=False)
@@ -106,9 +77,7 @@ def _claims(count: int) -> str:
     return "1 claim" if count == 1 else f"{count} claims corrected together"
 
 
-def claim_view(
-    row: Any, pairs: pd.DataFrame, labels: dict[str, str], benchmark: Benchmark, grid: Grid | None = None
-) -> dict[str, Any]:
+def claim_view(row: Any, pairs: pd.DataFrame, labels: dict[str, str], benchmark: Benchmark) -> dict[str, Any]:
     """Return one claim as text, with the seeds or rounds behind it (`pairs`: its rows of pairs.csv)."""
     shown, values = (how(str(row.task), str(row.metric), benchmark) for how in (difference, display))
     has = row.n > 0
@@ -117,7 +86,6 @@ def claim_view(
         reference = f"{'its' if row.reference == row.method else reference + ','} {OUTPUTS[row.reference_output]}"
     what = f", {values.label}" if isinstance(row.metric, str) else ""
     what += ", across different environments" if row.environments == "mixed" else ""
-    further = grid.further(row) if grid and has and row.n < row.least_n else Further()
     return {
         "verdict": row.verdict,
         "sign": SIGNS[row.verdict],
@@ -130,15 +98,29 @@ def claim_view(
         "reason": row.reason,
         "rope": f"±{shown.number(row.rope)} {shown.unit}".strip() if has else "",
         "n": int(row.n) if has else 0,
-        "least": further.least or (int(row.least_n) if has else 0),
-        "next_look": further.look,
         "unit": row.unit if has else "",
-        "command": further.command,
         "seeds": [_seed(pair, row, shown, values) for pair in rows_of(pairs)],
         "picture": _picture(pairs, row, shown) if has else None,
         "lines": _lines(pairs, row, values) if has else None,
         **posterior(row),
     }
+
+
+def missing(row: Any, params: Params, *, looked: bool) -> dict[str, Any]:
+    """Return the least number of seeds or rounds with which a claim can conclude, and the commands that lead there.
+
+    `looked`: another claim of the grid could conclude, so that with added seeds this is judged at the next look's rate.
+    """
+    least, declared, run = int(row.least_n), len(params.seeds), "snakemake --cores all"
+    if row.n >= least:
+        return {"command": ""}
+    if row.unit == "round":
+        return {"least": least, "command": f"mtcp benchmark {row.benchmark} --rounds {least} && {run}", "look": False}
+    if declared >= least:
+        return {"least": least, "command": run, "look": False}
+    if looked:
+        least = least_n(int(row.family_size), alpha_of_look(params.looks + 1))
+    return {"least": least, "command": f"mtcp grid add-seeds {least - declared} && {run}", "look": looked}
 
 
 def posterior(row: Any) -> dict[str, Any]:

@@ -80,8 +80,8 @@ def _claims(page: Page) -> dict[str, Any]:
             pairs,
             page.labels,
             page.benchmark,
+            page.project.params,
             apart=len(page.tables["speed"]) > 0,
-            declared=len(page.project.params.seeds),
         ),
         "not_run": [
             claim_view(row, pairs[:0], page.labels, page.benchmark) for row in rows_of(claims) if not row.n > 0

@@ -24,7 +24,7 @@ def add_seeds(root: Path, count: int) -> Plan:
     before = Plan.load(root)
     path, params = before.root / "params.yaml", before.project.params
     tables = [before.root / TABLES / name / "claims.csv" for name in params.benchmarks]
-    seen = any(_could_conclude(table, len(params.seeds)) for table in tables)
+    seen = any(_seen(table, len(params.seeds)) for table in tables)
     last = max(params.seeds)
     if last + count > LARGEST_SEED:
         raise UserError(
@@ -38,18 +38,22 @@ def add_seeds(root: Path, count: int) -> Plan:
     return Plan.load(root)
 
 
-def _could_conclude(claims: Path, seeds: int) -> bool:
-    """Whether a table of claims exists in which one has the seeds that it needs.
+def could_conclude(least_n: float, n: float, seeds: int) -> bool:
+    """Whether a claim has the seeds that it needs, so that computing its verdict was a look.
 
     Of measured costs, `n` counts rounds of `mtcp benchmark`, so no more than the grid's `seeds` count. What does not
     vary by chance needs one seed alone: adding seeds cannot change its verdict, so it is no look.
     """
+    return 1 < least_n <= min(n, seeds)
+
+
+def _seen(claims: Path, seeds: int) -> bool:
+    """Whether a table of claims exists in which one could conclude."""
     if not claims.exists():
         return False
     with claims.open(encoding="utf-8", newline="") as lines:
-        return any(
-            row["least_n"] and 1 < float(row["least_n"]) <= min(float(row["n"]), seeds) for row in csv.DictReader(lines)
-        )
+        rows = [row for row in csv.DictReader(lines) if row["least_n"]]
+    return any(could_conclude(float(row["least_n"]), float(row["n"]), seeds) for row in rows)
 
 
 def _with_value(path: Path, text: str, key: str, value: object) -> str:

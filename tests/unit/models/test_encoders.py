@@ -101,6 +101,14 @@ def test_unknown_timm_model_is_named_with_its_neighbours():
         build_encoder(context(kind="timm", model="qqqqqq"))
 
 
+@pytest.mark.parametrize(
+    ("model", "said"), [("timm/resnet18.a1_in1k", "looks like a Hugging Face Hub repo"), ("xx:yy", "source 'xx'")]
+)
+def test_a_model_name_that_timm_cannot_read_is_one_sentence(model, said):
+    with pytest.raises(UserError, match=f"encoder.model: .*{said}"):
+        build_encoder(context(kind="timm", model=model))
+
+
 def test_unknown_timm_argument_is_refused():
     with pytest.raises(UserError, match=r"cannot build 'test_resnet'.*colour"):
         build_encoder(context(kind="timm", model="test_resnet", args={"colour": 1}))
@@ -135,6 +143,7 @@ def test_weights_are_recorded_so_that_others_can_pin_them(tmp_path, monkeypatch)
     assert weights_record(local) == {"sha256": found}
     assert weights_record(EncoderConfig(kind="timm", model="x", weights=str(path))) == {"sha256": found}
     assert weights_record(EncoderConfig(kind="timm", model="x", pretrained=True)) is None
+    assert weights_record(EncoderConfig(kind="timm", model=f"local-dir:{tmp_path}", pretrained=True)) is None
     assert weights_record(EncoderConfig(kind="mask2former", model="x")) is None
 
 

@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from mtcp.report.verdicts import Further, Grid, _picture
+from mtcp.core.config import Params
+from mtcp.report.verdicts import _picture, missing
 
 
 @pytest.mark.parametrize(("n", "said"), [(1, "Improvement on 1 round: 0"), (2, "Improvement on 2 rounds: 0, 1")])
@@ -17,16 +18,20 @@ def test_one_round_is_no_plural(n: int, said: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("unit", "declared", "looked", "found"),
+    ("unit", "declared", "looked", "least", "command"),
     [
-        ("round", 8, False, Further(8, "mtcp benchmark rooms --rounds 8 && snakemake --cores all")),
+        ("round", 8, False, 8, "mtcp benchmark rooms --rounds 8 && snakemake --cores all"),
         # The grid declares enough seeds, and some have not run yet.
-        ("seed", 8, False, Further(8, "snakemake --cores all")),
-        ("seed", 5, False, Further(8, "mtcp grid add-seeds 3 && snakemake --cores all")),
+        ("seed", 8, False, 8, "snakemake --cores all"),
+        ("seed", 5, False, 8, "mtcp grid add-seeds 3 && snakemake --cores all"),
         # Others of its families could conclude: after a look, 0.025 / 4 needs one seed more.
-        ("seed", 7, True, Further(9, "mtcp grid add-seeds 2 && snakemake --cores all", True)),
+        ("seed", 7, True, 9, "mtcp grid add-seeds 2 && snakemake --cores all"),
     ],
 )
-def test_what_a_claim_needs_counts_open_runs_and_looks(unit: str, declared: int, looked: bool, found: Further) -> None:
-    row = SimpleNamespace(least_n=8.0, family_size=4.0, alpha=0.05, unit=unit, benchmark="rooms")
-    assert Grid(declared, looked).further(row) == found
+def test_what_a_claim_needs_counts_open_runs_and_looks(
+    unit: str, declared: int, looked: bool, least: int, command: str
+) -> None:
+    params = Params(benchmarks=["rooms"], methods=["mtcp"], seeds=list(range(declared)))
+    row = SimpleNamespace(n=3.0, least_n=8.0, family_size=4.0, unit=unit, benchmark="rooms")
+    assert missing(row, params, looked=looked) == {"least": least, "command": command, "look": looked}
+    assert missing(SimpleNamespace(**{**vars(row), "n": 8.0}), params, looked=looked)["command"] == ""
