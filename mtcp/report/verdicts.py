@@ -10,9 +10,10 @@ from mtcp.analysis.comparisons import MULTI_TASK
 from mtcp.analysis.rows import rows_of
 from mtcp.analysis.speed import MEASURED
 from mtcp.analysis.statistics import alpha_of_look, least_n
-from mtcp.core.config import Benchmark, Params
+from mtcp.core.config import Benchmark
 from mtcp.core.words import counted
 from mtcp.report.formats import Display, difference, display, probability
+from mtcp.report.page import Page
 from mtcp.store.grid import could_conclude
 
 SIGNS: Final = {"reproduced": "✓", "contradicted": "✗", "equivalent": "≈", "inconclusive": "?", "not run": "–"}
@@ -42,32 +43,30 @@ def tally(claims: pd.DataFrame) -> list[tuple[str, str]]:
     return [(verdict, f"{sign} {counts[verdict]} {verdict}") for verdict, sign in SIGNS.items() if verdict in counts]
 
 
-def verdict_groups(
-    claims: pd.DataFrame,
-    pairs: pd.DataFrame,
-    labels: dict[str, str],
-    benchmark: Benchmark,
-    params: Params,
-    *,
-    apart: bool,
-) -> list[dict[str, Any]]:
+def verdict_groups(page: Page) -> list[dict[str, Any]]:
     """Return the judged claims by family, in the file's order: heading, note (size, least n, error rate), claims.
 
-    `apart`: costs were measured by `mtcp benchmark`, so they have rounds instead of seeds.
+    Costs that `mtcp benchmark` measured have rounds instead of seeds.
     """
+    claims, pairs, params = page.tables["claims"], page.tables["pairs"], page.project.params
+    apart, waiting = len(page.tables["speed"]) > 0, dict(zip(page.methods.method, page.methods.open, strict=True))
     judged = claims[claims.n > 0]
     judged = judged.assign(unit=np.where(judged.metric.isin(MEASURED) & apart, "round", "seed"))
     looked = any(could_conclude(row.least_n, row.n, len(params.seeds)) for row in rows_of(judged))
+    next_look = params.looks + 1 if looked else None
+
+    def whole(row: Any) -> dict[str, Any]:
+        still = max(waiting.get(row.method, 0), waiting.get(row.reference, 0))
+        view = claim_view(row, pairs[pairs.claim == row.id], page.labels, page.benchmark)
+        return view | missing(row, int(row.n) + still, next_look)
+
     return [
         {
             "family": family,
             "title": FAMILIES.get(str(family), str(family)),
             "note": f"{_claims(int(rows.family_size.max()))} at {100 * rows.alpha.iloc[0]:g} % · "
             f"{int(rows.least_n.max())} {'s and '.join(rows.unit.unique())}s are the least that can conclude",
-            "claims": [
-                claim_view(row, pairs[pairs.claim == row.id], labels, benchmark) | missing(row, params, looked=looked)
-                for row in rows_of(rows)
-            ],
+            "claims": [whole(row) for row in rows_of(rows)],
         }
         for family, rows in judged.groupby("family", sort=False)
     ]
@@ -106,21 +105,23 @@ def claim_view(row: Any, pairs: pd.DataFrame, labels: dict[str, str], benchmark:
     }
 
 
-def missing(row: Any, params: Params, *, looked: bool) -> dict[str, Any]:
+def missing(row: Any, reachable: int, next_look: int | None) -> dict[str, Any]:
     """Return the least number of seeds or rounds with which a claim can conclude, and the commands that lead there.
 
-    `looked`: another claim of the grid could conclude, so that with added seeds this is judged at the next look's rate.
+    `reachable`: the seeds that it has once all planned runs are done. `next_look`: the number of the look that added
+    seeds would be, if they were one.
     """
-    least, declared, run = int(row.least_n), len(params.seeds), "snakemake --cores all"
+    least, run = int(row.least_n), "snakemake --cores all"
     if row.n >= least:
         return {"command": ""}
-    if row.unit == "round":
+    if row.metric in MEASURED:
         return {"least": least, "command": f"mtcp benchmark {row.benchmark} --rounds {least} && {run}", "look": False}
-    if declared >= least:
+    if reachable >= least:
         return {"least": least, "command": run, "look": False}
-    if looked:
-        least = least_n(int(row.family_size), alpha_of_look(params.looks + 1))
-    return {"least": least, "command": f"mtcp grid add-seeds {least - declared} && {run}", "look": looked}
+    if next_look is not None:
+        least = least_n(int(row.family_size), alpha_of_look(next_look))
+    add = f"mtcp grid add-seeds {least - reachable}"
+    return {"least": least, "command": f"{add} && {run}", "look": next_look is not None}
 
 
 def posterior(row: Any) -> dict[str, Any]:

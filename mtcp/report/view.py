@@ -75,14 +75,7 @@ def _claims(page: Page) -> dict[str, Any]:
     claims, pairs = page.tables["claims"], page.tables["pairs"]
     return {
         "tally": tally(claims),
-        "verdict_groups": verdict_groups(
-            claims,
-            pairs,
-            page.labels,
-            page.benchmark,
-            page.project.params,
-            apart=len(page.tables["speed"]) > 0,
-        ),
+        "verdict_groups": verdict_groups(page),
         "not_run": [
             claim_view(row, pairs[:0], page.labels, page.benchmark) for row in rows_of(claims) if not row.n > 0
         ],

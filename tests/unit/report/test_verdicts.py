@@ -1,12 +1,14 @@
 """The verdicts of a report in words."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import pandas as pd
 import pytest
 
-from mtcp.core.config import Params
+from mtcp.analysis.tables import write_tables
 from mtcp.report.verdicts import _picture, missing
+from mtcp.report.view import build_view
 
 
 @pytest.mark.parametrize(("n", "said"), [(1, "Improvement on 1 round: 0"), (2, "Improvement on 2 rounds: 0, 1")])
@@ -18,20 +20,36 @@ def test_one_round_is_no_plural(n: int, said: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("unit", "declared", "looked", "least", "command"),
+    ("metric", "reachable", "next_look", "least", "command"),
     [
-        ("round", 8, False, 8, "mtcp benchmark rooms --rounds 8 && snakemake --cores all"),
+        ("seconds_per_step", 8, None, 8, "mtcp benchmark rooms --rounds 8 && snakemake --cores all"),
         # The grid declares enough seeds, and some have not run yet.
-        ("seed", 8, False, 8, "snakemake --cores all"),
-        ("seed", 5, False, 8, "mtcp grid add-seeds 3 && snakemake --cores all"),
+        ("delta_m", 8, None, 8, "snakemake --cores all"),
+        ("delta_m", 5, None, 8, "mtcp grid add-seeds 3 && snakemake --cores all"),
         # Others of its families could conclude: after a look, 0.025 / 4 needs one seed more.
-        ("seed", 7, True, 9, "mtcp grid add-seeds 2 && snakemake --cores all"),
+        ("delta_m", 7, 2, 9, "mtcp grid add-seeds 2 && snakemake --cores all"),
     ],
 )
 def test_what_a_claim_needs_counts_open_runs_and_looks(
-    unit: str, declared: int, looked: bool, least: int, command: str
+    metric: str, reachable: int, next_look: int | None, least: int, command: str
 ) -> None:
-    params = Params(benchmarks=["rooms"], methods=["mtcp"], seeds=list(range(declared)))
-    row = SimpleNamespace(n=3.0, least_n=8.0, family_size=4.0, unit=unit, benchmark="rooms")
-    assert missing(row, params, looked=looked) == {"least": least, "command": command, "look": looked}
-    assert missing(SimpleNamespace(**{**vars(row), "n": 8.0}), params, looked=looked)["command"] == ""
+    row = SimpleNamespace(n=3.0, least_n=8.0, family_size=4.0, metric=metric, benchmark="rooms")
+    found = {"least": least, "command": command, "look": next_look is not None}
+    assert missing(row, reachable, next_look) == found
+    assert missing(SimpleNamespace(**{**vars(row), "n": 8.0}), reachable, next_look)["command"] == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("status", "reachable"), [("diverged", 3), (None, 4)])
+def test_an_open_run_is_still_to_come_and_a_diverged_one_is_not(store: Any, status: Any, reachable: int) -> None:
+    for run in store.plan.runs:
+        if (run.method, run.seed) != ("mtl_baseline", 3):
+            store.write(run)
+        elif status:
+            store.write(run, status)
+    write_tables(store.plan, "rooms", partial=status is None)
+    groups = build_view(store.root, "rooms", with_images=False)["verdict_groups"]
+    claims = [claim for group in groups for claim in group["claims"]]
+    (claim,) = [claim for claim in claims if claim["text"].startswith("MT-CP is more accurate than a shared")]
+    assert claim["n"] == 3
+    assert claim["command"] == f"mtcp grid add-seeds {claim['least'] - reachable} && snakemake --cores all"
