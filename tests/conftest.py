@@ -1,5 +1,6 @@
 """What all tests share: fast ones first, one thread, the repository's root, tools that may be absent."""
 
+import fcntl
 import os
 import shutil
 import signal
@@ -170,6 +171,25 @@ def project(tmp_path: Path) -> ProjectFolder:
 def small_project() -> Callable[[Path], ProjectFolder]:
     """`make_project`, for tests that share one trained project."""
     return make_project
+
+
+@pytest.fixture(scope="session")
+def trained_project(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Callable[[Path], ProjectFolder]:
+    """A small project after its first `snakemake`, with four runs, as a copy in a given folder.
+
+    The workflow runs once for all test processes: a run depends on its configuration alone, not on its folder.
+    """
+    mine = tmp_path_factory.getbasetemp()
+    base = mine if worker_id == "master" else mine.parent
+    with (base / "trained.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (base / "trained").exists():
+            making = base / "training"
+            making.mkdir()
+            done = make_project(making).snakemake()
+            assert done.returncode == 0, done.stdout + done.stderr
+            making.rename(base / "trained")
+    return lambda path: ProjectFolder(shutil.copytree(base / "trained", path, symlinks=True, dirs_exist_ok=True))
 
 
 @pytest.fixture(scope="session")

@@ -45,7 +45,9 @@ class CrossTaskAttention(nn.Module):
         maps = [to_nchw(level) for level in x.unbind(1)]
         queries = [getattr(self, task)(level) for task, level in zip(self.tasks, maps, strict=True)]
         queries = self.query(torch.stack([to_nhwc(level) for level in queries], 1))
-        pooled = F.avg_pool2d(to_nchw(x.flatten(0, 1)), self.pool, ceil_mode=True)
+        # Without padding `count_include_pad` changes nothing, but left out, torch's compiler divides the gradient of
+        # windows that reach over the edge by their full size.
+        pooled = F.avg_pool2d(to_nchw(x.flatten(0, 1)), self.pool, ceil_mode=True, count_include_pad=False)
         tokens = to_nhwc(pooled).reshape(len(x), -1, self.width)
         half = self.width // 2
         own = self.Scores(

@@ -28,7 +28,8 @@ RANK_COLUMNS: Final = ["benchmark", "method", "seed", "delta_m", "rank"]
 def task_changes(table: pd.DataFrame, benchmark: Benchmark, methods: Mapping[str, Method]) -> pd.DataFrame:
     """Return the relative change in per cent of every task's primary metric, and Delta_m under task "multi_task".
 
-    `table` is runs.csv with its Delta_m rows. Methods that share no seed with the baseline have no row.
+    `table` is runs.csv with its Delta_m rows. Methods that share no seed with the baseline have no row. A seed on which
+    the baseline's metric is zero has no relative change.
     """
     rows = []
     for method in _trained(methods):
@@ -39,7 +40,8 @@ def task_changes(table: pd.DataFrame, benchmark: Benchmark, methods: Mapping[str
         whole = by_seed(table, method, Measure(MULTI_TASK, "delta_m", True, 0.0)).value.to_numpy(float)
         rows.append((method, MULTI_TASK, whole))
     name = table.benchmark.iloc[0]
-    found = [(name, method, task, *_over_seeds(change)) for method, task, change in rows if len(change)]
+    defined = ((method, task, change[np.isfinite(change)]) for method, task, change in rows)
+    found = [(name, method, task, *_over_seeds(change)) for method, task, change in defined if len(change)]
     return pd.DataFrame(found, columns=CHANGE_COLUMNS)
 
 

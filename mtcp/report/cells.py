@@ -8,11 +8,12 @@ import pandas as pd
 from mtcp.analysis.comparisons import COST, MULTI_TASK, primary
 from mtcp.analysis.rows import rows_of
 from mtcp.core.tasks import UNTRAINED
+from mtcp.core.words import counted
 from mtcp.report.formats import display, higher_is_better
-from mtcp.report.marks import FLAG_MARK, flags
+from mtcp.report.marks import FLAG_MARK, GAP_MARK, flags
 from mtcp.report.page import Page
 
-EMPTY: Final[dict[str, Any]] = {"text": "–", "value": "", "sd": "", "more": "", "mark": ""}
+EMPTY: Final[dict[str, Any]] = {"text": "–", "value": "", "sd": "", "more": "", "mark": "", "gap": ""}
 Column = tuple[str, str]
 Cell = dict[str, Any]
 #: By method, task and metric.
@@ -56,18 +57,25 @@ def marked(cells: Cells, methods: pd.DataFrame) -> Cells:
 
 
 def cell_of(row: Any, place: Any, page: Page) -> Cell:
-    """Return the cell for a row of summary.csv, marked if its rank `place` is 1 or 2."""
+    """Return the cell for a row of summary.csv, marked if its rank `place` is 1 or 2.
+
+    A mean over fewer seeds than the method has with results is marked too, and `gap` says over how many it is.
+    """
+    seeds = page.finished[row.method]
+    # Costs measured apart from the grid stand on rounds.
+    gap = f"{row.n} of {counted(seeds, 'seed')}" if row.n < seeds and row.task != COST else ""
     shown, change = display(row.task, row.metric, page.benchmark), row.task == MULTI_TASK
     spread = shown.number(row.sd) if isfinite(row.sd) else ""
     more = shown.interval(row.low, row.high) if change and isfinite(row.low) else ""
     if row.task == COST:  # only on the page: in print there is no room for it
         spread, more = "", f"± {spread}" if row.sd > 0 else ""
     return {
-        "text": shown.number(row.mean, signed=change),
+        "text": shown.number(row.mean, signed=change) + (GAP_MARK if gap else ""),
         "value": plain(row.mean),
         "sd": spread,
         "more": more,
         "mark": {1: "best", 2: "runner-up"}.get(place, "") if pd.notna(place) else "",
+        "gap": gap,
     }
 
 

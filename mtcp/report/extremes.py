@@ -13,6 +13,7 @@ from mtcp.core.config import Benchmark
 from mtcp.core.project import Project
 from mtcp.core.project_files import EXTREMES, MODEL, RECORD, TABLES, run_folder, sheet_file
 from mtcp.core.roles import with_roles
+from mtcp.core.words import counted
 from mtcp.data.locks import manifest_path
 from mtcp.report.formats import display
 from mtcp.store.integrity import require_unchanged
@@ -78,7 +79,7 @@ def extremes(
                 image=row.image,
                 place=place,
                 method=method,
-                words=f"{place}: image {row.image}, Δm {change} % over {row.n} seeds",
+                words=f"{place}: image {row.image}, Δm {change} % over {counted(row.n, 'seed')}",
                 path=folder / sheet_file(position, row.image),
             )
 

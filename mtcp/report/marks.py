@@ -8,7 +8,7 @@ import pandas as pd
 from mtcp.core.tasks import UNTRAINED
 
 FLAG_MARK: Final = " †"
-_GAP_MARK: Final = " ‡"
+GAP_MARK: Final = " ‡"
 #: The meaning of each flag; those in _NOTES are not signs of trouble and get no mark.
 _FLAGS: Final = {
     "stayed_equal": "weights stayed equal although they should have moved",
@@ -24,7 +24,7 @@ _NOTES: Final = {"negative_by_design"}
 
 def mark(row: Any) -> str:
     """Return the marks after a method's name: † signs of trouble, ‡ seeds without results."""
-    return (FLAG_MARK if flags(row) - _NOTES else "") + (_GAP_MARK if row.finished < row.seeds else "")
+    return (FLAG_MARK if flags(row) - _NOTES else "") + (GAP_MARK if row.finished < row.seeds else "")
 
 
 def flags(row: Any) -> set[str]:

@@ -45,6 +45,11 @@ class Page:
         return dict(zip(self.methods.method, self.methods.label, strict=True))
 
     @cached_property
+    def finished(self) -> dict[Any, int]:
+        """The number of seeds of each method that have results."""
+        return dict(zip(self.methods.method, self.methods.finished, strict=True))
+
+    @cached_property
     def marks(self) -> dict[Any, str]:
         return {row.method: mark(row) for row in rows_of(self.methods)}
 

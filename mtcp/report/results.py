@@ -50,15 +50,25 @@ def comparison(page: Page) -> dict[str, Any]:
 def _table(
     page: Page, columns: list[Column], methods: pd.DataFrame, cells: Cells, notes: Iterable[str] = ()
 ) -> dict[str, Any]:
-    """Return the table of `methods` by `columns`, with `notes` below it."""
-    return {
-        "columns": [column_of(task, metric, page) for task, metric in columns],
-        "rows": [
-            table_row(row, [cells.get((row.method, *column), EMPTY) for column in columns], page)
-            for row in rows_of(methods)
-        ],
-        "legend": list(notes),
-    }
+    """Return the table of `methods` by `columns`, with `notes` below it and what its cells' gaps are."""
+    headings = [column_of(task, metric, page) for task, metric in columns]
+    rows = [
+        table_row(row, [cells.get((row.method, *column), EMPTY) for column in columns], page)
+        for row in rows_of(methods)
+    ]
+    return {"columns": headings, "rows": rows, "legend": [*notes, *_gaps(headings, rows)]}
+
+
+def _gaps(headings: list[dict[str, str]], rows: list[dict[str, Any]]) -> Iterator[str]:
+    """Yield, for every row, the columns whose means cover fewer seeds than the method has with results."""
+    for row in rows:
+        gaps = [
+            f"{heading['title']} {heading['detail']}".rstrip(" ↑↓") + f" over {cell['gap']}"
+            for heading, cell in zip(headings, row["cells"], strict=True)
+            if cell["gap"]
+        ]
+        if gaps:
+            yield f"‡ {row['label']}: {', '.join(gaps)}"
 
 
 def _tuning_cell(value: float, scale: int) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 import yaml
+from altair.utils.schemapi import debug_mode
 
 from mtcp.analysis.comparisons import primary
 from mtcp.analysis.fixed_weights import sweep
@@ -82,6 +83,7 @@ def _claims(page: Page) -> dict[str, Any]:
     }
 
 
+@debug_mode(False)  # validation takes two seconds of a page; the tests draw the charts
 def _charts(page: Page) -> dict[str, Any]:
     tables, methods, tasks, baseline = page.tables, page.methods, page.tasks, page.benchmark.baseline
     multi_task, summary, curves = tables["multi_task"], tables["summary"], tables["curves"]

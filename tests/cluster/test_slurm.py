@@ -34,7 +34,7 @@ def jobs() -> list[tuple[str, str]]:
 
 
 def test_a_workflow_runs_on_slurm_and_recovers_from_a_cancelled_job(cluster_project) -> None:
-    cluster_project.edit("config/benchmarks/rooms.yaml", training__epochs=60)
+    cluster_project.edit("config/benchmarks/rooms.yaml", training__epochs=20)
     process = cluster_project.start(*PROFILE)
     cancelled = None
     deadline = time.monotonic() + 300

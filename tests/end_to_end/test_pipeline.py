@@ -18,6 +18,16 @@ def trained(project) -> set[Path]:
     return set((project.path / "results/runs").glob("*/*/*/run.json"))
 
 
+@pytest.fixture
+def finished(trained_project, tmp_path: Path):
+    """The small project with its four runs, tables and report."""
+    return trained_project(tmp_path)
+
+
+def read(record: Path) -> dict:
+    return json.loads(record.read_text())
+
+
 def said(done) -> str:
     return done.stdout + done.stderr
 
@@ -85,59 +95,54 @@ def test_snakemake_leaves_a_report_and_content_decides_what_runs_again(project) 
     assert trained(project) == first
 
 
-def test_a_changed_evaluation_trains_nothing(project) -> None:
-    project.edit("params.yaml", methods=["mtcp"], seeds=[0])
-    project.edit("config/benchmarks/rooms.yaml", baseline="mtcp")
-    assert project.snakemake().returncode == 0
-    before = trained(project)
-    project.edit("config/benchmarks/rooms.yaml", evaluation__edge_tolerance=0.02)
-    done = project.snakemake()
+def test_a_changed_evaluation_trains_nothing(finished) -> None:
+    before = trained(finished)
+    finished.edit("params.yaml", methods=["mtcp"], seeds=[0])
+    finished.edit("config/benchmarks/rooms.yaml", baseline="mtcp", evaluation__edge_tolerance=0.02)
+    done = finished.snakemake()
     assert done.returncode == 0, said(done)
-    assert trained(project) == before
-    assert len(list(next(iter(before)).parent.glob("metrics-*.json"))) == 2
+    assert trained(finished) == before
+    assert len(list(finished.path.glob("results/runs/rooms/mtcp/seed0-*/metrics-*.json"))) == 2
 
 
-def test_a_tampered_run_is_named_and_never_used(project) -> None:
-    project.edit("params.yaml", methods=["single_task", "mtcp"], seeds=[0])
-    assert project.snakemake().returncode == 0
-    metrics = next((project.path / "results/runs/rooms/mtcp").glob("*/metrics-*.json"))
+def test_a_tampered_run_is_named_and_never_used(finished) -> None:
+    metrics = next((finished.path / "results/runs/rooms/mtcp").glob("seed0-*/metrics-*.json"))
     content = json.loads(metrics.read_text())
     content["metrics"]["last"]["final"]["depth"]["rmse"] = 0.001
     metrics.write_text(json.dumps(content))
-    checked = project.mtcp("verify")
+    checked = finished.mtcp("verify")
     assert checked.returncode == 2
     assert "mtcp/seed0" in checked.stdout
-    tables = project.mtcp("tables", "rooms")
+    tables = finished.mtcp("tables", "rooms")
     assert tables.returncode == 2
     assert "was changed after it was written: remove it and run the pipeline again" in tables.stderr
     assert "Traceback" not in tables.stderr
     record = metrics.parent / "run.json"
     for removed in (metrics, record, metrics.parent):
         shutil.rmtree(removed) if removed.is_dir() else removed.unlink()
-        done = project.snakemake()
+        done = finished.snakemake()
         assert done.returncode == 0, said(done)
         assert record.exists() and metrics.exists(), f"what was removed is made again: {removed.name}"
-        checked = project.mtcp("verify")
+        checked = finished.mtcp("verify")
         assert checked.returncode == 0, said(checked)
 
 
-def test_why_names_what_changed(project) -> None:
-    assert "never been trained" in project.mtcp("why", "rooms", "mtcp", "--seed", "0").stdout
-    project.edit("params.yaml", methods=["mtcp"], seeds=[0])
-    assert project.snakemake("--until", "train_and_evaluate").returncode == 0
-    project.edit("config/benchmarks/rooms.yaml", training__learning_rate=0.0123)
-    assert "config.training.learning_rate" in project.mtcp("why", "rooms", "mtcp", "--seed", "0").stdout
+def test_why_names_what_changed(finished) -> None:
+    finished.edit("params.yaml", seeds=[0, 1, 2])
+    assert "never been trained" in finished.mtcp("why", "rooms", "mtcp", "--seed", "2").stdout
+    finished.edit("config/benchmarks/rooms.yaml", training__learning_rate=0.0123)
+    assert "config.training.learning_rate" in finished.mtcp("why", "rooms", "mtcp", "--seed", "0").stdout
 
 
-def test_a_run_that_diverges_is_a_row_with_its_reason(project) -> None:
-    project.edit("params.yaml", methods=["single_task", "mtcp"], seeds=[0])
-    project.edit("config/methods.yaml", mtcp__training={"learning_rate": 1e30})
-    done = project.snakemake()
+def test_a_run_that_diverges_is_a_row_with_its_reason(finished) -> None:
+    finished.edit("params.yaml", seeds=[0])
+    finished.edit("config/methods.yaml", mtcp__training={"learning_rate": 1e30})
+    done = finished.snakemake()
     assert done.returncode == 0, said(done)
-    record = json.loads(next((project.path / "results/runs/rooms/mtcp").glob("*/run.json")).read_text())
+    record = next(record for record in map(read, trained(finished)) if record["status"] != "finished")
     assert record["status"] == "diverged"
     assert "step" in record["reason"]
-    assert "diverged" in (project.path / "reports/rooms.html").read_text()
+    assert "diverged" in (finished.path / "reports/rooms.html").read_text()
 
 
 def test_a_second_snakemake_is_refused_and_a_killed_one_loses_nothing(project) -> None:

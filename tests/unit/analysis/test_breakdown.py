@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from made_up_statistics import write_statistics
 
-from mtcp.analysis.breakdown import class_differences, image_changes
+from mtcp.analysis.breakdown import class_differences, image_changes, task_changes
 from mtcp.analysis.tables import build_tables
 
 pytestmark = pytest.mark.slow
@@ -51,6 +51,16 @@ def test_changes_by_task_average_to_delta_m(small):
     assert own.sd.depth == pytest.approx(by_hand.std(ddof=1))
     assert "trivial_prior" not in set(changes.method)
     assert (changes[changes.method == "single_task"]["mean"] == 0).all()
+
+
+def test_a_seed_on_which_the_baseline_scores_zero_has_no_relative_change(small):
+    runs = build_tables(small.plan, "rooms")["runs"]
+    zero = (runs.method == "single_task") & (runs.seed == 1) & (runs.metric == "miou")
+    runs.loc[zero, "value"] = 0.0
+    project = small.plan.project
+    changes = task_changes(runs, project.benchmark("rooms"), {"mtcp": project.method("mtcp")}).set_index("task")
+    assert changes.n.to_dict() == {"semseg": 1, "depth": 2, "normals": 2, "edge": 2}
+    assert np.isfinite(changes["mean"]).all()
 
 
 def test_classes_are_pooled_over_images_and_compared_seed_by_seed(small, runs):

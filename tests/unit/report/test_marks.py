@@ -35,6 +35,21 @@ def test_the_cells_of_a_task_that_was_never_trained_are_marked(tabled):
     assert f"{other} †" not in html
 
 
+def test_a_mean_over_fewer_seeds_than_the_method_has_is_marked(tabled):
+    """Such as a metric that is not defined on one seed; in HTML and LaTeX, and said below the table."""
+    path = tabled.root / "results/tables/rooms/summary.csv"
+    table = pd.read_csv(path)
+    own = (table.method == "mtcp") & (table.selection == "last") & (table.output == "final")
+    seeds = table.loc[own & (table.metric == "miou"), "n"].item()
+    table.loc[own & (table.metric == "rmse"), "n"] = seeds - 1
+    table.to_csv(path, index=False)
+    html, tex = (path.read_text() for path in write_report(tabled.root, "rooms")[:2])
+    value = f"{table.loc[own & (table.metric == 'rmse'), 'mean'].item():.4f}"
+    assert re.search(rf"{value} ‡<", html) and re.search(rf"{value} ?\$\^\\ddagger\$", tex)
+    assert f"‡ MT-CP (as intended): Depth RMSE m over {seeds - 1} of {seeds} seeds" in html
+    assert html.count(" ‡</span>") == html.count(f"{value} ‡</span>"), "no other cell is marked"
+
+
 @pytest.mark.parametrize(("cap", "label"), [(6.5535, "RMSE below 6.5535 m"), (3.0, "RMSE below 3 m")])
 def test_the_label_of_capped_depth_says_the_benchmarks_cap(tabled, cap, label):
     path = tabled.root / "config/benchmarks/rooms.yaml"
