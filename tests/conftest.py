@@ -184,8 +184,7 @@ def trained_project(tmp_path_factory: pytest.TempPathFactory, worker_id: str) ->
     with (base / "trained.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (base / "trained").exists():
-            making = base / "training"
-            making.mkdir()
+            making = tmp_path_factory.mktemp("training")
             done = make_project(making).snakemake()
             assert done.returncode == 0, done.stdout + done.stderr
             making.rename(base / "trained")

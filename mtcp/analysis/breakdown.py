@@ -36,12 +36,12 @@ def task_changes(table: pd.DataFrame, benchmark: Benchmark, methods: Mapping[str
         for task in benchmark.task_list:
             measure = Measure(task.name, task.metric, task.higher_is_better, 0.0)
             both = paired(table, method, benchmark.baseline, measure)
-            rows.append((method, task.name, relative_change(both.own, both.other, task.higher_is_better)))
+            change = relative_change(both.own, both.other, task.higher_is_better)
+            rows.append((method, task.name, change[np.isfinite(change)]))
         whole = by_seed(table, method, Measure(MULTI_TASK, "delta_m", True, 0.0)).value.to_numpy(float)
         rows.append((method, MULTI_TASK, whole))
     name = table.benchmark.iloc[0]
-    defined = ((method, task, change[np.isfinite(change)]) for method, task, change in rows)
-    found = [(name, method, task, *_over_seeds(change)) for method, task, change in defined if len(change)]
+    found = [(name, method, task, *_over_seeds(change)) for method, task, change in rows if len(change)]
     return pd.DataFrame(found, columns=CHANGE_COLUMNS)
 
 

@@ -73,6 +73,6 @@ def finish(chart: Any, height: int, choice: bool = True) -> dict[str, Any]:
             labelOverlap=True, labelSeparation=8, tickCount=6,
         ),
     )  # fmt: skip
-    specification = chart.to_dict(validate=False)  # as in the whole of view.py's charts
+    specification = chart.to_dict(validate=False)  # validation takes a second per page; the tests draw the charts
     specification.pop("$schema", None)
     return specification

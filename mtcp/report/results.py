@@ -117,8 +117,16 @@ def coherence(page: Page) -> dict[str, Any] | None:
     table = _table(page, columns, page.methods, cells_of(page, "rank"))
     truth = own[own.output == TRUTH].drop_duplicates("metric")
     own_coherence = {row.metric: {**cell_of(row, "", page), "sd": ""} for row in rows_of(truth)}
-    last = {"label": "Ground truth", "mark": "", "kind": "trivial", "note": "", "rule": True}
-    table["rows"].append({**last, "cells": [own_coherence.get(metric, EMPTY) for _, metric in columns]})
+    last = {
+        "label": "Ground truth",
+        "mark": "",
+        "kind": "trivial",
+        "note": "",
+        "cells": [own_coherence.get(metric, EMPTY) for _, metric in columns],
+        "rule": True,
+    }
+    table["rows"].append(last)
+    table["legend"] += _gaps(table["columns"], [last])
     return table
 
 

@@ -83,7 +83,7 @@ def _claims(page: Page) -> dict[str, Any]:
     }
 
 
-@debug_mode(False)  # validation takes two seconds of a page; the tests draw the charts
+@debug_mode(False)  # validation of their parts takes two seconds per page
 def _charts(page: Page) -> dict[str, Any]:
     tables, methods, tasks, baseline = page.tables, page.methods, page.tasks, page.benchmark.baseline
     multi_task, summary, curves = tables["multi_task"], tables["summary"], tables["curves"]

@@ -9,6 +9,8 @@ from zipfile import ZipFile
 
 import pytest
 
+from mtcp.core.files import read_record
+
 pytestmark = pytest.mark.slow
 
 NOTHING = "Nothing to be done"
@@ -22,10 +24,6 @@ def trained(project) -> set[Path]:
 def finished(trained_project, tmp_path: Path):
     """The small project with its four runs, tables and report."""
     return trained_project(tmp_path)
-
-
-def read(record: Path) -> dict:
-    return json.loads(record.read_text())
 
 
 def said(done) -> str:
@@ -135,11 +133,13 @@ def test_why_names_what_changed(finished) -> None:
 
 
 def test_a_run_that_diverges_is_a_row_with_its_reason(finished) -> None:
+    before = trained(finished)
     finished.edit("params.yaml", seeds=[0])
     finished.edit("config/methods.yaml", mtcp__training={"learning_rate": 1e30})
     done = finished.snakemake()
     assert done.returncode == 0, said(done)
-    record = next(record for record in map(read, trained(finished)) if record["status"] != "finished")
+    (new,) = trained(finished) - before
+    record = read_record(new)
     assert record["status"] == "diverged"
     assert "step" in record["reason"]
     assert "diverged" in (finished.path / "reports/rooms.html").read_text()
