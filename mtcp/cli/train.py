@@ -12,6 +12,7 @@ from mtcp.core.errors import UserError
 from mtcp.core.startup import compute_with, uncollected
 from mtcp.core.words import counted
 from mtcp.store.signals import stop_on_signal
+from mtcp.training.history import LOSS
 
 if TYPE_CHECKING:
     from mtcp.core.config import ResourceConfig
@@ -98,9 +99,7 @@ def _say_device(name: str, device: str, resources: "ResourceConfig") -> None:
 
 
 def _print_epoch(row: dict[str, float]) -> None:
-    losses = "  ".join(
-        f"{key.removeprefix('loss_')} {value:.4f}" for key, value in row.items() if key.startswith("loss_")
-    )
+    losses = "  ".join(f"{key.removeprefix(LOSS)} {value:.4f}" for key, value in row.items() if key.startswith(LOSS))
     now = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
     print(f"{now}  epoch {row['epoch']:>3}  {losses}", file=sys.stderr, flush=True)
 

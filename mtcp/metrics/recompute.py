@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
@@ -32,7 +31,7 @@ def read_statistics(
                         found.setdefault(task, {})[name] = arrays[key]
     except FileNotFoundError as error:
         raise UserError(f"{path} is missing: evaluate the run again") from error
-    except (BadZipFile, ValueError, KeyError, OSError, EOFError) as error:
+    except Exception as error:  # zipfile, zlib and NumPy raise many kinds on damaged files
         raise UserError(f"{path} is damaged ({error}): remove it and evaluate the run again") from error
     if not found:
         raise UserError(f"{path} has no statistics of output '{output}'")

@@ -20,6 +20,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from mtcp.models.precision import at_least_fp32, wide
+
 #: Positions of the largest attention map that is stored whole.
 WHOLE_MAP = 1024
 #: Entries of one block of the map: about the size of a CPU's caches, and large enough to fill a GPU.
@@ -41,7 +43,7 @@ def unscaled_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         if not torch.is_grad_enabled():  # nothing to save, and exporters cannot handle custom functions
             return in_rows(query, key, value)
         return AttentionInRows.apply(query, key, value)
-    weights = (query.float() @ key.float().transpose(1, 2)).softmax(-1)
+    weights = (at_least_fp32(query) @ at_least_fp32(key).transpose(1, 2)).softmax(-1)
     return weights.to(value.dtype) @ value
 
 
@@ -63,7 +65,7 @@ class AttentionInRows(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride]
         query, key, value = ctx.saved_tensors
         d_query = torch.empty_like(query)
-        d_key, d_value = torch.zeros_like(key, dtype=torch.float32), torch.zeros_like(value, dtype=torch.float32)
+        d_key, d_value = torch.zeros_like(key, dtype=wide(key.dtype)), torch.zeros_like(value, dtype=wide(value.dtype))
         for image, rows in blocks(query, key.shape[1]):
             d_query[image, rows] = gradients(
                 query[image, rows], key[image], value[image], gradient[image, rows], d_key[image], d_value[image]
@@ -91,7 +93,7 @@ def gradients(query: Tensor, key: Tensor, value: Tensor, gradient: Tensor, d_key
     # underflow, and most do.
     weights = product(query, key).softmax(-1)
     accumulate(d_value, weights.to(value.dtype), gradient)
-    d_logits = torch.ops.aten._softmax_backward_data(product(gradient, value), weights, -1, torch.float32)
+    d_logits = torch.ops.aten._softmax_backward_data(product(gradient, value), weights, -1, weights.dtype)
     d_logits = d_logits.to(query.dtype)
     accumulate(d_key, d_logits, query)
     return product(d_logits, key.T)
@@ -107,17 +109,17 @@ def blocks(query: Tensor, keys: int) -> list[tuple[int, slice]]:
 
 
 def product(a: Tensor, b: Tensor) -> Tensor:
-    """A B^T for A (M, K) and B (N, K), accumulated and returned in fp32."""
-    if a.dtype != torch.float32:
-        return torch.mm(a, b.T, out_dtype=torch.float32) if a.is_cuda else a.float() @ b.T.float()
+    """A B^T for A (M, K) and B (N, K), accumulated and returned in at least fp32."""
+    if a.dtype != wide(a.dtype):
+        return torch.mm(a, b.T, out_dtype=torch.float32) if a.is_cuda else at_least_fp32(a) @ at_least_fp32(b).T
     if a.is_cpu and a.shape[0] % 64 == 0:
         return F.conv2d(pixels(a), b[:, :, None, None]).permute(0, 2, 3, 1).reshape(a.shape[0], -1)
     return a @ b.T
 
 
 def accumulate(total: Tensor, a: Tensor, b: Tensor) -> None:
-    """total += A^T B in fp32, for A (K, M) and B (K, N)."""
-    if a.dtype != torch.float32:
+    """total += A^T B in at least fp32, for A (K, M) and B (K, N)."""
+    if a.dtype != wide(a.dtype):
         total += product(a.T, b.T)
     else:  # a convolution's gradient would be faster on some processors, but four times slower on others
         total.addmm_(a.T, b)

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from mtcp.models.layers import MLP, Projection, project
+from mtcp.models.precision import wide
 
 WINDOW = 7
 #: On a CPU, a block whose map has at least this many values stores only its input and is recomputed in the backward
@@ -66,7 +67,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
     if query.is_cuda:
         return F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
     logits = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)  # Q is smaller than the logits
-    return (logits + bias).softmax(-1, dtype=torch.float32).to(value.dtype) @ value
+    return (logits + bias).softmax(-1, dtype=wide(value.dtype)).to(value.dtype) @ value
 
 
 class WindowAttention(nn.Module):

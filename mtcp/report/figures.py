@@ -29,6 +29,7 @@ from mtcp.report.chart_parts import (
     zero_rule,
 )
 from mtcp.report.formats import display
+from mtcp.training.history import LOSS, VALIDATION_LOSS
 
 
 def delta_m_chart(
@@ -85,9 +86,9 @@ def loss_charts(curves: pd.DataFrame, methods: pd.DataFrame, tasks: tuple[Task, 
     """One chart per task: the loss by epoch, mean over seeds; the validation loss if there is a validation split."""
     charts = []
     for task in tasks:
-        column = f"validation_loss_{task.name}"
+        column = f"{VALIDATION_LOSS}{task.name}"
         if column not in set(curves.column):
-            column = f"loss_{task.name}"
+            column = f"{LOSS}{task.name}"
         rows = labelled(curves[curves.column == column], methods)
         if rows.empty:
             continue

@@ -53,7 +53,7 @@ def _webp(path: Path) -> bytes:
     try:
         with Image.open(path) as picture:
             picture.save(buffer, "webp", quality=82)
-    except OSError as error:
+    except Exception as error:  # Pillow's decoders raise many kinds on damaged files
         raise UserError(f"{path} is damaged ({error}): remove it and evaluate the run again") from error
     return buffer.getvalue()
 

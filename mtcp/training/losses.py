@@ -19,6 +19,7 @@ from torch import Tensor
 from mtcp.core.errors import UserError
 from mtcp.core.run_config import LossConfig
 from mtcp.core.tasks import VOID, Task
+from mtcp.models.precision import at_least_fp32
 
 #: A loss as (sum over valid entries, their number); both are 0-dimensional tensors.
 Parts = tuple[Tensor, Tensor]
@@ -26,13 +27,13 @@ Parts = tuple[Tensor, Tensor]
 
 def cross_entropy(prediction: Tensor, target: Tensor, task: Task, config: LossConfig) -> Parts:
     """Softmax cross-entropy of logits (B, K, H, W) with classes (B, H, W), per valid pixel."""
-    total = F.cross_entropy(prediction.float(), target.long(), ignore_index=VOID, reduction="sum")
+    total = F.cross_entropy(at_least_fp32(prediction), target.long(), ignore_index=VOID, reduction="sum")
     return total, (target != VOID).sum()
 
 
 def nll(prediction: Tensor, target: Tensor, task: Task, config: LossConfig) -> Parts:
     """Negative log-likelihood of log-probabilities (B, K, H, W), per valid pixel: for outputs after a log-softmax."""
-    total = F.nll_loss(prediction.float(), target.long(), ignore_index=VOID, reduction="sum")
+    total = F.nll_loss(at_least_fp32(prediction), target.long(), ignore_index=VOID, reduction="sum")
     return total, (target != VOID).sum()
 
 
@@ -41,27 +42,27 @@ def depth_l1(prediction: Tensor, target: Tensor, task: Task, config: LossConfig)
     valid = target != VOID
     if config.depth_cap is not None:
         valid &= target < config.depth_cap
-    return _masked((prediction.float() - target).abs(), valid)
+    return _masked((at_least_fp32(prediction) - target).abs(), valid)
 
 
 def regression_l1(prediction: Tensor, target: Tensor, task: Task, config: LossConfig) -> Parts:
     """Absolute error (B, 1, H, W) in the target's unit, per valid pixel."""
-    return _masked((prediction.float() - target).abs(), target != VOID)
+    return _masked((at_least_fp32(prediction) - target).abs(), target != VOID)
 
 
 def regression_mse(prediction: Tensor, target: Tensor, task: Task, config: LossConfig) -> Parts:
     """Squared error (B, 1, H, W) in the target's unit, per valid pixel."""
-    return _masked((prediction.float() - target).square(), target != VOID)
+    return _masked((at_least_fp32(prediction) - target).square(), target != VOID)
 
 
 def normals_mse(prediction: Tensor, target: Tensor, task: Task, config: LossConfig) -> Parts:
     """Squared error of the unnormalised output (B, 3, H, W), per component: the released code's loss."""
-    return _masked((prediction.float() - target).square(), target != VOID)
+    return _masked((at_least_fp32(prediction) - target).square(), target != VOID)
 
 
 def normals_l1(prediction: Tensor, target: Tensor, task: Task, config: LossConfig) -> Parts:
     """Absolute error of the output (B, 3, H, W) scaled to unit length, per component: the field's usual loss."""
-    return _masked((F.normalize(prediction.float(), dim=1) - target).abs(), target != VOID)
+    return _masked((F.normalize(at_least_fp32(prediction), dim=1) - target).abs(), target != VOID)
 
 
 def normals_cosine(prediction: Tensor, target: Tensor, task: Task, config: LossConfig) -> Parts:
@@ -71,7 +72,7 @@ def normals_cosine(prediction: Tensor, target: Tensor, task: Task, config: LossC
     target is; the literature's code requires a non-zero sum over components instead, which drops some valid normals.
     """
     valid = target[:, 0] != VOID
-    return _masked(1 - (prediction.float() * target).sum(dim=1), valid)
+    return _masked(1 - (at_least_fp32(prediction) * target).sum(dim=1), valid)
 
 
 def balanced_bce(prediction: Tensor, target: Tensor, task: Task, config: LossConfig) -> Parts:
@@ -84,7 +85,8 @@ def balanced_bce(prediction: Tensor, target: Tensor, task: Task, config: LossCon
     weight = task.positive_weight
     if weight is None:
         weight = 1 - positive.sum() / valid.sum().clamp(min=1)
-    entropy = F.binary_cross_entropy_with_logits(prediction.float(), positive.float(), reduction="none")
+    prediction = at_least_fp32(prediction)
+    entropy = F.binary_cross_entropy_with_logits(prediction, positive.to(prediction.dtype), reduction="none")
     return _masked(torch.where(positive, weight, 1 - weight) * entropy, valid)
 
 

@@ -13,6 +13,7 @@ from mtcp.data.loading.batches import Batch, Split, evaluation_batches
 from mtcp.models.architecture import Architecture
 from mtcp.models.layers import at_size
 from mtcp.models.outputs import require_outputs
+from mtcp.models.precision import at_least_fp32
 from mtcp.training.losses import batch_losses, task_loss, weighed_losses
 from mtcp.training.optimisation import build_optimiser
 from mtcp.weighting.base import Diverged, Scheme, own_faults_named
@@ -111,7 +112,7 @@ class Stepper:
                 outputs = self.network(batch.image)
             for task in self.config.task_list:
                 target = batch.targets[task.name]
-                prediction = at_size(outputs[task.name]["final"].float(), target.shape[-2:])
+                prediction = at_size(at_least_fp32(outputs[task.name]["final"]), target.shape[-2:])
                 loss = task_loss(task, prediction, target, self.config.losses)
                 if loss is not None:
                     sums[task.name] = sums.get(task.name, 0.0) + loss.item() * len(batch.ids)

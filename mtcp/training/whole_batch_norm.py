@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from mtcp.core.errors import UserError
 from mtcp.models.layers import to_nchw, to_nhwc
 from mtcp.models.normalisation import BatchNorm, BatchNorm2d
+from mtcp.models.precision import at_least_fp32
 from mtcp.models.timm_norms import _BatchNormAct
 from mtcp.training.group import Group
 
@@ -61,7 +62,7 @@ class WholeBatchNorm(nn.BatchNorm2d):
         return to_nhwc(x) if self.last else x
 
     def _normalised(self, x: Tensor) -> Tensor:
-        exact = x.float()
+        exact = at_least_fp32(x)
         mean = _WholeMean.apply(exact.mean((0, 2, 3)), self.group)
         centred = exact - mean[:, None, None]
         variance = _WholeMean.apply(centred.square().mean((0, 2, 3)), self.group)

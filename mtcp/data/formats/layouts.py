@@ -21,7 +21,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from mtcp.core.errors import UserError
 from mtcp.core.tasks import VOID
@@ -242,7 +242,7 @@ def read_picture(path: Path, image_id: str, decode: bool = True) -> Image.Image:
         picture = Image.open(path)
         if decode:
             picture.load()
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # Pillow's decoders raise many kinds on damaged files
         raise UserError(
             f"image '{image_id}': {path} cannot be decoded ({error}){it_is(path) or '; it is truncated or no image'}: "
             "fetch it again"
@@ -266,13 +266,16 @@ def to_rgb(picture: Image.Image, path: Path, image_id: str) -> NDArray[np.uint8]
     return np.asarray(picture.convert("RGB"))
 
 
-def read_array(path: Path, image_id: str) -> NDArray[Any]:
-    """Read a .npy array (without pickled objects) or a PNG; raises `UserError` where it is damaged."""
+def read_array(path: Path, image_id: str, mapped: bool = False) -> NDArray[Any]:
+    """Read a .npy array (without pickled objects) or a PNG; raises `UserError` where it is damaged.
+
+    `mapped`: only map the file of a .npy array into memory, for its shape.
+    """
     if path.suffix.lower() == ".png":
         return np.asarray(read_picture(path, image_id))
     try:
-        values = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        values = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
+    except Exception as error:  # NumPy evaluates the header as Python, which raises many kinds on damaged files
         raise UserError(
             f"image '{image_id}': {path} is not a readable .npy array ({error}){it_is(path)}: fetch it again"
         ) from error
@@ -303,9 +306,9 @@ def read_labels(path: Path, image_id: str) -> NDArray[np.uint8]:
     return values.astype(np.uint8)
 
 
-def read_vectors(path: Path, image_id: str) -> NDArray[Any]:
-    """Read an array of shape (H, W, 3); raises `UserError` for any other."""
-    values = read_array(path, image_id)
+def read_vectors(path: Path, image_id: str, mapped: bool = False) -> NDArray[Any]:
+    """Read an array of shape (H, W, 3), arguments as for `read_array`; raises `UserError` for any other shape."""
+    values = read_array(path, image_id, mapped)
     if values.ndim != 3 or values.shape[2] != 3:
         raise UserError(f"image '{image_id}': {path} must have shape (H, W, 3), it has {values.shape}")
     return values

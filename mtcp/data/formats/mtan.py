@@ -86,7 +86,7 @@ class MtanLayout(Layout):
         return np.rint(255 * self._unit_image(image_id)).astype(np.uint8)
 
     def image_size(self, image_id: str) -> tuple[int, int]:
-        height, width = np.load(self.image_path(image_id), mmap_mode="r", allow_pickle=False).shape[:2]
+        height, width = read_vectors(self.image_path(image_id), image_id, mapped=True).shape[:2]
         return height, width
 
     def _unit_image(self, image_id: str) -> NDArray[np.floating]:

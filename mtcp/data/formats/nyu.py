@@ -55,7 +55,7 @@ def unpack_nyu(path: Path, folder: Path, progress: Callable[[int, int], None]) -
                 Image.fromarray(mapped[labels]).save(folder / f"segmentation/{image_id}.png")
                 write_array(folder / f"depth/{image_id}.npy", arrays["depths"][k].T.astype(np.float32))
                 progress(k + 1, total)
-    except (OSError, KeyError, RuntimeError) as error:
+    except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
         if getattr(error, "errno", None):  # a system error, such as a full disk; HDF5 errors have no errno
             raise
         raise UserError(f"{path} is not a readable HDF5 .mat file ({error}){_instead(path)}: fetch it again") from error
