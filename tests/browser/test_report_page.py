@@ -186,3 +186,18 @@ def test_prints_with_everything_open(browser, page):
     open_page(browser, page)
     browser.execute_script("dispatchEvent(new Event('beforeprint'))")
     assert browser.execute_script("return document.querySelectorAll('details:not([open])').length") == 0
+
+
+def test_a_column_of_keys_sorts_as_text_although_some_look_like_numbers(browser, page):
+    open_page(browser, page)
+    order = browser.execute_script(
+        """
+        const rows = [...document.querySelector("#comparison table").tBodies[0].rows];
+        const keys = ["9a", "12e4", "", "1000", "0f", "12e3"];
+        rows.forEach((row, place) => { row.cells[0].dataset.value = keys[place % keys.length]; });
+        document.querySelector("#comparison thead th:first-child button").click();
+        return [...document.querySelector("#comparison table").tBodies[0].rows].map(row => row.cells[0].dataset.value);
+        """
+    )
+    assert set(order) >= {"9a", "12e4", ""}, "the table has too few rows"
+    assert order == sorted(order, key=lambda key: (key == "", key))

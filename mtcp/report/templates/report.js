@@ -7,11 +7,10 @@ toggle.addEventListener("click", () => {
   root.dataset.theme = isDark ? "light" : "dark";
 });
 
-// Sorting: numbers by data-value, empty cells always last, the written order as tie-break.
-const valueOf = (row, column) => {
-  const cell = row.cells[column];
-  const text = cell.dataset.value ?? cell.textContent.trim();
-  return text === "" ? null : isNaN(text) ? text.toLowerCase() : Number(text);
+// Sorting: a column of numbers by data-value, any other as text, empty cells always last, the written order as tie-break.
+const textOf = (row, column) => {
+  const text = row.cells[column].dataset.value ?? row.cells[column].textContent.trim();
+  return text === "–" ? "" : text;
 };
 for (const table of document.querySelectorAll("table.sortable")) {
   const heads = [...table.tHead.rows[0].cells];
@@ -25,13 +24,15 @@ for (const table of document.querySelectorAll("table.sortable")) {
       for (const each of heads) if (each.hasAttribute("aria-sort")) each.setAttribute("aria-sort", "none");
       head.setAttribute("aria-sort", direction);
       const sign = direction === "ascending" ? 1 : -1;
-      const rows = [...table.tBodies[0].rows];
+      const rows = [...table.tBodies[0].rows].map((row) => ({ row, text: textOf(row, column) }));
+      const numbers = rows.every(({ text }) => !isNaN(text)); // one key such as 12e45678 among others is none
+      const valueOf = (text) => (numbers ? Number(text) : text.toLowerCase());
       rows.sort((left, right) => {
-        const a = valueOf(left, column), b = valueOf(right, column);
-        if (a === null || b === null) return (a === null) - (b === null);
+        if (left.text === "" || right.text === "") return (left.text === "") - (right.text === "");
+        const a = valueOf(left.text), b = valueOf(right.text);
         return a < b ? -sign : a > b ? sign : 0;
       });
-      table.tBodies[0].append(...rows);
+      table.tBodies[0].append(...rows.map(({ row }) => row));
     });
   });
 }
