@@ -13,6 +13,7 @@ from mtcp.api import (
     MapParameters,
     MultiScaleHead,
     Outputs,
+    UserError,
     architecture,
     at_size,
     per_task,
@@ -76,6 +77,11 @@ class MTINet(MapArchitecture):
     def __init__(self, context: BuildContext, parameters: MapParameters) -> None:
         super().__init__(context, parameters)
         names, widths = [task.name for task in context.tasks], self.widths
+        if (least := len(names) * min(widths[1:])) < 4:
+            raise UserError(
+                f"architecture 'mti_net': {least} channels at one scale, over {len(names)} tasks, and propagation divides "
+                "them by four: make the widths larger"
+            )
         for index, (scale, width) in enumerate(zip(SCALES, widths, strict=True)):
             before = width + (widths[index + 1] if scale < SCALES[-1] else 0)
             initial = per_task(context, f"initial{scale}", lambda task, i=before, c=width: Branch(Basic, i, c, task))

@@ -291,6 +291,7 @@ def test_every_architecture_trains_in_bf16(name):
         ("cross_stitch", {"own": 1.5}, "own"),
         ("mtan", {"widths": [8, 8, 8, 8]}, "widths"),
         ("atrc", {"widths": [1, 2, 2, 2]}, "sum of the widths.*at least 8"),
+        ("mti_net", {"widths": [8, 8, 8, 1]}, "3 channels at one scale, over 3 tasks"),
     ],
 )
 def test_parameters_out_of_range_are_named(name, parameters, message):
