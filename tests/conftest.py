@@ -74,7 +74,7 @@ class ProjectFolder:
         self.python = sys.executable
 
     def edit(self, name: str, **changes: object) -> None:
-        """Set keys of a YAML file; a dotted key reaches inside."""
+        """Set keys of a YAML file; `a__b` sets key b inside a."""
         file = self.path / name
         content = yaml.safe_load(file.read_text())
         for key, value in changes.items():

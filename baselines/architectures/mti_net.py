@@ -79,8 +79,8 @@ class MTINet(MapArchitecture):
         names, widths = [task.name for task in context.tasks], self.widths
         if (least := len(names) * min(widths[1:])) < 4:
             raise UserError(
-                f"architecture 'mti_net': {least} channels at one scale, over {len(names)} tasks, and propagation divides "
-                "them by four: make the widths larger"
+                f"architecture 'mti_net': {least} channels at one scale, over {len(names)} tasks, which propagation "
+                "divides by four: make the widths larger"
             )
         for index, (scale, width) in enumerate(zip(SCALES, widths, strict=True)):
             before = width + (widths[index + 1] if scale < SCALES[-1] else 0)

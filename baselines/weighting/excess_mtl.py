@@ -12,8 +12,8 @@ class ExcessMTL(JacobianScheme):
     """Excess risks (He et al., ICML 2024, equations 6, 7 and 9): tasks farthest from their optimum weigh most.
 
     The excess risk of task t is estimated as e_t = sum_p g_tp^2 / sqrt(S_tp), with S the sum of squared gradients so
-    far, divided by its first value; w <- softmax(log w + step e), starting from 1/T. total = sum_t k w_t l_t, with the
-    weights of the k present tasks scaled to sum to k.
+    far; e_t is then divided by its first value. w <- softmax(log w + step e), starting from 1/T; total = sum_t k w_t
+    l_t, with the weights of the k present tasks scaled to sum to k.
 
     Caveat: S needs T times the shared parameters in memory and in the state; the first step with a
     gradient sets the unit of e_t.

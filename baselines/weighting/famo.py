@@ -15,7 +15,7 @@ class FAMO(LossScheme):
 
     With z = softmax(xi): total = k c sum_t z_t log l_t, where c = 1 / sum_t (z_t / l_t) is held constant, so that the
     effective weights sum to k. After the optimiser step the same batch has the losses l'_t, and xi descends
-    sum_t z_t (log l_t - log l'_t) with Adam (rate 0.025, weight decay 0.001).
+    sum_t z_t (log l_t - log l'_t) with Adam (`rate`, weight decay `decay`).
 
     Caveat: needs positive losses and one more forward pass per step, in training mode, which updates running statistics
     a second time, as in the authors' code; with gradient accumulation it compares only the last micro-batch.

@@ -57,11 +57,6 @@ def claims(page: Page) -> list[list[str]]:
     return rows
 
 
-def verdicts(page: Page) -> list[list[str]]:
-    """Every claim with a pair of runs, its verdict, improvement and interval."""
-    return [row[:4] for row in claims(page)]
-
-
 def results(page: Page) -> list[list[str]]:
     """Mean and standard deviation over seeds of every method: final output of the last epoch."""
     summary = page.tables["summary"]
@@ -162,7 +157,7 @@ def _named(task: str, page: Page) -> str:
 
 
 TABLE_OF: dict[str, Callable[[Page], list[list[str]]]] = {
-    function.__name__: function for function in (claims, verdicts, results, costs, coherence, shares, weights)
+    function.__name__: function for function in (claims, results, costs, coherence, shares, weights)
 }
 
 

@@ -13,6 +13,7 @@ from mtcp.core.claims import Claim, Published
 from mtcp.core.config import Benchmark
 from mtcp.core.errors import UserError
 from mtcp.core.project_files import CLAIMS, PUBLISHED
+from mtcp.core.words import counted
 
 Verdict = Literal["reproduced", "contradicted", "equivalent", "inconclusive", "not run"]
 _VERDICTS: dict[str, Verdict] = {
@@ -180,7 +181,6 @@ def _row(
     verdict: Verdict = _VERDICTS[result.conclusion] if result and result.n else "not run"
     obstacle = pairs.lacking if pairs else obstacle
     return {
-        "benchmark": "",
         "id": claim.id,
         "family": claim.family,
         "text": claim.text,
@@ -202,8 +202,7 @@ def _row(
 def _reason(result: Comparison, measure: Measure) -> str:
     """Return the reason for the verdict in words."""
     if result.n < result.least_n:
-        seeds = "1 paired seed" if result.n == 1 else f"{result.n} paired seeds"
-        return f"{seeds}, and {result.least_n} are the least that could conclude"
+        return f"{counted(result.n, 'paired seed')}, and {result.least_n} are the least that could conclude"
     beyond = result.holm_low > result.rope or result.holm_high < -result.rope
     if beyond and result.conclusion == "inconclusive":
         return f"the interval lies beyond the ROPE, but the exact test does not agree (Holm p {result.p_holm:.3f})"

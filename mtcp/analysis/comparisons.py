@@ -128,10 +128,10 @@ def _changes(
 ) -> dict[str, float]:
     """Return every Delta_m of one output that its numbers allow; `together` is what Delta_c averages."""
     kinds = {task.name: task.kind for task in tasks}
-    primary = {task.name: (task.metric,) for task in tasks}
-    chosen = {"delta_m": primary}
+    usual = {task.name: (task.metric,) for task in tasks}
+    chosen = {"delta_m": usual}
     chosen |= {
-        f"delta_m_{name}": primary | {task: (metric,) for task, metric in reading.items()}
+        f"delta_m_{name}": usual | {task: (metric,) for task, metric in reading.items()}
         for name, reading in readings.items()
     }
     changes = {}

@@ -42,6 +42,7 @@ def show(context: typer.Context, as_json: AsJson = False) -> None:
         typer.echo(
             "no claim of config/claims.yaml can be judged by these methods: docs/configuration.md says how to write one"
         )
+        return
     print_table(["benchmark", "family", "claims", "least_n", "seeds", "can_conclude", "ids"], rows, as_json=False)
     typer.echo(rule(plan.project.params))
 

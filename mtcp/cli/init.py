@@ -32,6 +32,7 @@ _PARAMS = """\
 title: {label}
 benchmarks: [{name}]
 methods: [single_task, mtl_baseline, mtcp]
+# Three are enough to look at; conclusions need about eight.
 seeds: [0, 1, 2]
 """
 

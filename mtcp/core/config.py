@@ -43,7 +43,7 @@ class ResourceConfig(Model):
         default=1,
         ge=1,
         le=1024,
-        description="processes that train one run together without GPUs; `gpu` says it with them",
+        description="processes that train one run together without GPUs; with GPUs, `gpu` sets the number",
     )
     threads: int = Field(default=1, ge=1, le=1024, description="CPU threads of each process")
     mem_mb: int = Field(default=2000, ge=100, description="of all processes together")
@@ -52,9 +52,9 @@ class ResourceConfig(Model):
     @model_validator(mode="after")
     def _processes_are_said_once(self) -> "ResourceConfig":
         if self.gpu and self.processes > 1:
-            raise ValueError("`gpu` is the number of processes, too, one a GPU: take `processes` out")
+            raise ValueError("`gpu` already sets the number of processes, one per GPU: remove `processes`")
         if self.gpu > 1 and self.runs_per_gpu > 1:
-            raise ValueError("a run on several GPUs has them to itself: take `runs_per_gpu` out")
+            raise ValueError("a run on several GPUs has them to itself: remove `runs_per_gpu`")
         return self
 
     @property

@@ -102,7 +102,7 @@ class Target(Model):
 
     files: _Files
     kind: Kind | None = Field(
-        None, description="of a map under a name of its own: the field's task that it is stored, learnt and judged like"
+        None, description="for a map with its own name: the standard task whose coding, loss and metrics it takes"
     )
 
 
@@ -184,7 +184,7 @@ def _of_its_kind(given: Any) -> Any:
     kind = given.get("kind") if isinstance(given, dict) else None
     if kind not in KINDS:
         raise ValueError(
-            f"a map under a name of its own says by `kind` which of the field's tasks it is like: {', '.join(KINDS)}"
+            f"a map with its own name needs a `kind`, the standard task that it is like: {', '.join(KINDS)}"
         )
     form, _ = get_args(DataTasks.model_fields[kind].annotation)
     return form.model_validate(given)

@@ -46,7 +46,7 @@ class Project:
         for name in entries:
             _check_name(name, path)
             if name in self._method_entries:
-                raise fault(path, (name,), f"'{name}' is a method, too: call the grid otherwise")
+                raise fault(path, (name,), f"'{name}' is a method, too: rename the grid")
         return {name: validated(Grid, entry, path, name) for name, entry in entries.items()}
 
     @property

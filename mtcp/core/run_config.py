@@ -21,7 +21,7 @@ class TaskConfig(Model):
 
     kind: Kind | None = Field(
         None,
-        description="of a task under a name of its own: the field's task that it is trained, judged and shown like",
+        description="for a task with its own name: the standard task whose loss, metrics and colours it takes",
     )
     label: str | None = Field(
         None,
@@ -38,7 +38,8 @@ class TaskConfig(Model):
     )
     positive_weight: float | None = Field(None, gt=0, lt=1, description="weight of positive pixels (edge, sal)")
     bias_initialisation: float | None = Field(
-        None, description="what untrained heads predict on average; spares a short training the way from 0 (depth: m)"
+        None,
+        description="what untrained heads predict on average; so that a short training need not learn it (depth: m)",
     )
     rope: float | None = Field(None, gt=0, description="practically equal within this, in the metric's unit")
 
@@ -99,7 +100,7 @@ class TrainingConfig(Model):
     """
 
     epochs: int = Field(ge=1, description="passes over the training images")
-    batch_size: int = Field(ge=1, description="images per forward pass (BatchNorm sees these)")
+    batch_size: int = Field(ge=1, description="images per micro-batch, of all processes together")
     keep_last_batch: bool = Field(False, description="train on an epoch's last batch, too, where it is smaller")
     accumulate: int = Field(
         1,
@@ -166,7 +167,7 @@ class TrainingConfig(Model):
 
 
 class LossConfig(Model):
-    """Variants of the losses; the defaults are as intended, the alternatives reproduce bugs of the released code."""
+    """Variants of the losses: `unweighted` is the released code's form, `as_released` and `depth_cap` are its bugs."""
 
     depth_cap: float | None = Field(
         default=None, gt=0, description="depth from here on is left out of the loss (ledger 7)"

@@ -89,6 +89,16 @@ class Task:
         """Whether its ground truth is one class per pixel."""
         return self.kind in CLASSES
 
+    def require_shapes(self, prediction: Any, target: Any) -> None:
+        """Raise `UserError` unless the prediction is (B, C, H, W) and the target the same, or (B, H, W) of classes."""
+        batch, *size = prediction.shape[0], *prediction.shape[2:]
+        expected = (batch, *size) if self.classifies else (batch, self.channels, *size)
+        if prediction.ndim != 4 or prediction.shape[1] != self.channels or tuple(target.shape) != expected:
+            raise UserError(
+                f"task '{self.name}': prediction {tuple(prediction.shape)} and target {tuple(target.shape)} do not "
+                f"belong together: expected (B, {self.channels}, H, W) and {expected}; check the architecture and data"
+            )
+
     @property
     def disparity(self) -> bool:
         """Whether it is of the kind of depth and no distance: larger is nearer."""

@@ -39,7 +39,7 @@ from mtcp.evaluation.ceiling import ceiling, ceiling_file
 from mtcp.evaluation.coherence import CoherenceMeter, coherence_meter
 from mtcp.evaluation.prediction_sheets import Sample, write_sheets
 from mtcp.metrics.coherence import COHERENCE, coherence_metrics
-from mtcp.metrics.meter import Gathering, ImageError, Meter, Statistics, merge
+from mtcp.metrics.meter import Gathering, ImageError, Meter, Statistics, no_images
 from mtcp.metrics.meters import meter
 from mtcp.metrics.multi_task import delta_m
 from mtcp.models.architecture import Architecture
@@ -125,7 +125,7 @@ def evaluate(
         result.ids += batch.ids
         on_images(len(batch.ids))
     if not result.ids:
-        merge([])
+        raise no_images()
     for (output, task), statistics in gathered.items():
         result.statistics.setdefault(output, {})[task] = statistics.statistics()
     # The first batch includes the warm-up.
@@ -135,7 +135,7 @@ def evaluate(
 
 
 @dataclass(frozen=True)
-class Judgement:
+class Evaluated:
     """One trained run on the test split: the last epoch's statistics, the metrics of every selection, and its cost."""
 
     last: EvaluationResult
@@ -151,7 +151,7 @@ def evaluate_networks(
     device: str,
     threads: int = 1,
     on_image: Callable[[int, int], None] = lambda done, total: None,
-) -> Judgement:
+) -> Evaluated:
     """Evaluate the networks saved by the run in `directory`, and draw the last one's prediction sheets there.
 
     Raises `UserError` where the directory has no finished checkpoint, or lacks another network that is kept.
@@ -202,7 +202,7 @@ def evaluate_networks(
     metrics |= _of_epochs(config, {"final": {name: metrics["last"]["final"][name] for name in meters}}, found)
     names = class_names(config.layout, config.task_list, split.layout.packaging)
     write_sheets(directory / SAMPLES, last.samples, config.task_list, names)
-    return Judgement(last, metrics, counted)
+    return Evaluated(last, metrics, counted)
 
 
 def _snapshots(config: RunConfig, directory: Path) -> dict[int, Path]:

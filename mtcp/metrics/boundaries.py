@@ -84,7 +84,7 @@ class BoundaryMeter(Meter):
         self.map_images = map_images
 
     def update(self, prediction: "Tensor", target: "Tensor") -> Statistics:
-        self.check(prediction, target)
+        self.task.require_shapes(prediction, target)
         check_binary(self.task.name, target)
         broken = non_finite(prediction)[:, None]
         strength = prediction.float().sigmoid().masked_fill(broken | (target == VOID), 0)[:, 0].cpu().numpy()

@@ -37,7 +37,7 @@ class DepthMeter(Meter):
         self.cap = cap
 
     def update(self, prediction: "Tensor", target: "Tensor") -> Statistics:
-        self.check(prediction, target)
+        self.task.require_shapes(prediction, target)
         return over_strips(self._sums, prediction, target)
 
     def _sums(self, prediction: "Tensor", target: "Tensor") -> Statistics:

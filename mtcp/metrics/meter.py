@@ -51,16 +51,6 @@ class Meter(ABC):
     def compute(self, statistics: Statistics) -> dict[str, float]:
         """Return the metrics over all images in `statistics`; NaN where there is nothing to evaluate."""
 
-    def check(self, prediction: "Tensor", target: "Tensor", channels_in_target: bool = True) -> None:
-        """Raise `UserError` unless the shapes match."""
-        batch, *size = prediction.shape[0], *prediction.shape[2:]
-        expected = (batch, self.task.channels, *size) if channels_in_target else (batch, *size)
-        if prediction.ndim != 4 or prediction.shape[1] != self.task.channels or tuple(target.shape) != expected:
-            raise UserError(
-                f"task '{self.task.name}': prediction {tuple(prediction.shape)} and target {tuple(target.shape)} do "
-                f"not belong together: expected (B, {self.task.channels}, H, W) and {expected}"
-            )
-
 
 class Gathering:
     """Collects the statistics of batches in a few arrays, which double in size when they are full.
@@ -88,8 +78,13 @@ class Gathering:
     def statistics(self) -> Statistics:
         """Return the statistics of all images so far; raises `UserError` where there are none."""
         if not self._images:
-            raise UserError("there is no image to evaluate: the test list is empty; check the data set's gt_sets")
+            raise no_images()
         return {name: array[: self._images] for name, array in self._arrays.items()}
+
+
+def no_images() -> UserError:
+    """The error of an empty test split."""
+    return UserError("there is no image to evaluate: the test split is empty; check the data set's lists")
 
 
 def merge(parts: Iterable[Statistics]) -> Statistics:

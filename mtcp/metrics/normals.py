@@ -33,7 +33,7 @@ class NormalsMeter(Meter):
     """
 
     def update(self, prediction: "Tensor", target: "Tensor") -> Statistics:
-        self.check(prediction, target)
+        self.task.require_shapes(prediction, target)
         sums = over_strips(_sums, prediction, target)
         return _in_base_256(sums.pop("histogram")) | sums
 

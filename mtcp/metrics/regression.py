@@ -21,7 +21,7 @@ class RegressionMeter(Meter):
     """Sums `squared` and `absolute` (float64) and `pixels`, each (images,)."""
 
     def update(self, prediction: "Tensor", target: "Tensor") -> Statistics:
-        self.check(prediction, target)
+        self.task.require_shapes(prediction, target)
         return over_strips(self._sums, prediction, target)
 
     def _sums(self, prediction: "Tensor", target: "Tensor") -> Statistics:

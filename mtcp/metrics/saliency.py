@@ -29,7 +29,7 @@ class SaliencyMeter(Meter):
     def update(self, prediction: "Tensor", target: "Tensor") -> Statistics:
         import torch
 
-        self.check(prediction, target)
+        self.task.require_shapes(prediction, target)
         check_binary(self.task.name, target)
         valid, positive = target != VOID, target == 1
         broken = non_finite(prediction)[:, None]

@@ -58,7 +58,7 @@ class SegmentationMeter(Meter):
     """Counts `tp`, `fp`, `fn` (images, K), int32."""
 
     def update(self, prediction: "Tensor", target: "Tensor") -> Statistics:
-        self.check(prediction, target, channels_in_target=False)
+        self.task.require_shapes(prediction, target)
         classes = self.task.channels
         lowest, highest = target.aminmax()
         if lowest < 0 or highest > VOID:

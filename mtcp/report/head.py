@@ -19,7 +19,7 @@ def subtitle(page: Page) -> str:
     benchmark = page.benchmark
     kind = "rendered scenes" if benchmark.rendered is not None else "photographs"
     names = ", ".join(task.label.lower() for task in page.tasks)
-    epochs = "1 epoch" if benchmark.training.epochs == 1 else f"{benchmark.training.epochs} epochs"
+    epochs = counted(benchmark.training.epochs, "epoch")
     return f"{names} on {kind} of {benchmark.width} × {benchmark.height} pixels, {epochs}"
 
 

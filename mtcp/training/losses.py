@@ -52,12 +52,12 @@ def regression_l1(prediction: Tensor, target: Tensor, task: Task, config: LossCo
 
 def regression_mse(prediction: Tensor, target: Tensor, task: Task, config: LossConfig) -> Parts:
     """Squared error (B, 1, H, W) in the target's unit, per valid pixel."""
-    return _masked((at_least_fp32(prediction) - target).square(), target != VOID)
+    return _squared(prediction, target)
 
 
 def normals_mse(prediction: Tensor, target: Tensor, task: Task, config: LossConfig) -> Parts:
     """Squared error of the unnormalised output (B, 3, H, W), per component: the released code's loss."""
-    return _masked((at_least_fp32(prediction) - target).square(), target != VOID)
+    return _squared(prediction, target)
 
 
 def normals_l1(prediction: Tensor, target: Tensor, task: Task, config: LossConfig) -> Parts:
@@ -171,6 +171,10 @@ def _auxiliary(task: Task, outputs: Mapping[str, Tensor], config: LossConfig) ->
     return [(reading, prediction) for prediction in others.values()]
 
 
+def _squared(prediction: Tensor, target: Tensor) -> Parts:
+    return _masked((at_least_fp32(prediction) - target).square(), target != VOID)
+
+
 def _masked(values: Tensor, valid: Tensor) -> Parts:
     return torch.where(valid, values, 0).sum(), valid.sum()
 
@@ -178,11 +182,5 @@ def _masked(values: Tensor, valid: Tensor) -> Parts:
 def _parts(task: Task, prediction: Tensor, target: Tensor, config: LossConfig) -> Parts:
     if task.loss not in LOSSES:
         raise UserError(f"task '{task.name}': unknown loss '{task.loss}': the losses are {', '.join(LOSSES)}")
-    batch, *size = prediction.shape[0], *prediction.shape[2:]
-    expected = (batch, *size) if task.classifies else (batch, task.channels, *size)
-    if prediction.ndim != 4 or prediction.shape[1] != task.channels or tuple(target.shape) != expected:
-        raise UserError(
-            f"task '{task.name}': prediction {tuple(prediction.shape)} and target {tuple(target.shape)} do not belong "
-            f"together: expected (B, {task.channels}, H, W) and {expected}; check the architecture and the data"
-        )
+    task.require_shapes(prediction, target)
     return LOSSES[task.loss](prediction, target, task, config)

@@ -35,10 +35,18 @@ equal weights are 1 in every scheme.
 **Auxiliary losses.** By default (`losses: {auxiliary_weighting: own_task}`) a task's auxiliary losses are part of its
 loss, and the scheme weighs the sum. `unweighted` adds them past the scheme, as the released code does; `mtcp` and the
 LPS rows keep that form, but for `mtcp_auxiliary_own_task`. On four training batches of rooms with the untrained `mtcp`
-network (`pytest tests/benchmarks/test_auxiliary.py -s`), means: the cosine of the shared encoder's step to the
-auxiliary gradient is, unweighted and with `own_task`, 0.989 and 0.119 under MGDA, 0.997 and 0.679 under Aligned-MTL,
-0.985 and 0.675 under Nash-MTL, 0.979 and 0.680 under IMTL-G, 0.942 and 0.533 under DB-MTL; 0.758 under equal weights,
-where both are one. Unweighted, the scheme's share of the update's norm is 0.124, 0.070, 0.149, 0.170, 0.259 and 0.470.
+network (`pytest tests/benchmarks/test_auxiliary.py -s`), the means of the cosine between the shared encoder's step and
+the auxiliary gradient, and of the scheme's share of the update's norm (unweighted), are:
+
+| scheme | cosine, unweighted | cosine, `own_task` | share |
+|---|---|---|---|
+| MGDA | 0.989 | 0.119 | 0.124 |
+| Aligned-MTL | 0.997 | 0.679 | 0.070 |
+| Nash-MTL | 0.985 | 0.675 | 0.149 |
+| IMTL-G | 0.979 | 0.680 | 0.170 |
+| DB-MTL | 0.942 | 0.533 | 0.259 |
+| equal weights | 0.758 | 0.758 | 0.470 |
+
 history.csv has that share for every epoch as `scheme_share`; it is 1 with `own_task`.
 
 **Absent tasks.** A task without a valid pixel in a batch is absent from that step; its state stays as it is.

@@ -102,7 +102,7 @@ def probe_scheme(config: RunConfig, root: Path | None = None) -> None:
         broken.step(number)
     if straight.found() != broken.found():
         raise UserError(
-            f"scheme '{name}': after a restart it goes on otherwise than without one: state is lost; keep it in "
+            f"scheme '{name}': it continues differently after a restart: state is lost; keep it in "
             "buffers (`register_buffer`) or parameters, and random draws on `step_seed()`"
         )
 

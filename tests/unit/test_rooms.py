@@ -93,3 +93,4 @@ def test_contributing_shows_the_table() -> None:
     table = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     missing = [room for room in ROOMS if f"| `{room}/` |" not in table]
     assert missing == []
+    assert sorted(ROOMS, key=lambda room: table.index(f"| `{room}/` |")) == list(ROOMS), "rooms above come first"

@@ -236,8 +236,8 @@ def test_a_run_has_a_process_for_each_gpu_or_as_many_as_are_asked_for(project: P
 @pytest.mark.parametrize(
     ("change", "wanted"),
     [
-        ({"resources": {"gpu": 2, "processes": 2}}, "`gpu` is the number of processes, too"),
-        ({"resources": {"gpu": 2, "runs_per_gpu": 2}}, "take `runs_per_gpu` out"),
+        ({"resources": {"gpu": 2, "processes": 2}}, "`gpu` already sets the number of processes"),
+        ({"resources": {"gpu": 2, "runs_per_gpu": 2}}, "remove `runs_per_gpu`"),
         ({"resources": {"processes": 3}}, "`training.batch_size` 8 is the whole batch, of which 3 processes"),
         ({"training": {"sync_batch_norm": True}}, "is for several processes, and `resources` asks for one"),
         (

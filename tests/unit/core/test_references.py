@@ -28,6 +28,12 @@ def test_the_shipped_files_name_nothing_unknown(project: Path) -> None:
     require_known_names(Project(project))
 
 
+def test_the_ledgers_tests_are_there(root: Path) -> None:
+    covers = {cover for row in load_ledger(root / "config/ledger.yaml") for cover in row.covered_by}
+    folders = {cover for cover in covers if cover.startswith("tests")}
+    assert folders and all((root / folder).is_dir() for folder in folders)
+
+
 @pytest.mark.parametrize(
     ("file", "old", "new", "said"),
     [

@@ -15,8 +15,8 @@ from mtcp.core.run_config import EvaluationConfig, RunConfig, TaskConfig
 from mtcp.core.tasks import VOID, make_task
 from mtcp.data.loading.batches import Batch, evaluation_batches, open_split
 from mtcp.evaluation.evaluate import (
+    Evaluated,
     EvaluationResult,
-    Judgement,
     best_on_test,
     evaluate,
     evaluate_elsewhere,
@@ -169,7 +169,7 @@ def prior(project: Project) -> tuple[RunConfig, Path, Architecture]:
     return config, data, network
 
 
-def run(config: RunConfig, data: Path, directory: Path, **options: Any) -> Judgement:
+def run(config: RunConfig, data: Path, directory: Path, **options: Any) -> Evaluated:
     return evaluate_networks(config, data=data, directory=directory, device="cpu", **options)
 
 
