@@ -171,6 +171,8 @@ def _against_published(
     values = own.value.to_numpy(float)
     other = np.full(len(values), number.scale * float(row.value.iloc[0]))
     difference = (values - other) * (1 if measure.higher_is_better else -1)
+    if measure.relative:
+        difference = 100 * difference / other
     lacking = "" if len(values) else f"no run of {claim.method} has finished"
     return Pairs(tuple(int(seed) for seed in own.index), values, other, difference, lacking=lacking)
 

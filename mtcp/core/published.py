@@ -13,6 +13,21 @@ from mtcp.core.project_files import PUBLISHED
 
 #: What a data set is called there.
 PUBLISHED_FOR: Final = {"nyud": "NYUD-v2", "pascal": "PASCAL-Context"}
+#: What the numbers of the literature measure, by task and metric of their rows: measure of a claim, its metrics (none:
+#: it has no others), and the scale from the printed unit to ours.
+MEANINGS: Final[dict[tuple[str, str], tuple[str, tuple[str, ...], float]]] = {
+    ("semseg", "mIoU"): ("semseg", ("miou",), 0.01),
+    ("human_parts", "mIoU"): ("human_parts", ("miou",), 0.01),
+    ("saliency", "mIoU"): ("sal", ("max_miou",), 0.01),
+    ("saliency", "maxF"): ("sal", ("max_f",), 0.01),
+    ("depth", "RMSE"): ("depth", ("rmse", "rmse_capped"), 1.0),
+    ("normals", "mErr"): ("normals", ("mean",), 1.0),
+    ("normals", "RMSE_deg_or_mErr_as_reported"): ("normals", ("mean", "rmse"), 1.0),
+    ("boundary", "odsF"): ("edge", ("ods_f",), 0.01),
+    ("model", "params_M"): ("parameters", (), 1e6),
+    ("model", "GFLOPs"): ("gflops", (), 1.0),
+    ("multi-task", "delta_m_percent"): ("delta_m", (), 1.0),
+}
 COLUMNS: Final = ("dataset", "task", "metric", "method", "backbone", "value", "source")
 
 

@@ -10,7 +10,7 @@ from mtcp.core.measures import CHANGES, COSTS
 from mtcp.core.plugins import find
 from mtcp.core.project import Project
 from mtcp.core.project_files import CLAIMS, LEDGER, PUBLISHED
-from mtcp.core.published import PUBLISHED_FOR, published_rows
+from mtcp.core.published import MEANINGS, PUBLISHED_FOR, published_rows
 from mtcp.core.tasks import KINDS, METRICS
 from mtcp.core.validation import fault
 
@@ -63,7 +63,7 @@ def _require_known_claims(project: Project) -> None:
         if claim.metric is not None and claim.measure in known:
             _require(claim.metric, known[claim.measure], f"metric of {claim.measure}", path, place, "metric")
         if claim.published is not None and published:
-            _require_number(claim.published, published, path, place)
+            _require_number(claim, claim.published, published, path, place)
 
 
 def _published_rows(project: Project, claims: Sequence[Claim]) -> list[dict[str, str]]:
@@ -88,13 +88,27 @@ def _own_metrics(project: Project, claim: Claim) -> dict[str, Collection[str]]:
     return found
 
 
-def _require_number(claimed: Published, published: list[dict[str, str]], path: Path, place: int) -> None:
-    wanted = claimed.model_dump(exclude={"scale"})
+def _require_number(claim: Claim, number: Published, published: list[dict[str, str]], path: Path, place: int) -> None:
+    """Raise `UserError` unless the claim's number is there once, measures what the claim does, and has our unit."""
+    wanted = number.model_dump(exclude={"scale"})
     found = sum(all(row[column] == value for column, value in wanted.items()) for row in published)
     if found != 1:
         raise fault(
             path, (place, "published"),
             f"{PUBLISHED} has {found or 'no'} rows '{' '.join(wanted.values())}' where one is needed",
+        )  # fmt: skip
+    own_name = claim.measure not in (*CHANGES, *KINDS, *COSTS)
+    if own_name or (meaning := MEANINGS.get((number.task, number.metric))) is None:
+        return
+    measure, metrics, scale = meaning
+    if claim.measure != measure or (claim.metric is not None and claim.metric not in metrics):
+        what, claimed = ("metric", claim.metric) if claim.measure == measure else ("measure", claim.measure)
+        right = " or ".join(metrics) if what == "metric" else measure
+        raise fault(path, (place, "published"), f"'{number.task} {number.metric}' is {right}, the {what} is {claimed}")
+    if number.scale != scale:
+        raise fault(
+            path, (place, "published"),
+            f"'{number.task} {number.metric}' is printed in another unit than ours: give `scale: {scale:g}`",
         )  # fmt: skip
 
 

@@ -147,7 +147,8 @@ def build_network(config: RunConfig, *, trained: bool = False) -> Architecture:
         checkpointing=config.training.checkpointing,
         trained=trained,
     )
-    with plugins.faults_named(f"architecture '{name}'"):
+    # Parts outside `context.part` start from the run's seed, too.
+    with plugins.faults_named(f"architecture '{name}'"), context.part("the rest"):
         network = cast(Callable[[BuildContext, PluginParameters], Architecture], chosen)(context, parameters)
         if not trained and network.trainable:
             _require_size(network, context)

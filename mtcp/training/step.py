@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mtcp.core.randomness import stream
+from mtcp.core.randomness import seed_all, stream
 from mtcp.core.run_config import RunConfig
 from mtcp.data.loading.batches import Batch, Split, evaluation_batches
 from mtcp.models.architecture import Architecture
@@ -53,7 +53,7 @@ class Stepper:
 
         Raises `Diverged` where a loss is not finite or the scheme cannot go on.
         """
-        torch.manual_seed(stream(self.config.benchmark, self.config.seed, "noise", number))
+        seed_all(stream(self.config.benchmark, self.config.seed, "noise", number))
         image = batch.image
         if self.settings.channels_last:
             image = image.contiguous(memory_format=torch.channels_last)

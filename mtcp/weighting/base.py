@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from mtcp.core import plugins
 from mtcp.core.errors import UserError
 from mtcp.core.plugins import PluginParameters
-from mtcp.core.randomness import stream
+from mtcp.core.randomness import seeded, stream
 from mtcp.core.run_config import RunConfig
 from mtcp.weighting.learning import OwnAdam
 from mtcp.weighting.monitor import Monitor
@@ -339,7 +339,7 @@ def build_scheme(config: RunConfig, context: SchemeContext, root: Path | None = 
             f"{config.training.accumulate} micro-batches, each of which has its own: set `accumulation: micro_batch`, "
             "or `shared_parameters: encoder`"
         )
-    with own_faults_named(f"scheme '{name}'"):
+    with own_faults_named(f"scheme '{name}'"), seeded(config.benchmark, config.seed, "scheme", "initialisation"):
         built = chosen(context, parameters)
     if not isinstance(getattr(built, "monitor", None), Monitor):
         raise UserError(

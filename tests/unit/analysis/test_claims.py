@@ -15,7 +15,10 @@ from mtcp.core.run_config import TaskConfig
 
 ROOT = Path(__file__).resolve().parents[3]
 PUBLISHED = pd.DataFrame(
-    [["NYUD-v2", "semseg", "mIoU", "MTFormer", "Swin-S", 50.56, "somewhere"]],
+    [
+        ["NYUD-v2", "semseg", "mIoU", "MTFormer", "Swin-S", 50.56, "somewhere"],
+        ["NYUD-v2", "model", "params_M", "DeMT", "HRNet-18", 4.0, "somewhere"],
+    ],
     columns=["dataset", "task", "metric", "method", "backbone", "value", "source"],
 )
 
@@ -87,6 +90,13 @@ def test_parameters_are_judged_at_any_number_of_seeds():
     runs.loc[runs.method == "single_task", "value"] = 4e6
     row = verdicts([claim(measure="parameters")], runs).loc["a"]
     assert (row.verdict, row.improvement) == ("reproduced", 75.0)
+
+
+def test_a_cost_is_compared_with_a_published_one_in_per_cent():
+    published = {"dataset": "NYUD-v2", "task": "model", "metric": "params_M", "method": "DeMT", "scale": 1e6}
+    runs = table([0.0], task="cost", metric="parameters").assign(value=3e6)
+    row = verdicts([claim(reference=None, published=published, measure="parameters")], runs, rendered=None).loc["a"]
+    assert (row.verdict, row.improvement) == ("reproduced", pytest.approx(25.0))
 
 
 def test_an_absolute_claim_is_never_judged_on_a_rendered_benchmark():

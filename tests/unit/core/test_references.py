@@ -80,6 +80,19 @@ def test_an_unknown_name_is_one_sentence(project: Path, file: str, old: str, new
             "published: {dataset: NYUD-v2, task: semseg, metric: mIoU, method: MTFromer}}",
             "entry 1, key 'published': results/published.csv has no rows 'NYUD-v2 semseg mIoU MTFromer'",
         ),
+        (
+            "measure: semseg, published: {dataset: NYUD-v2, task: semseg, metric: mIoU, method: MTFormer}}",
+            "'semseg mIoU' is printed in another unit than ours: give `scale: 0.01`",
+        ),
+        (
+            "measure: semseg, published: {dataset: NYUD-v2, task: depth, metric: RMSE, method: MTFormer}}",
+            "'depth RMSE' is depth, the measure is semseg",
+        ),
+        (
+            "measure: depth, metric: abs_error, published: {dataset: NYUD-v2, task: depth, metric: RMSE, "
+            "method: MTFormer}}",
+            "'depth RMSE' is rmse or rmse_capped, the metric is abs_error",
+        ),
     ],
 )
 def test_a_wrong_claim_is_named_when_the_plan_is_made(project: Path, claim: str, said: str) -> None:
