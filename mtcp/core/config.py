@@ -84,6 +84,10 @@ class Budget(Model):
     weight_decay: Range = Field(description="range of `training.weight_decay`")
 
 
+#: Delta_m of every benchmark beside `delta_m`: no reading of a benchmark's own may take these names.
+USUAL_READINGS: Final = ("per_metric", "pooled")
+
+
 class Benchmark(WithTasks, Model):
     """One file of `config/benchmarks/`: a data set, its tasks, resolution, schedule and evaluation protocol."""
 

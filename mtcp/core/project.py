@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-from mtcp.core.config import Benchmark, Grid, Method, Params
+from mtcp.core.config import USUAL_READINGS, Benchmark, Grid, Method, Params
 from mtcp.core.data_sets import require_layout
 from mtcp.core.errors import UserError, alternatives
 from mtcp.core.files import read_yaml, visible
@@ -186,8 +186,11 @@ def _require_sound(tasks: Mapping[str, TaskConfig], path: Path) -> None:
 
 
 def _require_readings(benchmark: Benchmark, path: Path) -> None:
-    """Raise `UserError` for the first of `delta_m_readings` that names no task, or no metric of it."""
+    """Raise `UserError` for the first of `delta_m_readings` with a taken name, an unknown task or an unknown metric."""
     for reading, metrics in benchmark.delta_m_readings.items():
+        if reading in USUAL_READINGS:
+            what = f"'{reading}' is the tables' own Delta_m over several metrics: give this one another name"
+            raise fault(path, ("delta_m_readings", reading), what)
         for task, metric in metrics.items():
             keys = ("delta_m_readings", reading, task)
             if task not in benchmark.kinds:

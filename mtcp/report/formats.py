@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Final
 
-from mtcp.core.config import Benchmark
+from mtcp.core.config import USUAL_READINGS, Benchmark
 from mtcp.core.tasks import OWN
 from mtcp.metrics.literature import BATCHES
 from mtcp.metrics.multi_task import HIGHER_IS_BETTER
@@ -99,7 +99,7 @@ def display(task: str, metric: str, benchmark: Benchmark | None = None) -> Displ
         shown = display(own.kind, metric)
         label = shown.label.format(cap=benchmark.evaluation.depth_cap, unit=own.unit)
         return replace(shown, label=label, unit=own.unit if shown.unit == OWN else shown.unit)
-    if task == "multi_task" and (reading := metric.removeprefix("delta_m_")) not in (metric, "per_metric", "pooled"):
+    if task == "multi_task" and (reading := metric.removeprefix("delta_m_")) not in (metric, *USUAL_READINGS):
         return Display(f"Δm {reading.replace('_', ' ')}", digits=2, unit="%")
     return _DISPLAYS.get((task, metric)) or _DISPLAYS.get(("", metric)) or Display(metric.replace("_", " "), digits=4)
 

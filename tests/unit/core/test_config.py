@@ -166,6 +166,16 @@ def test_an_option_that_its_task_does_not_have_is_refused(project: Path, task: s
     assert problem in said
 
 
+@pytest.mark.parametrize("name", ["per_metric", "pooled"])
+def test_a_reading_of_delta_m_under_the_name_of_a_usual_one_is_refused(project: Path, name: str) -> None:
+    path = project / "config/benchmarks/rooms.yaml"
+    path.write_text(f"delta_m_readings:\n  {name}: {{depth: rel_error}}\n{path.read_text()}")
+    said = refusal(project, lambda p: p.benchmark("rooms"))
+    assert said.startswith(f"{path}, line 2, key 'delta_m_readings.{name}': '{name}' is the tables' own")
+    path.write_text(path.read_text().replace(f"{name}:", f"{name}_own:", 1))
+    assert Project(project).benchmark("rooms").delta_m_readings == {f"{name}_own": {"depth": "rel_error"}}
+
+
 def test_two_tasks_under_one_label_are_refused(project: Path) -> None:
     path = project / "config/benchmarks/rooms.yaml"
     edit(path, lambda content: content.update(tasks={"depth": {"label": "Edges"}, "edge": {"positive_weight": 0.8}}))
