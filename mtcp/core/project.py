@@ -70,7 +70,7 @@ class Project:
     def method_entry(self, name: str) -> Resolved:
         """A method's entry with everything that it inherits, and where each value was written.
 
-        `search` is not inherited where the entry sets another `scheme`, and the family `reference` is inherited as
+        `search` is inherited only from where the `scheme` was last changed, and the family `reference` is inherited as
         `method`, since there is only one reference.
         """
         entries, path = self._method_entries, self.methods_path
@@ -78,8 +78,11 @@ class Project:
         own = _mapping(entries[name])
         if found.bases and found.content.get("family") == "reference" and "family" not in own:
             found.content["family"] = "method"
-        if found.bases and "scheme" in own and "search" not in own:
-            found.content.pop("search", None)
+        if isinstance(search := found.content.get("search"), dict):
+            chain = [_mapping(entries[one]) for one in (name, *found.bases)]
+            changed = next((place for place, entry in enumerate(chain) if "scheme" in entry), len(chain))
+            kept = {key for entry in chain[: changed + 1] for key in _mapping(entry.get("search"))}
+            found.content["search"] = {key: limits for key, limits in search.items() if key in kept}
         return found
 
     def benchmark_path(self, name: str) -> Path:

@@ -66,6 +66,18 @@ def test_a_scheme_of_another_name_takes_no_parameters_over(folder: Path) -> None
     assert other.architecture == project.method("mtcp").architecture
 
 
+def test_ranges_of_a_search_end_where_the_scheme_was_changed(folder: Path) -> None:
+    method(folder, "steep:\n  extends: mtcp\n  label: Steep\n  scheme: {kappa: 7.5}\n")
+    method(folder, "own:\n  extends: steep\n  label: Own\n  losses: {auxiliary_weighting: own_task}\n")
+    method(folder, "searched:\n  extends: own\n  label: Searched\n  search: {other: [1, 2]}\n")
+    method(folder, "again:\n  extends: searched\n  label: Again\n")
+    method(folder, "same:\n  extends: mtcp\n  label: Same\n  losses: {auxiliary_weighting: own_task}\n")
+    ranges = {name: found.search for name, found in Project(folder).methods.items()}
+    assert ranges["steep"] == ranges["own"] == {}, "kappa stays 7.5"
+    assert ranges["searched"] == ranges["again"] == {"other": (1, 2)}
+    assert ranges["same"] == ranges["mtcp"] == {"kappa": (0.5, 10)}
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
