@@ -117,6 +117,11 @@ class ClassMap(Target):
         None, description="stored value: class, instead of `coding`; every value that is not here is void"
     )
 
+    @property
+    def classes(self) -> int | None:
+        """The number of classes: that of `names`, else of the classes in `values`; None where neither is given."""
+        return len(self.names) or (max(self.values.values()) + 1 if self.values else None)
+
     @model_validator(mode="after")
     def _values_are_classes(self) -> "ClassMap":
         if self.values is not None:
@@ -311,6 +316,7 @@ def require_layout(layout: str, tasks: Iterable[Task], root: Path, path: Path) -
             f"{', '.join(layout_names(root))}",
         )  # fmt: skip
     given = read_description(described).tasks if described else None
+    own = described is not None and described.parent != BUNDLED
     known = given.kinds if given else dict(zip(KINDS, KINDS, strict=True))
     for task in tasks:
         name = task.name
@@ -322,8 +328,16 @@ def require_layout(layout: str, tasks: Iterable[Task], root: Path, path: Path) -
                 ("tasks", name, "kind"),
                 f"{task.kind} here, and {known[name]} in {described}: let both say the same",
             )
+        target = given.given()[name] if given else None
+        if (
+            own
+            and task.kind == "semseg"
+            and isinstance(target, ClassMap)
+            and target.classes not in (None, task.channels)
+        ):
+            what = f"{task.channels} here, and {target.classes} in {described}: let both have the same number"
+            raise fault(path, ("tasks", name, "classes"), what)
         if task.kind == "depth":
-            target = given.given()[name] if given else None
             quantity = target.quantity if isinstance(target, PositiveMap) else CODED.get(layout, "depth")
             if (quantity == "disparity") != task.disparity:
                 said = "a disparity: say its unit, such as px" if quantity == "disparity" else "in metres: leave it out"

@@ -23,7 +23,7 @@ PARTS: Final = ("background", "head", "torso", "upper arm", "lower arm", "upper 
 def class_names(layout: str, tasks: Iterable[Task], packaging: Mapping[str, Any]) -> dict[str, Sequence[str]]:
     """Return the class names of each classification task: those recorded with the data, else those of the layout.
 
-    Empty where neither is known, for example if the packaging has another number of classes.
+    Empty where neither has a name for each of the task's classes.
     """
     return {task.name: _names(layout, task, packaging) for task in tasks if task.classifies}
 
@@ -31,10 +31,11 @@ def class_names(layout: str, tasks: Iterable[Task], packaging: Mapping[str, Any]
 def _names(layout: str, task: Task, packaging: Mapping[str, Any]) -> Sequence[str]:
     if task.kind == "human_parts":
         return PARTS
-    if task.name != "semseg":
-        own = packaging.get(task.name, {}).get("names", ())
-        return own if len(own) == task.channels else ()
-    return packaging.get("classes") or semseg_names(layout, task.channels)
+    semseg = task.name == "semseg"
+    own = packaging.get("classes", ()) if semseg else packaging.get(task.name, {}).get("names", ())
+    if len(own) == task.channels:
+        return own
+    return semseg_names(layout, task.channels) if semseg else ()
 
 
 def semseg_names(layout: str, classes: int) -> Sequence[str]:

@@ -401,6 +401,8 @@ def test_maps_under_names_of_their_own_are_read_like_their_kind(project: Project
         ),
         ({"slop": {"kind": "depth"}}, r"'tasks.slop': layout 'valleys' has no 'slop'; did you mean 'slope'\?"),
         ({"sal": {}}, r"'tasks.sal': layout 'valleys' has no 'sal'"),
+        ({"semseg": {"classes": 8}}, r"'tasks.semseg.classes': 8 here, and 3 in .*data/valleys.yaml: let both have"),
+        ({"semseg": {"classes": 2}}, r"'tasks.semseg.classes': 2 here, and 3 in .*data/valleys.yaml: let both have"),
         ({"slope": {"rope": 1}}, r"'tasks.slope.kind': required, and missing: 'slope' is none of the field's tasks"),
     ],
 )
@@ -408,6 +410,17 @@ def test_benchmark_and_description_agree(valleys: tuple[Project, Path], tasks: d
     project = write(valleys[0], "other", benchmark(layout="valleys", tasks=tasks))
     with pytest.raises(UserError, match=rf"other.yaml, line \d+, key {words}"):
         project.benchmark("other")
+
+
+@pytest.mark.parametrize("old", ["    names: [water, meadow, wood]\n", "    values: {10: 0, 20: 1, 30: 2, 31: 2}\n"])
+def test_classes_are_counted_by_their_names_or_else_by_their_values(valleys: tuple[Project, Path], old: str) -> None:
+    project, own = valleys[0], valleys[0].root / "data/valleys.yaml"
+    assert old in own.read_text()
+    own.write_text(own.read_text().replace(old, ""))
+    write(project, "right", benchmark(layout="valleys", tasks={"semseg": {"classes": 3}})).benchmark("right")
+    wrong = write(project, "wrong", benchmark(layout="valleys", tasks={"semseg": {"classes": 4}}))
+    with pytest.raises(UserError, match=r"key 'tasks.semseg.classes': 4 here, and 3 in "):
+        wrong.benchmark("wrong")
 
 
 REGRESSION = {

@@ -90,7 +90,8 @@ def test_classes_have_the_names_recorded_with_the_data_or_the_data_sets_own():
         tasks = (make_task("semseg", classes=count), make_task("trees", kind="semseg", classes=2), make_task("depth"))
         return class_names(layout, tasks, packaging)
 
-    assert names("nyud", 13, classes=["wall", "bed"]) == {"semseg": ["wall", "bed"], "trees": ()}
+    assert names("nyud", 2, classes=["wall", "bed"]) == {"semseg": ["wall", "bed"], "trees": ()}
+    assert names("nyud", 13, classes=["wall", "bed"])["semseg"] == (), "no name for the other classes"
     assert names("nyud", 13, trees={"names": ["oak", "ash"]})["trees"] == ["oak", "ash"]
     assert (names("nyud", 40)["semseg"][21], names("pascal", 21)["semseg"][15]) == ("ceiling", "person")
     assert [len(names(*key)["semseg"]) for key in (("nyud", 40), ("pascal", 21), ("nyud", 41))] == [40, 21, 0]
