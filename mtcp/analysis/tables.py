@@ -84,9 +84,11 @@ PROVENANCE_COLUMNS: Final = [
     "diff_sha256", "data_digest", "data_note", "weights_sha256", "weights_revision", "network_sha256", "environment",
     "python", "torch", "device", "processor", "cores", "load", "epochs", "train_seconds", "started", "finished",
 ]  # fmt: skip
-#: Columns that are always read as text: a key such as 12345678e0123456 is not a number.
+#: Columns that are always read as text: a key such as 12345678e0123456 is not a number, nor is a claim called 1.
 TEXT: Final = (
     "benchmark", "method", "reference", "reference_output", "family", "label", "parts", "image", "name", "place",
+    "selection", "output", "task", "metric", "unit", "column", "table", "id", "claim", "text", "evidence", "source",
+    "verdict", "conclusion", "description", "architecture", "scheme", "dataset", "data_note", "device", "processor",
     "train_key", "eval_key", "commit", "diff_sha256", "data_digest",
     "weights_sha256", "weights_revision", "network_sha256",
     "status", "reason", "reasons", "flags", "chosen", "environment", "environments", "torch", "python", "backbone",
@@ -137,11 +139,16 @@ def write_metrics(plan: Plan) -> list[Path]:
 def read_table(path: Path) -> pd.DataFrame:
     """Read one written table; raises `UserError` where it is missing or damaged."""
     try:
-        return pd.read_csv(path, dtype=dict.fromkeys(TEXT, "str"))
+        return parse_table(path)
     except FileNotFoundError as error:
         raise UserError(f"{path} is missing: make the tables first with `mtcp tables {path.parent.name}`") from error
     except ValueError as error:
         raise UserError(f"{path} is damaged ({error}): remove it and run `mtcp tables {path.parent.name}`") from error
+
+
+def parse_table(source: Path | StringIO) -> pd.DataFrame:
+    """Return a table that `to_csv` wrote: only an empty cell is missing, words such as None or nan are text."""
+    return pd.read_csv(source, dtype=dict.fromkeys(TEXT, "str"), keep_default_na=False, na_values=[""])
 
 
 def build_tables(plan: Plan, benchmark: str, partial: bool = False) -> dict[str, pd.DataFrame]:

@@ -222,7 +222,7 @@ def _different_cells(
         return
     try:
         written, derived = (
-            pd.read_csv(source, dtype=str).drop(columns=list(columns_left_out), errors="ignore")
+            pd.read_csv(source, dtype=str, keep_default_na=False).drop(columns=[*columns_left_out], errors="ignore")
             for source in (path, StringIO(derived_text))
         )
     except ValueError as error:
@@ -231,7 +231,7 @@ def _different_cells(
     if list(written.columns) != list(derived.columns) or len(written) != len(derived):
         yield {"where": where, "problem": f"has shape {written.shape}, the runs give {derived.shape}"}
         return
-    unequal = written.fillna("").ne(derived.fillna(""))
+    unequal = written.ne(derived)
     for row, column in zip(*unequal.to_numpy().nonzero(), strict=True):
         before, now = str(written.iat[row, column]), str(derived.iat[row, column])
         if not (tolerance and _close(before, now, tolerance)):

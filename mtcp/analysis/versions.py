@@ -12,7 +12,7 @@ import pandas as pd
 
 from mtcp.analysis.comparisons import MULTI_TASK, Measure, by_seed, measures
 from mtcp.analysis.statistics import t_interval
-from mtcp.analysis.tables import TEXT, read_table
+from mtcp.analysis.tables import parse_table, read_table
 from mtcp.core.errors import UserError
 from mtcp.core.project import Project
 from mtcp.core.project_files import TABLES
@@ -84,7 +84,7 @@ def _committed(root: Path, commit: str, path: Path) -> pd.DataFrame:
     where = f"{commit}:{path.as_posix()}"
     content = _git(root, commit, "show", where)
     try:
-        table = pd.read_csv(StringIO(content), dtype=dict.fromkeys(TEXT, "str"))
+        table = parse_table(StringIO(content))
     except ValueError as error:
         raise UserError(f"{where} is damaged ({error}): choose a commit with whole tables") from error
     return _checked(table, where)

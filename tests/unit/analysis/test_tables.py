@@ -9,7 +9,7 @@ from made_up_store import ENVIRONMENT
 
 from mtcp.analysis.comparisons import delta_m_rows, measures, paired
 from mtcp.analysis.paper_tables import paper_tables
-from mtcp.analysis.tables import build_tables, read_table, summarise, to_csv, write_metrics, write_tables
+from mtcp.analysis.tables import build_tables, metrics_tree, read_table, summarise, to_csv, write_metrics, write_tables
 from mtcp.core.errors import UserError
 from mtcp.core.files import read_record, write_record, write_text
 from mtcp.core.measures import COSTS
@@ -363,3 +363,23 @@ def test_delta_m_needs_every_task(done):
     change = delta_m_rows(without, config)
     left = set(change[(change.method == "mtcp") & (change.seed == 0)].metric)
     assert left == {"delta_coherence"}
+
+
+def test_only_an_empty_cell_is_missing_and_names_stay_text(tmp_path):
+    words, numbers = ["None", "NA", "nan", "1"], [float("nan"), float("inf"), float("-inf"), 1.5]
+    texts = ("id", "claim", "method", "label", "family", "name", "task", "metric", "column", "selection", "source")
+    write_text(tmp_path / "a.csv", to_csv(pd.DataFrame(dict.fromkeys(texts, words) | {"value": numbers, "reason": ""})))
+    read = read_table(tmp_path / "a.csv")
+    for text in texts:
+        assert read[text].tolist() == words
+    assert read.value.tolist() == pytest.approx(numbers, nan_ok=True)
+    assert read.reason.isna().all()
+    write_text(tmp_path / "b.csv", "id,method\n1,x\n2,y\n")
+    assert read_table(tmp_path / "b.csv").id.tolist() == ["1", "2"]
+
+
+def test_a_method_called_nan_has_its_means(done):
+    write_tables(done.plan, "rooms")
+    path = done.root / "results/tables/rooms/summary.csv"
+    write_text(path, path.read_text().replace("\nrooms,mtcp,", "\nrooms,nan,"))
+    assert "depth_rmse" in metrics_tree(read_table(path), done.plan.project.benchmark("rooms"))["nan"]
