@@ -16,6 +16,7 @@ from mtcp.analysis.tables import parse_table, read_table
 from mtcp.core.errors import UserError
 from mtcp.core.project import Project
 from mtcp.core.project_files import TABLES
+from mtcp.core.roles import with_roles
 from mtcp.metrics.multi_task import relative_change
 from mtcp.store.archive import SEAL, seal_problems
 from mtcp.store.integrity import require_stamped
@@ -111,8 +112,9 @@ def compare_states(before: State, after: State, project: Project) -> pd.DataFram
     """Return a row per benchmark x method x measure in both: means, paired difference with its 95 % t interval.
 
     `improvement` is after minus before, paired by seed, with the sign such that positive is better. `same`: every pair
-    has equal keys, so a difference would be an error; otherwise `changed` lists what differs. Methods in only one state
-    get a row without numbers, and so do those of benchmarks that `project` does not define.
+    has equal keys, so a difference would be an error; otherwise `changed` lists what differs, for multi-task measures
+    also in the baseline's runs. Methods in only one state get a row without numbers, and so do those of benchmarks that
+    `project` does not define.
     """
     rows, defined = [], project.benchmark_names()
     for benchmark in sorted({*before.benchmarks, *after.benchmarks}):
@@ -120,6 +122,7 @@ def compare_states(before: State, after: State, project: Project) -> pd.DataFram
         tables = [with_change(side) for side in (old, new) if side is not None]
         methods = dict.fromkeys(name for table in tables for name in table.method)
         known = measures(project.benchmark(benchmark)) if benchmark in defined else {}
+        baseline = with_roles(project, benchmark).baseline if benchmark in defined else ""
         for method in methods:
             lacking = [
                 state.name
@@ -133,8 +136,10 @@ def compare_states(before: State, after: State, project: Project) -> pd.DataFram
             if benchmark not in defined:
                 rows.append({**head, "changed": f"not compared: no config/benchmarks/{benchmark}.yaml here"})
                 continue
-            changed = _changes(old, new, method)
+            own = _changes(old, new, method)
+            against = [] if method == baseline else [f"baseline: {word}" for word in _changes(old, new, baseline)]
             for measure in known.values():
+                changed = own + against if measure.task == MULTI_TASK else own
                 if row := _row(tables[0], tables[1], method, measure):
                     rows.append({**head, **row, "same": not changed, "changed": ", ".join(changed)})
     columns = [

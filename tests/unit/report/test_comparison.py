@@ -49,6 +49,20 @@ def test_paired_differences_and_what_changed(tabled, other):
     assert found.xs("uncertainty").changed.item() == f"not in {other}"
 
 
+def test_a_multi_task_measure_also_depends_on_the_baseline(tabled, other):
+    path = other / "rooms/provenance.csv"
+    table = pd.read_csv(path, dtype=str)
+    table.loc[table.method == "single_task", "train_key"] = "eeeeeeeeeeeeeeee"
+    table.to_csv(path, index=False)
+    before, after = (read_state(tabled.root, str(folder)) for folder in (tabled.root, other))
+    found = compare_states(before, after, Project(tabled.root)).set_index(["method", "metric"])
+    assert found.loc["mtl_baseline", "delta_m"].changed == "baseline: training key"
+    assert not found.loc["mtl_baseline", "delta_m"].same
+    assert found.loc["mtl_baseline", "rmse"].same
+    assert found.loc["mtcp", "delta_m"].changed == "training key, baseline: training key"
+    assert found.loc["single_task", "delta_m"].changed == "training key"
+
+
 def test_a_state_compared_with_itself_differs_in_nothing(tabled):
     state = read_state(tabled.root, str(tabled.root))
     found = compare_states(state, state, Project(tabled.root))
