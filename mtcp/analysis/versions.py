@@ -83,7 +83,9 @@ def _require_whole(folder: Path) -> None:
 
 def _committed(root: Path, commit: str, path: Path) -> pd.DataFrame:
     where = f"{commit}:{path.as_posix()}"
-    content = _git(root, commit, "show", where)
+    content = _git(
+        root, commit, "show", f"{commit}:./{path.as_posix()}"
+    )  # from `root`, also below the repository's top
     try:
         table = parse_table(StringIO(content))
     except ValueError as error:
@@ -92,13 +94,16 @@ def _committed(root: Path, commit: str, path: Path) -> pd.DataFrame:
 
 
 def _checked(table: pd.DataFrame, where: str | Path) -> pd.DataFrame:
-    """Return a table as it is; raises `UserError` where columns that are used are missing, or a value is no number."""
+    """Return a table with numbers as values; raises `UserError` where it has none, or lacks columns that are used."""
     lacking = [column for column in _NEEDED[Path(where).stem] if column not in table]
     if lacking:
         raise UserError(f"{where} lacks the columns {', '.join(lacking)}: it is no table of this version of mtcp")
-    if "value" in table and not pd.api.types.is_numeric_dtype(table["value"]):
-        raise UserError(f"{where} has values that are not numbers: it is damaged, make the tables again")
-    return table
+    try:
+        return table.astype({"value": float}) if "value" in table else table  # of no rows, pandas knows no type
+    except ValueError as error:
+        raise UserError(
+            f"{where} has values that are not numbers ({error}): it is damaged, make the tables again"
+        ) from error
 
 
 def _git(root: Path, name: str, *arguments: str) -> str:

@@ -101,9 +101,9 @@ def expected(row):
     ]  # fmt: skip
 
 
-def commit_tables(root):
+def commit_tables(root, tables="results/tables"):
     identity = ("-c", "user.name=a", "-c", "user.email=a@example.org")
-    for arguments in (["init", "-q"], ["add", "-f", "results/tables"], ["commit", "-qm", "tables"]):
+    for arguments in (["init", "-q"], ["add", "-f", tables], ["commit", "-qm", "tables"]):
         subprocess.run(["git", "-C", str(root), *identity, *arguments], check=True, capture_output=True)
 
 
@@ -116,6 +116,24 @@ def test_a_commit_that_holds_tables_is_a_state(tabled, other):
     assert found.same.dropna().all(), "keys are text on both sides, also one of digits alone"
     with pytest.raises(UserError, match="neither a folder nor a commit"):
         read_state(tabled.root, "no_such_thing")
+
+
+def test_a_project_below_the_top_of_a_repository_has_states(tabled, tmp_path_factory):
+    top = tmp_path_factory.mktemp("top")
+    shutil.copytree(tabled.root / "results/tables", top / "project/results/tables")
+    commit_tables(top, "project")
+    assert list(read_state(top / "project", "HEAD").benchmarks) == ["rooms"]
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_state_without_delta_m_is_compared(tabled, other, swapped: bool):
+    """A grid of trivial methods alone has a multi_task.csv without rows."""
+    path = other / "rooms/multi_task.csv"
+    path.write_text(path.read_text().split("\n")[0] + "\n")
+    states = [read_state(tabled.root, str(folder)) for folder in (tabled.root, other)]
+    found = compare_states(*(states[::-1] if swapped else states), Project(tabled.root))
+    assert set(found[found.method == "mtcp"].metric) >= {"miou", "rmse"}
+    assert "multi_task" not in set(found.task)
 
 
 def test_a_folder_without_tables_is_named(tabled, tmp_path_factory):
