@@ -59,8 +59,8 @@ def add(count: Annotated[int, typer.Argument(min=1, max=1000, help="How many see
 
     Example: mtcp grid add-seeds 4
     """
+    from mtcp.analysis.grid import add_seeds
     from mtcp.analysis.stopping import rule
-    from mtcp.store.grid import add_seeds
 
     params = add_seeds(Path.cwd(), count).project.params
     typer.echo(f"params.yaml: {counted(len(params.seeds), 'seed')}, {', '.join(map(str, params.seeds))}")

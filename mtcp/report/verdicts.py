@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from mtcp.analysis.comparisons import MULTI_TASK
+from mtcp.analysis.grid import could_conclude
 from mtcp.analysis.rows import rows_of
 from mtcp.analysis.speed import MEASURED
 from mtcp.analysis.statistics import alpha_of_look, least_n
@@ -14,7 +15,6 @@ from mtcp.core.config import Benchmark
 from mtcp.core.words import counted
 from mtcp.report.formats import Display, difference, display, probability
 from mtcp.report.page import Page
-from mtcp.store.grid import could_conclude
 
 SIGNS: Final = {"reproduced": "✓", "contradicted": "✗", "equivalent": "≈", "inconclusive": "?", "not run": "–"}
 OUTPUTS: Final = {

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from mtcp.analysis.grid import add_seeds
 from mtcp.analysis.statistics import least_n
 from mtcp.analysis.stopping import families, rule
 from mtcp.core.claims import load_claims
 from mtcp.core.config import Params
 from mtcp.core.errors import UserError
 from mtcp.core.project import Project
-from mtcp.store.grid import add_seeds
 from mtcp.store.plan import Plan
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -89,7 +89,7 @@ def test_seeds_are_added_in_any_style_above_the_last(project, text):
     (project / "params.yaml").write_text(text)
     assert add_seeds(project, 2).project.params.seeds == [3, 5, 6, 7]
     (project / "results/tables/rooms").mkdir(parents=True)
-    (project / "results/tables/rooms/claims.csv").write_text("id,n,least_n\na,4,4\nb,,\n")
+    (project / "results/tables/rooms/claims.csv").write_text("id,n,least_n,alpha\na,4,4,0.05\nb,,,\n")
     params = add_seeds(project, 1).project.params
     assert (params.seeds, params.looks) == ([3, 5, 6, 7, 8], 2)
 
@@ -116,7 +116,7 @@ def test_comments_after_a_block_list_stay(project):
 def test_tables_that_could_not_conclude_are_no_look(project, row):
     """The command that a report recommends must lead to the number of seeds that it names."""
     (project / "results/tables/rooms").mkdir(parents=True)
-    (project / "results/tables/rooms/claims.csv").write_text(f"id,n,least_n\n{row}\nb,,\n")
+    (project / "results/tables/rooms/claims.csv").write_text(f"id,n,least_n,alpha\n{row},0.05\nb,,,\n")
     plan = add_seeds(project, 4)
     assert plan.project.params.looks == 1
     main = next(row for row in families(plan, "rooms") if row["family"] == "main")
@@ -126,7 +126,7 @@ def test_tables_that_could_not_conclude_are_no_look(project, row):
 def test_seeds_added_after_verdicts_are_a_further_look(project):
     first = Plan.load(project).stamps("rooms").tables
     (project / "results/tables/rooms").mkdir(parents=True)
-    (project / "results/tables/rooms/claims.csv").write_text("id,n,least_n\na,8,8\nb,,\n")
+    (project / "results/tables/rooms/claims.csv").write_text("id,n,least_n,alpha\na,8,8,0.05\nb,,,\n")
     plan = add_seeds(project, 1)
     assert plan.project.params.looks == 2
     assert plan.stamps("rooms").tables != first
@@ -134,7 +134,51 @@ def test_seeds_added_after_verdicts_are_a_further_look(project):
     assert "at most 7.5 %" in rule(plan.project.params)
     main = next(row for row in families(plan, "rooms") if row["family"] == "main")
     assert (main["least_n"], main["seeds"], main["can_conclude"]) == (9, 9, "yes")
+    assert add_seeds(project, 1).project.params.looks == 2, "no verdicts since"
+    (project / "results/tables/rooms/claims.csv").write_text("id,n,least_n,alpha\na,9,9,0.025\n")
     assert add_seeds(project, 1).project.params.looks == 3
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "benchmarks: [rooms]\nmethods: [mtcp]\nseeds: [0, 1]\n...\n",
+        "{benchmarks: [rooms], methods: [mtcp], seeds: [0, 1],}\n",
+    ],
+    ids=["end mark", "last comma"],
+)
+def test_a_file_that_cannot_be_changed_in_place_stays_as_it_was(project, text):
+    (project / "params.yaml").write_text(text)
+    (project / "results/tables/rooms").mkdir(parents=True)
+    (project / "results/tables/rooms/claims.csv").write_text("id,n,least_n,alpha\na,2,2,0.05\n")
+    with pytest.raises(UserError, match=r"write `seeds: \[0, 1, 2\]` and `looks: 2` there by hand"):
+        add_seeds(project, 1)
+    assert (project / "params.yaml").read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"id,verdict\na,holds\n", "no table of claims of this version"),
+        (b"id,n,least_n,alpha\na,many,8,0.05\n", "no table of claims of this version"),
+        (b"id,n,least_n,alpha\n\xff,8,8,0.05\n", "is damaged"),
+    ],
+)
+def test_claims_that_cannot_be_read_are_named(project, content: bytes, words: str):
+    before = (project / "params.yaml").read_text()
+    (project / "results/tables/rooms").mkdir(parents=True)
+    (project / "results/tables/rooms/claims.csv").write_bytes(content)
+    with pytest.raises(UserError, match=rf"rooms/claims\.csv .*{words}.*run `mtcp tables rooms`"):
+        add_seeds(project, 1)
+    assert (project / "params.yaml").read_text() == before
+
+
+def test_a_link_to_the_parameters_stays_one(project):
+    path = project / "params.yaml"
+    target = path.rename(project / "shared.yaml")
+    path.symlink_to(target)
+    assert add_seeds(project, 1).project.params.seeds[-1] == 8
+    assert path.is_symlink() and "8]" in target.read_text()
 
 
 def test_the_rule_of_a_first_look_calls_optional_stopping_by_its_name():
