@@ -3,7 +3,7 @@
 Every mistake is reported in one sentence with file and key.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -79,10 +79,7 @@ class Project:
         if found.bases and found.content.get("family") == "reference" and "family" not in own:
             found.content["family"] = "method"
         if isinstance(search := found.content.get("search"), dict):
-            chain = [_mapping(entries[one]) for one in (name, *found.bases)]
-            changed = next((place for place, entry in enumerate(chain) if "scheme" in entry), len(chain))
-            kept = {key for entry in chain[: changed + 1] for key in _mapping(entry.get("search"))}
-            found.content["search"] = {key: limits for key, limits in search.items() if key in kept}
+            found.content["search"] = _searched(search, [_mapping(entries[one]) for one in (name, *found.bases)])
         return found
 
     def benchmark_path(self, name: str) -> Path:
@@ -230,6 +227,13 @@ def _methods_of(names: list[Any], grids: Mapping[str, Grid], path: Path) -> list
                 raise fault(path, ("methods", place), what)
             found.append(method)
     return found
+
+
+def _searched(search: Mapping[str, Any], chain: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The ranges of `search` written no further away than the nearest entry of the `chain` that sets `scheme`."""
+    changed = next((place for place, entry in enumerate(chain) if "scheme" in entry), len(chain))
+    kept = {key for entry in chain[: changed + 1] for key in _mapping(entry.get("search"))}
+    return {key: limits for key, limits in search.items() if key in kept}
 
 
 def _mapping(content: Any) -> dict[str, Any]:
