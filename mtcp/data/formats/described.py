@@ -4,6 +4,7 @@ Descriptions are `mtcp.core.data_sets.Description`. Import copies a user's descr
 `layout.yaml`, so that the folder is self-contained and its digest covers the description.
 """
 
+import glob
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
@@ -78,7 +79,7 @@ class DescribedLayout(Layout):
         found = {}
         for stem, endings in self._images:
             expression = re.compile(_expression(stem, endings), re.IGNORECASE)
-            for path in sorted(self.folder.glob(f"{re.sub(r'{.*?}', '*', stem)}.*")):
+            for path in sorted(self.folder.glob(f"{re.sub(r'{.*?}', '*', glob.escape(stem))}.*")):
                 name = path.relative_to(self.folder).as_posix()
                 if (match := expression.fullmatch(name)) and not path.name.startswith("."):
                     found[name.rpartition(".")[0]] = (match["id"], match.groupdict())

@@ -5,6 +5,7 @@ depth; layouts with a folder for derived edges: edges from label boundaries), an
 the complete set appear as data/<name>, with data/<name>.lock.json and, if tracked by DVC, data/<name>.dvc.
 """
 
+import glob
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -196,7 +197,7 @@ def _root(folder: Path, layout: Layout, source: Path) -> Path:
     """Find the layout's root in `folder`, at most three levels down; `source` is named in the error."""
     marker = layout.marker
     for pattern in ("", "*/", "*/*/", "*/*/*/"):
-        for found in sorted(folder.glob(f"{pattern}{marker}")) if pattern else [folder / marker]:
+        for found in sorted(folder.glob(f"{pattern}{glob.escape(marker)}")) if pattern else [folder / marker]:
             inside = found.relative_to(folder)
             if found.is_dir() and not harmless(inside) and _holds_something(found):
                 return found.parents[len(Path(marker).parts) - 1]

@@ -256,6 +256,19 @@ def test_the_documented_example_is_imported_as_it_says(valleys: tuple[Project, P
     assert (slope.label, slope.unit, slope.metric_unit) == ("Slope", "°", "°")
 
 
+def test_brackets_in_the_name_of_a_folder_are_read_as_such(valleys: tuple[Project, Path]) -> None:
+    project, source = valleys
+    own = project.root / "data/valleys.yaml"
+    own.write_text(own.read_text().replace("images: photos/", "images: photos [old]/"))
+    (source / "photos").rename(source / "photos [old]")
+    import_set(project, "valleys", source.parent, track=False)
+    layout = open_set(project, "valleys")
+    assert (layout.ids("train"), layout.ids("val")) == (
+        ("0001", "0002", "0003", "0004"),
+        ("0005", "0006", "0007", "0008"),
+    )
+
+
 def test_a_changed_description_calls_for_another_import(valleys: tuple[Project, Path]) -> None:
     project, source = valleys
     before = import_set(project, "valleys", source, track=False).lock["digest"]
