@@ -68,10 +68,17 @@ _Safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _Loader(_Safe):
-    """The safe loader, except that repeated keys and numbers that are not decimal are errors.
+    """The safe loader, except that repeated keys, numbers that are not decimal, and loops are errors.
 
     The original keeps the last value of a key, and reads 010 as 8 and 1:30 as 90.
     """
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        if node in self.recursive_objects:
+            raise yaml.constructor.ConstructorError(
+                None, None, "an entry contains itself: write out what `*` stands for", node.start_mark
+            )
+        return super().construct_object(node, deep=True)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: dict[str, int] = {}
@@ -125,6 +132,8 @@ def read_yaml(path: Path, kind: type[dict] | type[list]) -> Any:
         line = f", line {mark.line + 1}" if mark else ""
         what = "" if isinstance(error, yaml.constructor.ConstructorError) else "no valid YAML: "
         raise UserError(f"{path}{line}: {what}{error.problem}") from error
+    except RecursionError as error:
+        raise UserError(f"{path} is nested too deeply, or an entry contains itself (`*`): write it flatter") from error
     except yaml.YAMLError as error:
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, kind):

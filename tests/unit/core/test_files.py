@@ -82,6 +82,9 @@ def test_a_truncated_and_a_missing_file_are_named(tmp_path: Path) -> None:
         (b"", "must hold a mapping of keys to values, not NoneType"),
         ("- 1\n", "must hold a mapping of keys to values, not list"),
         ("a: 1\ntitle: {{ my study }}\n", "line 2: a key is a plain word or a number here"),
+        ("a: &a [*a]\n", "is nested too deeply, or an entry contains itself"),
+        (f"a: {'[' * 3000}{']' * 3000}\n", "is nested too deeply, or an entry contains itself"),
+        ("b: 1\na: &a {b: {c: *a}}\n", "line 2: an entry contains itself: write out what `*` stands for"),
         ("? [a, b]\n: 1\n", "line 1: a key is a plain word or a number here"),
     ],
 )
