@@ -153,7 +153,7 @@ class PositiveMap(Target):
         if self.offset and self.unit is None:
             raise ValueError("`offset` needs `unit`, the size of the stored steps")
         if self.unit not in (None, "m", "dm", "cm", "mm", "inverse") and not re.fullmatch(
-            r"1/\d+(\.\d+)?", self.unit or ""
+            r"1/(?![0.]+$)\d+(\.\d+)?", self.unit or ""
         ):
             raise ValueError(f"`unit` is {self.unit}: expected m, dm, cm, mm, a fraction such as 1/256, or inverse")
         return self
