@@ -77,8 +77,12 @@ def renewing(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def written_anew(folder: Path) -> Iterator[Path]:
-    """Yield an empty folder of the same name; if the block succeeds, it is sealed and replaces `folder` as a whole."""
+    """Yield an empty folder of the same name; if the block succeeds, it is sealed and replaces `folder` as a whole.
+
+    Raises `UserError` where `folder` holds files that its seal does not list: they would be lost.
+    """
     with writable(folder.parent):
+        _require_replaceable(folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=folder.parent, prefix=".") as scratch:
             written = Path(scratch) / folder.name
@@ -90,6 +94,21 @@ def written_anew(folder: Path) -> Iterator[Path]:
                 exchange(written, folder)
             else:
                 written.rename(folder)
+
+
+def _require_replaceable(folder: Path) -> None:
+    """Raise `UserError` for files in place of the archive or inside it that its seal does not list."""
+    try:
+        listed = {SEAL, *read_record(folder / SEAL)["files"]}
+    except (UserError, NotADirectoryError):
+        listed = set()
+    files = [path for path in (folder, *sorted(folder.rglob("*"))) if path.is_file() or path.is_symlink()]
+    foreign = [path for path in files if path.relative_to(folder).as_posix() not in listed]
+    if foreign:
+        raise UserError(
+            f"{', '.join(map(str, foreign[:3]))}{' and others' if foreign[3:] else ''}: no archive lists this, and the "
+            "new one would delete it; move it away, or choose another --as"
+        )
 
 
 def archives(root: Path) -> list[Path]:

@@ -16,6 +16,7 @@ from mtcp.cli.store import archive as command
 from mtcp.core.errors import UserError
 from mtcp.core.files import read_record, write_record
 from mtcp.core.hashing import short_key
+from mtcp.core.project_files import HISTORY
 from mtcp.report.render import write_report
 from mtcp.store.archive import _sources, archive, archives
 from mtcp.store.integrity import digests, stamping
@@ -204,10 +205,23 @@ def test_a_described_set_is_archived_with_its_description(made: Store) -> None:
 
 
 def test_a_new_archive_takes_the_place_of_the_older_one(made: Store, _archived: Path) -> None:
-    (_archived / "left.txt").write_text("x")
+    next(_archived.rglob(HISTORY)).write_text("x")
     assert archive(made.plan, "rooms") == _archived
     assert problems(_archived) == []
     assert [path.name for path in _archived.parent.iterdir()] == ["rooms"]
+
+
+@pytest.mark.parametrize("name", ["notes", "notes/a.md", "rooms/README.md"])
+def test_files_that_no_archive_lists_are_kept(made: Store, _archived: Path, name: str) -> None:
+    own = _archived.parent / name
+    own.parent.mkdir(exist_ok=True)
+    own.write_text("x")
+    with pytest.raises(UserError, match=rf"{own}: no archive lists this, .* move it away, or choose another --as"):
+        archive(made.plan, "rooms", Path(name).parts[0])
+    assert own.read_text() == "x"
+    own.unlink()
+    if own.parent.name == "notes":
+        own.parent.rmdir()
 
 
 def test_a_second_grid_has_an_archive_of_its_own(tmp_path: Path, made: Store, _archived: Path, monkeypatch) -> None:
