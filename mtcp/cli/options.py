@@ -30,6 +30,7 @@ def held_device(name: str, resources: "ResourceConfig", gpus: int = 1) -> Iterat
 
     Raises `UserError` for a device that does not exist, or for too few of them.
     """
+    from mtcp.store.devices import existing_device
     from mtcp.store.gpu_slots import gpu_slot
 
     if name == "auto" and resources.gpu:
@@ -43,30 +44,6 @@ def _gpu_given() -> bool:
     import torch
 
     return torch.cuda.is_available()
-
-
-def existing_device(name: str, count: int = 1) -> str:
-    """Return `name`; raises `UserError` where torch has no such device, or fewer than the `count` needed."""
-    import torch
-
-    from mtcp.core.errors import UserError
-    from mtcp.core.words import counted
-
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        device = None
-    if device is None or device.type not in ("cpu", "cuda"):
-        raise UserError(f"--device {name} is no device that mtcp computes on: use cpu, cuda or cuda:N")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        seen = counted(torch.cuda.device_count(), "GPU")
-        raise UserError(f"--device {name}: torch sees {seen} here; use --device cpu")
-    if device.type == "cuda" and count > 1 and (device.index is not None or torch.cuda.device_count() < count):
-        raise UserError(
-            f"--device {name}: {count} processes (`resources`) need a GPU each, and torch sees "
-            f"{torch.cuda.device_count()}: use --device cuda with as many, or --device cpu"
-        )
-    return name
 
 
 def require_key(name: str, expected: str | None, now: str) -> None:

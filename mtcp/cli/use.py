@@ -38,7 +38,7 @@ def predict(
 
     Example: mtcp predict rooms/mtcp/seed0 photograph.jpg
     """
-    from mtcp.cli.options import existing_device, progress
+    from mtcp.cli.options import progress
     from mtcp.store.trained import load_run
 
     found = load_run(run)  # before the imports that take seconds, since it may be refused
@@ -52,7 +52,7 @@ def predict(
     with progress(f"predict {found.name}") as bar:
         for done, path in enumerate(images, start=1):
             photograph = read_photograph(path)
-            values = found.predict(photograph, existing_device(device))
+            values = found.predict(photograph, device)
             tasks = found.config.task_list
             written += write_predictions(folder, path.stem, photograph, values, tasks, found.class_names)
             bar(done, len(images))

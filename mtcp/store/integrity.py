@@ -22,7 +22,7 @@ def changed(folder: Path, written: Mapping[str, str]) -> Iterator[str]:
     """Yield a message for each file of `written` ({name: SHA-256}) that is missing in `folder` or was changed."""
     for name, expected in written.items():
         path = folder / name
-        if not path.exists():
+        if not path.is_file():
             yield f"{path} is missing"
         elif file_digest(path) != expected:
             yield f"{path} is not the file that was written there (SHA-256 differs)"

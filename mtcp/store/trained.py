@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mtcp.core.errors import UserError
-from mtcp.core.hashing import file_digest
 from mtcp.core.project_files import HISTORY, MODEL, RECORD, RUNS, images_file, metrics_file
 from mtcp.core.run_config import RunConfig
+from mtcp.store.integrity import require_unchanged
 from mtcp.store.plan import Plan, Run
 from mtcp.store.records import MetricsRecord, RunRecord, readable_records
 
@@ -51,11 +51,13 @@ class TrainedRun:
     @property
     def weights(self) -> Path:
         """The file of the network after the last epoch; raises `UserError` where it is missing or was changed."""
-        path = self.directory / MODEL
-        expected = self.record.files.get(path.name)
-        if not path.exists() or file_digest(path) != expected:
-            raise UserError(f"{path} is missing or was changed since: remove {self.directory} and train the run again")
-        return path
+        return self._trained(MODEL)
+
+    def _trained(self, name: str) -> Path:
+        """The file that training wrote under `name`; raises `UserError` where it is missing or was changed."""
+        written = {name: self.record.files.get(name, "")}
+        require_unchanged(self.directory, written, f"remove {self.directory} and train the run again")
+        return self.directory / name
 
     @cached_property
     def network(self) -> "Architecture":
@@ -66,10 +68,10 @@ class TrainedRun:
 
     @cached_property
     def history(self) -> "pd.DataFrame":
-        """One row per epoch: learning rate, losses, weights."""
+        """One row per epoch: learning rate, losses, weights; raises `UserError` where the file was changed."""
         import pandas as pd
 
-        return pd.read_csv(self.directory / HISTORY)
+        return pd.read_csv(self._trained(HISTORY))
 
     def _metrics_files(self) -> list[Path]:
         """The files of the evaluation to read, oldest first: at most one where `eval_key` is given."""
@@ -125,22 +127,34 @@ class TrainedRun:
         return table
 
     def statistics(self, output: str = "final") -> tuple[tuple[str, ...], dict[str, dict[str, Any]]]:
-        """Image ids, and by task every image's sufficient statistics as arrays (images, ...); see docs/metrics.md."""
+        """Image ids, and by task every image's sufficient statistics as arrays (images, ...); see docs/metrics.md.
+
+        Raises `UserError` where the file is missing or was changed since the evaluation.
+        """
         from mtcp.metrics.recompute import read_statistics
 
-        return read_statistics(self.directory / images_file(self._metrics_record.eval_key), output)
+        record = self._metrics_record
+        name = images_file(record.eval_key)
+        require_unchanged(
+            self.directory,
+            {name: record.files.get(name, "")},
+            f"remove {self.directory / metrics_file(record.eval_key)} and evaluate the run again",
+        )
+        return read_statistics(self.directory / name, output)
 
     def predict(self, photograph: Any, device: str = "cpu") -> "Predictions":
         """Predict on a photograph: the path of an image file, or an array (H, W, 3) of uint8.
 
         Returns {task: array} at the photograph's size; see `mtcp.evaluation.predicting.Predictions`. Raises `UserError`
-        where it is neither.
+        where it is neither, or where torch has no such device.
         """
         from mtcp.evaluation.predicting import predict, read_photograph, require_photograph
+        from mtcp.store.devices import existing_device
 
         is_path = isinstance(photograph, str | Path)
         values = read_photograph(Path(photograph)) if is_path else require_photograph(photograph)
-        return predict(self.network, self.config, values, device)
+        found = existing_device(device)
+        return predict(self.network, self.config, values, found)
 
     @property
     def class_names(self) -> dict[str, list[str]]:
@@ -158,7 +172,11 @@ def load_run(run: str | Path, root: Path | str = ".") -> TrainedRun:
     if not isinstance(run, str | Path):
         raise UserError(f"{run!r} {_NO_RUN}")
     directory, eval_key = Path(root) / run, None
-    if not (directory / RECORD).exists():
+    try:
+        recorded = (directory / RECORD).exists()
+    except OSError as error:
+        raise UserError(f"'{str(run)[:80]}' ({error.strerror}) {_NO_RUN}") from error
+    if not recorded:
         if directory.is_dir():
             raise UserError(f"{directory} holds no finished run, and so no network to use: train it first")
         planned = _planned(str(run), Path(root))

@@ -12,7 +12,6 @@ from typer.testing import CliRunner
 
 from mtcp import cli
 from mtcp.cli import init
-from mtcp.cli.options import existing_device
 from mtcp.core.errors import UserError
 
 COMMAND = (sys.executable, "-m", "mtcp")
@@ -153,18 +152,6 @@ def test_a_benchmark_does_not_fail_for_the_mistake_of_another(
     monkeypatch.chdir(project)
     assert CliRunner().invoke(command, ["show", "benchmark", "own"]).exit_code == 0
     assert "unused.yaml, line 3, key 'colour': unknown key" in refusal(command, "show", "benchmark", "unused")
-
-
-@pytest.mark.parametrize("device", ["mps", "meta", "cuda:x", "tpu"])
-def test_a_device_that_nothing_computes_on_is_refused(device: str) -> None:
-    with pytest.raises(UserError, match="is no device that mtcp computes on: use cpu, cuda or cuda:N"):
-        existing_device(device)
-
-
-def test_one_gpu_is_no_plural(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
-    with pytest.raises(UserError, match="torch sees 1 GPU here"):
-        existing_device("cuda:1")
 
 
 def test_a_study_takes_the_plug_ins_that_its_methods_name(

@@ -8,10 +8,11 @@ import pytest
 from made_up_store import Store
 
 from mtcp.core.errors import UserError
-from mtcp.core.project_files import metrics_file
+from mtcp.core.project_files import HISTORY, images_file, metrics_file
 from mtcp.metrics import recompute
 from mtcp.store import exports
 from mtcp.store.exports import export_run
+from mtcp.store.integrity import digests
 from mtcp.store.plan import Plan, Run
 from mtcp.store.records import MetricsRecord
 from mtcp.store.trained import TrainedRun, load_run
@@ -24,9 +25,13 @@ def run(done: Store, monkeypatch: pytest.MonkeyPatch) -> Run:
     """A run with its planned evaluation and a file, written later, of another one."""
     run = done.plan.run("rooms", "mtcp", 0)
     record = MetricsRecord.read(run.metrics_path)
-    other = record.model_copy(update={"eval_key": OLDER, "metrics": {"last": {"final": {"depth": {"rmse": 9.0}}}}})
+    for key in (run.eval_key, OLDER):
+        np.savez(run.directory / images_file(key), **{"ids": ["1"], "final/depth/count": [1]})
+    record.model_copy(update={"files": digests(run.directory, [run.images_path])}).write(run.metrics_path)
+    files = digests(run.directory, [run.directory / images_file(OLDER)])
+    metrics = {"last": {"final": {"depth": {"rmse": 9.0}}}}
     path = run.directory / metrics_file(OLDER)
-    other.write(path)
+    record.model_copy(update={"eval_key": OLDER, "metrics": metrics, "files": files}).write(path)
     os.utime(path, (2e9, 2e9))
     monkeypatch.setattr(Plan, "load", lambda *_, **__: done.plan)
     return run
@@ -44,6 +49,40 @@ def test_a_name_reads_the_planned_evaluation_and_a_folder_the_newest(run: Run, m
     run.metrics_path.unlink()
     with pytest.raises(UserError, match=f"trained and not evaluated under eval_key {run.eval_key}"):
         load_run(run.name, run.root).metrics  # noqa: B018
+
+
+@pytest.mark.parametrize("content", [None, b"", b"epoch\n0\n", b"\xff\x00"])
+def test_a_history_that_training_did_not_write_is_refused(run: Run, content: bytes | None) -> None:
+    path = run.directory / HISTORY
+    assert len(load_run(run.name, run.root).history) == 3
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=rf"{path} is .*: remove {run.directory} and train the run again"):
+        load_run(run.name, run.root).history  # noqa: B018
+
+
+@pytest.mark.parametrize("arrays", [None, {"ids": ["1"]}, {"ids": ["1"], "final/depth/count": [2]}])
+def test_statistics_that_the_evaluation_did_not_write_are_refused(run: Run, arrays: dict | None) -> None:
+    assert load_run(run.name, run.root).statistics()[1]["depth"]["count"] == [1]
+    run.images_path.unlink()
+    if arrays is not None:
+        np.savez(run.images_path, **arrays)
+    for read in (TrainedRun.statistics, TrainedRun.images):
+        with pytest.raises(UserError, match=rf"{run.images_path} is .*: remove {run.metrics_path} and evaluate"):
+            read(load_run(run.name, run.root))
+
+
+@pytest.mark.parametrize("device", ["zz", "cuda:99", None])
+def test_a_device_that_is_not_there_is_refused(run: Run, device: str) -> None:
+    with pytest.raises(UserError, match=f"device {device}(: torch sees| is no device)"):
+        load_run(run.name, run.root).predict(np.zeros((4, 5, 3), np.uint8), device)
+
+
+@pytest.mark.parametrize("name", ["a" * 5000, f"{'a' * 5000}/mtcp/seed0"])
+def test_a_name_that_no_file_can_have_is_no_run(name: str, root: Path) -> None:
+    with pytest.raises(UserError, match=r"'a{80}' \(File name too long\) is not a run: give BENCHMARK"):
+        load_run(name, root)
 
 
 @pytest.mark.parametrize(
