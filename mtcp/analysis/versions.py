@@ -83,9 +83,8 @@ def _require_whole(folder: Path) -> None:
 
 def _committed(root: Path, commit: str, path: Path) -> pd.DataFrame:
     where = f"{commit}:{path.as_posix()}"
-    content = _git(
-        root, commit, "show", f"{commit}:./{path.as_posix()}"
-    )  # from `root`, also below the repository's top
+    # From `root`, which may lie below the repository's top.
+    content = _git(root, commit, "show", f"{commit}:./{path.as_posix()}")
     try:
         table = parse_table(StringIO(content))
     except ValueError as error:

@@ -247,7 +247,7 @@ def probe(own, text, name="mine"):
 
 def test_state_in_a_plain_attribute_is_found_before_training(own):
     probe(own, hooked())
-    with pytest.raises(UserError, match=r"scheme 'plain': after a restart it goes on otherwise .*register_buffer"):
+    with pytest.raises(UserError, match=r"scheme 'plain': it continues differently after a restart.*register_buffer"):
         probe(own, hooked(state="self.w = 1.0"), "plain")
 
 
