@@ -6,7 +6,7 @@ stored inside because DVC refuses an output, such as `reports/`, that contains a
 """
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -99,11 +99,9 @@ def written_anew(folder: Path) -> Iterator[Path]:
 def _require_replaceable(folder: Path) -> None:
     """Raise `UserError` for files in place of the archive or inside it that its seal does not list."""
     try:
-        listed = {SEAL, *read_record(folder / SEAL)["files"]}
-    except (UserError, NotADirectoryError):
-        listed = set()
-    files = [path for path in (folder, *sorted(folder.rglob("*"))) if path.is_file() or path.is_symlink()]
-    foreign = [path for path in files if path.relative_to(folder).as_posix() not in listed]
+        foreign = _foreign(folder, read_record(folder / SEAL)["files"])
+    except (UserError, NotADirectoryError):  # no archive: every file is somebody's
+        foreign = _foreign(folder, {}) or [path for path in (folder, folder / SEAL) if path.is_file()]
     if foreign:
         raise UserError(
             f"{', '.join(map(str, foreign[:3]))}{' and others' if foreign[3:] else ''}: no archive lists this, and the "
@@ -124,9 +122,8 @@ def seal_problems(folder: Path) -> Iterator[str]:
         yield str(error)
         return
     yield from changed(folder, written)
-    for path in _kept(folder):
-        if path.relative_to(folder).as_posix() not in written:
-            yield f"{path} is no part of the archive: remove it"
+    for path in _foreign(folder, written):
+        yield f"{path} is no part of the archive: remove it"
 
 
 def archived_benchmark(folder: Path) -> str:
@@ -188,6 +185,13 @@ def _sources(plan: Plan, benchmark: str) -> Iterator[Path]:
         yield from (run.run_path, run.metrics_path, run.directory / HISTORY)
 
 
+def _foreign(folder: Path, listed: Container[str]) -> list[Path]:
+    """The files of an archive that its seal does not list."""
+    return [path for path in _kept(folder) if path.relative_to(folder).as_posix() not in listed]
+
+
 def _kept(folder: Path) -> list[Path]:
-    """Every file of an archive except its seal."""
-    return [path for path in sorted(folder.rglob("*")) if path.is_file() and path != folder / SEAL]
+    """Every file and link of an archive except its seal."""
+    return [
+        path for path in sorted(folder.rglob("*")) if (path.is_file() or path.is_symlink()) and path != folder / SEAL
+    ]

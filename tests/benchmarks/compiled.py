@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from mtcp.core.errors import UserError
 from mtcp.core.project import Project
 from mtcp.core.run_config import EncoderConfig, RunConfig
+from mtcp.data.loading.batches import Batch
 from mtcp.models.architecture import build_network
 from mtcp.store.rehearsal import made_up, made_up_training
 
@@ -50,6 +51,13 @@ def configured(project: Project, method: str, size: str) -> RunConfig:
     return config.model_copy(update=change | {"training": training, "tasks": tasks, "scheme": scheme})
 
 
+def batch_in(dtype: torch.dtype, config: RunConfig) -> Batch:
+    """The made-up batch in floating-point numbers of `dtype`."""
+    batch = made_up(config)
+    targets = {name: value.to(dtype) if value.is_floating_point() else value for name, value in batch.targets.items()}
+    return replace(batch, image=batch.image.to(dtype), targets=targets)
+
+
 def trained(config: RunConfig, compiled: bool, dtype: torch.dtype) -> tuple[list[Tensor], list[Tensor]]:
     """The parameters before two steps in `dtype`, and after them."""
     config = config.model_copy(update={"training": config.training.model_copy(update={"compile": compiled})})
@@ -58,9 +66,7 @@ def trained(config: RunConfig, compiled: bool, dtype: torch.dtype) -> tuple[list
         if isinstance(module, nn.Dropout):
             module.p = 0.0  # a compiled one draws other noise
     before = [parameter.detach().clone() for parameter in network.parameters()]
-    batch = made_up(config)
-    targets = {name: value.to(dtype) if value.is_floating_point() else value for name, value in batch.targets.items()}
-    batch = replace(batch, image=batch.image.to(dtype), targets=targets)
+    batch = batch_in(dtype, config)
     stepper, _ = made_up_training(config, network, batch)
     for number in range(2):
         stepper.micro_step(batch, number, boundary=True)

@@ -28,6 +28,13 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def judged(project: Path, rows: str | bytes) -> None:
+    """Leave a table of claims with these rows, or this content."""
+    path = project / "results/tables/rooms/claims.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(rows if isinstance(rows, bytes) else f"id,n,least_n,alpha\n{rows}".encode())
+
+
 def test_the_default_grid_can_conclude_in_every_family_of_its_claims():
     plan = Plan.load(ROOT)
     found = {row["family"]: row for row in families(plan, "rooms")}
@@ -88,8 +95,7 @@ def test_adding_seeds_keeps_the_file_and_its_comments(project):
 def test_seeds_are_added_in_any_style_above_the_last(project, text):
     (project / "params.yaml").write_text(text)
     assert add_seeds(project, 2).project.params.seeds == [3, 5, 6, 7]
-    (project / "results/tables/rooms").mkdir(parents=True)
-    (project / "results/tables/rooms/claims.csv").write_text("id,n,least_n,alpha\na,4,4,0.05\nb,,,\n")
+    judged(project, "a,4,4,0.05\nb,,,\n")
     params = add_seeds(project, 1).project.params
     assert (params.seeds, params.looks) == ([3, 5, 6, 7, 8], 2)
 
@@ -115,8 +121,7 @@ def test_comments_after_a_block_list_stay(project):
 )
 def test_tables_that_could_not_conclude_are_no_look(project, row):
     """The command that a report recommends must lead to the number of seeds that it names."""
-    (project / "results/tables/rooms").mkdir(parents=True)
-    (project / "results/tables/rooms/claims.csv").write_text(f"id,n,least_n,alpha\n{row},0.05\nb,,,\n")
+    judged(project, f"{row},0.05\nb,,,\n")
     plan = add_seeds(project, 4)
     assert plan.project.params.looks == 1
     main = next(row for row in families(plan, "rooms") if row["family"] == "main")
@@ -125,8 +130,7 @@ def test_tables_that_could_not_conclude_are_no_look(project, row):
 
 def test_seeds_added_after_verdicts_are_a_further_look(project):
     first = Plan.load(project).stamps("rooms").tables
-    (project / "results/tables/rooms").mkdir(parents=True)
-    (project / "results/tables/rooms/claims.csv").write_text("id,n,least_n,alpha\na,8,8,0.05\nb,,,\n")
+    judged(project, "a,8,8,0.05\nb,,,\n")
     plan = add_seeds(project, 1)
     assert plan.project.params.looks == 2
     assert plan.stamps("rooms").tables != first
@@ -135,7 +139,7 @@ def test_seeds_added_after_verdicts_are_a_further_look(project):
     main = next(row for row in families(plan, "rooms") if row["family"] == "main")
     assert (main["least_n"], main["seeds"], main["can_conclude"]) == (9, 9, "yes")
     assert add_seeds(project, 1).project.params.looks == 2, "no verdicts since"
-    (project / "results/tables/rooms/claims.csv").write_text("id,n,least_n,alpha\na,9,9,0.025\n")
+    judged(project, "a,9,9,0.025\n")
     assert add_seeds(project, 1).project.params.looks == 3
 
 
@@ -149,8 +153,7 @@ def test_seeds_added_after_verdicts_are_a_further_look(project):
 )
 def test_a_file_that_cannot_be_changed_in_place_stays_as_it_was(project, text):
     (project / "params.yaml").write_text(text)
-    (project / "results/tables/rooms").mkdir(parents=True)
-    (project / "results/tables/rooms/claims.csv").write_text("id,n,least_n,alpha\na,2,2,0.05\n")
+    judged(project, "a,2,2,0.05\n")
     with pytest.raises(UserError, match=r"write `seeds: \[0, 1, 2\]` and `looks: 2` there by hand"):
         add_seeds(project, 1)
     assert (project / "params.yaml").read_text() == text
@@ -166,8 +169,7 @@ def test_a_file_that_cannot_be_changed_in_place_stays_as_it_was(project, text):
 )
 def test_claims_that_cannot_be_read_are_named(project, content: bytes, words: str):
     before = (project / "params.yaml").read_text()
-    (project / "results/tables/rooms").mkdir(parents=True)
-    (project / "results/tables/rooms/claims.csv").write_bytes(content)
+    judged(project, content)
     with pytest.raises(UserError, match=rf"rooms/claims\.csv .*{words}.*run `mtcp tables rooms`"):
         add_seeds(project, 1)
     assert (project / "params.yaml").read_text() == before

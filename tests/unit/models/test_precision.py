@@ -1,20 +1,17 @@
 """A network in double precision computes in double precision: nothing on the way is rounded to fp32."""
 
-from dataclasses import replace
-
 import pytest
 import torch
+from compiled import ENCODER, batch_in
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from mtcp.core.project import Project
-from mtcp.core.run_config import EncoderConfig
 from mtcp.models import attention
 from mtcp.models.architecture import build_network
 from mtcp.models.precision import at_least_fp32
-from mtcp.store.rehearsal import made_up, made_up_training
+from mtcp.store.rehearsal import made_up_training
 
-ENCODER = EncoderConfig(kind="timm", model="resnet10t", args={"channels": [8, 8, 16, 16], "stem_width": 8})
 CHANGES = {"height": 64, "width": 96, "channels": 16, "upsample": 2, "encoder": ENCODER, "validation_share": 0.0}
 
 
@@ -47,9 +44,7 @@ def test_a_training_step_in_double_precision_rounds_nothing(root, method, monkey
     monkeypatch.setattr(attention, "WHOLE_MAP", 100)  # both forms of the attention
     config = Project(root).resolve("rooms", method, 0).model_copy(update=CHANGES)
     network = build_network(config).double()
-    batch = made_up(config)
-    targets = {name: value.double() if value.is_floating_point() else value for name, value in batch.targets.items()}
-    batch = replace(batch, image=batch.image.double(), targets=targets)
+    batch = batch_in(torch.float64, config)
     stepper, _ = made_up_training(config, network, batch)
     with Rounded() as rounded:
         stepper.micro_step(batch, 0, boundary=True)

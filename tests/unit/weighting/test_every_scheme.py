@@ -18,6 +18,10 @@ GRADIENT = [name for name in ALL if plugins.load("scheme", name).cost == "gradie
 GRAMIAN = [name for name in GRADIENT if issubclass(plugins.load("scheme", name), GramianScheme)]
 
 
+def test_there_are_enough():
+    assert len(ALL) >= 40
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_declares_what_readers_need(name):
     cls = plugins.load("scheme", name)
