@@ -24,8 +24,8 @@ from mtcp.core.tasks import KINDS_OF_LOSS, VOID, Task
 from mtcp.data.loading.batches import Batch
 from mtcp.evaluation.evaluate import evaluate
 from mtcp.metrics.meters import meter
-from mtcp.models.architecture import Architecture, build_network
-from mtcp.models.checkpoints import save_network
+from mtcp.models.architecture import Architecture, Outputs, build_network
+from mtcp.models.checkpoints import load_network, save_network
 from mtcp.models.outputs import require_outputs
 from mtcp.training.history import LOSS, untrained_tasks
 from mtcp.training.step import Stepper
@@ -57,6 +57,7 @@ def rehearse(config: RunConfig, schemes: Sequence[RunConfig] = ()) -> list[str]:
         meters = {task.name: meter(task, config.evaluation) for task in config.task_list}
         evaluate(network, meters, [batch], "cpu")
         save_network(network, config, Path(folder, MODEL))
+        _require_kept(network, load_network(config, Path(folder, MODEL)), batch.image)
     return list(dict.fromkeys(notes))
 
 
@@ -68,6 +69,26 @@ def require_searchable(method: Method) -> None:
             raise UserError(
                 f"search: scheme '{method.scheme.name}' has no parameter '{name}'{alternatives(name, known)}"
             )
+
+
+def _require_kept(network: Architecture, loaded: Architecture, image: Tensor) -> None:
+    """Raise `UserError` unless `loaded`, read from the file of the trained `network`, predicts the same."""
+    with torch.no_grad(), torch.random.fork_rng(devices=()):
+        made, again = (_seeded(each, image) for each in (network, loaded))
+    for task, outputs in made.items():
+        for name, output in outputs.items():
+            if not torch.allclose(output, again[task][name], rtol=1e-3, atol=1e-5, equal_nan=True):
+                raise UserError(
+                    f"architecture '{network.name}': read from its file, the network predicts otherwise than it did "
+                    f"when it was written (output '{name}' of task '{task}'): only parameters and buffers are kept; "
+                    "what training changes must be one of these (`register_buffer`), no plain attribute"
+                )
+
+
+def _seeded(network: Architecture, image: Tensor) -> Outputs:
+    """The predictions of `network`; a network that draws numbers gets the same ones each time."""
+    torch.manual_seed(0)
+    return network.eval()(image)
 
 
 def _smaller(config: RunConfig, network: Architecture) -> tuple[RunConfig, Architecture]:

@@ -79,9 +79,9 @@ def test_adding_seeds_keeps_the_file_and_its_comments(project):
     before = (project / "params.yaml").read_text()
     plan = add_seeds(project, 4)
     after = (project / "params.yaml").read_text()
-    assert plan.project.params.seeds == list(range(12))
+    assert plan.project.params.seeds == list(range(10, 24))
     assert plan.project.params.looks == 1
-    assert after == before.replace("[0, 1, 2, 3, 4, 5, 6, 7]", "[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]")
+    assert after == before.replace("18, 19]", "18, 19, 20, 21, 22, 23]") != before
 
 
 @pytest.mark.parametrize(

@@ -153,6 +153,36 @@ def test_a_network_that_fails_while_a_scheme_looks_again_is_at_fault_itself(conf
         rehearse(changed.model_copy(update={"scheme": PluginConfig(name="famo")}))
 
 
+@pytest.mark.parametrize("kept", [True, False], ids=["buffer", "attribute"])
+def test_what_training_changes_must_be_in_the_file(config: RunConfig, kept: bool) -> None:
+    """A running mean of the features is subtracted; as a plain attribute it is lost when the network is saved."""
+    changed = with_architecture(config, "return out")
+    path = Path("plugins/mine.py")
+    start = "self.register_buffer('mean', torch.zeros(()))" if kept else "self.mean = torch.zeros(())"
+    text = path.read_text().replace("self.heads =", f"{start}\n        self.heads =", 1)
+    running = (
+        "x = self.encoder(image)\n        if self.training:\n            "
+        "self.mean = (self.mean + x.mean().detach()) / 2\n        return x - self.mean"
+    )
+    path.write_text(text.replace("return self.encoder(image)", running))
+    if kept:
+        assert rehearse(changed) == []
+        return
+    with pytest.raises(
+        UserError, match=r"'mine': read from its file.*output 'final' of task 'semseg'.*register_buffer"
+    ):
+        rehearse(changed)
+
+
+def test_a_network_that_draws_numbers_when_it_predicts_is_let_through(config: RunConfig) -> None:
+    assert (
+        rehearse(
+            with_architecture(config, "out['depth']['final'] = out['depth']['final'] + torch.rand(()); return out")
+        )
+        == []
+    )
+
+
 def test_a_prediction_without_gradient_is_worth_a_word(config: RunConfig) -> None:
     result = 'out["depth"]["final"] = out["depth"]["final"].detach()\n        return out'
     assert rehearse(with_architecture(config, result)) == [
