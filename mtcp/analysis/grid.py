@@ -9,10 +9,11 @@ import yaml
 from mtcp.analysis.rows import rows_of
 from mtcp.analysis.statistics import alpha_of_look
 from mtcp.analysis.tables import read_table
-from mtcp.core.config import LARGEST_SEED, Params
+from mtcp.core.config import Params
 from mtcp.core.errors import UserError
 from mtcp.core.files import read_utf8, read_yaml, write_text
 from mtcp.core.project_files import TABLES
+from mtcp.core.randomness import LARGEST_SEED
 from mtcp.core.words import counted
 from mtcp.store.plan import Plan
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mtcp.core.randomness import LARGEST_SEED
+
 if TYPE_CHECKING:
     from mtcp.core.config import ResourceConfig
 
@@ -15,7 +17,9 @@ BenchmarkName = Annotated[
     str, typer.Argument(help="A benchmark of config/benchmarks/, such as rooms.", metavar="BENCHMARK")
 ]
 MethodName = Annotated[str, typer.Argument(help="A method of config/methods.yaml, such as mtcp.", metavar="METHOD")]
-Seed = Annotated[int, typer.Option("--seed", min=0, max=10**9, help="The repetition; seeds are paired across methods.")]
+Seed = Annotated[
+    int, typer.Option("--seed", min=0, max=LARGEST_SEED, help="The repetition; seeds are paired across methods.")
+]
 Device = Annotated[
     str, typer.Option("--device", help="auto, cpu, cuda or cuda:N; auto is a GPU where the benchmark wants one.")
 ]

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from mtcp.core.randomness import LARGEST_SEED
 from mtcp.core.rendered import RenderSettings
 from mtcp.core.run_config import (
     AugmentationConfig,
@@ -160,7 +161,6 @@ def _distinct(entries: list) -> list:
     return entries
 
 
-LARGEST_SEED: Final = 10**9
 _Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED, strict=True)]
 
 

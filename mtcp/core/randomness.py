@@ -8,6 +8,10 @@ import hashlib
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
+
+#: Seeds that users give lie between 0 and this.
+LARGEST_SEED: Final = 10**9
 
 
 def stream(*parts: str | int) -> int:
