@@ -56,10 +56,11 @@ class TimmMaps(Backbone):
     def __init__(self, context: BuildContext) -> None:
         super().__init__()
         self.backbone = timm_backbone(context.encoder)
-        from mtcp.models.timm_norms import use_precise_norms
+        from mtcp.models.timm_layers import use_precise_norms, use_quick_depthwise
 
         use_projections(self.backbone)
         use_precise_norms(self.backbone)
+        use_quick_depthwise(self.backbone)
         self.normalise = Normalise(self.backbone.pretrained_cfg["mean"], self.backbone.pretrained_cfg["std"])
         info = self.backbone.feature_info
         self.levels = [index for index, reduction in enumerate(info.reduction()) if reduction >= 4]

@@ -14,7 +14,7 @@ from mtcp.core.errors import UserError
 from mtcp.models.layers import to_nchw, to_nhwc
 from mtcp.models.normalisation import BatchNorm, BatchNorm2d
 from mtcp.models.precision import at_least_fp32
-from mtcp.models.timm_norms import _BatchNormAct
+from mtcp.models.timm_layers import _BatchNormAct
 from mtcp.training.group import Group
 
 #: Layers that can be replaced: batch normalisation, also on (B, H, W, C) or followed by drop-out and activation.

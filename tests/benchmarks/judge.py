@@ -23,6 +23,7 @@ from torch import nn
 
 from mtcp.core.load import Watch
 from mtcp.models.attention import unscaled_attention
+from mtcp.models.depthwise import Depthwise
 from mtcp.models.normalisation import BatchNorm2d
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,12 +59,22 @@ def batch_norm() -> tuple[Action, Action]:
     return lambda: ours(x).backward(upstream), lambda: plain(x).backward(upstream)
 
 
+def depthwise() -> tuple[Action, Action]:
+    """Forward and backward pass of a depthwise convolution, 5x5, with this project's gradient and the library's."""
+    x = torch.randn(8, 480, 4, 4).contiguous(memory_format=torch.channels_last).requires_grad_()
+    plain = nn.Conv2d(480, 480, 5, padding=2, groups=480, bias=False)
+    ours = Depthwise(480, 480, 5, padding=2, groups=480, bias=False)
+    upstream = torch.randn_like(x)
+    return lambda: ours(x).backward(upstream), lambda: plain(x).backward(upstream)
+
+
 PAIRS: dict[str, Callable[[], tuple[Action, Action]]] = {
     "the paper's network, training step": lambda: network("train"),
     "the paper's network, forward pass": lambda: network("loss"),
     "coherence attention, 768 positions": lambda: attention(768),
     "coherence attention, 3,072 positions": lambda: attention(3072),
     "batch normalisation, 2x256x48x64": batch_norm,
+    "depthwise convolution 5x5, 8x480x4x4": depthwise,
 }
 
 

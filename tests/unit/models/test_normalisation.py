@@ -9,7 +9,7 @@ from mtcp.core.tasks import make_task
 from mtcp.models.architecture import BuildContext
 from mtcp.models.encoders import build_encoder
 from mtcp.models.normalisation import FEW_VALUES, BatchNorm, BatchNorm2d
-from mtcp.models.timm_norms import use_precise_norms
+from mtcp.models.timm_layers import use_precise_norms
 
 SHAPES = [(2, 24, 48, 64), (2, 8, 120, 160), (1, 5, 61, 97), (3, 16, 4, 6)]
 
