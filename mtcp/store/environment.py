@@ -3,6 +3,7 @@
 import hashlib
 import os
 import platform
+import re
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -83,7 +84,7 @@ def environment(device: str, root: Path) -> Environment:
         environment_class=environment_class(device),
         python=platform.python_version(),
         platform=platform.platform(),
-        cpu=_cpu_name(),
+        cpu=processor_name(),
         cores=os.cpu_count(),
         gpu=_gpu(device),
         packages={name: found for name in _RECORDED if (found := installed_version(name))},
@@ -99,12 +100,25 @@ def installed_version(package: str) -> str | None:
         return None
 
 
-def _cpu_name() -> str:
+def processor_name() -> str:
+    """Name, family and model of the CPU, and its widest vector instructions: networks differ between these by rounding.
+
+    Virtual machines often give processors of several generations the same name.
+    """
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return described(Path("/proc/cpuinfo").read_text())
     except OSError:
-        return platform.processor()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+        return platform.processor() or platform.machine()
+
+
+def described(cpuinfo: str) -> str:
+    """`processor_name` of a machine whose /proc/cpuinfo is `cpuinfo`; what that lacks is left out."""
+    found = dict(re.findall(r"^(.*?)\s*: (.*)$", cpuinfo, re.MULTILINE))
+    parts = [found.get("model name", platform.machine())]
+    if "cpu family" in found and "model" in found:
+        parts.append(f"family {found['cpu family']} model {found['model']}")
+    flags = found.get("flags", "").split()
+    return ", ".join(parts + [name for name in ("avx512f", "avx2") if name in flags][:1])
 
 
 def _gpu(device: str) -> Gpu | None:

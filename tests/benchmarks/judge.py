@@ -6,7 +6,6 @@ into docs/performance.md. A ratio below 1 says that ours takes less time.
 
 import json
 import os
-import platform
 import re
 import statistics
 import sys
@@ -25,6 +24,7 @@ from mtcp.core.load import Watch
 from mtcp.models.attention import unscaled_attention
 from mtcp.models.depthwise import Depthwise
 from mtcp.models.normalisation import BatchNorm2d
+from mtcp.store.environment import processor_name
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS, PAGE = ROOT / "results/benchmarks", ROOT / "docs/performance.md"
@@ -107,11 +107,8 @@ def row(name: str, ours: list[float], plain: list[float], others: float) -> Row:
 
 def machine() -> dict[str, Any]:
     """What the figures belong to."""
-    found = dict(re.findall(r"^(.*?)\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE))
-    vector = next((name for name in ("avx512f", "avx2") if name in found.get("flags", "").split()), "no AVX")
-    family = f"family {found.get('cpu family', '?')} model {found.get('model', '?')}"
     return {
-        "processor": f"{found.get('model name', platform.machine())}, {family}, {vector}",
+        "processor": processor_name(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
