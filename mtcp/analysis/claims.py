@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from mtcp.analysis.comparisons import DEFAULT_ROPES, MULTI_TASK, Measure, Pairs, by_seed, measures, paired
-from mtcp.analysis.statistics import ALPHA, Comparison, compare_family
+from mtcp.analysis.statistics import ALPHA, Comparison, compare_family, least_n
 from mtcp.core.claims import Claim, Published
 from mtcp.core.config import Benchmark
 from mtcp.core.errors import UserError
@@ -70,6 +70,8 @@ def judge(
             families.setdefault((claim.family, measure.deterministic), []).append(claim.id)
     results: dict[str, Comparison] = {}
     for (_, deterministic), members in families.items():
+        for name in members:
+            pairs[name] = _enough_or_none(pairs[name], 1 if deterministic else least_n(len(members), alpha))
         compared = compare_family(
             [pairs[name].improvements for name in members],
             [ropes[name] for name in members],
@@ -135,9 +137,17 @@ def _pairs(
         )
         return f"{' and '.join(lacking)} not among the methods of the grid{because}"
     found = paired(table, claim.method, claim.reference, measure, claim.reference_output)
-    if found.seeds:
+    needed = list(dict.fromkeys(needed))
+    why = _why_no_value(measure, table, needed) if found.seeds else _why_no_pair(claim, measure, table, needed)
+    return replace(found, lacking=why)
+
+
+def _enough_or_none(found: Pairs, least: int) -> Pairs:
+    """Return `found`, or no pair where values were left out and the seeds that remain are too few to conclude."""
+    if not found.lacking or len(found.seeds) >= least:
         return found
-    return replace(found, lacking=_why_no_pair(claim, measure, table, list(dict.fromkeys(needed))))
+    none = np.empty(0)
+    return Pairs((), none, none, none, lacking=found.lacking)
 
 
 def _why_no_pair(claim: Claim, measure: Measure, table: pd.DataFrame, needed: list[str]) -> str:
@@ -150,9 +160,14 @@ def _why_no_pair(claim: Claim, measure: Measure, table: pd.DataFrame, needed: li
         return f"no seed on which {', '.join(needed)} all finished"
     if claim.reference_output:
         return f"{claim.reference} has no output {claim.reference_output}"
-    own = table[table.method.isin(needed) & (table.task == measure.task) & (table.metric == measure.metric)]
-    reasons = own[own.value.isna()].reason.dropna().unique()
-    return "; ".join(reasons) or "a number that the comparison needs does not exist"
+    return _why_no_value(measure, table, needed) or "a number that the comparison needs does not exist"
+
+
+def _why_no_value(measure: Measure, table: pd.DataFrame, needed: list[str]) -> str:
+    """Return the reasons why finished runs have no value of `measure`; empty where none was left out."""
+    own = table.method.isin(needed) & (table.task == measure.task) & (table.metric == measure.metric)
+    without = table[own & table.value.isna()]
+    return "" if without.empty else "; ".join(without.reason.dropna().unique())
 
 
 def _against_published(

@@ -181,7 +181,8 @@ def by_seed(table: pd.DataFrame, method: str, measure: Measure) -> pd.DataFrame:
 class Pairs:
     """Paired values and improvements of one comparison, seed by seed, each (n,).
 
-    `mixed`: whether a pair crosses environment classes. `lacking`: the reason if there is no pair.
+    `mixed`: whether a pair crosses environment classes. `lacking`: why there is no pair, or
+    why some values were left out.
     """
 
     seeds: tuple[int, ...]
