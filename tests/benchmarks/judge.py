@@ -21,6 +21,7 @@ from test_network import papers_step
 from torch import nn
 
 from mtcp.core.load import Watch
+from mtcp.core.startup import compute_with
 from mtcp.models.attention import unscaled_attention
 from mtcp.models.depthwise import Depthwise
 from mtcp.models.normalisation import BatchNorm2d
@@ -147,6 +148,7 @@ def write_page() -> None:
 
 def main() -> int:
     """Measure every pair; exit status 1, with nothing kept, where other processes had more than `OTHERS` cores."""
+    compute_with(torch.get_num_threads())  # both forms with the memory settings of every run
     about, rows = machine(), []
     print(", ".join(f"{name} {value}" for name, value in about.items()))
     print("| ours : plain | median (quartiles) | s ours | s plain | others' cores |\n|---|---|---|---|---|", flush=True)
