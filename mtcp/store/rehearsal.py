@@ -18,7 +18,7 @@ from mtcp.core.config import Method
 from mtcp.core.errors import UserError, alternatives
 from mtcp.core.plugins import faults_named
 from mtcp.core.project_files import MODEL
-from mtcp.core.randomness import stream
+from mtcp.core.randomness import seeded, stream
 from mtcp.core.run_config import RunConfig, TrainingConfig
 from mtcp.core.tasks import KINDS_OF_LOSS, VOID, Task
 from mtcp.data.loading.batches import Batch
@@ -73,8 +73,7 @@ def require_searchable(method: Method) -> None:
 
 def _require_kept(network: Architecture, loaded: Architecture, image: Tensor) -> None:
     """Raise `UserError` unless `loaded`, read from the file of the trained `network`, predicts the same."""
-    with torch.no_grad(), torch.random.fork_rng(devices=()):
-        made, again = (_seeded(each, image) for each in (network, loaded))
+    made, again = (_predicted(each, image) for each in (network, loaded))
     for task, outputs in made.items():
         for name, output in outputs.items():
             if not torch.allclose(output, again[task][name], rtol=1e-3, atol=1e-5, equal_nan=True):
@@ -85,10 +84,10 @@ def _require_kept(network: Architecture, loaded: Architecture, image: Tensor) ->
                 )
 
 
-def _seeded(network: Architecture, image: Tensor) -> Outputs:
-    """The predictions of `network`; a network that draws numbers gets the same ones each time."""
-    torch.manual_seed(0)
-    return network.eval()(image)
+def _predicted(network: Architecture, image: Tensor) -> Outputs:
+    """The predictions of `network`; one that draws numbers gets the same ones each time."""
+    with torch.no_grad(), seeded("rehearsal"):
+        return network.eval()(image)
 
 
 def _smaller(config: RunConfig, network: Architecture) -> tuple[RunConfig, Architecture]:
