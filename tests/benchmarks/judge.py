@@ -62,9 +62,9 @@ def batch_norm() -> tuple[Action, Action]:
 
 def depthwise() -> tuple[Action, Action]:
     """Forward and backward pass of a depthwise convolution, 5x5, with this project's gradient and the library's."""
-    x = torch.randn(8, 480, 4, 4).contiguous(memory_format=torch.channels_last).requires_grad_()
-    plain = nn.Conv2d(480, 480, 5, padding=2, groups=480, bias=False)
-    ours = Depthwise(480, 480, 5, padding=2, groups=480, bias=False)
+    x = torch.randn(8, 1152, 3, 4).contiguous(memory_format=torch.channels_last).requires_grad_()
+    plain = nn.Conv2d(1152, 1152, 5, padding=2, groups=1152, bias=False)
+    ours = Depthwise(1152, 1152, 5, padding=2, groups=1152, bias=False)
     upstream = torch.randn_like(x)
     return lambda: ours(x).backward(upstream), lambda: plain(x).backward(upstream)
 
@@ -75,7 +75,7 @@ PAIRS: dict[str, Callable[[], tuple[Action, Action]]] = {
     "coherence attention, 768 positions": lambda: attention(768),
     "coherence attention, 3,072 positions": lambda: attention(3072),
     "batch normalisation, 2x256x48x64": batch_norm,
-    "depthwise convolution 5x5, 8x480x4x4": depthwise,
+    "depthwise convolution 5x5, 8x1152x3x4": depthwise,
 }
 
 

@@ -35,7 +35,7 @@ def test_gradients_are_those_of_the_library(size, kernel, stride, biased, padded
 
 @pytest.mark.parametrize(
     ("side", "kernel", "stride", "channels", "own"),
-    [(2, 3, 1, 512, True), (4, 5, 1, 512, True), (3, 5, 2, 512, True), (6, 5, 1, 512, False), (4, 5, 1, 96, False)],
+    [(2, 3, 1, 2048, True), (4, 5, 1, 2048, True), (3, 5, 2, 2048, True), (6, 5, 1, 2048, False), (4, 5, 1, 1536, False)],
 )
 def test_maps_smaller_than_the_filter_take_the_own_gradient(side, kernel, stride, channels, own) -> None:
     layer = Depthwise(channels, channels, kernel, stride, kernel // 2, groups=channels)
@@ -52,7 +52,7 @@ def test_maps_smaller_than_the_filter_take_the_own_gradient(side, kernel, stride
 
 
 def test_tasks_gradients_can_be_taken_at_once() -> None:
-    x, weight = torch.randn(2, 512, 3, 3), torch.randn(512, 1, 5, 5, requires_grad=True)
+    x, weight = torch.randn(2, 2048, 3, 3), torch.randn(2048, 1, 5, 5, requires_grad=True)
     result = depthwise(x, weight, None, (1, 1), (2, 2))
     towards = torch.randn(3, *result.shape)
     (together,) = torch.autograd.grad(result, weight, towards, is_grads_batched=True, retain_graph=True)
