@@ -12,7 +12,7 @@ from mtcp.cli.options import (
     BenchmarkName,
     Device,
     Key,
-    Seed,
+    MaybeSeed,
     Threads,
     held_device,
     print_table,
@@ -37,7 +37,7 @@ def register(app: typer.Typer) -> None:
 def evaluate(
     benchmark: BenchmarkName,
     method: Annotated[str | None, typer.Argument(help="A method of config/methods.yaml, such as mtcp.")] = None,
-    seed: Seed = 0,
+    seed: MaybeSeed = None,
     checkpoint: Annotated[
         Path | None,
         typer.Option(
@@ -64,14 +64,15 @@ def evaluate(
 
     planned = Plan.load(only=(benchmark, method))
     if checkpoint is not None:
-        if train or key is not None:
-            raise UserError(
-                f"mtcp evaluate: --checkpoint names a trained network; leave out {'--train' if train else '--key'}"
-            )
+        beside = {"--train": train, "--key": key is not None, "--seed": seed is not None}
+        if given := [option for option, present in beside.items() if present]:
+            raise UserError(f"mtcp evaluate: --checkpoint names a trained network; leave out {' and '.join(given)}")
         _judge(planned, benchmark, checkpoint, device, threads, as_json)
         return
     if method is None:
-        raise UserError("mtcp evaluate: name a METHOD of the grid, or a --checkpoint")
+        raise UserError("mtcp evaluate: name a METHOD of the grid and a --seed, or a --checkpoint")
+    if seed is None:
+        raise UserError(f"mtcp evaluate: which run of {method}? name its --seed; `mtcp plan` lists the runs")
     if as_json:
         raise UserError("mtcp evaluate: --json prints the metrics of a --checkpoint; a run's are written to its folder")
     run = planned.run(benchmark, method, seed)

@@ -17,9 +17,9 @@ BenchmarkName = Annotated[
     str, typer.Argument(help="A benchmark of config/benchmarks/, such as rooms.", metavar="BENCHMARK")
 ]
 MethodName = Annotated[str, typer.Argument(help="A method of config/methods.yaml, such as mtcp.", metavar="METHOD")]
-Seed = Annotated[
-    int, typer.Option("--seed", min=0, max=LARGEST_SEED, help="The repetition; seeds are paired across methods.")
-]
+_SEED = typer.Option("--seed", min=0, max=LARGEST_SEED, help="The repetition; seeds are paired across methods.")
+Seed = Annotated[int, _SEED]
+MaybeSeed = Annotated[int | None, _SEED]
 Device = Annotated[
     str, typer.Option("--device", help="auto, cpu, cuda or cuda:N; auto is a GPU where the benchmark wants one.")
 ]

@@ -111,7 +111,9 @@ def test_a_mistake_is_told_where_no_output_is_open(project: Path) -> None:
         (("evaluate", "rooms", "--checkpoint", "nope"), "--checkpoint nope is no file"),
         (("evaluate", "rooms", "--checkpoint", "nope", "--train"), "leave out --train"),
         (("evaluate", "rooms", "--checkpoint", "nope", "--key", "0"), "leave out --key"),
-        (("evaluate", "rooms", "mtcp", "--json"), "--json prints the metrics of a --checkpoint"),
+        (("evaluate", "rooms", "--checkpoint", "nope", "--seed", "1"), "leave out --seed"),
+        (("evaluate", "rooms", "mtcp"), "which run of mtcp? name its --seed"),
+        (("evaluate", "rooms", "mtcp", "--seed", "1", "--json"), "--json prints the metrics of a --checkpoint"),
         (("report", "--compare", "a", "b", "--pdf"), "--compare A B goes with no other option"),
         (("literature", "nyuv2_13", "--json", "--format", "html"), "two forms of one output"),
         (("init", "x" * 300), "is too long for a name"),
@@ -192,7 +194,7 @@ def test_the_evaluation_is_not_imported_before_the_training_whose_memory_is_meas
         "command.prepare_data = lambda *arguments: None\n"
         "def trained(*arguments): sys.exit('scipy' if {'scipy', 'mtcp.evaluation'} & set(sys.modules) else 'neither')\n"
         "command._trained = trained\n"
-        "command.evaluate('rooms', 'mtcp', train=True, device='cpu')\n"
+        "command.evaluate('rooms', 'mtcp', seed=0, train=True, device='cpu')\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=project, capture_output=True, text=True, check=False, timeout=60

@@ -35,7 +35,13 @@ def test_gradients_are_those_of_the_library(size, kernel, stride, biased, padded
 
 @pytest.mark.parametrize(
     ("side", "kernel", "stride", "channels", "own"),
-    [(2, 3, 1, 2048, True), (4, 5, 1, 2048, True), (3, 5, 2, 2048, True), (6, 5, 1, 2048, False), (4, 5, 1, 1536, False)],
+    [
+        (2, 3, 1, 2048, True),
+        (4, 5, 1, 2048, True),
+        (3, 5, 2, 2048, True),
+        (6, 5, 1, 2048, False),
+        (4, 5, 1, 1536, False),
+    ],
 )
 def test_maps_smaller_than_the_filter_take_the_own_gradient(side, kernel, stride, channels, own) -> None:
     layer = Depthwise(channels, channels, kernel, stride, kernel // 2, groups=channels)
