@@ -4,8 +4,8 @@ With N positions the attention map has N^2 entries: 1.4 GiB per image and task a
 values:
 
 - up to `WHOLE_MAP` positions, the map is computed and stored, in three operations for the whole batch;
-- above, on every device, blocks of query rows are computed one after the other, and again in the backward pass:
-  memory grows linearly with N.
+- above, blocks of query rows are computed one after the other. On a CPU the map is kept for the backward pass up to
+  `KEPT_CPU` entries; where it is larger, and on a GPU, its blocks are computed again: memory grows linearly with N.
 
 Fused kernels cannot be used: Q and K are two to four times as wide as V (512 and 256 at three tasks), wider than the
 head size (256) that flash kernels support. Large plain matrix products keep a GPU's matrix units just as busy. bf16
@@ -26,6 +26,8 @@ from mtcp.models.precision import at_least_fp32, wide
 WHOLE_MAP = 1024
 #: Entries of one block of the map: about the size of a CPU's caches, and large enough to fill a GPU.
 BLOCK_CPU, BLOCK_GPU = 1 << 22, 1 << 23
+#: Entries of the largest map, of all images of a call, that a CPU keeps for the backward pass: 128 MiB in fp32.
+KEPT_CPU = 1 << 25
 
 
 def unscaled_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -48,50 +50,63 @@ def unscaled_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 
 class AttentionInRows(torch.autograd.Function):
-    """Attention over blocks of query rows, which saves only Q, K and V for the backward pass.
+    """Attention over blocks of query rows, which saves Q, K, V and, on a CPU, small maps for the backward pass.
 
-    Backward, with P = softmax(Q K^T) recomputed and the gradient G of O = P V: dV = P^T G,
+    Backward, with P = softmax(Q K^T) kept or recomputed and the gradient G of O = P V: dV = P^T G,
     dS = P * (G V^T - rowsum(P * G V^T)), dQ = dS K, dK = dS^T Q.
     """
 
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        ctx.save_for_backward(query, key, value)
-        return in_rows(query, key, value)
+        keeps = query.is_cpu and query[..., 0].numel() * key.shape[1] <= KEPT_CPU
+        kept: list[Tensor] = []
+        out = in_rows(query, key, value, kept if keeps else None)
+        ctx.save_for_backward(query, key, value, *kept)
+        return out
 
     # torch declares ctx positional-only in the result of `once_differentiable`.
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        query, key, value = ctx.saved_tensors
+        query, key, value, *kept = ctx.saved_tensors
         d_query = torch.empty_like(query)
         d_key, d_value = torch.zeros_like(key, dtype=wide(key.dtype)), torch.zeros_like(value, dtype=wide(value.dtype))
-        for image, rows in blocks(query, key.shape[1]):
+        for number, (image, rows) in enumerate(blocks(query, key.shape[1])):
+            weights = kept[number] if kept else attention_weights(query[image, rows], key[image])
             d_query[image, rows] = gradients(
-                query[image, rows], key[image], value[image], gradient[image, rows], d_key[image], d_value[image]
+                weights,
+                query[image, rows],
+                key[image],
+                value[image],
+                gradient[image, rows],
+                d_key[image],
+                d_value[image],
             )
         return d_query, d_key.to(key.dtype), d_value.to(value.dtype)
 
 
-def in_rows(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Attention, one block of query rows at a time."""
+def in_rows(query: Tensor, key: Tensor, value: Tensor, kept: list[Tensor] | None = None) -> Tensor:
+    """Attention, one block of query rows at a time; appends the blocks of the map to `kept`."""
     out = value.new_empty(*query.shape[:2], value.shape[2])
     for image, rows in blocks(query, key.shape[1]):
-        out[image, rows] = attended(query[image, rows], key[image], value[image])
+        weights = attention_weights(query[image, rows], key[image])
+        out[image, rows] = product(weights.to(value.dtype), value[image].T)
+        if kept is not None:
+            kept.append(weights)
     return out
 
 
-def attended(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """The output O (M, C) of one block of queries (M, D) over all keys (N, D) and values (N, C)."""
-    return product(product(query, key).softmax(-1).to(value.dtype), value.T)
+def attention_weights(query: Tensor, key: Tensor) -> Tensor:
+    """The rows (M, N) of the map of one block of queries (M, D), over all keys (N, D), in at least fp32."""
+    # In one pass. On a CPU a plain `exp` takes twenty times as long for results that underflow, and most do.
+    return product(query, key).softmax(-1)
 
 
-def gradients(query: Tensor, key: Tensor, value: Tensor, gradient: Tensor, d_key: Tensor, d_value: Tensor) -> Tensor:
-    """Return dQ of one block, given the gradient of its O, and add the block's contributions to dK and dV."""
+def gradients(
+    weights: Tensor, query: Tensor, key: Tensor, value: Tensor, gradient: Tensor, d_key: Tensor, d_value: Tensor
+) -> Tensor:
+    """Return dQ of one block, given its map and the gradient of its O, and add its contributions to dK and dV."""
     gradient = gradient.to(value.dtype)
-    # Softmax and its gradient in one pass each. On a CPU a plain `exp` takes twenty times as long for results that
-    # underflow, and most do.
-    weights = product(query, key).softmax(-1)
     accumulate(d_value, weights.to(value.dtype), gradient)
     d_logits = torch.ops.aten._softmax_backward_data(product(gradient, value), weights, -1, weights.dtype)
     d_logits = d_logits.to(query.dtype)

@@ -38,9 +38,11 @@ def test_both_forms_equal_the_definition_forward_and_backward(positions):
         torch.testing.assert_close(own, reference, atol=2e-5 * reference.abs().max().item(), rtol=1e-4)
 
 
+@pytest.mark.parametrize("kept", [0, 1 << 20])
 @pytest.mark.parametrize("block", [1, 5000, 64 * 300, 128 * 300])
-def test_any_block_size_gives_the_same(block, monkeypatch):
+def test_any_block_size_gives_the_same(block, kept, monkeypatch):
     monkeypatch.setattr(attention, "WHOLE_MAP", 0)
+    monkeypatch.setattr(attention, "KEPT_CPU", kept)
     monkeypatch.setattr(attention, "BLOCK_CPU", block)
     tensors = inputs(2, 300, 12, 8)
     expected = with_gradients(definition, tensors)
@@ -75,18 +77,28 @@ def test_extreme_logits_stay_finite():
         assert result.isfinite().all()
 
 
-def test_nothing_of_the_size_of_the_map_is_kept_for_the_backward_pass():
-    tensors = [tensor.requires_grad_() for tensor in inputs(1, 1536, 24, 16)]
-    kept = 0
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_map_is_kept_for_the_backward_pass_up_to_a_size_of_all_images(kept, monkeypatch):
+    tensors = [tensor.requires_grad_() for tensor in inputs(2, 1536, 24, 16)]
+    monkeypatch.setattr(attention, "KEPT_CPU", 2 * 1536**2 - (not kept))
+    entries = 0
 
     def pack(tensor):
-        nonlocal kept
-        kept += tensor.numel()
+        nonlocal entries
+        entries += tensor.numel()
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         unscaled_attention(*tensors)
-    assert kept == 1536 * (24 + 24 + 16)
+    assert entries == 2 * 1536 * (24 + 24 + 16 + 1536 * kept)
+
+
+def test_a_map_that_was_kept_gives_the_gradients_of_one_computed_again_bit_for_bit(monkeypatch):
+    tensors, found = inputs(2, 1216, 24, 16, 0.5), []
+    for entries in (0, 1 << 25):
+        monkeypatch.setattr(attention, "KEPT_CPU", entries)
+        found.append(with_gradients(unscaled_attention, tensors))
+    assert all(torch.equal(own, other) for own, other in zip(*found, strict=True))
 
 
 class LiveBytes(TorchDispatchMode):
