@@ -148,7 +148,10 @@ def _judge(planned: "Plan", benchmark: str, checkpoint: Path, device: str, threa
     record = _record_of(checkpoint)
     require_checked(planned.project, benchmark)
     trained = record.run_config()
-    other = planned.project.resolve(benchmark, record.method, record.seed)
+    own = planned.project.benchmark(benchmark)
+    # The method as it was trained: its present entry need not exist, and says nothing about the images.
+    there = {name: getattr(own, name) for name in ("layout", "tasks", "height", "width", "evaluation")}
+    other = trained.model_copy(update={"benchmark": benchmark, **there})
     data, seen = planned.data_folder(benchmark), 0
     total = len(open_split(other, data, "test"))
     with held_device(device, planned.resources(benchmark)) as where, progress(f"judging {checkpoint.name}") as bar:

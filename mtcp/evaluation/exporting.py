@@ -55,6 +55,8 @@ def export(network: Architecture, config: RunConfig, path: Path) -> dict[str, fl
             warnings.filterwarnings("ignore", "`torch.jit.load` is deprecated", FutureWarning)
             loaded = torch.jit.load(str(temporary)).eval()
         found = _differences(module(other), loaded(other), tasks)
+        if not torch.tensor(list(found.values())).isfinite().all():
+            raise UserError(f"the network of '{config.method}' predicts NaN or infinity: nothing was written")
         if (worst := max(found.values())) > TOLERANCE:
             raise UserError(
                 f"the traced network of '{config.method}' differs from the network by {worst:.1e} of its largest "

@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import torch
@@ -117,19 +118,20 @@ class Architecture(nn.Module, ABC):
             )
 
 
-def build_network(config: RunConfig, *, trained: bool = False) -> Architecture:
+def build_network(config: RunConfig, root: Path | None = None, *, trained: bool = False) -> Architecture:
     """Return the initialised network of a run, on the CPU; raises `UserError` where the configuration cannot work.
 
-    `trained`: the caller loads trained values next.
+    `root`: the project whose plug-ins are known (default: working directory). `trained`: the caller loads trained
+    values next.
     """
     name, given = config.architecture.name, config.architecture.given
-    chosen, path = plugins.load("architecture", name), plugins.path_of("architecture", name)
+    chosen, path = plugins.load("architecture", name, root), plugins.path_of("architecture", name, root)
     if not issubclass(chosen, Architecture):
         raise UserError(f"architecture '{name}' in {path} must derive from Architecture")
     if inspect.isabstract(chosen):
         lacking = "`, `".join(sorted(chosen.__abstractmethods__))
         raise UserError(f"architecture '{name}' in {path} lacks `{lacking}`: define it as Architecture describes")
-    parameters = plugins.parameters("architecture", name, given)
+    parameters = plugins.parameters("architecture", name, given, root)
     for task in config.task_list:
         if hasattr(nn.ModuleDict(), task.name):
             raise UserError(

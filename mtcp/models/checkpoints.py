@@ -29,8 +29,8 @@ def save_network(network: Architecture, config: RunConfig, path: Path) -> None:
             raise OSError(str(error)) from error
 
 
-def load_network(config: RunConfig, path: Path) -> Architecture:
-    """Build the network of `config` and load its values from `path`.
+def load_network(config: RunConfig, path: Path, root: Path | None = None) -> Architecture:
+    """Build the network of `config`, with the plug-ins of the project `root`, and load its values from `path`.
 
     Pre-trained weights are not fetched. Raises `UserError` where the file is missing, damaged, of another format
     version, or holds a network built from something else.
@@ -49,7 +49,7 @@ def load_network(config: RunConfig, path: Path) -> Architecture:
                 f"'{config.benchmark}' has {_text(expected[key])}: give the file of that run, or train it again"
             )
     encoder = config.encoder.model_copy(update={"pretrained": False, "weights": None})
-    network = build_network(config.model_copy(update={"encoder": encoder}), trained=True)
+    network = build_network(config.model_copy(update={"encoder": encoder}), root, trained=True)
     try:
         network.load_state_dict(state)
     except RuntimeError as error:

@@ -1,7 +1,7 @@
 """Assign GPUs to runs on a workstation: Snakemake counts GPUs but does not say which one a run gets.
 
 A slot is a lock file per device and place on it. The kernel releases the lock when the process ends, even if it is
-killed, so no slot is ever lost. Under a scheduler that assigns devices itself (SLURM), nothing is allocated here.
+killed, so no slot is ever lost. In a job of a scheduler that assigns devices (SLURM), its runs share those of the job.
 """
 
 import fcntl
@@ -25,11 +25,13 @@ def gpu_slot(
 ) -> Iterator[str | None]:
     """Reserve `count` free GPUs of this machine and make only these visible; waits while too few are free.
 
-    Yields the devices, separated by commas, or None where there is nothing to choose: no GPU, or a scheduler chose.
+    Yields the devices, separated by commas, or None where there is nothing to choose: no GPU, or a scheduler chose as
+    many as a run needs.
     Must be entered before torch first looks for a GPU. Raises `UserError` where the machine has fewer GPUs.
     """
     devices = visible_devices()
-    if not devices or "SLURM_JOB_ID" in os.environ:
+    job = os.environ.get("SLURM_JOB_ID", "")
+    if not devices or (job and (VISIBLE not in os.environ or len(devices) <= count)):
         yield None
         return
     if len(devices) < count:
@@ -37,7 +39,7 @@ def gpu_slot(
             f"the benchmark asks for {count} GPUs a run (`resources.gpu`), and this machine has {len(devices)}: "
             "ask for fewer, or choose another machine; a run's result depends on their number"
         )
-    folder = folder or Path(tempfile.gettempdir()) / f"mtcp-gpu-slots-{os.getuid()}"
+    folder = folder or Path(tempfile.gettempdir()) / "-".join(filter(None, ("mtcp-gpu-slots", str(os.getuid()), job)))
     folder.mkdir(parents=True, exist_ok=True)
     before = os.environ.get(VISIBLE)
     while not (held := _take(devices, runs_per_gpu, folder, count)):

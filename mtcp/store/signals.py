@@ -25,7 +25,7 @@ def stop_on_signal() -> Iterator[Callable[[], bool]]:
         if number == signal.SIGHUP:
             _write_nowhere(terminals)
         with contextlib.suppress(OSError):
-            print("stopping after this step; the state is saved", file=sys.stderr, flush=True)
+            print("stopping after this step; the state will be saved", file=sys.stderr, flush=True)
 
     wanted = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     heard = [number for number in wanted if signal.getsignal(number) is not signal.SIG_IGN]

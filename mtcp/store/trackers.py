@@ -56,7 +56,8 @@ class _TensorBoard:
             from tensorboard.summary import Writer
         except ImportError as error:
             raise _missing("tensorboard") from error
-        shutil.rmtree(folder / run.name, ignore_errors=True)
+        for older in (folder / run.name).glob("events.out.*"):  # a run's folder holds those of its method's trials
+            older.unlink(missing_ok=True)
         self._writer = Writer(str(folder / run.name))
 
     def add(self, epoch: int, values: dict[str, float]) -> None:
@@ -74,11 +75,15 @@ class _Wandb:
             import wandb
         except ImportError as error:
             raise _missing("wandb") from error
+        # Under a budget, the trial that was chosen and the run at its seed have one key.
+        name = f"{run.method}-{run.seed}-{run.train_key}" + ("" if run.trial is None else f"-trial{run.trial}")
+        for older in (folder / "wandb").glob(f"offline-run-*-{name}"):
+            shutil.rmtree(older, ignore_errors=True)
         folder.mkdir(parents=True, exist_ok=True)
         config: dict[str, Any] = run.config.model_dump(mode="json")
         self._run = wandb.init(
-            mode="offline", dir=str(folder), project="mtcp", id=f"{run.method}-{run.seed}-{run.train_key}",
-            name=run.name, group=run.benchmark, config=config, reinit="create_new",
+            mode="offline", dir=str(folder), project="mtcp", id=name, name=run.name,
+            group=run.benchmark, config=config, reinit="create_new",
             settings=wandb.Settings(console="off", silent=True, disable_git=True),
         )  # fmt: skip
 

@@ -30,6 +30,8 @@ class TrainedRun:
     directory: Path
     #: run.json: keys, seed, status, cost, machine, data, commit.
     record: RunRecord
+    #: The project whose plug-ins may define the network.
+    root: Path
     #: Which evaluation to read; None: the newest one, by the time of its file.
     eval_key: str | None = None
 
@@ -64,7 +66,7 @@ class TrainedRun:
         """The network after the last epoch, on the CPU, in evaluation mode."""
         from mtcp.models.checkpoints import load_network
 
-        return load_network(self.config, self.weights).eval()
+        return load_network(self.config, self.weights, self.root).eval()
 
     @cached_property
     def history(self) -> "pd.DataFrame":
@@ -184,7 +186,13 @@ def load_run(run: str | Path, root: Path | str = ".") -> TrainedRun:
     record = RunRecord.read(directory / RECORD)
     if record.status != "finished":
         raise UserError(f"{directory} holds a run that {record.status} ({record.reason}): it has no network to use")
-    return TrainedRun(directory, record, eval_key)
+    return TrainedRun(directory, record, _project_of(directory, Path(root)), eval_key)
+
+
+def _project_of(directory: Path, root: Path) -> Path:
+    """The project in whose store `directory` lies; `root` where it lies in none."""
+    parents = directory.resolve().parents
+    return parents[4] if len(parents) > 4 and parents[2] == parents[4] / RUNS else root
 
 
 def _planned(name: str, root: Path) -> Run:

@@ -79,7 +79,7 @@ def _validation_losses(trial: Run) -> dict[str, float] | None:
     record = trial.record()
     if record.status == "diverged":
         return None
-    written = {name: value for name, value in record.files.items() if name == HISTORY}
+    written = {HISTORY: record.files.get(HISTORY, "")}
     require_unchanged(trial.directory, written, f"remove {trial.directory} and train the trial again")
     path = trial.directory / HISTORY
     rows = read_history(path)

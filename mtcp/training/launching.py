@@ -65,7 +65,7 @@ def train_together(config: RunConfig, data: Path, directory: Path, device: str, 
             launch = elastic_launch(_settings(config.processes, logs), _work)
             outcomes = launch(config, data, directory, device, threads, asked, reporter)
     except ChildFailedError as failed:
-        if asked.is_set():
+        if asked.is_set() and _stopped_at_start(failed):
             raise Interrupted from failed
         raise _explained(failed, config) from None
     finally:
@@ -102,6 +102,13 @@ def _pass_on(reports: Connection, asked: Event, done: threading.Event, listeners
             if reports.poll(_POLL):
                 what, arguments = reports.recv()
                 getattr(listeners, what)(*arguments)
+
+
+def _stopped_at_start(failed: ChildFailedError) -> bool:
+    """Whether the process that failed first ended by the stop, which kills one that does not ignore its signal yet."""
+    _, failure = failed.get_first_failure()
+    spoke = isinstance(failure.message, dict)  # it was training, and says why it failed
+    return not spoke and -failure.exitcode in (-1, signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def _explained(failed: ChildFailedError, config: RunConfig) -> Exception:

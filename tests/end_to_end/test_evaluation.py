@@ -44,6 +44,12 @@ def test_a_saved_network_is_judged_on_any_benchmark_with_its_tasks(project) -> N
     elsewhere = judged("larger", "model.safetensors")
     assert elsewhere.keys() == judged("larger", "snapshots/epoch-0000.safetensors").keys()
     assert elsewhere["depth", "rmse"] != last["depth"]["rmse"]
+    methods = project.path / "config/methods.yaml"
+    present = methods.read_text()
+    methods.write_text(present.replace("mtl_baseline:", "renamed_since:", 1))
+    project.edit("params.yaml", methods=["mtcp"])
+    assert judged("larger", "model.safetensors") == elsewhere, "a network needs no method of the present configuration"
+    methods.write_text(present)
 
     stray = shutil.copy(run / "model.safetensors", project.path / "stray.safetensors")
     for benchmark, checkpoint, sentence in (

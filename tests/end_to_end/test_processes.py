@@ -85,6 +85,18 @@ def test_stopped_and_killed_it_ends_with_the_same_bits(prepared) -> None:
     assert result(prepared) == unbroken
 
 
+def test_a_stop_whose_state_cannot_be_saved_does_not_say_that_it_was(prepared) -> None:
+    process = started(prepared)
+    state = next((prepared.path / "results/runs").rglob("state.pt"))
+    state.unlink()
+    state.mkdir()
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 2, said
+    assert "state.pt" in said and "stands in the way" in said
+    assert "state saved" not in said and "Traceback" not in said
+
+
 def test_processes_end_with_the_one_they_work_for(prepared) -> None:
     prepared.edit("config/benchmarks/rooms.yaml", training__epochs=500)
     process = started(prepared)

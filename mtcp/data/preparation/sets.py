@@ -120,8 +120,8 @@ def prepare(project: Project, name: str, progress: Progress = lambda done, total
     difference is an error for an imported set, and a recorded warning for a rendered one, since another processor may
     round differently. Raises `UserError` where the data cannot be obtained.
     """
-    benchmark = project.benchmark(benchmark_of(project, name))
-    name = project.data_name(benchmark_of(project, name))
+    chosen = benchmark_of(project, name)
+    benchmark, name = project.benchmark(chosen), project.data_name(chosen)
     folder = project.root / "data" / name
     recover(project, name)
     if dvc_file(project.root, name).exists():
@@ -129,16 +129,16 @@ def prepare(project: Project, name: str, progress: Progress = lambda done, total
             pull(project, name)
     elif benchmark.rendered is not None:
         # A set that differs from its lock was changed, or was rounded differently here; rendering again undoes changes.
-        inputs = data_digest(project, benchmark_of(project, name))
+        inputs = data_digest(project, chosen)
         if packaging.read(folder).get("inputs") != inputs or _differs(project, name, inputs):
             _render(project, name, progress)
     elif not folder.is_dir():
         raise UserError(missing_sentence(name))
     record = _record(project, name, folder)
-    manifest = manifest_path(project, benchmark_of(project, name))
+    manifest = manifest_path(project, chosen)
     record["note"] = _compared(project, name, record, rendered=benchmark.rendered is not None)
     for older in manifest.parent.glob(f"{name}-*.json"):
-        older.unlink()
+        older.unlink(missing_ok=True)  # two runs may prepare at once
     write_record(manifest, {"schema": 1, **record, "fingerprint": fingerprint(folder)})
     return manifest
 

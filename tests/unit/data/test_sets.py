@@ -59,6 +59,13 @@ def test_preparing_renders_once_and_again_when_settings_change(project: Project)
     assert read_json(second)["content"] != record["content"]
 
 
+def test_another_process_may_remove_an_older_manifest_first(project: Project, monkeypatch: pytest.MonkeyPatch):
+    listed = Path.glob
+    gone = sets.prepare(project, "rooms").with_name("rooms-0000000000000000.json")
+    monkeypatch.setattr(Path, "glob", lambda self, pattern: [*listed(self, pattern), gone])
+    assert sets.prepare(project, "rooms").exists()
+
+
 def _change(project: Project, name: str, **rendered: object) -> None:
     path = project.root / f"config/benchmarks/{name}.yaml"
     content = yaml.safe_load(path.read_text())

@@ -97,6 +97,17 @@ def test_no_gpu_is_no_slot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, valu
 
 def test_under_slurm_the_scheduler_chooses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_JOB_ID", "1")
-    with gpu_slot(1, tmp_path) as device:
+    with gpu_slot(1, tmp_path, count=2) as device:
         assert device is None
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "0,1"
+
+
+def test_runs_inside_a_slurm_allocation_divide_its_gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "1")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with gpu_slot() as first:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")  # as another process of the job sees it
+        with gpu_slot() as second:
+            assert (first, second) == ("0", "1")
+    (folder,) = tmp_path.iterdir()
+    assert folder.name.endswith("-1"), "another job may number its GPUs from 0, too"

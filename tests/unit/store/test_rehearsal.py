@@ -10,7 +10,9 @@ from mtcp.core.errors import UserError
 from mtcp.core.plugins import PACKAGE_ROOT
 from mtcp.core.project import Project
 from mtcp.core.run_config import EncoderConfig, PluginConfig, RunConfig
+from mtcp.evaluation.exporting import export
 from mtcp.models.architecture import build_network
+from mtcp.models.checkpoints import load_network, save_network
 from mtcp.store.rehearsal import rehearse, require_searchable
 
 pytestmark = pytest.mark.slow
@@ -60,6 +62,25 @@ def config(tmp_path: Path, monkeypatch) -> RunConfig:
 def with_architecture(config: RunConfig, result: str) -> RunConfig:
     Path("plugins/mine.py").write_text(ARCHITECTURE.replace("RESULT", result))
     return config.model_copy(update={"architecture": PluginConfig(name="mine")})
+
+
+def test_a_network_is_read_with_the_plug_ins_of_its_project(config: RunConfig, tmp_path: Path, monkeypatch) -> None:
+    changed = with_architecture(config, "return out")
+    network = build_network(changed)
+    save_network(network, changed, tmp_path / "model.safetensors")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="unknown architecture 'mine'"):
+        load_network(changed, tmp_path / "model.safetensors")
+    found = load_network(changed, tmp_path / "model.safetensors", tmp_path)
+    assert torch.equal(found.encoder.weight, network.encoder.weight)
+
+
+def test_a_network_that_predicts_nan_is_not_exported(config: RunConfig, tmp_path: Path) -> None:
+    changed = with_architecture(config, "out['depth']['final'] = out['depth']['final'] * float('nan'); return out")
+    with pytest.raises(UserError, match="predicts NaN or infinity: nothing was written"):
+        export(build_network(changed, trained=True), changed, tmp_path / "model.ts")
+    assert not (tmp_path / "model.ts").exists()
 
 
 def test_trying_a_size_leaves_the_network_as_it_was(config: RunConfig) -> None:

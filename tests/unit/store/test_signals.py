@@ -19,7 +19,7 @@ def test_a_signal_asks_to_stop_and_its_old_meaning_comes_back(number: int, capfd
         signal.raise_signal(number)
         assert stop()
     assert signal.getsignal(number) is before
-    assert "the state is saved" in capfd.readouterr().err
+    assert "the state will be saved" in capfd.readouterr().err
 
 
 def test_a_second_interrupt_stops_at_once() -> None:

@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from made_up_store import Store
+from torch import nn
 
 from mtcp.core.errors import UserError
 from mtcp.core.project_files import HISTORY, images_file, metrics_file
 from mtcp.metrics import recompute
+from mtcp.models import checkpoints
 from mtcp.store import exports
 from mtcp.store.exports import export_run
 from mtcp.store.integrity import digests
@@ -49,6 +51,15 @@ def test_a_name_reads_the_planned_evaluation_and_a_folder_the_newest(run: Run, m
     run.metrics_path.unlink()
     with pytest.raises(UserError, match=f"trained and not evaluated under eval_key {run.eval_key}"):
         load_run(run.name, run.root).metrics  # noqa: B018
+
+
+def test_the_plug_ins_of_its_project_define_its_network(run: Run, monkeypatch) -> None:
+    asked: list[Path] = []
+    monkeypatch.setattr(TrainedRun, "weights", run.directory / "model.safetensors")
+    monkeypatch.setattr(checkpoints, "load_network", lambda config, path, root: asked.append(root) or nn.Identity())
+    for found in (load_run(run.name, run.root), load_run(run.directory, run.root), load_run(run.directory)):
+        found.network  # noqa: B018
+    assert [root.resolve() for root in asked] == [run.root.resolve()] * 3
 
 
 @pytest.mark.parametrize("content", [None, b"", b"epoch\n0\n", b"\xff\x00"])

@@ -5,6 +5,7 @@ import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from made_up_store import made_up_record
@@ -114,6 +115,37 @@ def test_tensorboard_gets_every_epoch_once(plan: Plan) -> None:
     events = EventAccumulator(str(plan.root / "results/tensorboard/rooms/mtcp/seed0")).Reload()
     written = events.Tensors("loss_depth")
     assert [(event.step, event.tensor_proto.float_val[0]) for event in written] == [(0, 2.0), (1, 1.0), (2, 0.0)]
+
+
+def with_trial(plan: Plan) -> SimpleNamespace:
+    """A plan after a choice: the run is the trial that won, in the same folder."""
+    (run,) = [run for run in plan.runs if (run.method, run.seed) == ("mtcp", 0)]
+    return SimpleNamespace(root=plan.root, trials=(replace(run, trial=0),), runs=(run,))
+
+
+def test_a_runs_curves_do_not_replace_those_of_its_trials(plan: Plan) -> None:
+    pytest.importorskip("tensorboard")
+    epochs(plan, "mtcp", 2)
+    for _ in range(2):  # the second follower replaces what the first wrote
+        follower = Follower(with_trial(plan), "tensorboard")
+        assert follower.follow(with_trial(plan)) == 4
+        follower.close()
+    folder = plan.root / "results/tensorboard/rooms/mtcp/seed0"
+    assert [len(list(each.glob("events.out.*"))) for each in (folder, folder / "trial0")] == [1, 1]
+
+
+@pytest.mark.slow
+def test_wandb_gets_a_trial_and_its_run_and_each_once(plan: Plan) -> None:
+    wandb = pytest.importorskip("wandb")
+    epochs(plan, "mtcp", 2)
+    for _ in range(2):
+        follower = Follower(with_trial(plan), "wandb")
+        assert follower.follow(with_trial(plan)) == 4
+        follower.close()
+        wandb.teardown()
+    logs = [path.name.split("-", 3)[3] for path in (plan.root / "results/wandb").glob("offline-run-*")]
+    key = with_trial(plan).runs[0].train_key
+    assert sorted(logs) == [f"mtcp-0-{key}", f"mtcp-0-{key}-trial0"]
 
 
 @pytest.mark.slow
