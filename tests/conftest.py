@@ -153,6 +153,7 @@ def make_project(path: Path) -> ProjectFolder:
         rendered__test=6,
         training__epochs=2,
         training__batch_size=4,
+        training__warmup_epochs=0,
         channels=8,
         encoder={"kind": "timm", "model": "resnet10t", "args": {"channels": [8, 8, 16, 16], "stem_width": 8}},
         validation_share=0.2,

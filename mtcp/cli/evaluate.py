@@ -57,7 +57,7 @@ def evaluate(
     With --train, train it first where needed, in the same process, as the workflow does. With
     --checkpoint, evaluate a saved network on any benchmark with the same tasks, and print its metrics.
 
-    Examples: mtcp evaluate rooms mtcp --seed 10; mtcp evaluate nyud_240 --checkpoint results/runs/.../model.safetensors
+    Examples: mtcp evaluate rooms mtcp --seed 20; mtcp evaluate nyud_240 --checkpoint results/runs/.../model.safetensors
     """
     from mtcp.store.plan import Plan
     from mtcp.store.runs import evaluate_run  # imports the evaluation last: it would count in the training's memory

@@ -112,7 +112,7 @@ def _renewed(benchmark: str, name: str) -> str:
 def why(benchmark: BenchmarkName, method: MethodName, seed: Seed, as_json: AsJson = False) -> None:
     """Explain why a run has to be done: how its key differs from that of the nearest run in the store.
 
-    Example: mtcp why rooms mtcp --seed 10
+    Example: mtcp why rooms mtcp --seed 20
     """
     from mtcp.analysis.verification import explain, nearest
     from mtcp.store.plan import Plan

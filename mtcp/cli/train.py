@@ -38,7 +38,7 @@ def train(
     With the key of one of the method's trials (`mtcp plan` lists them), train that trial. A benchmark with
     `resources: {gpu: 4}`, or `{processes: 2}` on a CPU, trains in that many processes, which share --threads.
 
-    Example: mtcp train rooms mtcp --seed 10
+    Example: mtcp train rooms mtcp --seed 20
     """
     from mtcp.store.plan import Plan
 

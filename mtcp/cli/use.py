@@ -36,7 +36,7 @@ def predict(
     a disparity in colours (.png) or its own unit (.npy). Existing files of these names are replaced, also those of
     another photograph called IMAGE: give that one its own --output.
 
-    Example: mtcp predict rooms/mtcp/seed10 photograph.jpg
+    Example: mtcp predict rooms/mtcp/seed20 photograph.jpg
     """
     from mtcp.cli.options import progress
     from mtcp.store.trained import load_run
@@ -65,7 +65,7 @@ def export(run: RunName, output: Folder = None, as_json: AsJson = False) -> None
     The file's outputs are checked against the network's. Written to results/exports/RUN-TRAIN_KEY/: model.pt,
     MODEL_CARD.md.
 
-    Example: mtcp export rooms/mtcp/seed10
+    Example: mtcp export rooms/mtcp/seed20
     """
     from mtcp.store.trained import load_run
 

@@ -159,7 +159,7 @@ class TrainingConfig(Model):
                 else f"`decay_every` belongs to `schedule: step`, and the schedule is {self.schedule}: take it out"
             )
         if self.warmup_epochs >= self.epochs:
-            raise ValueError(f"`warmup_epochs` {self.warmup_epochs} leaves none of the {self.epochs} epochs")
+            raise ValueError(f"`warmup_epochs` {self.warmup_epochs} leaves none of the {self.epochs} epochs: lower it")
         for name, count in (("snapshots", self.snapshots), ("last_epochs", self.last_epochs)):
             if count > self.epochs:
                 raise ValueError(f"`{name}` {count} is more than the {self.epochs} epochs: lower it")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mtcp.models.architecture import Architecture
 
 _NO_RUN: Final = (
-    f"is not a run: give BENCHMARK/METHOD/seedK, such as rooms/mtcp/seed10, or the folder of a run under {RUNS}"
+    f"is not a run: give BENCHMARK/METHOD/seedK, such as rooms/mtcp/seed20, or the folder of a run under {RUNS}"
 )
 
 
@@ -37,7 +37,7 @@ class TrainedRun:
 
     @property
     def name(self) -> str:
-        """Benchmark, method and seed, such as `rooms/mtcp/seed10`."""
+        """Benchmark, method and seed, such as `rooms/mtcp/seed20`."""
         return f"{self.record.benchmark}/{self.record.method}/seed{self.record.seed}"
 
     @property
@@ -165,7 +165,7 @@ class TrainedRun:
 
 
 def load_run(run: str | Path, root: Path | str = ".") -> TrainedRun:
-    """Return a trained run by its name, such as `rooms/mtcp/seed10`, or by its folder in the store.
+    """Return a trained run by its name, such as `rooms/mtcp/seed20`, or by its folder in the store.
 
     A name refers to the run planned by the present configuration of the project `root`, and its metrics are those of
     the planned evaluation. Of a folder, the metrics are those of the only evaluation; where there are several, of the
