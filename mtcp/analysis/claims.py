@@ -202,7 +202,7 @@ def _row(
         "family": claim.family,
         "text": claim.text,
         "evidence": claim.evidence,
-        "source": claim.source,
+        "source": claim.source or "",
         "method": claim.method,
         "reference": claim.reference or (f"{claim.published.method} (published)" if claim.published else ""),
         "reference_output": claim.reference_output or "",

@@ -46,7 +46,7 @@ def build_view(root: Path, name: str, with_images: bool) -> dict[str, Any]:
         "samples_note": samples_note(page.benchmark, with_images),
         "literature": sources.literature(read_table(published)) if published.exists() else None,
         "paper": paper_view(page.tables["paper"], name, page.benchmark, page.baseline_label),
-        "ledger": load_ledger(root / LEDGER),
+        "ledger": load_ledger(root / LEDGER) if page.about_paper else [],
         "configuration": yaml.safe_dump(page.benchmark.model_dump(mode="json", exclude_none=True), sort_keys=False),
         "provenance": sources.provenance(page),
     }
@@ -67,7 +67,8 @@ def _head(page: Page) -> dict[str, Any]:
         "rope": f"{benchmark.delta_m_rope:g}",
         "task_labels": [task.label for task in page.tasks],
         "stopping_rule": rule(page.project.params),
-        "words": glossary(benchmark),
+        "about_paper": page.about_paper,
+        "words": glossary(benchmark, page.about_paper),
         "winners": _winners(page.methods, page.tables["ranks"], page.tables["summary"]),
     }
 
