@@ -65,7 +65,7 @@ def verdict_groups(page: Page) -> list[dict[str, Any]]:
             "family": family,
             "title": _title(str(family), page.about_paper),
             "note": f"{_claims(int(rows.family_size.max()))} at {100 * rows.alpha.iloc[0]:g} % · "
-            f"{int(rows.least_n.max())} {'s and '.join(rows.unit.unique())}s are the least that can conclude",
+            f"at least {int(rows.least_n.max())} {'s and '.join(rows.unit.unique())}s are needed to conclude",
             "claims": [whole(row) for row in rows_of(rows)],
         }
         for family, rows in judged.groupby("family", sort=False)

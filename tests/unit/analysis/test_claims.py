@@ -65,7 +65,7 @@ def test_verdicts(improvements, verdict):
     assert row.verdict == verdict
     assert row.improvement == pytest.approx(np.mean(improvements))
     if len(improvements) < 6:
-        assert row.reason == "5 paired seeds, and 6 are the least that could conclude"
+        assert row.reason == "only 5 paired seeds; at least 6 are needed to conclude"
 
 
 def test_more_claims_ask_for_more_seeds():

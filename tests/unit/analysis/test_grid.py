@@ -207,6 +207,6 @@ def test_mtcp_grid_prints_json(project_at, project):
     shutil.copytree(ROOT / "plugins", project / "plugins")
     printed = json.loads(project_at(project).mtcp("grid", "--json").stdout)
     assert (printed["methods"], printed["seeds"], printed["runs"], printed["done"]) == (6, 8, 48, 0)
-    assert "Stopping rule" in printed["rule"]
+    assert "Verdicts are computed once" in printed["rule"]
     told = project_at(project).mtcp("grid", "add-seeds", "2").stdout
     assert "10 seeds" in told

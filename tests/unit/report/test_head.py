@@ -68,7 +68,7 @@ def test_rounds_of_a_measured_cost_are_no_seeds(tabled) -> None:
     compared = page.tables["comparisons"].assign(least_n=8)
     tables = page.tables | {"claims": measured, "comparisons": compared}
     found = list(notes(Page(page.project, page.name, page.benchmark, tables)))
-    assert any("Read the numbers as a sketch" in note for note in found)
+    assert any("Treat the numbers as preliminary" in note for note in found)
 
 
 def test_what_is_worse_than_the_prior_is_named_with_its_tasks(tabled) -> None:
@@ -111,11 +111,11 @@ def test_nothing_concludes_only_where_no_claim_can(tabled, seeds: int, said: boo
     comparisons[["n", "least_n"]] = [seeds, 9]
     changed = {**page.tables, "claims": claims, "comparisons": comparisons}
     page = Page(page.project, page.name, page.benchmark, changed)
-    assert any("nothing here" in note for note in notes(page)) == said
+    assert any("no conclusion" in note for note in notes(page)) == said
 
 
 def test_a_grid_of_one_method_has_nothing_to_conclude(tabled) -> None:
     page = Page.read(Project(tabled.root), "rooms")
     changed = {**page.tables, "claims": pd.DataFrame(), "comparisons": pd.DataFrame()}
     page = Page(page.project, page.name, page.benchmark, changed)
-    assert not any("nothing here" in note for note in notes(page))
+    assert not any("no conclusion" in note for note in notes(page))

@@ -20,7 +20,16 @@ OWN = {
     "reference": "single_task",
 }  # fmt: skip
 #: What only a page about the paper shows.
-OF_THE_PAPER = ("2412.03179", "WACV", "paper's claims", "paper's argument", "released code", "(CFM)", "trace-back", "LPS")
+OF_THE_PAPER = (
+    "2412.03179",
+    "WACV",
+    "paper's claims",
+    "paper's argument",
+    "released code",
+    "(CFM)",
+    "trace-back",
+    "LPS",
+)
 
 
 @pytest.mark.parametrize(
