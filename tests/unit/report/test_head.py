@@ -119,3 +119,27 @@ def test_a_grid_of_one_method_has_nothing_to_conclude(tabled) -> None:
     changed = {**page.tables, "claims": pd.DataFrame(), "comparisons": pd.DataFrame()}
     page = Page(page.project, page.name, page.benchmark, changed)
     assert not any("no conclusion" in note for note in notes(page))
+
+
+def test_times_beside_other_work_say_how_much(tabled) -> None:
+    page = Page.read(Project(tabled.root), "rooms")
+    provenance = page.tables["provenance"].assign(load=0.5, cores=2)
+    provenance.loc[:2, "load"] = 8.5
+    found = list(notes(Page(page.project, page.name, page.benchmark, page.tables | {"provenance": provenance})))
+    assert any(f"(load up to 8.5 on 2 cores, in 3 of {len(provenance)} runs)" in note for note in found)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "least", "said"),
+    [
+        (2, (7, 7), "Two seeds allow no conclusion: these claims need at least 7. "),
+        (1, (7, 8), "One seed allows no conclusion: these claims need at least 7 or 8, by family. "),
+        (0, (7, 7), "No seed has a pair of finished runs yet: these claims need at least 7. "),
+    ],
+)
+def test_what_too_few_seeds_allow(tabled, seeds: int, least: tuple[int, int], said: str) -> None:
+    page = Page.read(Project(tabled.root), "rooms")
+    claims = pd.DataFrame({"task": "depth", "n": [seeds, seeds], "least_n": least})
+    tables = page.tables | {"claims": claims, "comparisons": pd.DataFrame()}
+    found = list(notes(Page(page.project, page.name, page.benchmark, tables)))
+    assert any(note == f"{said}Treat the numbers as preliminary." for note in found), found
