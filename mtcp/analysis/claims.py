@@ -202,7 +202,7 @@ def _row(
         "family": claim.family,
         "text": claim.text,
         "evidence": claim.evidence,
-        "source": claim.source,
+        "source": claim.source or "",
         "method": claim.method,
         "reference": claim.reference or (f"{claim.published.method} (published)" if claim.published else ""),
         "reference_output": claim.reference_output or "",
@@ -219,7 +219,7 @@ def _row(
 def _reason(result: Comparison, measure: Measure) -> str:
     """Return the reason for the verdict in words."""
     if result.n < result.least_n:
-        return f"{counted(result.n, 'paired seed')}, and {result.least_n} are the least that could conclude"
+        return f"only {counted(result.n, 'paired seed')}; at least {result.least_n} are needed to conclude"
     beyond = result.holm_low > result.rope or result.holm_high < -result.rope
     if beyond and result.conclusion == "inconclusive":
         return f"the interval lies beyond the ROPE, but the exact test does not agree (Holm p {result.p_holm:.3f})"

@@ -42,21 +42,24 @@ def rule(params: Params) -> str:
     """Return the stopping rule of the grid in words, and the cost of adding seeds afterwards."""
     alpha, bound = alpha_of_look(params.looks), 2 * ALPHA * (1 - 0.5**params.looks)
     sentence = (
-        f"Stopping rule: {_declared(len(params.seeds))}, then verdicts are computed, at an "
-        f"error rate of {100 * alpha:g} % per family (Holm). "
+        f"Verdicts are computed once {_declared(len(params.seeds))}, at an error rate of {100 * alpha:g} % per family "
+        "(Holm). "
     )
     if params.looks == 1:
         return sentence + (
-            "Adding seeds (mtcp grid add-seeds) after one could be reached is optional stopping: each further look "
-            "halves the error rate, so that all looks together conclude falsely in less than 10 % of families."
+            "Adding seeds (mtcp grid add-seeds) after a verdict was possible is optional stopping: each further look "
+            "halves the error rate, so that over all looks fewer than 10 % of families get a false conclusion."
         )
     return sentence + (
-        f"This is look {params.looks}: seeds were added after verdicts had been seen, which is optional stopping. With "
-        f"the halved rates all {params.looks} looks together conclude falsely in at most {100 * bound:g} % of families."
+        f"This is look {params.looks}: seeds were added after a verdict was possible, which is optional stopping. Each "
+        f"further look halved the error rate, so that over all {params.looks} looks at most {100 * bound:g} % of "
+        "families get a false conclusion."
     )
 
 
 def _declared(seeds: int) -> str:
     if seeds == 1:
-        return "the one declared seed of every method runs"
-    return f"all {seeds} declared seeds of every method run"
+        return "the one declared seed of every method has run"
+    if seeds == 2:
+        return "both declared seeds of every method have run"
+    return f"all {seeds} declared seeds of every method have run"

@@ -40,7 +40,8 @@ def show(context: typer.Context, as_json: AsJson = False) -> None:
     typer.echo(f"{methods} x {seeds}: {runs}, {size['done']} done")
     if not rows:
         typer.echo(
-            "no claim of config/claims.yaml can be judged by these methods: docs/configuration.md says how to write one"
+            "no claim of config/claims.yaml can be judged by these methods: docs/reading-the-report.md says how to "
+            "write one ('A claim of your own')"
         )
         return
     print_table(["benchmark", "family", "claims", "least_n", "seeds", "can_conclude", "ids"], rows, as_json=False)

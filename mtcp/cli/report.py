@@ -58,7 +58,12 @@ def metrics(key: Key = None) -> None:
 def report(
     benchmark: Chosen = None,
     with_images: Annotated[
-        bool, typer.Option("--with-images", help="Embed predictions on real photographs: for your own eyes only.")
+        bool,
+        typer.Option(
+            "--with-images",
+            help="Write reports/BENCHMARK-private.html instead, with predictions on real photographs: for private use; "
+            "do not publish.",
+        ),
     ] = False,
     pdf: Annotated[bool, typer.Option("--pdf", help="Also compile the LaTeX report (needs pdflatex).")] = False,
     figures: Annotated[
@@ -84,8 +89,12 @@ def report(
 
         _tell(Path.cwd(), write_comparison(Path.cwd(), *compare))
         return
+    if with_images and (pdf or figures):
+        raise UserError(
+            "mtcp report --with-images writes the private page alone: leave --pdf and --figures to a second call"
+        )
     from mtcp.report.index import write_index
-    from mtcp.report.render import write_report
+    from mtcp.report.render import write_private_report, write_report
     from mtcp.store.plan import Plan, key_of
 
     plan = Plan.load(Path.cwd())
@@ -97,10 +106,14 @@ def report(
                 f"results/tables/{name} has no tables of the present grid, configuration and code: write them with "
                 f"`mtcp tables {name}` (`--partial` while runs are missing); `mtcp why` says what changed"
             )
-        with stamping(stamps.report, complete=stamps.tables.exists() and not with_images) as paths:
-            paths += write_report(plan.root, name, with_images, pdf, figures)
+        if with_images:
+            _tell(plan.root, [write_private_report(plan.root, name)])
+            continue
+        with stamping(stamps.report, complete=stamps.tables.exists()) as paths:
+            paths += write_report(plan.root, name, pdf, figures)
         _tell(plan.root, paths)
-    _tell(plan.root, [write_index(plan.root)])
+    if not with_images:
+        _tell(plan.root, [write_index(plan.root)])
 
 
 def _tell(root: Path, paths: list[Path]) -> None:

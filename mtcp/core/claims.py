@@ -1,4 +1,4 @@
-"""The paper's claims as data (`config/claims.yaml`): statements that runs can test."""
+"""Claims as data (`config/claims.yaml`): the paper's or one's own, statements that runs can test."""
 
 from pathlib import Path
 from typing import Literal
@@ -11,6 +11,7 @@ from mtcp.core.run_config import Name
 from mtcp.core.validation import Model
 
 Evidence = Literal["code", "figure", "abstract", "secondary", "paper"]
+ClaimEvidence = Literal["code", "figure", "abstract", "secondary", "paper", "own"]
 
 
 class Published(Model):
@@ -35,8 +36,8 @@ class Claim(Entry):
     id: Name = Field(description="its name, which no other claim has")
     family: Name = Field("main", description="the claims that are corrected together, declared before any run")
     text: str = Field(description="the statement, in one sentence")
-    evidence: Evidence = Field(description="where it was read")
-    source: str = Field(description="the place there, so that others find it")
+    evidence: ClaimEvidence = Field(description="where it was read; own: a claim of this study itself")
+    source: str | None = Field(None, description="the place there, so that others find it; required unless `own`")
     method: Name = Field(description="the method that the claim is about")
     reference: Name | None = Field(None, description="the method that is compared with; null: `published`")
     reference_output: Literal["initial", "aux1", "aux2"] | None = Field(
@@ -52,6 +53,15 @@ class Claim(Entry):
         "`metric` has another unit (costs: per cent)",
     )
     benchmarks: list[Name] = Field(default_factory=list, description="where it can be judged; empty: anywhere")
+
+    @model_validator(mode="after")
+    def _says_where_it_was_read(self) -> "Claim":
+        if self.evidence != "own" and not (self.source or "").strip():
+            raise ValueError(
+                f"`source` is missing: say where in the {self.evidence} it was read; a claim of your own has "
+                "`evidence: own` and needs none"
+            )
+        return self
 
     @model_validator(mode="after")
     def _compares_with_one_thing(self) -> "Claim":

@@ -7,7 +7,17 @@ import pandas as pd
 
 from mtcp.analysis.comparisons import MULTI_TASK
 from mtcp.core.tasks import Task
-from mtcp.report.chart_parts import BROUGHT_OUT, QUIET, chosen, finish, inline, labelled, number, zero_rule
+from mtcp.report.chart_parts import (
+    BROUGHT_OUT,
+    QUIET,
+    baseline_rule,
+    chosen,
+    finish,
+    inline,
+    labelled,
+    number,
+    zero_rule,
+)
 
 _CLASS_ROW = 26
 
@@ -26,13 +36,13 @@ def changes_chart(
     y = alt.Y("mean:Q", title=title)
     base = alt.Chart(inline(rows, "method", "label", "task", "n", "mean", "low", "high")).encode(x=x)
     tooltip = ["label:N", "task:N", "n:Q", number("mean", "mean"), number("low", "95 % from"), number("high", "to")]
-    zero = zero_rule("y")
+    zero, own = zero_rule("y"), baseline_rule("y", baseline, _label(methods, baseline))
     quiet = base.mark_line(strokeWidth=1.2, opacity=0.6, color=QUIET).encode(y=y, detail="method:N")
     out = base.transform_filter(BROUGHT_OUT)
     interval = out.mark_rule(strokeWidth=1.5).encode(y=alt.Y("low:Q", title=title), y2="high:Q", color=chosen())
     line = out.mark_line(strokeWidth=2.4).encode(y=y, detail="method:N", color=chosen())
     points = base.mark_point(filled=True, size=50, opacity=0.9).encode(y=y, color=chosen(), tooltip=tooltip)
-    return finish(alt.layer(zero, quiet, interval, line, points), height=300)
+    return finish(alt.layer(zero, own, quiet, interval, line, points), height=300)
 
 
 def class_charts(
@@ -54,12 +64,16 @@ def class_charts(
             tooltip=["name:N", "label:N", "n:Q", number("iou", "IoU, %"), number("improvement", "difference"),
                      number("low", "95 % from"), number("high", "to")],
         )  # fmt: skip
-        zero = zero_rule("x")
+        zero, own = zero_rule("x"), baseline_rule("x", baseline, _label(methods, baseline))
         interval = base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", title=title), x2="high:Q")
         points = base.mark_point(filled=True, size=45, opacity=1).encode(x=alt.X("improvement:Q", title=title))
-        spec = finish(alt.layer(zero, interval, points), height=_CLASS_ROW * len(order))
+        spec = finish(alt.layer(zero, own, interval, points), height=_CLASS_ROW * len(order))
         charts.append({"title": f"{task.label}, class by class", "spec": spec})
     return charts
+
+
+def _label(methods: pd.DataFrame, method: str) -> str:
+    return dict(zip(methods.method, methods.label, strict=True)).get(method, method)
 
 
 def ranks_chart(ranks: pd.DataFrame, methods: pd.DataFrame) -> dict[str, Any] | None:

@@ -54,6 +54,12 @@ def zero_rule(axis: Literal["x", "y"]) -> Any:
     return rule.encode(**{axis: "zero:Q"})
 
 
+def baseline_rule(axis: Literal["x", "y"], baseline: str, label: str) -> Any:
+    """The baseline in a chart of differences from it: the line at zero, in its colour where it is highlighted."""
+    rule = alt.Chart(alt.Data(values=[{"zero": 0, "method": baseline, "label": label}])).mark_rule(strokeWidth=2.4)
+    return rule.transform_filter(BROUGHT_OUT).encode(color=chosen(), tooltip="label:N", **{axis: "zero:Q"})
+
+
 def chosen() -> Any:
     """Colour by the reader's choice of two methods."""
     first = alt.when("datum.method == first").then(alt.value(ACCENT))

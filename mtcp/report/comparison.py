@@ -1,5 +1,6 @@
-"""`mtcp report --compare A B`: two states of the results as a page and as Markdown for a pull request."""
+"""`mtcp report --compare A B`: a comparison of two results as a page and as Markdown for a pull request."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,22 @@ from mtcp.report.templating import html_environment
 def write_comparison(root: Path, before: str, after: str) -> list[Path]:
     """Write `reports/compare.html`, `.md` and `.csv` of two folders or commits; return the paths."""
     project = Project(root)
-    table = compare_states(read_state(root, before), read_state(root, after), project)
-    view = {"before": before, "after": after, "groups": _groups(table, project)}
+    states = [read_state(root, each) for each in (before, after)]
+    first, second = (replace(state, name=name) for state, name in zip(states, _names(before, after), strict=True))
+    table = compare_states(first, second, project)
+    view = {"before": first.name, "after": second.name, "groups": _groups(table, project)}
     paths = [root / REPORTS / f"compare.{ending}" for ending in ("html", "md", "csv")]
     write_text(paths[0], html_environment().get_template("compare.html.j2").render(view))
     write_text(paths[1], html_environment(escape=False).get_template("compare.md.j2").render(view))
     write_text(paths[2], to_csv(table))
     return paths
+
+
+def _names(before: str, after: str) -> tuple[str, str]:
+    """Return what to call the two: folders by name, or by path where names are equal; commits as they were given."""
+    places = [Path(each).resolve() if Path(each).is_dir() else Path(each) for each in (before, after)]
+    first, second = (place.name if place.is_absolute() else str(place) for place in places)
+    return (first, second) if first != second else (str(places[0]), str(places[1]))
 
 
 def _groups(table: pd.DataFrame, project: Project) -> list[dict[str, Any]]:

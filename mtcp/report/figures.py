@@ -97,6 +97,8 @@ def loss_charts(curves: pd.DataFrame, methods: pd.DataFrame, tasks: tuple[Task, 
     return charts
 
 
+#: At most this many lines have their names beside them; more of these would overlap.
+_NAMED_LINES: Final = 3
 #: Gradient diagnostics of `mtcp.weighting.monitor`, by the prefix of their columns: title and scale.
 _GRADIENTS: Final = {
     "cosine_": ("cosine, mean over pairs", alt.Scale(domain=[-1, 1])),
@@ -109,7 +111,8 @@ _GRADIENTS: Final = {
 def gradient_charts(curves: pd.DataFrame, methods: pd.DataFrame) -> list[dict[str, Any]]:
     """Diagnostics of the tasks' gradients on the shared parameters by epoch: one chart per measure, mean over seeds.
 
-    The scheme's share is left out where it is 1 everywhere, that is, where no loss bypasses a scheme.
+    The scheme's share is left out where it is 1 everywhere, that is, where no loss bypasses a scheme. Lines are named
+    where few methods have records, since the two that are highlighted may not be among them.
     """
     charts = []
     for start, (title, scale) in _GRADIENTS.items():
@@ -118,13 +121,15 @@ def gradient_charts(curves: pd.DataFrame, methods: pd.DataFrame) -> list[dict[st
         rows = labelled(rows, methods)
         if rows.empty or (start == "scheme_share" and rows["mean"].min() == 1):
             continue
-        charts.append({"title": title.capitalize(), "spec": _by_epoch(rows, title, scale)})
+        named = rows.method.nunique() <= _NAMED_LINES
+        charts.append({"title": title.capitalize(), "spec": _by_epoch(rows, title, scale, named)})
     return charts
 
 
-def _by_epoch(rows: pd.DataFrame, title: str, scale: alt.Scale) -> dict[str, Any]:
-    """Lines of all methods by epoch; the chosen ones in colour, with the range over seeds."""
-    base = alt.Chart(inline(rows, "method", "label", "epoch", "mean", "least", "greatest")).encode(
+def _by_epoch(rows: pd.DataFrame, title: str, scale: alt.Scale, named: bool = False) -> dict[str, Any]:
+    """Lines of all methods by epoch, `named` or not; the chosen ones in colour, with the range over seeds."""
+    rows = rows.assign(last=rows.epoch == rows.groupby("method").epoch.transform("max"))
+    base = alt.Chart(inline(rows, "method", "label", "epoch", "mean", "least", "greatest", "last")).encode(
         x=epochs(rows), detail="method:N"
     )
     y = alt.Y("mean:Q", title=title, scale=scale)
@@ -134,7 +139,11 @@ def _by_epoch(rows: pd.DataFrame, title: str, scale: alt.Scale) -> dict[str, Any
     out = base.transform_filter(BROUGHT_OUT)
     band = out.mark_area(opacity=0.14).encode(y="least:Q", y2="greatest:Q", color=chosen())
     line = out.mark_line(strokeWidth=2.6).encode(y=y, color=chosen())
-    return finish(alt.layer(quiet, band, line), height=190)
+    layers = [quiet, band, line]
+    if named:
+        name = base.transform_filter("datum.last").mark_text(align="right", dy=-9, fontSize=12)
+        layers.append(name.encode(y=y, text="label:N", color=chosen()))
+    return finish(alt.layer(*layers), height=190)
 
 
 def _differ(values: pd.Series) -> bool:

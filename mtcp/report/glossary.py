@@ -1,4 +1,4 @@
-"""The words of a report's page, each in one sentence: those of every page, and those of its tasks' metrics."""
+"""The words of a report's page, each in one sentence: those of every page, the paper's, and its tasks' metrics."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -8,13 +8,15 @@ from mtcp.report.formats import display
 
 _EVERYWHERE: Final[Mapping[str, str]] = {
     "Δm": "mean over tasks of a method's relative change against the baseline of the same seed, in per cent; positive "
-    "is better, for errors as well",
+    "is better, also for error metrics",
     "Δc": "the same over the measures of coherence: how well the predictions of one network agree with each other",
     "paired by seed": "both methods of a comparison saw the same batches and augmentation, and began with the same "
     "values where they share parameters; the difference is taken seed by seed",
     "ROPE": "range of practical equivalence: differences within it count as none; declared before any run",
     "Holm": "correction of all claims of one family together: the declared error rate is that of the whole family",
     "least n": "the fewest seeds with which the exact test could conclude at all, after the correction",
+}
+_PAPER: Final[Mapping[str, str]] = {
     "MT-CP": "the paper's network: an encoder that tasks share, fusion across tasks (CFM), and a trace-back",
     "CFM": "the part that fuses the other tasks' features into a task's own (cross-task coherence)",
     "trace-back": "refinement of a task's fused map by the maps of its own decoder, from coarse to fine",
@@ -33,9 +35,12 @@ _METRICS: Final[Mapping[str, str]] = {
 }
 
 
-def glossary(benchmark: Benchmark) -> dict[str, str]:
-    """Return {word: meaning}; the tasks' primary metrics have the labels that tables give them."""
-    found = dict(_EVERYWHERE)
+def glossary(benchmark: Benchmark, about_paper: bool) -> dict[str, str]:
+    """Return {word: meaning}; the tasks' primary metrics have the labels that tables give them.
+
+    The words of the paper are explained on pages about it only.
+    """
+    found = {**_EVERYWHERE, **(_PAPER if about_paper else {})}
     for task in benchmark.task_list:
         if meaning := _METRICS.get(task.metric):
             found.setdefault(display(task.name, task.metric, benchmark).label, meaning)

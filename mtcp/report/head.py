@@ -8,7 +8,7 @@ from mtcp.analysis.comparisons import COST
 from mtcp.analysis.rows import rows_of
 from mtcp.analysis.speed import loaded
 from mtcp.core.roles import role_notes
-from mtcp.core.words import counted
+from mtcp.core.words import counted, counted_first
 from mtcp.report.data_facts import data_facts
 from mtcp.report.page import Page
 from mtcp.store.speed import is_busy
@@ -60,9 +60,11 @@ def notes(page: Page) -> Iterator[str]:
     tests = pd.concat([judged, compared])
     if len(tests) and (tests.n < tests.least_n).all():
         count, least = tests.n.max(), (compared if judged.empty else judged).least_n
-        seeds = "1 paired seed concludes" if count == 1 else f"{count} paired seeds conclude"
-        needed = " to ".join(map(str, dict.fromkeys([least.min(), least.max()])))
-        yield f"{seeds} nothing here: the claims need {needed}, by family. Read the numbers as a sketch."
+        yield (
+            f"{_allow_nothing(count)}: these {'comparisons' if judged.empty else 'claims'} need at least "
+            f"{' or '.join(map(str, sorted(set(least))))}{', by family' if least.nunique() > 1 else ''}. "
+            "Treat the numbers as preliminary."
+        )
     yield from role_notes(page.project, page.name)
     yield from _worse_than_the_prior(page)
     yield from _times(page)
@@ -78,6 +80,12 @@ def notes(page: Page) -> Iterator[str]:
     if len(comparisons) and (comparisons.environments == "mixed").any():
         mixed = comparisons[comparisons.environments == "mixed"].method.map(page.labels).unique()
         yield f"Pairs across different environments (device or library versions): {', '.join(mixed)}."
+
+
+def _allow_nothing(seeds: int) -> str:
+    if seeds == 0:
+        return "No seed has a pair of finished runs yet"
+    return f"{counted_first(seeds, 'seed')} {'allows' if seeds == 1 else 'allow'} no conclusion"
 
 
 def same_networks(provenance: pd.DataFrame) -> list[list[str]]:
@@ -124,7 +132,7 @@ def _times(page: Page) -> Iterator[str]:
     busy = loaded(provenance)
     if len(busy):
         yield (
-            f"Seconds are the grid's own, and the load was above the cores at the end of {len(busy)} of "
-            f"{len(provenance)} runs (up to {busy.load.max():.1f} on {int(busy.cores.iloc[0])}): compare them only "
-            f"roughly, or measure them apart with 'mtcp benchmark {page.name}'."
+            f"Times were measured while other work was running (load up to {busy.load.max():.1f} on "
+            f"{counted(int(busy.cores.iloc[0]), 'core')}, in {len(busy)} of {counted(len(provenance), 'run')}). "
+            f"Compare them only roughly, or measure them with 'mtcp benchmark {page.name}'."
         )

@@ -14,6 +14,7 @@ from mtcp.core.project_files import TABLE_NAMES, TABLES
 from mtcp.core.roles import with_roles
 from mtcp.core.tasks import Task
 from mtcp.report.marks import mark
+from mtcp.report.subject import about_paper
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,10 @@ class Page:
     @cached_property
     def marks(self) -> dict[Any, str]:
         return {row.method: mark(row) for row in rows_of(self.methods)}
+
+    @cached_property
+    def about_paper(self) -> bool:
+        return about_paper(self.methods, self.tables["claims"])
 
     @property
     def baseline_label(self) -> str:

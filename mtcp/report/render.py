@@ -9,7 +9,7 @@ import subprocess
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final
+from typing import Any, Final
 
 import vl_convert
 from markupsafe import Markup
@@ -30,20 +30,18 @@ _CHARTS: Final = {
 }  # fmt: skip
 
 
-def write_report(
-    root: Path, benchmark: str, with_images: bool = False, pdf: bool = False, figures: bool = False
-) -> list[Path]:
+def write_report(root: Path, benchmark: str, pdf: bool = False, figures: bool = False) -> list[Path]:
     """Write `reports/<benchmark>.html`, `.tex` and `-tables.tex` from `results/tables/<benchmark>/`; return the paths.
 
-    `with_images` embeds predictions on real photographs, for local use only; those on rendered scenes are always
-    shown. `pdf` also compiles the LaTeX file, `figures` writes every chart to `reports/<benchmark>-figures/` as PDF.
+    Predictions on real photographs are left out; those on rendered scenes are shown. `pdf` also compiles the LaTeX
+    file, `figures` writes every chart to `reports/<benchmark>-figures/` as PDF.
     Raises `UserError` where tables or pdflatex are missing.
     """
     root = Path(root)
     draw_extremes(root, benchmark)
-    view = build_view(root, benchmark, with_images)
+    view = build_view(root, benchmark)
     html, tex = (root / REPORTS / f"{benchmark}.{ending}" for ending in ("html", "tex"))
-    write_text(html, html_environment().get_template("report.html.j2").render(view, bundle=Markup(_bundle())))
+    _write_page(html, view)
     write_text(tex, tex_environment().get_template("report.tex.j2").render(view))
     paper = root / REPORTS / f"{benchmark}-tables.tex"
     write_text(paper, tex_environment().get_template("paper.tex.j2").render(view))
@@ -52,6 +50,22 @@ def write_report(
         charts = {name: view[key] for name, key in _CHARTS.items()}
         written += write_charts(root / REPORTS / f"{benchmark}-figures", charts, view["reference"], view["baseline"])
     return written
+
+
+def write_private_report(root: Path, benchmark: str) -> Path:
+    """Write `reports/<benchmark>-private.html`, with real photographs, for private use; return its path.
+
+    The public page and its stamp stay as they are. No benchmark's name has a hyphen, so nothing confuses the two.
+    """
+    root = Path(root)
+    draw_extremes(root, benchmark)
+    path = root / REPORTS / f"{benchmark}-private.html"
+    _write_page(path, build_view(root, benchmark, private=True))
+    return path
+
+
+def _write_page(path: Path, view: dict[str, Any]) -> None:
+    write_text(path, html_environment().get_template("report.html.j2").render(view, bundle=Markup(_bundle())))
 
 
 def compile_pdf(tex: Path) -> Path:

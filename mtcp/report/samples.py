@@ -58,10 +58,10 @@ def _webp(path: Path) -> bytes:
     return buffer.getvalue()
 
 
-def samples_note(benchmark: Benchmark, with_images: bool) -> str:
+def samples_note(benchmark: Benchmark, private: bool) -> str:
     """Return a note on which images are shown, or why none are."""
-    if benchmark.rendered is None and not with_images:
-        return "Real photographs are not embedded; 'mtcp report --with-images' makes a local report that has them."
+    if benchmark.rendered is None and not private:
+        return "Real photographs are not embedded; 'mtcp report --with-images' writes a private page that has them."
     return (
         f"The {', '.join(PLACES[:-1])} and {PLACES[-1]} image by Δm of the image alone (images.csv), reference beside "
         "baseline, then the first images of the test list, whatever they show; each network at its first finished seed."

@@ -1,4 +1,4 @@
-"""The verdicts on the paper's claims for the templates: families, seeds behind a verdict, missing seeds."""
+"""The verdicts on the claims for the templates: families, seeds behind a verdict, missing seeds."""
 
 from math import isfinite
 from typing import Any, Final
@@ -25,7 +25,7 @@ OUTPUTS: Final = {
 }
 #: Headings of the known families of claims; other families are shown by name.
 FAMILIES: Final = {
-    "main": "The paper's argument",
+    "main": "Main claims",
     "coherence": "Coherence between tasks",
     "refinement": "Final against earlier predictions",
     "cost": "Cost",
@@ -63,13 +63,17 @@ def verdict_groups(page: Page) -> list[dict[str, Any]]:
     return [
         {
             "family": family,
-            "title": FAMILIES.get(str(family), str(family)),
+            "title": _title(str(family), page.about_paper),
             "note": f"{_claims(int(rows.family_size.max()))} at {100 * rows.alpha.iloc[0]:g} % · "
-            f"{int(rows.least_n.max())} {'s and '.join(rows.unit.unique())}s are the least that can conclude",
+            f"at least {int(rows.least_n.max())} {'s and '.join(rows.unit.unique())}s are needed to conclude",
             "claims": [whole(row) for row in rows_of(rows)],
         }
         for family, rows in judged.groupby("family", sort=False)
     ]
+
+
+def _title(family: str, about_paper: bool) -> str:
+    return "The paper's argument" if about_paper and family == "main" else FAMILIES.get(family, family)
 
 
 def _claims(count: int) -> str:
@@ -90,7 +94,7 @@ def claim_view(row: Any, pairs: pd.DataFrame, labels: dict[str, str], benchmark:
         "sign": SIGNS[row.verdict],
         "text": row.text,
         "evidence": row.evidence,
-        "source": row.source,
+        "origin": _origin(row),
         "comparison": f"{method} against {reference}{what}",
         "improvement": f"{shown.number(row.improvement, signed=True)} {shown.unit}".strip() if has else "",
         "interval": shown.interval(row.holm_low, row.holm_high) if has and isfinite(row.holm_low) else "",
@@ -103,6 +107,12 @@ def claim_view(row: Any, pairs: pd.DataFrame, labels: dict[str, str], benchmark:
         "lines": _lines(pairs, row, values) if has else None,
         **posterior(row),
     }
+
+
+def _origin(row: Any) -> str:
+    """Return where a claim was read; one's own need not have been read anywhere."""
+    kind = "claim of this study" if row.evidence == "own" else f"evidence: {row.evidence}"
+    return f"{kind} · {row.source}" if isinstance(row.source, str) and row.source.strip() else kind
 
 
 def missing(row: Any, reachable: int, next_look: int | None) -> dict[str, Any]:

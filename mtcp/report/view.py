@@ -25,8 +25,11 @@ from mtcp.report.verdicts import OUTPUTS, claim_view, tally, verdict_groups
 from mtcp.store.integrity import require_stamped
 
 
-def build_view(root: Path, name: str, with_images: bool) -> dict[str, Any]:
-    """Return everything that the templates show for benchmark `name`; raises `UserError` where a table is missing."""
+def build_view(root: Path, name: str, private: bool = False) -> dict[str, Any]:
+    """Return everything that the templates show for benchmark `name`; raises `UserError` where a table is missing.
+
+    A `private` page also has predictions on real photographs.
+    """
     folder = root / TABLES / name
     for stamp in folder.glob("grid-*.stamp"):
         require_stamped(stamp)
@@ -34,6 +37,7 @@ def build_view(root: Path, name: str, with_images: bool) -> dict[str, Any]:
     published = folder / f"{LITERATURE}.csv"
     view = {
         **_head(page),
+        "private": private and page.benchmark.rendered is None,
         **_claims(page),
         "comparison": results.comparison(page),
         "ablation": results.ablation(page),
@@ -42,11 +46,11 @@ def build_view(root: Path, name: str, with_images: bool) -> dict[str, Any]:
         "families": families(page),
         "statistics_note": statistics_note(page.tables["comparisons"]),
         **_charts(page),
-        "samples": samples(page) if page.benchmark.rendered or with_images else [],
-        "samples_note": samples_note(page.benchmark, with_images),
+        "samples": samples(page) if page.benchmark.rendered or private else [],
+        "samples_note": samples_note(page.benchmark, private),
         "literature": sources.literature(read_table(published)) if published.exists() else None,
         "paper": paper_view(page.tables["paper"], name, page.benchmark, page.baseline_label),
-        "ledger": load_ledger(root / LEDGER),
+        "ledger": load_ledger(root / LEDGER) if page.about_paper else [],
         "configuration": yaml.safe_dump(page.benchmark.model_dump(mode="json", exclude_none=True), sort_keys=False),
         "provenance": sources.provenance(page),
     }
@@ -67,7 +71,8 @@ def _head(page: Page) -> dict[str, Any]:
         "rope": f"{benchmark.delta_m_rope:g}",
         "task_labels": [task.label for task in page.tasks],
         "stopping_rule": rule(page.project.params),
-        "words": glossary(benchmark),
+        "about_paper": page.about_paper,
+        "words": glossary(benchmark, page.about_paper),
         "winners": _winners(page.methods, page.tables["ranks"], page.tables["summary"]),
     }
 
@@ -112,7 +117,7 @@ def _chart(spec: dict[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _winners(methods: pd.DataFrame, ranks: pd.DataFrame, summary: pd.DataFrame) -> str:
-    """Return which methods a single seed would rank best, and how often that differs from the best over all seeds.
+    """Return which methods single seeds rank best, and how often that differs from the best by the mean over all.
 
     Empty if fewer than two seeds were ranked.
     """
@@ -122,11 +127,11 @@ def _winners(methods: pd.DataFrame, ranks: pd.DataFrame, summary: pd.DataFrame) 
         return ""
     changes = primary(summary[(summary.metric == "delta_m") & summary.method.isin(ranks.method)])
     means = changes.set_index("method")["mean"]
-    best = methods.set_index("method").loc[str(means.idxmax())]
-    parts = ", ".join(f"{row.label} on {row.wins} of {total}" for row in won.itertuples())
-    return (
-        f"{parts}. By the mean of all seeds it is {best.label}: {total - best.wins} of {total} seeds pick another one."
-    )
+    best = next(rows_of(methods[methods.method == means.idxmax()]))
+    parts = ", ".join(f"{row.label} for {row.wins} of {total} seeds" for row in won.itertuples())
+    if best.wins == total:
+        return f"{parts}, as by the mean over all seeds."
+    return f"{parts}. By the mean over all seeds: {best.label}, unlike {total - best.wins} of {total} single seeds."
 
 
 def _sections(view: dict[str, Any]) -> list[tuple[str, str]]:

@@ -40,7 +40,7 @@ def stamping(stamp: Path, complete: bool = True) -> Iterator[list[Path]]:
 
     Older stamps are removed first: with two of them present, changing a value and changing it back would leave stale
     files. They come back where the block fails before it has written anything. Output that is not `complete` (partial
-    tables, a report with photographs) gets the stamp `partial_stamp` instead.
+    tables, a report of them) gets the stamp `partial_stamp` instead.
     """
     prefix, _, _ = stamp.stem.rpartition("-")
     before = {}

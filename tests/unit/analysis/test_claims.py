@@ -65,7 +65,7 @@ def test_verdicts(improvements, verdict):
     assert row.verdict == verdict
     assert row.improvement == pytest.approx(np.mean(improvements))
     if len(improvements) < 6:
-        assert row.reason == "5 paired seeds, and 6 are the least that could conclude"
+        assert row.reason == "only 5 paired seeds; at least 6 are needed to conclude"
 
 
 def test_more_claims_ask_for_more_seeds():
@@ -189,6 +189,8 @@ def test_published_numbers_that_claims_need_are_there_once():
         ({"measure": "gflops", "metric": "rmse"}, "`metric` chooses among those of a task, and `measure` is gflops"),
         ({"measure": "seconds_per_image", "reference_output": "aux1"}, "all outputs of a network have one"),
         ({"reference": "mtcp"}, "`method` and `reference` are the same"),
+        ({"source": None}, "`source` is missing: say where in the abstract"),
+        ({"source": " "}, "`source` is missing: say where in the abstract"),
     ],
 )
 def test_a_wrong_claim_is_one_sentence(tmp_path, change, message):
@@ -196,6 +198,11 @@ def test_a_wrong_claim_is_one_sentence(tmp_path, change, message):
     path.write_text(yaml.safe_dump([claim().model_dump(exclude_none=True) | change]))
     with pytest.raises(UserError, match=message):
         load_claims(path)
+
+
+def test_a_claim_of_ones_own_needs_no_source():
+    row = verdicts([claim(evidence="own", source=None)], table([4.0] * 6)).loc["a"]
+    assert (row.evidence, row.source, row.verdict) == ("own", "", "reproduced")
 
 
 def test_claims_must_be_a_list_of_unique_ids(tmp_path):

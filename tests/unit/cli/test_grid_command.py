@@ -20,4 +20,8 @@ def test_a_grid_that_can_judge_nothing_says_so(root, tmp_path, monkeypatch):
     (tmp_path / "config/claims.yaml").unlink()
     (tmp_path / "params.yaml").write_text("benchmarks: [rooms]\nmethods: [mtcp]\nseeds: [0]\n")
     monkeypatch.chdir(tmp_path)
-    assert "no claim of config/claims.yaml can be judged" in CliRunner().invoke(app, []).output
+    said = CliRunner().invoke(app, []).output
+    assert "no claim of config/claims.yaml can be judged" in said
+    page, _, section = said.partition("methods: ")[2].partition(" says how to write one ")
+    heading = section.strip().strip("()'")
+    assert f"## {heading}\n" in (root / page).read_text(encoding="utf-8")

@@ -15,7 +15,7 @@ CHARTS = {"delta-m": "forest", "tasks": "changes", "seeds": "strips", "gradients
 
 @pytest.fixture
 def charts(tabled):
-    view = build_view(tabled.root, "rooms", with_images=False)
+    view = build_view(tabled.root, "rooms")
     return {name: view[key] for name, key in CHARTS.items()}
 
 

@@ -63,6 +63,25 @@ def test_a_multi_task_measure_also_depends_on_the_baseline(tabled, other):
     assert found.loc["single_task", "delta_m"].changed == "training key"
 
 
+def test_equal_results_are_a_sentence_and_folders_go_by_their_names(tabled, other, monkeypatch):
+    copy = tabled.root / "copy"
+    shutil.copytree(tabled.root / "results/tables", copy)
+    (tabled.root / "below").mkdir()
+    monkeypatch.chdir(tabled.root / "below")
+    html, markdown, _ = (path.read_text() for path in write_comparison(tabled.root, "../copy", ".."))
+    assert f"<h1>copy → {tabled.root.name}</h1>" in html
+    assert f"## Results: copy → {tabled.root.name}\n" in markdown
+    for page in (html, markdown):
+        assert "Nothing differs: " in page
+        assert "Before" not in page and "| before |" not in page, "no empty table"
+
+
+def test_folders_of_one_name_go_by_their_paths(tabled, other):
+    shutil.copytree(other, tabled.root / "copies" / other.name)
+    html = write_comparison(tabled.root, str(other), str(tabled.root / "copies" / other.name))[0].read_text()
+    assert f"<h1>{other.resolve()} → {(tabled.root / 'copies' / other.name).resolve()}</h1>" in html
+
+
 def test_a_state_compared_with_itself_differs_in_nothing(tabled):
     state = read_state(tabled.root, str(tabled.root))
     found = compare_states(state, state, Project(tabled.root))

@@ -36,5 +36,20 @@ def test_the_schemes_share_is_shown_where_losses_pass_it_by(share, shown):
     assert bool(gradient_charts(curves(scheme_share=share), METHODS)) == shown
 
 
+def test_few_lines_have_their_names_beside_them_and_many_have_none():
+    rows = pd.concat([curves(magnitude_similarity=[0.9, 0.8]).assign(method=f"m{place}") for place in range(4)])
+    methods = pd.DataFrame({"method": [f"m{place}" for place in range(4)], "family": "scheme"})
+    methods["label"] = methods.method.str.upper()
+
+    def names(shown):
+        (chart,) = gradient_charts(rows[rows.method.isin(methods.method[:shown])], methods)
+        return [layer for layer in chart["spec"]["layer"] if layer["mark"]["type"] == "text"]
+
+    assert names(4) == []
+    for few in (1, 3):
+        (name,) = names(few)
+        assert name["encoding"]["text"]["field"] == "label"
+
+
 def test_nothing_measured_is_no_chart():
     assert gradient_charts(curves(loss_a=[1.0], condition_number=[float("nan")]), METHODS) == []

@@ -68,7 +68,7 @@ def test_rounds_of_a_measured_cost_are_no_seeds(tabled) -> None:
     compared = page.tables["comparisons"].assign(least_n=8)
     tables = page.tables | {"claims": measured, "comparisons": compared}
     found = list(notes(Page(page.project, page.name, page.benchmark, tables)))
-    assert any("Read the numbers as a sketch" in note for note in found)
+    assert any("Treat the numbers as preliminary" in note for note in found)
 
 
 def test_what_is_worse_than_the_prior_is_named_with_its_tasks(tabled) -> None:
@@ -111,11 +111,35 @@ def test_nothing_concludes_only_where_no_claim_can(tabled, seeds: int, said: boo
     comparisons[["n", "least_n"]] = [seeds, 9]
     changed = {**page.tables, "claims": claims, "comparisons": comparisons}
     page = Page(page.project, page.name, page.benchmark, changed)
-    assert any("nothing here" in note for note in notes(page)) == said
+    assert any("no conclusion" in note for note in notes(page)) == said
 
 
 def test_a_grid_of_one_method_has_nothing_to_conclude(tabled) -> None:
     page = Page.read(Project(tabled.root), "rooms")
     changed = {**page.tables, "claims": pd.DataFrame(), "comparisons": pd.DataFrame()}
     page = Page(page.project, page.name, page.benchmark, changed)
-    assert not any("nothing here" in note for note in notes(page))
+    assert not any("no conclusion" in note for note in notes(page))
+
+
+def test_times_beside_other_work_say_how_much(tabled) -> None:
+    page = Page.read(Project(tabled.root), "rooms")
+    provenance = page.tables["provenance"].assign(load=0.5, cores=2)
+    provenance.loc[:2, "load"] = 8.5
+    found = list(notes(Page(page.project, page.name, page.benchmark, page.tables | {"provenance": provenance})))
+    assert any(f"(load up to 8.5 on 2 cores, in 3 of {len(provenance)} runs)" in note for note in found)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "least", "said"),
+    [
+        (2, (7, 7), "Two seeds allow no conclusion: these claims need at least 7. "),
+        (1, (7, 8), "One seed allows no conclusion: these claims need at least 7 or 8, by family. "),
+        (0, (7, 7), "No seed has a pair of finished runs yet: these claims need at least 7. "),
+    ],
+)
+def test_what_too_few_seeds_allow(tabled, seeds: int, least: tuple[int, int], said: str) -> None:
+    page = Page.read(Project(tabled.root), "rooms")
+    claims = pd.DataFrame({"task": "depth", "n": [seeds, seeds], "least_n": least})
+    tables = page.tables | {"claims": claims, "comparisons": pd.DataFrame()}
+    found = list(notes(Page(page.project, page.name, page.benchmark, tables)))
+    assert any(note == f"{said}Treat the numbers as preliminary." for note in found), found

@@ -17,11 +17,13 @@ from mtcp.core.project import Project
 from mtcp.core.run_config import TaskConfig
 from mtcp.report.figures import weight_charts
 from mtcp.report.formats import Display, difference, display, probability
+from mtcp.report.index import write_index
 from mtcp.report.page import Page
-from mtcp.report.render import compile_pdf, write_report
+from mtcp.report.render import compile_pdf, write_private_report, write_report
 from mtcp.report.templating import escape_tex
 
 pytestmark = pytest.mark.slow
+BANNER = "Private: contains photographs of the data set; do not publish"
 
 
 class Elements(HTMLParser):
@@ -140,7 +142,7 @@ def test_partial_report_says_so(store):
     html, tex, _ = write_report(store.root, "rooms")
     text = visible(html.read_text())
     assert "Partial: 26 of 28 runs not done" in text
-    assert "1 paired seed concludes nothing here" in text
+    assert "One seed allows no conclusion" in text
     assert "the run is missing" in text
     assert "reproduced." not in text
     if shutil.which("pdflatex"):
@@ -165,7 +167,12 @@ def test_samples_are_embedded_for_rendered_scenes_only(tabled):
     page = write_report(tabled.root, "rooms")[0].read_text()
     assert "data:image/webp" not in page
     assert "Real photographs are not embedded" in page
-    assert "data:image/webp" in write_report(tabled.root, "rooms", with_images=True)[0].read_text()
+    assert BANNER not in page
+    private = write_private_report(tabled.root, "rooms")
+    assert private.name == "rooms-private.html"
+    assert "data:image/webp" in private.read_text() and BANNER in private.read_text()
+    assert (tabled.root / "reports/rooms.html").read_text() == page
+    assert "rooms-private" not in write_index(tabled.root).read_text()
 
 
 def test_costs_measured_apart_stand_on_rounds(done):
@@ -180,7 +187,7 @@ def test_costs_measured_apart_stand_on_rounds(done):
         for what in ("trains faster", "is more accurate")
     )
     assert "8 rounds behind it" in trains and "4 seeds behind it" in accurate
-    assert "7 rounds are the least that can conclude" in seen
+    assert "at least 7 rounds are needed to conclude" in seen
 
 
 def test_literature_stands_apart(tabled):

@@ -48,7 +48,7 @@ def test_an_open_run_is_still_to_come_and_a_diverged_one_is_not(store: Any, stat
         elif status:
             store.write(run, status)
     write_tables(store.plan, "rooms", partial=status is None)
-    groups = build_view(store.root, "rooms", with_images=False)["verdict_groups"]
+    groups = build_view(store.root, "rooms")["verdict_groups"]
     claims = [claim for group in groups for claim in group["claims"]]
     (claim,) = [claim for claim in claims if claim["text"].startswith("MT-CP is more accurate than a shared")]
     assert claim["n"] == 3
