@@ -65,6 +65,7 @@ def check(benchmark: BenchmarkName, key: Key = None) -> None:
 
     Example: mtcp check rooms
     """
+    from mtcp.data.locks import require_one_batch
     from mtcp.data.preparation.sets import require_tasks
     from mtcp.store.plan import Plan, key_of
 
@@ -77,6 +78,8 @@ def check(benchmark: BenchmarkName, key: Key = None) -> None:
     if not first:
         raise UserError(f"params.yaml does not run benchmark '{benchmark}': add it to `benchmarks`")
     require_key(f"the check of {benchmark}", key, key_of(planned.stamps(benchmark).check))
+    for run in first.values():
+        require_one_batch(planned.project, run.config)
     if planned.manifest(benchmark).exists():
         require_tasks(planned.project, benchmark)
         some = next(iter(first.values())).config
