@@ -28,7 +28,7 @@ def refused(done, *fragments: str) -> None:
         (lambda p: p.edit("params.yaml", methods=["mtcq"]), ("unknown method 'mtcq'", "did you mean 'mtcp'?")),
         (lambda p: p.edit("params.yaml", benchmarks=["roms"]), ("unknown benchmark 'roms'", "rooms")),
         (lambda p: p.edit("params.yaml", seeds=["zero"]), ("key 'seeds.0'", "params.yaml, line ")),
-        (lambda p: p.edit("params.yaml", sedes=[0]), ("key 'sedes'", "params.yaml", "known here: benchmarks")),
+        (lambda p: p.edit("params.yaml", sedes=[0]), ("key 'sedes'", "params.yaml", "known: benchmarks")),
         (
             lambda p: p.edit("config/methods.yaml", mtcp__scheme={"name": "lsp"}),
             ("unknown scheme 'lsp'", "did you mean 'lps'"),

@@ -300,7 +300,7 @@ def test_a_class_beyond_the_names_is_named_with_its_image(valleys: tuple[Project
         ("unit: cm", "unit: ell", r"line 10, key 'tasks.depth': `unit` is ell: expected m, dm"),
         ("unit: cm", "unit: 1/0", r"line 10, key 'tasks.depth': `unit` is 1/0: expected m, dm"),
         ("unit: cm", "unit: 1/0.00", r"line 10, key 'tasks.depth': `unit` is 1/0.00: expected m, dm"),
-        ("unit: cm", "units: cm", r"line 12, key 'tasks.depth.units': unknown key \(known here: .*unit"),
+        ("unit: cm", "units: cm", r"line 12, key 'tasks.depth.units': unknown key; did you mean .unit.\?"),
         ("unit: cm", "offset: 1", "`offset` needs `unit`"),
         ("photos/{split}/{folder}/{id}.jpg", "photos/{id}.jpg", "without `lists` .* `images` needs {split}"),
         ("photos/{split}/{folder}/{id}.jpg", "photos/{split}/{id}.jpg", r"{folder} is the photograph's"),
