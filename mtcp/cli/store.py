@@ -25,7 +25,8 @@ def verify(
 ) -> None:
     """Re-derive every key, digest and table cell from the runs; report mismatches, with exit status 2."""
     problems, said = _reference_problems() if reference else _store_problems()
-    print_table(["where", "problem"], problems, as_json)
+    if problems or as_json:
+        print_table(["where", "problem"], problems, as_json)
     if problems:
         raise typer.Exit(2)
     if not as_json:
