@@ -75,7 +75,7 @@ def check(benchmark: BenchmarkName, key: Key = None) -> None:
     from mtcp.store.plan import Plan, key_of
 
     with uncollected():
-        from mtcp.data.loading.batches import SplitName, open_split, require_readable
+        from mtcp.data.loading.batches import SplitName, open_split, require_readable, steps_per_epoch
         from mtcp.store.rehearsal import rehearse, require_searchable
 
     planned = Plan.load()
@@ -93,7 +93,11 @@ def check(benchmark: BenchmarkName, key: Key = None) -> None:
         some = next(iter(first.values())).config
         splits: tuple[SplitName, ...] = ("train", "validation", "test") if some.validation_share else ("train", "test")
         for split in splits:
-            require_readable(open_split(some, planned.data_folder(benchmark), split))
+            opened = open_split(some, planned.data_folder(benchmark), split)
+            require_readable(opened)
+            if split == "train":
+                for run in first.values():
+                    steps_per_epoch(opened, run.config)  # counted anew: a set that only DVC tracks has no counts
     with progress(f"check {benchmark}") as on_method:
         for done, (method, run) in enumerate(first.items(), 1):
             tried = run.choice.trials if run.choice else (run,)

@@ -47,7 +47,11 @@ def test_a_configuration_mistake(project, change, fragments) -> None:
 
 def test_a_parameter_out_of_bounds_fails_the_check_before_any_training(project) -> None:
     project.edit("config/methods.yaml", mtcp__scheme={"name": "lps", "kappa": -1})
-    refused(project.mtcp("check", "rooms"), "method 'mtcp'", "'kappa'")
+    refused(
+        project.mtcp("check", "rooms"),
+        "config/methods.yaml, line ",
+        "key 'mtcp.scheme.kappa': scheme 'lps': expected a value greater than 0",
+    )
     assert project.snakemake().returncode != 0
     assert not list((project.path / "results/runs").glob("*/*/*/model.safetensors"))
 
