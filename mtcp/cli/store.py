@@ -72,10 +72,9 @@ def archive(
 ) -> None:
     """Archive a finished benchmark for others to check: records, histories, tables and report, a few MB to commit.
 
-    The archive is written to results/reference/NAME, with the configuration and the methods' own plug-ins,
-    but without weights and images.
-    `mtcp verify --reference` re-derives the tables from it. When the code that makes tables has changed, --renew writes
-    them again; what depends on statistics per image, which are not archived, stays.
+    The archive is written to results/reference/NAME, with the configuration and the methods' own plug-ins, but without
+    weights and images. `mtcp verify --reference` re-derives the tables from it. When the code that makes tables has
+    changed, --renew writes them again; what depends on statistics per image, which are not archived, stays.
 
     Example: mtcp archive rooms
     """

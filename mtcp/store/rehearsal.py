@@ -36,6 +36,8 @@ from mtcp.weighting.probe import probe_scheme
 _LARGEST: Final = 128
 #: What schemes say of a number that is not finite; a loss outside a scheme's domain is another matter.
 _NOT_FINITE: Final = re.compile(r" is (nan|-?inf|not finite)$")
+#: What the training step says of a loss that is not finite although the outputs are.
+_FIRST_LOSS: Final = re.compile(r"^loss of task .* at step 0$")
 
 
 def rehearse(config: RunConfig, schemes: Sequence[RunConfig] = ()) -> list[str]:
@@ -127,6 +129,8 @@ def _train_step(config: RunConfig, network: Architecture, batch: Batch) -> Itera
             scheme.flags()
         probe_scheme(config)
     except Diverged as error:
+        if _FIRST_LOSS.search(str(error)):
+            raise UserError(f"architecture '{network.name}': {error}") from error
         if "step 0" in str(error) and _NOT_FINITE.search(str(error)):
             raise UserError(str(error)) from error
         # Not an error, as in a run: losses of such images need not suit every scheme.

@@ -9,7 +9,7 @@ import torch
 from mtcp.core.errors import UserError
 from mtcp.core.plugins import PACKAGE_ROOT
 from mtcp.core.project import Project
-from mtcp.core.run_config import EncoderConfig, PluginConfig, RunConfig
+from mtcp.core.run_config import EncoderConfig, PluginConfig, RunConfig, TaskConfig
 from mtcp.evaluation.exporting import export
 from mtcp.models.architecture import build_network
 from mtcp.models.checkpoints import load_network, save_network
@@ -256,6 +256,13 @@ def test_a_scheme_that_diverges_later_is_worth_a_word(config: RunConfig) -> None
 def test_a_network_that_gives_no_numbers_is_refused_by_its_name(config: RunConfig) -> None:
     result = 'out["depth"]["final"] = out["depth"]["final"] / 0 * 0\n        return out'
     with pytest.raises(UserError, match="architecture 'mine': output 'final' of task 'depth' is not finite in the f"):
+        rehearse(with_architecture(config, result))
+
+
+def test_a_network_whose_loss_overflows_is_refused_by_its_name(config: RunConfig) -> None:
+    result = 'out["normals"]["final"] = out["normals"]["final"] * 1e30\n        return out'
+    config = config.model_copy(update={"tasks": {**config.tasks, "normals": TaskConfig(loss="normals_mse")}})
+    with pytest.raises(UserError, match=r"architecture 'mine': loss of task 'normals' became (inf|nan) at step 0"):
         rehearse(with_architecture(config, result))
 
 
