@@ -52,7 +52,10 @@ def _data_problems(plan: Plan, benchmark: str) -> Iterator[str]:
 def _stamp_problems(plan: Plan, stamp: Path) -> list[Problem]:
     where = str(stamp.parent.relative_to(plan.root))
     if not stamp.exists():
-        text = f"lacks {stamp.name}: what lies there was made from other runs, or never; run `snakemake --cores all`"
+        text = (
+            f"{stamp.name} is missing: the files there come from other runs or were never written; "
+            "run `snakemake --cores all`"
+        )
         return [{"where": where, "problem": text}]
     return [{"where": where, "problem": text} for text in stamped_problems(stamp)]
 

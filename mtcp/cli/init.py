@@ -124,4 +124,4 @@ def init(
     for path, text in texts.items():
         given = {"name": name, "label": name.replace("_", " ").capitalize()}
         write_text(folder / path, text if path == "Snakefile" else text.format(**given))
-    typer.echo(f"laid out {folder}/; go on with: cd {folder} && mtcp plan")
+    typer.echo(f"created {folder}/; next: cd {folder} && mtcp plan")

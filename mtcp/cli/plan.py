@@ -1,7 +1,8 @@
 """`mtcp plan` and `check`: the grid's runs and their states, and a rehearsal of every method."""
 
+import re
 import sys
-from typing import Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
@@ -9,6 +10,9 @@ from mtcp.cli.options import AsJson, BenchmarkName, Key, print_table, progress, 
 from mtcp.core.errors import UserError
 from mtcp.core.startup import uncollected
 from mtcp.core.words import counted
+
+if TYPE_CHECKING:
+    from mtcp.core.project import Project
 
 
 def register(app: typer.Typer) -> None:
@@ -65,24 +69,35 @@ def check(benchmark: BenchmarkName, key: Key = None) -> None:
 
     Example: mtcp check rooms
     """
+    from mtcp.core.references import require_benchmark_parameters, require_method_parameters
+    from mtcp.data.locks import require_one_batch
     from mtcp.data.preparation.sets import require_tasks
     from mtcp.store.plan import Plan, key_of
 
     with uncollected():
-        from mtcp.data.loading.batches import SplitName, open_split, require_readable
+        from mtcp.data.loading.batches import SplitName, open_split, require_readable, steps_per_epoch
         from mtcp.store.rehearsal import rehearse, require_searchable
 
     planned = Plan.load()
     first = {run.method: run for run in planned.of(benchmark)}
     if not first:
+        planned.project.benchmark(benchmark)  # refused where there is none of that name
         raise UserError(f"params.yaml does not run benchmark '{benchmark}': add it to `benchmarks`")
     require_key(f"the check of {benchmark}", key, key_of(planned.stamps(benchmark).check))
+    require_benchmark_parameters(planned.project, benchmark, {run.config.scheme.name for run in first.values()})
+    for method, run in first.items():
+        require_one_batch(planned.project, run.config)
+        require_method_parameters(planned.project, method)
     if planned.manifest(benchmark).exists():
         require_tasks(planned.project, benchmark)
         some = next(iter(first.values())).config
         splits: tuple[SplitName, ...] = ("train", "validation", "test") if some.validation_share else ("train", "test")
         for split in splits:
-            require_readable(open_split(some, planned.data_folder(benchmark), split))
+            opened = open_split(some, planned.data_folder(benchmark), split)
+            require_readable(opened)
+            if split == "train":
+                for run in first.values():
+                    steps_per_epoch(opened, run.config)  # counted anew: a set that only DVC tracks has no counts
     with progress(f"check {benchmark}") as on_method:
         for done, (method, run) in enumerate(first.items(), 1):
             tried = run.choice.trials if run.choice else (run,)
@@ -90,8 +105,19 @@ def check(benchmark: BenchmarkName, key: Key = None) -> None:
                 require_searchable(planned.project.method(method))
                 notes = rehearse(tried[0].config, [trial.config for trial in tried[1:]])
             except UserError as error:
-                raise UserError(f"config/methods.yaml, method '{method}': {error}") from error
+                raise _located(error, planned.project, benchmark, method) from error
             for note in notes:
                 print(f"mtcp: warning: method '{method}': {note}", file=sys.stderr)
             on_method(done, len(first))
     typer.echo(f"{benchmark}: {counted(len(first), 'method')} in order")
+
+
+def _located(error: UserError, project: "Project", benchmark: str, method: str) -> UserError:
+    """The error of a method's rehearsal with the file that has what is at fault: the encoder is the benchmark's."""
+    found = re.match(r"encoder\.(\w+): ", str(error))
+    if found is None:
+        return UserError(f"config/methods.yaml, method '{method}': {error}")
+    key = found[1]
+    if "timm cannot build" in str(error) and project.benchmark(benchmark).encoder.args:
+        key = "args"
+    return project.benchmark_entry(benchmark).fault(("encoder", key), str(error)[found.end() :])

@@ -28,12 +28,13 @@ def benchmark(name: BenchmarkName, as_json: AsJson = False) -> None:
     """
     from mtcp.core.plugins import find
     from mtcp.core.project import Project
-    from mtcp.core.references import require_known_in_benchmark
+    from mtcp.core.references import require_benchmark_parameters, require_known_in_benchmark
     from mtcp.data.locks import require_one_set
 
     project = Project()
     require_known_in_benchmark(project, name, find("scheme", project.root, faulty=True))
     require_one_set(project, name)
+    require_benchmark_parameters(project, name)
     _show(project.benchmark(name), project.benchmark_entry(name), project.root, as_json)
 
 
@@ -44,8 +45,10 @@ def method(name: MethodName, as_json: AsJson = False) -> None:
     Example: mtcp show method mtcp
     """
     from mtcp.core.project import Project
+    from mtcp.core.references import require_method_parameters
 
     project = Project()
+    require_method_parameters(project, name)
     _show(project.method(name), project.method_entry(name), project.root, as_json)
 
 

@@ -25,7 +25,8 @@ def verify(
 ) -> None:
     """Re-derive every key, digest and table cell from the runs; report mismatches, with exit status 2."""
     problems, said = _reference_problems() if reference else _store_problems()
-    print_table(["where", "problem"], problems, as_json)
+    if problems or as_json:
+        print_table(["where", "problem"], problems, as_json)
     if problems:
         raise typer.Exit(2)
     if not as_json:
@@ -71,9 +72,9 @@ def archive(
 ) -> None:
     """Archive a finished benchmark for others to check: records, histories, tables and report, a few MB to commit.
 
-    The archive is written to results/reference/NAME, with the configuration but without weights and images.
-    `mtcp verify --reference` re-derives the tables from it. When the code that makes tables has changed, --renew writes
-    them again; what depends on statistics per image, which are not archived, stays.
+    The archive is written to results/reference/NAME, with the configuration and the methods' own plug-ins, but without
+    weights and images. `mtcp verify --reference` re-derives the tables from it. When the code that makes tables has
+    changed, --renew writes them again; what depends on statistics per image, which are not archived, stays.
 
     Example: mtcp archive rooms
     """

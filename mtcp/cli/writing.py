@@ -27,7 +27,7 @@ def write_new(kind: str, name: str, code: str, test: str, method: str) -> None:
     title = "".join(part.capitalize() for part in name.split("_"))
     of_python = module is not None and Path(module.origin or "/").parent.name != plugins.USER_FOLDER
     if of_python or iskeyword(name) or iskeyword(title):
-        raise UserError(f"'{name}' is a word or a module of Python: choose another name")
+        raise UserError(f"'{name}' is a Python keyword or the name of a module: choose another name")
     if not Path("config/methods.yaml").is_file():
         raise UserError("config/methods.yaml is missing: run the command from the project's folder")
     if name in plugins.find(kind):

@@ -335,7 +335,7 @@ def require_layout(layout: str, tasks: Iterable[Task], root: Path, path: Path) -
             and isinstance(target, ClassMap)
             and target.classes not in (None, task.channels)
         ):
-            what = f"{task.channels} here, and {target.classes} in {described}: let both have the same number"
+            what = f"{task.channels} here but {target.classes} in {described}: use the same number in both"
             raise fault(path, ("tasks", name, "classes"), what)
         if task.kind == "depth":
             quantity = target.quantity if isinstance(target, PositiveMap) else CODED.get(layout, "depth")

@@ -5,11 +5,12 @@ with another `name` or `model` replaces the inherited one entirely, since it has
 `description` are never inherited.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from mtcp.core.errors import UserError, alternatives
 from mtcp.core.files import line_of
 from mtcp.core.validation import fault
 
@@ -38,18 +39,28 @@ class Resolved:
 
     def origin(self, keys: Keys, root: Path) -> str:
         """Where the value at `keys` was written, as "FILE:LINE"; "default" if nowhere."""
-        for length in range(len(keys), 0, -1):
-            if entry := self.origins.get(keys[:length]):
-                line = line_of(entry.path, (*entry.prefix, *keys[:length]))
-                path = entry.path.relative_to(root) if entry.path.is_relative_to(root) else entry.path
-                return f"{path}:{line}" if line else str(path)
-        return "default"
+        if (entry := self._entry(keys)) is None:
+            return "default"
+        line = line_of(entry.path, (*entry.prefix, *keys))
+        path = entry.path.relative_to(root) if entry.path.is_relative_to(root) else entry.path
+        return f"{path}:{line}" if line else str(path)
+
+    def fault(self, keys: Keys, message: str) -> UserError:
+        """Return the error for a mistake at `keys`, with the file and line where they are written, if anywhere."""
+        entry = self._entry(keys)
+        return fault(entry.path, (*entry.prefix, *keys), message) if entry else UserError(message)
+
+    def _entry(self, keys: Keys) -> Entry | None:
+        """The entry that the value at `keys` comes from; of a mapping written in parts, the nearest one."""
+        places = (self.origins.get(keys[:length]) for length in range(len(keys), 0, -1))
+        inside = [entry for place, entry in self.origins.items() if place[: len(keys)] == keys]
+        return next((entry for entry in (*places, *reversed(inside)) if entry), None)
 
 
-def resolved(name: str, entry_of: Callable[[str], Entry | None]) -> Resolved:
+def resolved(name: str, entry_of: Callable[[str], Entry | None], known: Callable[[], Collection[str]]) -> Resolved:
     """Return entry `name` with everything that it inherits; raises `UserError` for an unknown base or a cycle.
 
-    `entry_of(name)` is the entry of that name, or None if there is none.
+    `entry_of(name)` is the entry of that name, or None if there is none; `known()` are the names that have one.
     """
     chain: list[tuple[str, Entry]] = []
     wanted: Any = name
@@ -58,14 +69,18 @@ def resolved(name: str, entry_of: Callable[[str], Entry | None]) -> Resolved:
             _, last = chain[-1]
             raise fault(last.path, (*last.prefix, "extends"), f"expected the name of one entry, got {wanted!r}")
         entry = entry_of(wanted)
-        if entry is None or wanted in (known for known, _ in chain):
+        if entry is None or wanted in (each for each, _ in chain):
             _, last = chain[-1]
             way = "" if wanted == chain[-1][0] else ", by way of others"
-            why = "is not defined" if entry is None else f"extends itself{way}"
+            why = (
+                f"is not defined{alternatives(wanted, {*known()} - {name})}"
+                if entry is None
+                else f"extends itself{way}"
+            )
             raise fault(last.path, (*last.prefix, "extends"), f"'{wanted}' {why}")
         chain.append((wanted, entry))
         wanted = entry.content.get("extends")
-    found = Resolved({}, {}, tuple(known for known, _ in chain[1:]))
+    found = Resolved({}, {}, tuple(each for each, _ in chain[1:]))
     for _, entry in reversed(chain):
         for key in _OWN:
             found.content.pop(key, None)

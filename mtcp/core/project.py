@@ -4,7 +4,7 @@ Every mistake is reported in one sentence with file and key.
 """
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -74,7 +74,7 @@ class Project:
         `method`, since there is only one reference.
         """
         entries, path = self._method_entries, self.methods_path
-        found = resolved(name, lambda one: Entry(_mapping(entries[one]), path, (one,)) if one in entries else None)
+        found = resolved(name, partial(_entry_in, entries, path), lambda: entries)
         own = _mapping(entries[name])
         if found.bases and found.content.get("family") == "reference" and "family" not in own:
             found.content["family"] = "method"
@@ -120,7 +120,7 @@ class Project:
             path = self.benchmark_path(one)
             return Entry(read_yaml(path, dict), path) if path.exists() else None
 
-        found = resolved(name, entry_of)
+        found = resolved(name, entry_of, self.benchmark_names)
         if not found.bases:
             return found
         own = {keys[0] for keys, entry in found.origins.items() if entry.path == self.benchmark_path(name)}
@@ -234,6 +234,10 @@ def _searched(search: Mapping[str, Any], chain: Sequence[Mapping[str, Any]]) -> 
     changed = next((place for place, entry in enumerate(chain) if "scheme" in entry), len(chain))
     kept = {key for entry in chain[: changed + 1] for key in _mapping(entry.get("search"))}
     return {key: limits for key, limits in search.items() if key in kept}
+
+
+def _entry_in(entries: Mapping[str, Any], path: Path, name: str) -> Entry | None:
+    return Entry(_mapping(entries[name]), path, (name,)) if name in entries else None
 
 
 def _mapping(content: Any) -> dict[str, Any]:

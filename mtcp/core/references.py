@@ -1,18 +1,23 @@
 """A check that names which one configuration file uses from another are known, before any work is done."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
 
 from mtcp.core.claims import Claim, Published, load_claims
 from mtcp.core.errors import UserError, alternatives
+from mtcp.core.inheritance import Resolved
 from mtcp.core.ledger import load_ledger
 from mtcp.core.measures import CHANGES, COSTS
-from mtcp.core.plugins import find
+from mtcp.core.plugins import PluginParameters, find, load
 from mtcp.core.project import Project
 from mtcp.core.project_files import CLAIMS, LEDGER, PUBLISHED
 from mtcp.core.published import MEANINGS, PUBLISHED_FOR, published_rows
+from mtcp.core.run_config import PluginConfig
 from mtcp.core.tasks import KINDS, METRICS
-from mtcp.core.validation import fault
+from mtcp.core.validation import explained, fault
 
 
 def require_known_names(project: Project) -> None:
@@ -47,6 +52,38 @@ def require_known_in_benchmark(project: Project, name: str, schemes: Collection[
         _require(scheme, schemes, "scheme", path, "scheme_parameters", scheme, root=project.root)
     for role in ("baseline", "reference"):
         _require(getattr(benchmark, role), project.methods, "method", path, role)
+
+
+def require_method_parameters(project: Project, name: str) -> None:
+    """Raise `UserError` with file and line for a parameter that the method's architecture or scheme does not take.
+
+    Imports the plug-ins, and so torch; what is missing may come from a benchmark.
+    """
+    method, entry = project.method(name), project.method_entry(name)
+    for kind in ("architecture", "scheme"):
+        plugin: PluginConfig = getattr(method, kind)
+        _require_parameters(project.root, kind, plugin.name, plugin.given, entry, (kind,))
+
+
+def require_benchmark_parameters(project: Project, name: str, schemes: Collection[str] | None = None) -> None:
+    """Raise `UserError` as `require_method_parameters` does, for `scheme_parameters`: all, or those of `schemes`."""
+    entry = project.benchmark_entry(name)
+    for scheme, given in project.benchmark(name).scheme_parameters.items():
+        if schemes is None or scheme in schemes:
+            _require_parameters(project.root, "scheme", scheme, given, entry, ("scheme_parameters", scheme))
+
+
+def _require_parameters(
+    root: Path, kind: str, name: str, given: Mapping[str, Any], entry: Resolved, keys: tuple[str, ...]
+) -> None:
+    declared: type[PluginParameters] = load(kind, name, root).Parameters
+    try:
+        declared.model_validate(given)
+    except ValidationError as error:
+        for mistake in error.errors():
+            if mistake["type"] != "missing" and mistake["loc"]:
+                place = (*keys, *map(str, mistake["loc"]))
+                raise entry.fault(place, f"{kind} '{name}': {explained(mistake, declared)}") from error
 
 
 def _require_known_claims(project: Project) -> None:

@@ -28,7 +28,7 @@ def role_notes(project: Project, benchmark: str) -> list[str]:
     named, taken = project.benchmark(benchmark), with_roles(project, benchmark)
     return [
         f"{benchmark}: {role} '{getattr(named, role)}' is not among the methods of params.yaml; "
-        f"'{getattr(taken, role)}' takes its place ({rule})"
+        f"'{getattr(taken, role)}' is used instead ({rule})"
         for role, rule in (
             ("reference", "the first that is not a trivial baseline"),
             ("baseline", "the first of family 'baseline', else the reference"),

@@ -1,12 +1,15 @@
 """Validated models: a user's mistake is reported in one sentence with file, key and what was expected."""
 
+import re
 from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
-from mtcp.core.errors import UserError
+from mtcp.core.errors import UserError, alternatives
 from mtcp.core.files import line_of
 from mtcp.core.names import name_fault
 
@@ -15,6 +18,15 @@ RENAMED: Final = {
     "held_out": "validation_share",
     "start": "bias_initialisation",
     "cut": "shared_parameters",
+}
+#: What was expected, by pydantic's type of the mistake.
+_EXPECTED: Final = {
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "a number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
+    **dict.fromkeys(("model_type", "dict_type"), "a mapping of keys to values"),
+    "string_type": "text",
+    "finite_number": "a finite number",
 }
 
 
@@ -57,30 +69,42 @@ def _sentences(
     for place, names in missing.items():
         yield f"{_line(where, place)}{_key(*((*place, name) for name in names))}: required, and missing"
     for mistake in error.errors():
-        location = mistake["loc"]
-        if mistake["type"] == "missing":
-            continue
-        if mistake["type"] == "extra_forbidden":
-            known = list(_fields_at(model, location))
-            new = RENAMED.get(str(location[-1]))
-            message = f"unknown key (known here: {', '.join(known) or 'none'})"
-            if new in known:
-                message = f"is called `{new}` now"
-        elif mistake["type"] == "string_pattern_mismatch":  # the one pattern is that of names
-            message = name_fault(mistake["input"]) or mistake["msg"]
-        elif mistake["type"] in ("model_type", "dict_type"):
-            message = f"expected a mapping of keys to values, got {_short(mistake.get('input'))}"
-        elif mistake["type"] in ("too_short", "string_too_short"):  # the one limit is that of nothing
-            part = "character" if mistake["type"] == "string_too_short" else "entry"
-            message = f"empty, and needs at least one {part}"
-        elif mistake["type"] == "too_long":
-            limits = mistake.get("ctx", {})
-            message = f"has {limits['actual_length']} entries, and at most {limits['max_length']} are expected"
-        else:
-            message = mistake["msg"].removeprefix("Value error, ")
-            message += f", got {_short(mistake.get('input'))}" if location else ""
-        place = (*prefix, *location)
-        yield f"{_line(where, place)}{_key(place)}: {message}" if place else f": {message}"
+        if mistake["type"] != "missing":
+            place, message = (*prefix, *mistake["loc"]), explained(mistake, model)
+            yield f"{_line(where, place)}{_key(place)}: {message}" if place else f": {message}"
+
+
+def explained(mistake: ErrorDetails, model: type[BaseModel]) -> str:
+    """Say what is wrong with one value of `model`, and what was expected."""
+    location, kind, value = mistake["loc"], mistake["type"], mistake.get("input")
+    if kind == "extra_forbidden":
+        known = list(_fields_at(model, location))
+        new = RENAMED.get(str(location[-1]))
+        return f"is called `{new}` now" if new in known else f"unknown key{alternatives(str(location[-1]), known)}"
+    if kind == "string_pattern_mismatch":  # the one pattern is that of names
+        return name_fault(value) or mistake["msg"]
+    if kind in ("too_short", "string_too_short"):  # the one limit is that of nothing
+        return f"empty, and needs at least one {'character' if kind == 'string_too_short' else 'entry'}"
+    if kind == "too_long":
+        limits = mistake.get("ctx", {})
+        return f"has {limits['actual_length']} entries, and at most {limits['max_length']} are expected"
+    if kind == "literal_error":
+        return _not_among(value, mistake.get("ctx", {})["expected"])
+    if kind in ("list_type", "tuple_type"):
+        example = f"[{value}]" if isinstance(value, str) else "[0, 1]"
+        return f"expected a list such as {example}, got {_short(value)}"
+    if kind in _EXPECTED:
+        return f"expected {_EXPECTED[kind]}, got {_short(value)}"
+    message = mistake["msg"].removeprefix("Value error, ").replace("Input should be", "expected a value")
+    return message + (f", got {_short(value)}" if location else "")
+
+
+def _not_among(value: Any, expected: str) -> str:
+    """The message on a value that is none of those of a `Literal`, which pydantic lists as "'a', 'b' or 'c'"."""
+    known = [each.strip("'") for each in re.split(r", | or ", expected)]
+    close = get_close_matches(str(value), known, n=1)
+    said = f"expected one of {', '.join(known)}; got {_short(value)}"
+    return f"{said} (did you mean '{close[0]}'?)" if close else said
 
 
 def _line(where: str | Path, keys: Sequence[str | int]) -> str:

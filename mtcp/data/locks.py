@@ -11,7 +11,9 @@ from mtcp.core.hashing import KEY_LENGTH, digest
 from mtcp.core.plugins import PACKAGE_ROOT
 from mtcp.core.project import Project
 from mtcp.core.project_files import dvc_file, lock_file
+from mtcp.core.run_config import RunConfig
 from mtcp.core.validation import fault
+from mtcp.core.words import counted
 
 
 def data_digest(project: Project, name: str) -> str:
@@ -71,15 +73,38 @@ def require_validation_images(project: Project, name: str) -> None:
 
     The number of images is taken from the renderer's settings or the lock, so no data are needed.
     """
-    benchmark = project.benchmark(name)
-    lock = read_lock(project, project.data_name(name)) or {}
-    count = benchmark.rendered.train if benchmark.rendered else lock.get("counts", {}).get("train")
-    if benchmark.validation_share and isinstance(count, int) and not round(benchmark.validation_share * count):
+    benchmark, count = project.benchmark(name), _training_count(project, name)
+    if benchmark.validation_share and count is not None and not round(benchmark.validation_share * count):
         raise fault(
             project.benchmark_path(name), ("validation_share",),
             f"{benchmark.validation_share} of {count} training images leaves no image to choose a network by: "
             f"give {math.ceil(100 / count) / 100} or more, or 0 for no validation split",
         )  # fmt: skip
+
+
+def require_one_batch(project: Project, config: RunConfig) -> None:
+    """Raise `UserError` where the number of images is known and training would have no whole batch in an epoch."""
+    count, size = _training_count(project, config.benchmark), config.training.batch_size
+    if count is None or config.training.keep_last_batch:
+        return
+    count -= round(config.validation_share * count)
+    if count < size:
+        own = "batch_size" in project.method(config.method).training
+        where = (
+            f"config/methods.yaml, method '{config.method}'" if own else f"config/benchmarks/{config.benchmark}.yaml"
+        )
+        raise UserError(
+            f"split 'train' of {config.benchmark} has {counted(count, 'image')}, fewer than one batch ({size}): "
+            f"lower training.batch_size in {where}"
+        )
+
+
+def _training_count(project: Project, name: str) -> int | None:
+    """The images of a benchmark's training split, those for validation included; None where nobody knows them yet."""
+    benchmark = project.benchmark(name)
+    lock = read_lock(project, project.data_name(name)) or {}
+    count = benchmark.rendered.train if benchmark.rendered else lock.get("counts", {}).get("train")
+    return count if isinstance(count, int) else None
 
 
 def missing_sentence(data: str) -> str:

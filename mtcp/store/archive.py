@@ -1,4 +1,4 @@
-"""The archive of a finished benchmark, for others to check: configuration, records, histories, tables and report.
+"""The archive of a finished benchmark, for others to check: configuration, plug-ins, records, tables and report.
 
 It has no weights, images or statistics per image. Its folder in `results/reference/` is laid out as a project, so that
 the code that reads a project also reads an archive. `archive.json` lists every file with its SHA-256. The report is
@@ -14,9 +14,11 @@ from typing import Final
 
 import yaml
 
+from mtcp.core.code_digest import code_closure
 from mtcp.core.errors import UserError
 from mtcp.core.files import read_record, visible, writable, write_record, write_text
 from mtcp.core.names import require_name
+from mtcp.core.plugins import USER_FOLDER, path_of
 from mtcp.core.project import Project
 from mtcp.core.project_files import (
     CLAIMS,
@@ -52,9 +54,11 @@ def archive(plan: Plan, benchmark: str, name: str | None = None) -> Path:
     folder = plan.root / REFERENCE / (name or benchmark)
     require_archive_of(benchmark, folder)
     stamps = plan.stamps(benchmark)
-    for stamp, what in ((stamps.tables, "tables"), (stamps.report, "report")):
+    for stamp, what in ((stamps.tables, "tables of {} do"), (stamps.report, "report of {} does")):
         if not stamp.exists() or stamped_problems(stamp):
-            raise UserError(f"the {what} of {benchmark} are not those of the grid: run `snakemake --cores all` first")
+            raise UserError(
+                f"the {what.format(benchmark)} not match the current grid: run `snakemake --cores all` first"
+            )
     if any(choice.benchmark == benchmark for choice in plan.choices):
         raise UserError(f"{benchmark} has a budget, and an archive keeps no trials: archive a benchmark without one")
     params = plan.project.params.model_copy(update={"benchmarks": [benchmark]}).model_dump(exclude_none=True)
@@ -181,8 +185,18 @@ def _sources(plan: Plan, benchmark: str) -> Iterator[Path]:
     yield from (project.benchmark_path(name) for name in (benchmark, *project.benchmark_entry(benchmark).bases))
     yield from visible(root / TABLES / benchmark, "*.csv")
     yield from (root / REPORTS / f"{benchmark}{ending}" for ending in (".html", ".tex", "-tables.tex"))
+    yield from _own_plugins(plan, benchmark)
     for run in plan.of(benchmark):
         yield from (run.run_path, run.metrics_path, run.directory / HISTORY)
+
+
+def _own_plugins(plan: Plan, benchmark: str) -> Iterator[Path]:
+    """The files of `plugins/` that define schemes or architectures of the methods, and those that these import."""
+    root, configs = plan.root, [run.config for run in plan.of(benchmark)]
+    named = {(kind, getattr(config, kind).name) for config in configs for kind in ("architecture", "scheme")}
+    folder = root / USER_FOLDER
+    own = [path for path in (path_of(kind, name, root) for kind, name in named) if path.is_relative_to(folder)]
+    yield from (path for path in code_closure(own).values() if path.is_relative_to(folder))
 
 
 def _foreign(folder: Path, listed: Container[str]) -> list[Path]:

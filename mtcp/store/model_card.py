@@ -50,8 +50,12 @@ def model_card(
         f"- Key: `{record.train_key}`; commit: {commit}",
         f"- Packages: {', '.join(f'{name} {version}' for name, version in environment.packages.items())}",
         f"- Initial weights: {_weights(config)}",
-        f"- Exported file: `{file['name']}`, SHA-256 `{file['sha256']}`; its outputs differ from the network's by at "
-        f"most {worst:.1e} of the largest",
+        f"- Exported file: `{file['name']}`, SHA-256 `{file['sha256']}`; its outputs "
+        + (
+            f"differ from the network's by at most {worst:.1e} of the largest"
+            if worst
+            else "are identical to the network's"
+        ),
         "",
         "## Limits",
         "Trained for one comparison at one image size: a photograph of another aspect ratio is squeezed into it. "

@@ -229,10 +229,13 @@ class Plan:
                 require_known_names(project)
             params = project.params
             pairs = [(benchmark, method) for benchmark in params.benchmarks for method in params.methods]
-            return cls(
-                project,
-                tuple(run for pair in pairs if only in (None, pair) for run in runs_of(project, *pair, params.seeds)),
-            )
+            chosen = [pair for pair in pairs if only in (None, pair)]
+            try:
+                return cls(project, tuple(run for pair in chosen for run in runs_of(project, *pair, params.seeds)))
+            except UserError:
+                for pair in chosen:  # a mistake in the configuration goes before data that are missing
+                    project.resolve(*pair, params.seeds[0])
+                raise
 
     @property
     def root(self) -> Path:

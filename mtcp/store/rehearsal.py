@@ -4,6 +4,7 @@ Larger images are scaled to about 128 pixels on their longer side, which reveals
 second. Whether the encoder supports the benchmark's own size is checked when the network is built.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -33,6 +34,10 @@ from mtcp.weighting.base import Diverged, SchemeContext, build_scheme, own_fault
 from mtcp.weighting.probe import probe_scheme
 
 _LARGEST: Final = 128
+#: What schemes say of a number that is not finite; a loss outside a scheme's domain is another matter.
+_NOT_FINITE: Final = re.compile(r" is (nan|-?inf|not finite)$")
+#: What the training step says of a loss that is not finite although the outputs are.
+_FIRST_LOSS: Final = re.compile(r"^loss of task .* at step 0$")
 
 
 def rehearse(config: RunConfig, schemes: Sequence[RunConfig] = ()) -> list[str]:
@@ -45,6 +50,7 @@ def rehearse(config: RunConfig, schemes: Sequence[RunConfig] = ()) -> list[str]:
     batch = made_up(config)
     notes: list[str] = []
     if network.trainable:
+        _require_finite_outputs(network, config, batch)
         for each in (config, *schemes):
             same = {"height": config.height, "width": config.width, "training": _plain(each)}
             notes += _train_step(each.model_copy(update=same), network, batch)
@@ -115,16 +121,36 @@ def _train_step(config: RunConfig, network: Architecture, batch: Batch) -> Itera
     scheme, tasks = stepper.scheme, context.tasks
     try:
         losses = stepper.micro_step(batch, 0, boundary=True)
+        if not all(parameter.isfinite().all() for parameter in network.parameters()):
+            raise UserError(f"architecture '{network.name}': a gradient is not finite in the first step")
         with own_faults_named(scheme.at()):
             scheme.close_epoch()
             row = {f"{LOSS}{task}": value for task, value in losses.items()} | scheme.record()
             scheme.flags()
         probe_scheme(config)
-    except Diverged as error:  # not an error, as in a run: made-up losses need not suit every scheme
-        yield f"scheme '{config.scheme.name}' diverges on made-up images: {error}"
+    except Diverged as error:
+        if _FIRST_LOSS.search(str(error)):
+            raise UserError(f"architecture '{network.name}': {error}") from error
+        if "step 0" in str(error) and _NOT_FINITE.search(str(error)):
+            raise UserError(str(error)) from error
+        # Not an error, as in a run: losses of such images need not suit every scheme.
+        yield f"scheme '{config.scheme.name}' diverges on synthetic test images: {error}"
         return
     for task in untrained_tasks([row], tasks):
         yield f"task '{task}' receives no gradient: its numbers would be those of an untrained head"
+
+
+def _require_finite_outputs(network: Architecture, config: RunConfig, batch: Batch) -> None:
+    """Raise `UserError` for the first output of the untrained network that is NaN or infinite somewhere."""
+    with faults_named(f"architecture '{network.name}', step 0"), seeded("rehearsal"):
+        outputs = network.train()(batch.image)
+    require_outputs(network, outputs, config.task_list, batch.image)
+    for task, made in outputs.items():
+        for name, output in made.items():
+            if not output.isfinite().all():
+                raise UserError(
+                    f"architecture '{network.name}': output '{name}' of task '{task}' is not finite in the first step"
+                )
 
 
 def made_up_training(config: RunConfig, network: Architecture, batch: Batch) -> tuple[Stepper, SchemeContext]:

@@ -23,7 +23,7 @@ _NO_RUN: Final = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TrainedRun:
     """A finished run in `directory`; data are read on first use, and nothing is written."""
 
@@ -34,6 +34,9 @@ class TrainedRun:
     root: Path
     #: Which evaluation to read; None: the newest one, by the time of its file.
     eval_key: str | None = None
+
+    def __repr__(self) -> str:
+        return f"TrainedRun({self.name}, train_key={self.record.train_key}, status={self.record.status})"
 
     @property
     def name(self) -> str:

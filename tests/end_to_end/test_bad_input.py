@@ -28,7 +28,7 @@ def refused(done, *fragments: str) -> None:
         (lambda p: p.edit("params.yaml", methods=["mtcq"]), ("unknown method 'mtcq'", "did you mean 'mtcp'?")),
         (lambda p: p.edit("params.yaml", benchmarks=["roms"]), ("unknown benchmark 'roms'", "rooms")),
         (lambda p: p.edit("params.yaml", seeds=["zero"]), ("key 'seeds.0'", "params.yaml, line ")),
-        (lambda p: p.edit("params.yaml", sedes=[0]), ("key 'sedes'", "params.yaml", "known here: benchmarks")),
+        (lambda p: p.edit("params.yaml", sedes=[0]), ("key 'sedes'", "params.yaml", "known: benchmarks")),
         (
             lambda p: p.edit("config/methods.yaml", mtcp__scheme={"name": "lsp"}),
             ("unknown scheme 'lsp'", "did you mean 'lps'"),
@@ -47,7 +47,11 @@ def test_a_configuration_mistake(project, change, fragments) -> None:
 
 def test_a_parameter_out_of_bounds_fails_the_check_before_any_training(project) -> None:
     project.edit("config/methods.yaml", mtcp__scheme={"name": "lps", "kappa": -1})
-    refused(project.mtcp("check", "rooms"), "method 'mtcp'", "'kappa'")
+    refused(
+        project.mtcp("check", "rooms"),
+        "config/methods.yaml, line ",
+        "key 'mtcp.scheme.kappa': scheme 'lps': expected a value greater than 0",
+    )
     assert project.snakemake().returncode != 0
     assert not list((project.path / "results/runs").glob("*/*/*/model.safetensors"))
 

@@ -154,7 +154,7 @@ def test_a_photograph_is_predicted_and_the_network_exported(quarry) -> None:
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        ("regresion", "key 'tasks.height.kind': Input should be 'semseg', "),
+        ("regresion", "key 'tasks.height.kind': expected one of semseg, "),
         (None, "key 'tasks.height.kind': required, and missing: 'height' is none of the field's tasks"),
         ("depth", "key 'tasks.height.kind': depth here, and regression in"),
     ],

@@ -58,7 +58,7 @@ def test_stopped_and_killed_it_ends_with_the_same_bits(prepared) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
     unbroken = result(prepared)
     log = next((prepared.path / "logs/runs").rglob("*.log")).read_text()
-    assert "trains on cpu in 2 processes" in log
+    assert "training on the CPU in 2 processes" in log
 
     shutil.rmtree(prepared.path / "results/runs")
     process = started(prepared)

@@ -5,6 +5,7 @@ import errno
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -17,6 +18,7 @@ from mtcp.core.errors import UserError
 from mtcp.core.files import read_record, write_record
 from mtcp.core.hashing import short_key
 from mtcp.core.project_files import HISTORY
+from mtcp.core.run_config import PluginConfig
 from mtcp.report.render import write_report
 from mtcp.store.archive import _sources, archive, archives
 from mtcp.store.integrity import digests, stamping
@@ -204,6 +206,30 @@ def test_a_described_set_is_archived_with_its_description(made: Store) -> None:
         del project._benchmarks["rooms"]
 
 
+def test_own_plug_ins_are_archived_with_what_they_import(made: Store, tmp_path: Path, monkeypatch) -> None:
+    folder = made.root / "plugins"
+    folder.mkdir()
+    (folder / "mine.py").write_text('import _powers\nfrom mtcp.api import scheme\n\n@scheme("mine")\nclass Mine: ...\n')
+    (folder / "_powers.py").write_text("POWER = 2\n")
+    (folder / "other.py").write_text('from mtcp.api import scheme\n\n@scheme("other")\nclass Other: ...\n')
+    first, *others = made.plan.runs
+    config = first.config.model_copy(update={"scheme": PluginConfig(name="mine")})
+    plan = replace(made.plan, runs=(replace(first, config=config), *others))
+    try:
+        written = archive(plan, "rooms", "rooms_own")
+    finally:
+        shutil.rmtree(folder)
+    kept = Path(shutil.copytree(written, tmp_path / "results/reference/rooms_own"))
+    shutil.rmtree(written)
+    names = ["_powers.py", "mine.py"]
+    assert sorted(path.name for path in (kept / "plugins").iterdir()) == names, "none that no method uses"
+    monkeypatch.chdir(tmp_path)
+    command("rooms", name="rooms_own", renew=True)
+    assert sorted(path.name for path in (kept / "plugins").iterdir()) == names
+    (kept / "plugins/_powers.py").write_text("POWER = 3\n")
+    assert [text for text in problems(kept) if "plugins/_powers.py is not the file that was written" in text]
+
+
 def test_a_new_archive_takes_the_place_of_the_older_one(made: Store, _archived: Path) -> None:
     next(_archived.rglob(HISTORY)).write_text("x")
     assert archive(made.plan, "rooms") == _archived
@@ -287,7 +313,7 @@ def test_what_a_killed_process_left_is_not_archived(made: Store) -> None:
 
 def test_only_what_the_grid_made_is_archived(store: Store) -> None:
     made = keyed(store)
-    with pytest.raises(UserError, match="the tables of rooms are not those of the grid: run `snakemake"):
+    with pytest.raises(UserError, match="the tables of rooms do not match the current grid: run `snakemake"):
         archive(made.plan, "rooms")
 
 

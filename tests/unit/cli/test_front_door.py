@@ -156,6 +156,44 @@ def test_a_benchmark_does_not_fail_for_the_mistake_of_another(
     assert "unused.yaml, line 3, key 'colour': unknown key" in refusal(command, "show", "benchmark", "unused")
 
 
+def test_a_parameter_that_a_plug_in_does_not_take_is_named_with_its_file(
+    command: typer.Typer, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "config/benchmarks/own.yaml").write_text(
+        "extends: rooms\nlabel: Own\nscheme_parameters: {lps: {kapa: 1}}\n"
+    )
+    methods = project / "config/methods.yaml"
+    methods.write_text(
+        methods.read_text() + "\nmine:\n  extends: mtcp\n  label: Mine\n  scheme: {name: lps, kapa: 1}\n"
+    )
+    monkeypatch.chdir(project)
+    said = "unknown key; did you mean 'kappa'?"
+    assert f"own.yaml, line 3, key 'scheme_parameters.lps.kapa': scheme 'lps': {said}" in refusal(
+        command, "show", "benchmark", "own"
+    )
+    line = len(methods.read_text().splitlines())
+    assert f"methods.yaml, line {line}, key 'mine.scheme.kapa': scheme 'lps': {said}" in refusal(
+        command, "show", "method", "mine"
+    )
+
+
+@pytest.mark.parametrize(
+    ("encoder", "said"),
+    [
+        ("{kind: timm, model: resnet1000}", "key 'encoder.model': timm has no model 'resnet1000'; did you mean"),
+        ("{kind: timm, model: resnet10t, args: {stem: 8}}", "key 'encoder.args': timm cannot build 'resnet10t'"),
+    ],
+)
+def test_a_check_names_the_file_of_a_faulty_encoder(
+    command: typer.Typer, project: Path, monkeypatch: pytest.MonkeyPatch, encoder: str, said: str
+) -> None:
+    (project / "config/benchmarks/own.yaml").write_text(f"extends: rooms\nlabel: Own\nencoder: {encoder}\n")
+    (project / "params.yaml").write_text("benchmarks: [own]\nmethods: [mtcp]\nseeds: [0]\n")
+    monkeypatch.chdir(project)
+    assert f"own.yaml, line 3, {said}" in refusal(command, "check", "own")
+    assert "unknown benchmark 'onw' in config/benchmarks/; did you mean 'own'?" in refusal(command, "check", "onw")
+
+
 def test_a_study_takes_the_plug_ins_that_its_methods_name(
     tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

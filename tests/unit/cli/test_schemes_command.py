@@ -96,7 +96,7 @@ def test_new_refuses_what_is_no_name(name):
 
 @pytest.mark.parametrize("name", ["torch", "mtcp", "class", "json", "none", "true"])
 def test_new_refuses_what_python_calls_so(folder, name):
-    with pytest.raises(UserError, match=f"'{name}' is a word or a module of Python"):
+    with pytest.raises(UserError, match=f"'{name}' is a Python keyword or the name of a module"):
         run("new", name)
     assert not (folder / "plugins").exists()
 

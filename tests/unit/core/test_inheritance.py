@@ -82,7 +82,10 @@ def test_ranges_of_a_search_end_where_the_scheme_was_changed(folder: Path) -> No
     ("text", "words"),
     [
         ("extends: rooms\n", "key 'label': required, and missing"),
-        ("extends: romms\nlabel: X\n", "broken.yaml, line 1, key 'extends': 'romms' is not defined"),
+        (
+            "extends: romms\nlabel: X\n",
+            "broken.yaml, line 1, key 'extends': 'romms' is not defined; did you mean 'rooms'?",
+        ),
         ("extends: [rooms]\nlabel: X\n", r"key 'extends': expected the name of one entry, got \['rooms'\]"),
         ("extends: 3\nlabel: X\n", "key 'extends': expected the name of one entry, got 3"),
         (
@@ -90,7 +93,7 @@ def test_ranges_of_a_search_end_where_the_scheme_was_changed(folder: Path) -> No
             "line 3, key 'tasks': empty, and needs at least one entry",
         ),
         ("extends: broken\nlabel: X\n", "extends itself"),
-        ("extends: rooms\nlabel: X\ntraining: {epoch: 3}\n", "unknown key"),
+        ("extends: rooms\nlabel: X\ntraining: {epoch: 3}\n", "unknown key; did you mean 'epochs'?"),
     ],
 )
 def test_mistakes_are_named(folder: Path, text: str, words: str) -> None:

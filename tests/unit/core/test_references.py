@@ -74,7 +74,7 @@ def test_an_unknown_name_is_one_sentence(project: Path, file: str, old: str, new
         ("reference: dwa, benchmarks: [roms]}", "entry 1, key 'benchmarks': unknown benchmark 'roms'"),
         ("reference: dwa, measure: semsg}", "entry 1, key 'measure': unknown measure 'semsg'; did you mean 'semseg'?"),
         ("reference: dwa, measure: depth, metric: rsme}", "key 'metric': unknown metric of depth 'rsme'; did you mean"),
-        ("reference: dwa, mesure: depth}", "entry 1, key 'mesure': unknown key (known here: benchmarks"),
+        ("reference: dwa, mesure: depth}", "entry 1, key 'mesure': unknown key; did you mean 'measure'?"),
         ("}", "give either `reference` (a method) or `published` (a number)"),
         (
             "published: {dataset: NYUD-v2, task: semseg, metric: mIoU, method: MTFromer}}",
@@ -142,9 +142,9 @@ ROW = "- {id: '1', severity: A, evidence: code, released: R., where: [a.py:1], h
     ("old", "new", "said"),
     [
         ("here: H., ", "", "entry 1, key 'here': required, and missing"),
-        ("here:", "her:", "entry 1, key 'her': unknown key (known here: covered_by"),
-        ("severity: A", "severity: D", "entry 1, key 'severity': Input should be 'A', 'B' or 'C', got 'D'"),
-        ("[a.py:1]", "a.py:1", "entry 1, key 'where': Input should be a valid list"),
+        ("here:", "her:", "entry 1, key 'her': unknown key"),
+        ("severity: A", "severity: D", "entry 1, key 'severity': expected one of A, B, C; got 'D'"),
+        ("[a.py:1]", "a.py:1", "entry 1, key 'where': expected a list such as [a.py:1], got 'a.py:1'"),
         ("method mtcp", "method mtcq", "entry 1, key 'covered_by.0': unknown method 'mtcq'; did you mean 'mtcp'?"),
     ],
 )

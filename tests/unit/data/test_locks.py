@@ -1,6 +1,7 @@
 """One folder under data/ holds one set, however many benchmarks use it; a validation split has images."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import yaml
 from mtcp.core.errors import UserError
 from mtcp.core.project import Project
 from mtcp.data.loading.batches import open_split
-from mtcp.data.locks import data_digest, manifest_path, read_lock, require_validation_images
+from mtcp.data.locks import data_digest, manifest_path, read_lock, require_one_batch, require_validation_images
 from mtcp.data.preparation import sets
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -67,6 +68,17 @@ def test_a_validation_share_of_no_image_is_refused_by_plan_and_by_loader(project
         share = 0.1 if split == "validation" else 0.9
         with pytest.raises(UserError, match=f"{share} of 3 training images leaves none to '{split}'"):
             open_split(config("rooms", validation_share=share), folder, split)
+
+
+def test_a_batch_of_more_images_than_there_are_is_refused_before_there_are_data(project: Project) -> None:
+    training = yaml.safe_load(project.benchmark_path("rooms").read_text())["training"]
+    for size, refused in ((3, False), (4, True)):
+        changed = benchmark_like(project, "rooms", training={**training, "batch_size": size})
+        method = next(name for name in changed.methods if "batch_size" not in changed.method(name).training)
+        config = changed.resolve("short", method, 0)
+        said = r"has 3 images, fewer than one batch \(4\): lower training.batch_size in config/benchmarks/short.yaml"
+        with pytest.raises(UserError, match=said) if refused else nullcontext():
+            require_one_batch(changed, config)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "data").glob("*.lock.json")), ids=lambda path: path.name)

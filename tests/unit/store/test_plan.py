@@ -36,6 +36,15 @@ def test_every_run_has_a_key_of_its_own_and_planning_repeats(folder: Path) -> No
     assert keys(folder) == first
 
 
+def test_a_mistake_in_the_configuration_is_named_before_missing_data(folder: Path) -> None:
+    (folder / "params.yaml").write_text("benchmarks: [nyud]\nmethods: [mtcp, mtcp_equal]\nseeds: [0]\n")
+    with pytest.raises(UserError, match="no data for 'nyud'"):
+        Plan.load(folder)
+    edit(folder / "config/methods.yaml", lambda c: c["mtcp_equal"].update(training={"epoch": 3}))
+    with pytest.raises(UserError, match=r"key 'mtcp_equal\.training\.epoch': unknown key; did you mean 'epochs'"):
+        Plan.load(folder)
+
+
 @pytest.mark.parametrize(
     ("file", "change"),
     [

@@ -9,7 +9,7 @@ import torch
 from mtcp.core.errors import UserError
 from mtcp.core.plugins import PACKAGE_ROOT
 from mtcp.core.project import Project
-from mtcp.core.run_config import EncoderConfig, PluginConfig, RunConfig
+from mtcp.core.run_config import EncoderConfig, PluginConfig, RunConfig, TaskConfig
 from mtcp.evaluation.exporting import export
 from mtcp.models.architecture import build_network
 from mtcp.models.checkpoints import load_network, save_network
@@ -240,10 +240,37 @@ def test_a_scheme_that_gives_a_task_no_weight_is_worth_a_word(config: RunConfig)
     assert said == ["task 'edge' receives no gradient: its numbers would be those of an untrained head"]
 
 
-def test_a_scheme_that_diverges_at_once_is_worth_a_word(config: RunConfig) -> None:
+def test_a_scheme_whose_first_weights_are_no_numbers_is_refused(config: RunConfig) -> None:
     Path("plugins/mine.py").write_text(SCHEME.replace("BODY", "return losses.sum() * float('nan')"))
+    with pytest.raises(UserError, match="scheme 'mine', task 'semseg', step 0: the weight is nan"):
+        rehearse(config.model_copy(update={"scheme": PluginConfig(name="mine")}))
+
+
+def test_a_scheme_that_diverges_later_is_worth_a_word(config: RunConfig) -> None:
+    body = "return losses.sum() * (float('nan') if self.steps > 1 else 1)"
+    Path("plugins/mine.py").write_text(SCHEME.replace("BODY", body))
     (said,) = rehearse(config.model_copy(update={"scheme": PluginConfig(name="mine")}))
-    assert said.startswith("scheme 'mine' diverges on made-up images: ")
+    assert said.startswith("scheme 'mine' diverges on synthetic test images: ")
+
+
+def test_a_network_that_gives_no_numbers_is_refused_by_its_name(config: RunConfig) -> None:
+    result = 'out["depth"]["final"] = out["depth"]["final"] / 0 * 0\n        return out'
+    with pytest.raises(UserError, match="architecture 'mine': output 'final' of task 'depth' is not finite in the f"):
+        rehearse(with_architecture(config, result))
+
+
+def test_a_network_whose_loss_overflows_is_refused_by_its_name(config: RunConfig) -> None:
+    result = 'out["normals"]["final"] = out["normals"]["final"] * 1e30\n        return out'
+    config = config.model_copy(update={"tasks": {**config.tasks, "normals": TaskConfig(loss="normals_mse")}})
+    with pytest.raises(UserError, match=r"architecture 'mine': loss of task 'normals' became (inf|nan) at step 0"):
+        rehearse(with_architecture(config, result))
+
+
+def test_a_network_whose_gradient_is_no_number_is_refused_by_its_name(config: RunConfig) -> None:
+    """The square root of zero has a value, and no slope: 0 times infinity."""
+    result = 'zero = (0 * out["depth"]["final"]).sqrt()\n        out["depth"]["final"] = zero + 1\n        return out'
+    with pytest.raises(UserError, match="architecture 'mine': a gradient is not finite in the first step"):
+        rehearse(with_architecture(config, result))
 
 
 def test_a_large_benchmark_is_rehearsed_at_a_small_size(config: RunConfig) -> None:

@@ -53,6 +53,11 @@ def test_a_name_reads_the_planned_evaluation_and_a_folder_the_newest(run: Run, m
         load_run(run.name, run.root).metrics  # noqa: B018
 
 
+def test_a_printed_run_is_one_short_line(run: Run) -> None:
+    said = f"TrainedRun(rooms/mtcp/seed0, train_key={run.train_key}, status=finished)"
+    assert repr(load_run(run.name, run.root)) == said
+
+
 def test_the_plug_ins_of_its_project_define_its_network(run: Run, monkeypatch) -> None:
     asked: list[Path] = []
     monkeypatch.setattr(TrainedRun, "weights", run.directory / "model.safetensors")
@@ -131,4 +136,6 @@ def test_a_damaged_record_is_not_a_missing_evaluation(run: Run, tmp_path: Path, 
         export_run(load_run(run.name, run.root), tmp_path / "exported")
     run.metrics_path.unlink()
     done = export_run(load_run(run.name, run.root), tmp_path / "exported")
-    assert "The run was not evaluated." in Path(done["card"]).read_text()
+    card = Path(done["card"]).read_text()
+    assert "The run was not evaluated." in card
+    assert "its outputs are identical to the network's" in card

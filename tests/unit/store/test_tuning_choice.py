@@ -182,7 +182,7 @@ def test_a_budget_without_validation_images_is_refused(folder: Folder) -> None:
             {"learning_rate": [1e-2, 1e-4]},
             r"key 'budget\.learning_rate': a range is \[low, high\] with 0 < low <= high",
         ),
-        ({"epochs": 3}, r"key 'budget\.epochs': unknown key \(known here: configurations, learning_rate, weight_decay"),
+        ({"epochs": 3}, r"key 'budget\.epochs': unknown key \(known: configurations, learning_rate, weight_decay"),
     ],
 )
 def test_mistakes_in_a_budget(folder: Folder, change: dict, sentence: str) -> None:

@@ -107,7 +107,7 @@ def test_nan_ends_the_run_and_leaves_the_network_as_it_was(own, text, result, se
 def test_parameters_out_of_bounds(own):
     with pytest.raises(UserError, match=r"scheme 'mine', key 'power': .*less than or equal to 2, got 3"):
         own(LOSS, power=3)
-    with pytest.raises(UserError, match=r"scheme 'mine', key 'pover': .*known here: power"):
+    with pytest.raises(UserError, match=r"scheme 'mine', key 'pover': .*known: power"):
         own(LOSS, pover=1)
 
 
