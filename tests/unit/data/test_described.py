@@ -256,6 +256,24 @@ def test_the_documented_example_is_imported_as_it_says(valleys: tuple[Project, P
     assert (slope.label, slope.unit, slope.metric_unit) == ("Slope", "°", "°")
 
 
+def test_depth_of_8_bits_is_refused_whatever_its_unit(valleys: tuple[Project, Path]) -> None:
+    project, source = valleys
+    for path in source.glob("height/north/*.png"):
+        png(path, np.full((24, 32), 200, np.uint8))
+    with pytest.raises(UserError, match=r"image '0001': height/north/0001.png has 8 bits, too few for depth"):
+        import_set(project, "valleys", source, track=False)
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf])
+def test_infinite_numbers_are_refused_and_not_taken_for_void(valleys: tuple[Project, Path], value: float) -> None:
+    project, source = valleys
+    slope = np.load(source / "slope/north/0003.npy")
+    slope[2, 3] = value
+    np.save(source / "slope/north/0003.npy", slope)
+    with pytest.raises(UserError, match=r"image '0003': slope/north/0003.npy holds infinite values: mark pixels with"):
+        import_set(project, "valleys", source, track=False)
+
+
 def test_brackets_in_the_name_of_a_folder_are_read_as_such(valleys: tuple[Project, Path]) -> None:
     project, source = valleys
     own = project.root / "data/valleys.yaml"

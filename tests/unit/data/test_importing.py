@@ -248,7 +248,7 @@ class TestProblems:
             text,
             "'0001': depth/0001.npy must hold numbers, it has <U1",
             "'0002': depth/0002.npy must hold numbers, it has float32 of shape .24, 0.",
-            "'0003': depth/0003.png has 8 bits",
+            "'0003': depth/0003.png has 8 bits, too few for depth",
             "'0004': edge marks 96% of the pixels",
             "'0005': segmentation/0005.png is not a label map.* up to 894",
         )
