@@ -272,4 +272,5 @@ def _tell(done: Any) -> None:
     derived = "".join(f"; {task} derived from {source}" for task, source in lock["derived"].items())
     images = f"{lock['counts']['train']} + {lock['counts']['val']} images"
     typer.echo(f"imported {images} as {done.folder} ({lock['packaging']}{derived})")
-    typer.echo(f"now commit data/{lock['name']}.lock.json" + (f" and data/{lock['name']}.dvc" if done.tracked else ""))
+    files = [done.description, f"data/{lock['name']}.lock.json", f"data/{lock['name']}.dvc" if done.tracked else None]
+    typer.echo(f"now commit {' and '.join(file for file in files if file)}")

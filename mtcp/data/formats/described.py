@@ -57,7 +57,7 @@ class DescribedLayout(Layout):
         counts = Counter(image_id for image_id, opened in self._found if opened["split"] == name)
         if not counts:
             pattern = self.folder / self.description.images[0].replace("{split}", name)
-            return (), [f"there is no photograph {pattern}: expected one at least in the split '{name}'"]
+            return (), [f"no photograph matches {pattern}: split '{name}' needs at least one"]
         twice = sorted(image_id for image_id, count in counts.items() if count > 1)
         return tuple(sorted(counts)), [f"image '{one}' lies in two folders of the split '{name}'" for one in twice]
 
@@ -67,6 +67,10 @@ class DescribedLayout(Layout):
     def traits(self, task: str) -> Traits:
         """What the description says about one target."""
         return self._traits[task]
+
+    def patterns(self) -> dict[str, list[str]]:
+        """The described file patterns of each target."""
+        return {task: target.files for task, target in self._targets.items()}
 
     def list_files(self) -> list[Path]:
         """The lists of the splits, and the description."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mtcp.core.errors import UserError
 from mtcp.core.processes import end_with_parent
-from mtcp.core.tasks import KINDS, VOID
+from mtcp.core.tasks import VOID
 from mtcp.data.formats.cameras import camera_of
 from mtcp.data.formats.layouts import LABELS, Layout, scaled_normals
 from mtcp.data.preparation.derive import normals_from_depth
@@ -300,7 +300,15 @@ def _judge_task(layout: Layout, task: str, total: Findings, classes: Collection[
     coding = layout.coding(task, "coding") or layout.traits(task).labels
     doubts += judge_labels(_expected(layout, task), coding, sums, classes)
     doubts += judge_masks(sums, sum(total.sizes.values())) + judge_values(sums) + judge_axes(sums)
-    return doubts if task in KINDS else [replace(doubt, sentence=f"{task}: {doubt.sentence}") for doubt in doubts]
+    kind = layout.traits(task).kind
+    return [replace(doubt, sentence=_named(task, kind, doubt.sentence)) for doubt in doubts]
+
+
+def _named(task: str, kind: str, sentence: str) -> str:
+    """A sentence about one kind of task as one about `task`, which may have a name of its own."""
+    if task == kind:
+        return sentence
+    return f"{task}{sentence.removeprefix(kind)}" if sentence.startswith(f"{kind} ") else f"{task}: {sentence}"
 
 
 def _judge_whole(layout: Layout, tasks: list[str], total: Findings, classes: Mapping[str, Collection[int]]) -> None:

@@ -22,7 +22,7 @@ from mtcp.core.validation import validated
 from mtcp.data.formats.class_names import semseg_names
 from mtcp.data.formats.described import DescribedLayout
 from mtcp.data.formats.opening import layout_in, open_layout
-from mtcp.data.preparation.codings import mask_codings
+from mtcp.data.preparation.codings import Told, mask_codings
 from mtcp.data.preparation.contents import strays
 from mtcp.data.preparation.importing import import_set
 from mtcp.data.preparation.sets import open_set
@@ -163,7 +163,7 @@ def test_one_id_in_two_cities_and_an_empty_split(project: Project, cityscapes: P
     with pytest.raises(UserError) as error:
         import_set(project, "cityscapes", cityscapes, track=False)
     assert "image 'aachen_000000_000019' lies in two folders" in str(error.value)
-    assert "expected one at least in the split 'val'" in str(error.value)
+    assert "no photograph matches" in str(error.value) and "split 'val' needs at least one" in str(error.value)
     with pytest.raises(UserError, match="is not a cityscapes data set: photographs leftImg8bit/"):
         import_set(project, "cityscapes", cityscapes / "gtFine", track=False)
 
@@ -274,6 +274,51 @@ def test_infinite_numbers_are_refused_and_not_taken_for_void(valleys: tuple[Proj
         import_set(project, "valleys", source, track=False)
 
 
+def test_a_pattern_that_matches_no_file_is_named(valleys: tuple[Project, Path]) -> None:
+    project, source = valleys
+    own = project.root / "data/valleys.yaml"
+    own.write_text(own.read_text().replace("files: slope/", "files: slop/"))
+    with pytest.raises(UserError, match=r"no file matches slop/{folder}/{id}.npy: correct `files` of slope in data/va"):
+        import_set(project, "valleys", source, track=False)
+    own.write_text(own.read_text().replace("files: slop/", "files: slope/").replace("files: cover/", "files: cove/"))
+    with pytest.raises(UserError, match=r"cannot be used, 1 problem:\n.*no file matches cove/{folder}/{id}.png"):
+        import_set(project, "valleys", source, track=False)
+
+
+def test_a_target_that_only_some_images_have_is_missing_in_the_others(fields: tuple[Project, Path]) -> None:
+    project, source = fields
+    own = yaml.safe_load((project.root / "data/fields.yaml").read_text())
+    own["tasks"]["wet"] = {"kind": "sal", "files": "wet/{id}.png"}
+    (project.root / "data/fields.yaml").write_text(yaml.safe_dump(own))
+    png(source / "wet/1.png", np.eye(HEIGHT, WIDTH, dtype=np.uint8) * 255)
+    with pytest.raises(UserError) as error:
+        import_set(project, "fields", source, track=False)
+    assert "no file matches" not in str(error.value) and "image '2' has no wet" in str(error.value)
+
+
+def test_a_label_coding_contradicts_values_of_the_description(valleys: tuple[Project, Path]) -> None:
+    project, source = valleys
+    with pytest.raises(UserError, match=r"data/valleys.yaml gives `values`, .*; leave out --label-coding"):
+        import_set(project, "valleys", source, track=False, told=Told(label_coding="one"))
+
+
+def test_missing_data_of_ones_own_are_imported_and_the_description_committed(valleys: tuple[Project, Path]) -> None:
+    project, source = valleys
+    with pytest.raises(UserError, match=r"data import valleys PATH`, as data/valleys.yaml describes") as error:
+        open_set(project, "valleys")
+    assert "fetch" not in str(error.value)
+    said = mtcp(project, "data", "import", "valleys", str(source), "--no-dvc")
+    assert "now commit data/valleys.yaml and data/valleys.lock.json\n" in said
+
+
+def test_numbers_that_are_void_everywhere_are_called_by_their_name(valleys: tuple[Project, Path]) -> None:
+    project, source = valleys
+    for path in source.glob("slope/north/*.npy"):
+        np.save(path, np.full((24, 32), np.nan, np.float32))
+    with pytest.raises(UserError, match=r"slope is void at every pixel of the set: is it the wrong file or coding\?"):
+        import_set(project, "valleys", source, track=False)
+
+
 def test_brackets_in_the_name_of_a_folder_are_read_as_such(valleys: tuple[Project, Path]) -> None:
     project, source = valleys
     own = project.root / "data/valleys.yaml"
@@ -295,7 +340,8 @@ def test_a_changed_description_calls_for_another_import(valleys: tuple[Project, 
     with pytest.raises(UserError, match=r"data/valleys.yaml was changed since .*`mtcp data import valleys PATH`"):
         open_set(project, "valleys")
     with pytest.raises(
-        UserError, match=r"read as the unit given, has a median of 101 m; valleys sets have 0.5 to 50 m"
+        UserError,
+        match=r"read as the unit given, has a median of 101 m; data/valleys.yaml expects 0.5 to 50 m",
     ):
         import_set(project, "valleys", source, track=False)
     own.write_text(own.read_text().replace("unit: dm", "unit: mm"))
@@ -329,10 +375,10 @@ def test_a_class_beyond_the_names_is_named_with_its_image(valleys: tuple[Project
         ("31: 2", "31: 3", "`values` has class 3, and there are 3 `names`"),
         ("31: 2", "300: 2", "less than or equal to 255"),
         ("  edge:", "  bend:", r"line 14, key 'tasks.bend': a map with its own name needs a `kind`.*edge"),
-        ("kind: regression", "kind: regresion", r"line 16, key 'tasks.slope': a map with its own name needs"),
+        ("kind: regression", "kind: regresion", r"'tasks.slope': unknown `kind: regresion`; .* mean 'regression'"),
         ("kind: regression", "kind: depth\n    scale: 2", r"line 18, key 'tasks.slope.scale': unknown key .*unit"),
         ("  slope:", "  size:", "key 'tasks': 'size' stands for something else in tables and files"),
-        ("  edge:", "  edge:\n    kind: sal", "key 'tasks': edge is a task of the field, and no sal: take its `kind`"),
+        ("  edge:", "  edge:\n    kind: sal", "key 'tasks': edge is a standard task, and not of the kind sal"),
     ],
 )  # fmt: skip
 def test_mistakes_are_named_with_file_line_and_key(root: Path, tmp_path: Path, old: str, new: str, words: str) -> None:
@@ -418,9 +464,7 @@ def test_maps_under_names_of_their_own_are_read_like_their_kind(project: Project
     png(folder / "c/0.png", (here + 1000).astype(np.uint16))
     png(folder / "c/1.png", (here + 1000).astype(np.uint16))
     np.save(folder / "e/1.npy", np.full((HEIGHT, WIDTH, 3), 7, np.float32))
-    with pytest.raises(
-        UserError, match=r"every range is above 100 m|range: depth of the whole set.* correct `unit`"
-    ) as bad:
+    with pytest.raises(UserError, match=r"every range is above 100 m|range of the whole set.* correct `unit`") as bad:
         import_set(project, "wood", folder, track=False)
     assert "image '1': facing are no unit vectors" in str(bad.value)
 
@@ -436,7 +480,7 @@ def test_maps_under_names_of_their_own_are_read_like_their_kind(project: Project
         ({"sal": {}}, r"'tasks.sal': layout 'valleys' has no 'sal'"),
         ({"semseg": {"classes": 8}}, r"'tasks.semseg.classes': 8 here, and 3 in .*data/valleys.yaml: let both have"),
         ({"semseg": {"classes": 2}}, r"'tasks.semseg.classes': 2 here, and 3 in .*data/valleys.yaml: let both have"),
-        ({"slope": {"rope": 1}}, r"'tasks.slope.kind': required, and missing: 'slope' is none of the field's tasks"),
+        ({"slope": {"rope": 1}}, r"'tasks.slope.kind': required, and missing: 'slope' is not a standard task"),
     ],
 )
 def test_benchmark_and_description_agree(valleys: tuple[Project, Path], tasks: dict, words: str) -> None:

@@ -330,7 +330,12 @@ class TestProblems:
         self.import_fails(project, tmp_path / "nyu.mat", r"data/nyud cannot be written: No space left on device")
 
     def test_a_name_that_tells_no_layout(self, project: Project, nyud: Path):
-        self.import_fails(project, nyud, "which layout has 'mine'", name="mine")
+        self.import_fails(
+            project,
+            nyud,
+            "layout of 'mine' is unknown.* in data/mine.yaml .* .cityscapes, nyud, ",
+            name="mine",
+        )
 
     def test_a_rendered_set_is_not_imported_over(self, project: Project, nyud: Path):
         self.import_fails(project, nyud, "data/rooms is rendered .*give yours another name", name="rooms")
