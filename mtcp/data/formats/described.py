@@ -68,10 +68,6 @@ class DescribedLayout(Layout):
         """What the description says about one target."""
         return self._traits[task]
 
-    def patterns(self) -> dict[str, list[str]]:
-        """The described file patterns of each target."""
-        return {task: target.files for task, target in self._targets.items()}
-
     def list_files(self) -> list[Path]:
         """The lists of the splits, and the description."""
         lists: Sequence[Split] = ("train", "val") if self.description.lists else ()

@@ -345,10 +345,10 @@ def _unmatched(layout: Layout) -> list[str]:
     ids = _ids(layout)
     if not ids or not isinstance(layout, DescribedLayout) or description_path(layout.kind):
         return []
-    have, patterns = tasks_of(layout, ids), layout.patterns()
+    have, described = tasks_of(layout, ids), layout.description.tasks.given()
     return [
-        f"no file matches {' or '.join(patterns[task])}: correct `files` of {task} in data/{layout.kind}.yaml, or take "
-        f"{task} out"
+        f"no file matches {' or '.join(described[task].files)}: correct `files` of {task} in "
+        f"data/{layout.kind}.yaml, or take {task} out"
         for task in layout.places
         if task not in have and not (_holds_derived(layout, task) and "semseg" in layout.places)
     ]

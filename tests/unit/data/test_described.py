@@ -311,6 +311,16 @@ def test_missing_data_of_ones_own_are_imported_and_the_description_committed(val
     assert "now commit data/valleys.yaml and data/valleys.lock.json\n" in said
 
 
+def test_verify_names_the_classes(valleys: tuple[Project, Path]) -> None:
+    project, source = valleys
+    import_set(project, "valleys", source, track=False)
+    seen = json.loads(mtcp(project, "data", "verify", "valleys", "--json"))["semseg"]
+    assert seen["names"] == ["water", "meadow", "wood"] and len(seen["shares"]) == 3
+    table = mtcp(project, "data", "verify", "valleys")
+    assert re.search(rf"share of meadow +{seen['shares'][1]}", table)
+    assert re.search(r"edge +shares +\[", table), "without names, in the order of the values"
+
+
 def test_numbers_that_are_void_everywhere_are_called_by_their_name(valleys: tuple[Project, Path]) -> None:
     project, source = valleys
     for path in source.glob("slope/north/*.npy"):

@@ -533,6 +533,9 @@ def test_statistics_by_hand(project: Project, nyud: Path):
     assert summary["semseg"]["shares"][0] == pytest.approx((labels == 0).sum() / (labels != 255).sum(), abs=1e-4)
     assert 1.9 <= summary["depth"]["quantile_50"] <= 3.1
     assert summary["normals"]["up"] == pytest.approx(0.5, abs=0.01)
+    assert summary["semseg"]["names"][0] == "wall"
+    coarse = statistics(done.findings, open_layout("nyud", done.folder), {"semseg": {13}})
+    assert "names" not in coarse["semseg"], "the names of 40 classes are not those of 13"
 
 
 @pytest.mark.realdata
