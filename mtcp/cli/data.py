@@ -173,9 +173,9 @@ def verify(name: SetName, as_json: AsJson = False) -> None:
     from mtcp.data.preparation.sets import classes_of_set, open_set, recorded_content, stale_lock
 
     project, name = _named(name)
-    layout = open_set(project, name)
+    layout, classes = open_set(project, name), classes_of_set(project, name)
     with progress(f"verifying {name}") as bar:
-        found = check_set(layout, bar, classes_of_set(project, name))
+        found = check_set(layout, bar, classes)
     problems = found.problems + recorded_content(project, name)
     if problems and as_json:
         typer.echo(json.dumps({"problems": problems}, indent=1))
@@ -185,16 +185,25 @@ def verify(name: SetName, as_json: AsJson = False) -> None:
     if said := stale_lock(project, name):
         found.warnings.append(said)
     warn(found)
-    summary = statistics(found, layout)
+    summary = statistics(found, layout, classes)
     if as_json:
         typer.echo(json.dumps(summary, indent=1))
         return
     rows = [
         {"target": task, "statistic": key, "value": value}
         for task, entries in summary.items()
-        for key, value in entries.items()
+        for key, value in _by_class(entries).items()
     ]
     print_table(["target", "statistic", "value"], rows, False, title=f"data/{name} is in order")
+
+
+def _by_class(entries: dict[str, Any]) -> dict[str, Any]:
+    """Statistics of one target, with the share of each class under its name where the names are known."""
+    if "names" not in entries:
+        return entries
+    named = zip(entries["names"], entries["shares"], strict=True)
+    others = {key: value for key, value in entries.items() if key not in ("names", "shares")}
+    return others | {f"share of {name}": share for name, share in named}
 
 
 @app.command("list")
@@ -272,4 +281,5 @@ def _tell(done: Any) -> None:
     derived = "".join(f"; {task} derived from {source}" for task, source in lock["derived"].items())
     images = f"{lock['counts']['train']} + {lock['counts']['val']} images"
     typer.echo(f"imported {images} as {done.folder} ({lock['packaging']}{derived})")
-    typer.echo(f"now commit data/{lock['name']}.lock.json" + (f" and data/{lock['name']}.dvc" if done.tracked else ""))
+    files = [done.description, f"data/{lock['name']}.lock.json", f"data/{lock['name']}.dvc" if done.tracked else None]
+    typer.echo(f"now commit {' and '.join(file for file in files if file)}")

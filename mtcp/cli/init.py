@@ -57,7 +57,8 @@ mtcp watch                    # how far it is
 
 `params.yaml` says what to run, `config/benchmarks/{name}.yaml` on what, `config/methods.yaml` has the methods; each of
 the last two takes `extends: NAME`. Your own schemes and architectures go into `plugins/` (`mtcp schemes new NAME`).
-The report is `reports/{name}.html`. Put the folder under git (`git init`): reports and model cards then name the commit.
+The report is `reports/{name}.html`. Put the folder under git (`git init`), so that reports and model cards name the
+commit.
 
 Methods are compared with the benchmark's `reference`, which is `mtcp` unless `config/benchmarks/{name}.yaml` names
 another: name it in a study without MT-CP. After `kill -9` or a power cut, run `snakemake --unlock` first.

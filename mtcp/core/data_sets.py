@@ -187,10 +187,12 @@ class RegressionMap(Target):
 
 def _of_its_kind(given: Any) -> Any:
     kind = given.get("kind") if isinstance(given, dict) else None
-    if kind not in KINDS:
+    if kind is None:
         raise ValueError(
             f"a map with its own name needs a `kind`, the standard task that it is like: {', '.join(KINDS)}"
         )
+    if kind not in KINDS:
+        raise ValueError(f"unknown `kind: {kind}`{alternatives(str(kind), KINDS)}")
     form, _ = get_args(DataTasks.model_fields[kind].annotation)
     return form.model_validate(given)
 
@@ -221,7 +223,7 @@ class DataTasks(Model):
             if fault := task_name_fault(name):
                 raise ValueError(fault)
             if name in KINDS and target.kind not in (None, name):
-                raise ValueError(f"{name} is a task of the field, and no {target.kind}: take its `kind` out")
+                raise ValueError(f"{name} is a standard task, and not of the kind {target.kind}: take its `kind` out")
         return self
 
     def given(self) -> dict[str, Target]:
@@ -287,6 +289,12 @@ def description_path(name: str, root: Path | None = None) -> Path | None:
     """The description file of layout `name`, in the project `root` or else in mtcp; None if there is none."""
     folders = ([root / "data"] if root is not None else []) + [BUNDLED]
     return next((path for folder in folders if (path := folder / f"{name}.yaml").is_file()), None)
+
+
+def own_description(name: str, root: Path) -> Path | None:
+    """The user's description of layout `name` in the project `root`; None where there is none."""
+    path = description_path(name, root)
+    return path if path is not None and path.parent != BUNDLED else None
 
 
 def layout_names(root: Path | None = None) -> list[str]:

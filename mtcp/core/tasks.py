@@ -140,12 +140,12 @@ def misfits(name: str, options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield (option, what is wrong with it) for options of `make_task` that are invalid or missing for task `name`."""
     kind = options.get("kind") or name
     if name in KINDS and kind != name:
-        yield "kind", f"{name} is a task of the field, and {kind} another one: take `kind` out, or choose another name"
+        yield "kind", f"{name} is a standard task, and {kind} another one: take `kind` out, or choose another name"
     if kind not in KINDS:
         yield (
             "kind",
-            f"required, and missing: '{name}' is none of the field's tasks{alternatives(name, KINDS)}; say "
-            "which of them it is trained and judged like",
+            f"required, and missing: '{name}' is not a standard task{alternatives(name, KINDS)}: add `kind`, the "
+            "standard task whose loss and metrics it takes",
         )
         return
     classes, loss = options.get("classes"), options.get("loss")

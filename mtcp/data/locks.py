@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from mtcp.core.code_digest import code_digest
+from mtcp.core.data_sets import own_description
 from mtcp.core.errors import UserError
 from mtcp.core.files import read_json, read_yaml
 from mtcp.core.hashing import KEY_LENGTH, digest
@@ -37,7 +38,7 @@ def data_digest(project: Project, name: str) -> str:
             raise UserError(f"{tracked} names no `outs: - md5:`; track data/{data} with `dvc add` again") from error
     recorded = read_lock(project, data)
     if recorded is None:
-        raise UserError(missing_sentence(data))
+        raise UserError(missing_sentence(project, data))
     return str(recorded["digest"])
 
 
@@ -107,8 +108,10 @@ def _training_count(project: Project, name: str) -> int | None:
     return count if isinstance(count, int) else None
 
 
-def missing_sentence(data: str) -> str:
+def missing_sentence(project: Project, data: str) -> str:
     """Return the message on which commands provide a missing data set."""
+    if own := described_by(project, data):
+        return f"no data for '{data}': import your files with `mtcp data import {data} PATH`, as {own} describes them"
     if data.startswith("nyuv2_13"):
         return (
             f"no data for '{data}': derive them from imported frames of NYUv2 with "
@@ -118,6 +121,14 @@ def missing_sentence(data: str) -> str:
         f"no data for '{data}': import a copy with `mtcp data import {data} PATH`, "
         f"or download one with `mtcp data fetch {data} --url URL` (docs/data.md says where it is)"
     )
+
+
+def described_by(project: Project, data: str) -> str | None:
+    """The project's own file, such as data/NAME.yaml, that describes data set `data`; None for a known layout."""
+    names = (one for one in project.benchmark_names() if project.data_name(one) == data)
+    layout = next((project.benchmark(one).layout for one in names), data)
+    own = own_description(layout, project.root)
+    return f"data/{own.name}" if own else None
 
 
 def read_lock(project: Project, data: str) -> dict[str, Any] | None:

@@ -129,6 +129,8 @@ def _draw_legend(
         draw.rectangle((left, line + 2, left + 11, line + 13), fill=tuple(map(int, colour)))
         draw.text((left + 16, line), text, fill="black", font=font)
     if row.bar is not None:
-        gradient = coloured(np.tile(np.linspace(0, 1, _WIDTH), (10, 1)), 0, 1)
+        room = canvas.width - 3 * _GAP - int(font.getlength(row.bar))  # in a single column the text needs a part of it
+        length = max(min(_WIDTH, room), _LINE)
+        gradient = coloured(np.tile(np.linspace(0, 1, length), (10, 1)), 0, 1)
         canvas.paste(Image.fromarray(gradient), (_GAP, top + 2))
-        draw.text((_GAP + _WIDTH + 8, top), row.bar, fill="black", font=font)
+        draw.text((_GAP + length + 8, top), row.bar, fill="black", font=font)

@@ -112,7 +112,7 @@ def write_predictions(
     paths, rows = [], []
     for task in tasks:
         values = predictions[task.name]
-        picture, row = _shown(task, values, photograph, class_names.get(task.name, ()))
+        picture, row = _shown(task, values, class_names.get(task.name, ()))
         rows.append(row)
         paths.append(folder / f"{name}-{task.name}.png")
         with replacing(paths[-1]) as temporary:
@@ -126,11 +126,11 @@ def write_predictions(
     return paths
 
 
-def _shown(task: Task, values: NDArray[Any], photograph: RGB, names: Sequence[str]) -> tuple[Image.Image, Row]:
-    """The image of one task's prediction, and the task's row of the sheet: photograph and prediction."""
+def _shown(task: Task, values: NDArray[Any], names: Sequence[str]) -> tuple[Image.Image, Row]:
+    """The image of one task's prediction, and the task's row of the sheet, which has the photograph on top."""
 
     def row(picture: RGB, **more: Any) -> Row:
-        return Row(("photograph", task.label), (photograph, picture), **more)
+        return Row((task.label,), (picture,), **more)
 
     if task.classifies:
         colours = class_colours(task.channels)

@@ -155,7 +155,7 @@ def test_a_photograph_is_predicted_and_the_network_exported(quarry) -> None:
     ("kind", "words"),
     [
         ("regresion", "key 'tasks.height.kind': expected one of semseg, "),
-        (None, "key 'tasks.height.kind': required, and missing: 'height' is none of the field's tasks"),
+        (None, "key 'tasks.height.kind': required, and missing: 'height' is not a standard task"),
         ("depth", "key 'tasks.height.kind': depth here, and regression in"),
     ],
 )

@@ -20,7 +20,7 @@ from mtcp.core.errors import UserError
 from mtcp.core.tasks import VOID
 from mtcp.data.formats.depth_units import metres
 from mtcp.data.formats.label_codings import classes_of, from_colours
-from mtcp.data.formats.layouts import Layout, Split, Traits, mask, read_ids, read_vectors
+from mtcp.data.formats.layouts import Layout, Split, Traits, mask, read_ids, read_vectors, require_depth_bits
 from mtcp.data.formats.matlab import read_context, read_parts
 from mtcp.data.preparation.derive import edges_from_labels
 
@@ -57,7 +57,7 @@ class DescribedLayout(Layout):
         counts = Counter(image_id for image_id, opened in self._found if opened["split"] == name)
         if not counts:
             pattern = self.folder / self.description.images[0].replace("{split}", name)
-            return (), [f"there is no photograph {pattern}: expected one at least in the split '{name}'"]
+            return (), [f"no photograph matches {pattern}: split '{name}' needs at least one"]
         twice = sorted(image_id for image_id, count in counts.items() if count > 1)
         return tuple(sorted(counts)), [f"image '{one}' lies in two folders of the split '{name}'" for one in twice]
 
@@ -199,8 +199,7 @@ def _recognised_by(description: Description) -> str:
 
 
 def _metres(values: NDArray[Any], unit: str | None, offset: float, where: str) -> NDArray[np.float32]:
-    if values.dtype.itemsize == 1 and unit is None:
-        raise UserError(f"{where} has 8 bits, too few for depth; expected 16-bit millimetres")
+    require_depth_bits(values, where)
     if not np.isfinite(values).all():
         raise UserError(f"{where} holds NaN or infinite depth; mark missing depth by 0")
     if offset:
@@ -209,7 +208,9 @@ def _metres(values: NDArray[Any], unit: str | None, offset: float, where: str) -
 
 
 def _numbers(described: RegressionMap, values: NDArray[Any], where: str) -> NDArray[np.float32]:
-    known = np.isfinite(values)
+    if np.isinf(values).any():
+        raise UserError(f"{where} holds infinite values: mark pixels without truth by NaN, or by the value of `void`")
+    known = ~np.isnan(values)
     if described.void is not None:
         known &= values != described.void
     found = np.where(known, values, 0).astype(np.float32) * np.float32(described.scale)

@@ -314,6 +314,12 @@ def read_vectors(path: Path, image_id: str, mapped: bool = False) -> NDArray[Any
     return values
 
 
+def require_depth_bits(values: NDArray[Any], where: str) -> None:
+    """Raise `UserError` where depth or a disparity is stored in 8 bits or fewer: its steps are too coarse."""
+    if values.dtype.itemsize == 1:
+        raise UserError(f"{where} has 8 bits, too few for depth: expected a 16-bit image or a floating-point array")
+
+
 def scaled_normals(values: NDArray[Any]) -> NDArray[np.float32]:
     """Scale stored normals to [-1, 1] (8-bit images hold n = 2v/255 - 1), without normalising or changing axes."""
     if values.dtype != np.uint8:

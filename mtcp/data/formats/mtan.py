@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from mtcp.core.data_sets import CODED
 from mtcp.core.errors import UserError
 from mtcp.core.tasks import VOID
-from mtcp.data.formats.layouts import Layout, Traits, read_array, read_plane, read_vectors
+from mtcp.data.formats.layouts import Layout, Traits, read_array, read_plane, read_vectors, require_depth_bits
 
 #: An image counts as 8-bit RGB / 255 where no value times 255 is further than this from an integer.
 _EXACT: Final = 0.01
@@ -115,6 +115,7 @@ class MtanLayout(Layout):
         return np.where(values < 0, VOID, values).astype(np.uint8)
 
     def _depth(self, task: str, values: NDArray[Any], path: Path, image_id: str) -> NDArray[np.float32]:
+        require_depth_bits(values, f"image '{image_id}': {path}")
         if not np.isfinite(values).all() or values.min() < 0:
             raise UserError(f"image '{image_id}': {path} must hold finite numbers, 0 (void) or more")
         return np.where(values > 0, values, VOID).astype(np.float32)

@@ -4,7 +4,7 @@ A problem makes a set unusable; a warning deserves a look. The same pass collect
 """
 
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from mtcp.core.errors import UserError
 from mtcp.core.processes import end_with_parent
-from mtcp.core.tasks import KINDS, VOID
+from mtcp.core.tasks import VOID
 from mtcp.data.formats.cameras import camera_of
+from mtcp.data.formats.class_names import PARTS, semseg_names
 from mtcp.data.formats.layouts import LABELS, Layout, scaled_normals
 from mtcp.data.preparation.derive import normals_from_depth
 from mtcp.data.preparation.pairing import (
@@ -300,7 +301,15 @@ def _judge_task(layout: Layout, task: str, total: Findings, classes: Collection[
     coding = layout.coding(task, "coding") or layout.traits(task).labels
     doubts += judge_labels(_expected(layout, task), coding, sums, classes)
     doubts += judge_masks(sums, sum(total.sizes.values())) + judge_values(sums) + judge_axes(sums)
-    return doubts if task in KINDS else [replace(doubt, sentence=f"{task}: {doubt.sentence}") for doubt in doubts]
+    kind = layout.traits(task).kind
+    return [replace(doubt, sentence=_named(task, kind, doubt.sentence)) for doubt in doubts]
+
+
+def _named(task: str, kind: str, sentence: str) -> str:
+    """A sentence about one kind of task as one about `task`, which may have a name of its own."""
+    if task == kind:
+        return sentence
+    return f"{task}{sentence.removeprefix(kind)}" if sentence.startswith(f"{kind} ") else f"{task}: {sentence}"
 
 
 def _judge_whole(layout: Layout, tasks: list[str], total: Findings, classes: Mapping[str, Collection[int]]) -> None:
@@ -336,19 +345,35 @@ def each(work: Callable[[str], Any], ids: list[str]) -> Iterator[Any]:
         yield from pool.map(work, ids, chunksize=8)
 
 
-def statistics(found: Findings, layout: Layout) -> dict[str, Any]:
-    """Summarise the sums: class shares, void share, depth quantiles in metres, orientation shares."""
+def statistics(found: Findings, layout: Layout, classes: Mapping[str, Collection[int]] | None = None) -> dict[str, Any]:
+    """Summarise the sums: class shares and names, void share, depth quantiles in metres, orientation shares.
+
+    `classes` are the numbers of classes that benchmarks declare, as in `check_set`.
+    """
     summary: dict[str, Any] = {"sizes": {f"{h}x{w}": count for (h, w), count in sorted(found.sizes.items())}}
     for task in layout.places:
         sums, kind = _of_kind(layout, task, found), layout.traits(task).kind
         if kind in sums:
             summary[task] = _summary(kind, sums[kind])
+            if names := _names(layout, task, len(summary[task].get("shares", ())), (classes or {}).get(task, ())):
+                summary[task]["names"] = list(names)
         elif "normals orientation" in sums:
             counts = sums["normals orientation"]
             summary[task] = {
                 name: round(float(count / counts[-1]), 3) for name, count in zip(_ORIENTATIONS, counts, strict=False)
             }
     return summary
+
+
+def _names(layout: Layout, task: str, seen: int, declared: Collection[int]) -> Sequence[str]:
+    """The names of a class map's `seen` classes: as many as benchmarks have declared, if any has; else empty."""
+    if layout.traits(task).kind == "human_parts":
+        return PARTS[:seen]
+    own = layout.packaging.get("classes", ()) if task == "semseg" else ()
+    known = [own, layout.traits(task).names]
+    known += [semseg_names(layout.kind, number) for number in declared or (seen,) if task == "semseg"]
+    fitting = (names for names in known if len(names) >= seen and len(names) in (declared or (len(names),)))
+    return next(fitting, ())[:seen]
 
 
 def _summary(kind: str, sums: NDArray[Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 from PIL import Image
 
-from mtcp.core.data_sets import description_path, layout_names
+from mtcp.core.data_sets import description_path, layout_names, own_description, read_description
 from mtcp.core.errors import UserError
 from mtcp.core.files import write_json
 from mtcp.core.hashing import file_digest
@@ -32,6 +32,7 @@ from mtcp.data.formats.file_kinds import it_is
 from mtcp.data.formats.layouts import Layout
 from mtcp.data.formats.nyu import unpack_nyu
 from mtcp.data.formats.opening import layout_in
+from mtcp.data.locks import described_by
 from mtcp.data.preparation.archives import ENDINGS, is_archive, unpack
 from mtcp.data.preparation.boundaries import boundaries, write_boundaries
 from mtcp.data.preparation.checking import Findings, check_set, each, tasks_of
@@ -50,12 +51,13 @@ _CARRIED: Final = ("depth", "semseg", "accepted", "camera", "classes")
 
 @dataclass(frozen=True)
 class Imported:
-    """The result of an import: the folder, the content of its lock, and the findings."""
+    """The result of an import: the folder, the content of its lock, the findings, and the user's own description."""
 
     folder: Path
     lock: dict[str, Any]
     findings: Findings
     tracked: bool
+    description: str | None = None
 
 
 def layout_of(project: Project, name: str) -> str:
@@ -67,8 +69,8 @@ def layout_of(project: Project, name: str) -> str:
         if name.startswith(kind):
             return kind
     raise UserError(
-        f"which layout has '{name}'? No benchmark uses it: call it {' or '.join(f'{kind}...' for kind in kinds)}, "
-        f"describe it in data/{name}.yaml (docs/data.md), or write config/benchmarks/NAME.yaml first"
+        f"the layout of '{name}' is unknown, because no benchmark uses it: describe it in data/{name}.yaml "
+        f"(docs/data.md), or let the name begin with a known layout ({', '.join(kinds)})"
     )
 
 
@@ -90,6 +92,7 @@ def import_set(
     """
     kind, told = layout_of(project, name), told or Told()
     require_trackable(project, name, track)
+    _require_consistent(project, kind, told)
     lock: dict[str, Any] = {}
     with installing(project, name, lambda: record_set(project, name, lock, track)) as folder:
         reader = layout_in(kind, source, root=project.root)
@@ -107,6 +110,7 @@ def import_set(
         derived = _derived_before(layout, given)
         derived |= _derive(layout, progress("deriving"))
         findings = check_set(layout, progress("checking"), classes_of_set(project, name))
+        findings.problems[:0] = _unmatched(layout)
         if findings.problems:
             inside = [problem.replace(f"{folder}/", "") for problem in findings.problems]
             raise UserError(problem_list(source, inside))
@@ -125,7 +129,21 @@ def import_set(
             "source": origin or _origin(source),
             "licence": layout.licence,
         }
-    return Imported(project.root / "data" / name, lock, findings, track)
+    return Imported(project.root / "data" / name, lock, findings, track, described_by(project, name))
+
+
+def _require_consistent(project: Project, kind: str, told: Told) -> None:
+    """Raise `UserError` where the user's description and the command line both say what stored labels mean.
+
+    In a known layout, the command line's coding replaces the usual one.
+    """
+    own = own_description(kind, project.root)
+    semseg = read_description(own).tasks.semseg if own else None
+    if told.label_coding and semseg is not None and semseg.values is not None:
+        raise UserError(
+            f"--label-coding {told.label_coding}: data/{kind}.yaml gives `values`, which say what each stored label of "
+            "semseg is; leave out --label-coding"
+        )
 
 
 def require_trackable(project: Project, name: str, track: bool) -> None:
@@ -253,13 +271,13 @@ def _derive(layout: Layout, progress: Progress) -> dict[str, str]:
 
 def _holds_derived(layout: Layout, task: str) -> bool:
     """Whether the layout has a folder for derived targets of `task`."""
-    return any(folder == DERIVED[task] for folder, _ in layout.places.get(task, ()))
+    return any(folder == DERIVED.get(task) for folder, _ in layout.places.get(task, ()))
 
 
 def _describe(kind: str, project: Project, folder: Path) -> None:
     """Copy a user's description into the set's folder, which is read by this copy from now on."""
-    own = description_path(kind, project.root)
-    if own is not None and description_path(kind) is None:
+    own = own_description(kind, project.root)
+    if own is not None:
         shutil.copyfile(own, folder / COPY)
 
 
@@ -316,6 +334,23 @@ def _unusual(layout: Layout, counts: dict[str, int]) -> list[str]:
         f"split '{split}' has {counts[split]} images, the field's has {usual}: numbers on the two do not compare"
         for split, usual in layout.usual.items()
         if counts[split] != usual
+    ]
+
+
+def _unmatched(layout: Layout) -> list[str]:
+    """Report targets of a user's description that match no file: a copy of a known layout may lack some of its targets.
+
+    Edges that import would have derived are missing only where semseg is.
+    """
+    ids = _ids(layout)
+    if not ids or not isinstance(layout, DescribedLayout) or description_path(layout.kind):
+        return []
+    have, described = tasks_of(layout, ids), layout.description.tasks.given()
+    return [
+        f"no file matches {' or '.join(described[task].files)}: correct `files` of {task} in "
+        f"data/{layout.kind}.yaml, or take {task} out"
+        for task in layout.places
+        if task not in have and not (_holds_derived(layout, task) and "semseg" in layout.places)
     ]
 
 

@@ -141,16 +141,17 @@ def judge_depth(expected: Expected, sums: Mapping[str, NDArray[Any]], form: str)
         ]
     if expected.depth[0] <= median <= expected.depth[1]:
         return []
-    measured, remedy = "", f"correct `unit` in data/{expected.kind}.yaml"
+    bounds = f"{expected.depth[0]:g} to {expected.depth[1]:g} m"
+    usual, remedy = f"data/{expected.kind}.yaml expects {bounds}", "correct `unit` or `median` there"
     if expected.kind in _EXPECTED:
-        measured, remedy = f" (NYUv2: {expected.usual_depth:g})", "say which: --depth-unit UNIT"
+        usual = f"{expected.kind} sets have {bounds} (NYUv2: {expected.usual_depth:g})"
+        remedy = "say which: --depth-unit UNIT"
     read_as = {"integer": "millimetres", "float": "metres", "told": "the unit given"}[form]
     return [
         Doubt(
             "depth",
-            f"depth of the whole set, read as {read_as}, has a median of {median:.3g} m; {expected.kind} sets "
-            f"have {expected.depth[0]:g} to {expected.depth[1]:g} m{measured}: it is stored in "
-            f"another unit{_likely(median, expected.usual_depth, form)}; {remedy}",
+            f"depth of the whole set, read as {read_as}, has a median of {median:.3g} m; {usual}: "
+            f"probably another unit{_likely(median, expected.usual_depth, form)}; {remedy}",
         )
     ]
 
@@ -260,7 +261,7 @@ def judge_values(sums: Mapping[str, NDArray[Any]]) -> list[Doubt]:
     if deviation > 1e-6 * abs(mean):  # the precision of the sums of squares
         return []
     what = f"{mean:.6g} at every known pixel" if np.isfinite(mean) else "void at every pixel"
-    return [Doubt("regression", f"regression is {what} of the set: another file, or another coding?")]
+    return [Doubt("regression", f"regression is {what} of the set: is it the wrong file or coding?")]
 
 
 def judge_pairs(sums: Mapping[str, NDArray[Any]]) -> list[Doubt]:
@@ -268,46 +269,56 @@ def judge_pairs(sums: Mapping[str, NDArray[Any]]) -> list[Doubt]:
 
     Steps of depth or brightness also coincide with label boundaries by chance; the changed poses show how often.
     """
-    doubts, bad = [], {}
+    turned_ones, bad = [], {}
     for name, fit in sums.items():
         if " on " in name and fit.shape == (5,) and fit[4] >= ENOUGH:
             stands, turned = fit[0], fit[1:4]
             second, best = np.sort(fit[:4])[2:]
             if best > stands and best > PAIRED * second:  # another pose stands out, as only the right one should
                 how = POSES[int(fit[:4].argmax())]
-                bad[name] = f"{name.split(' on ')[0]} looks {how} against the {name.split(' on ')[1]}"
+                turned_ones.append(f"{name.split(' on ')[0]} looks {how} against the {name.split(' on ')[1]}")
             elif stands < PAIRED * turned.max():
-                bad[name] = f"{stands / max(turned.max(), 1e-9):.2f} times as often as by chance ({name})"
-    turned_ones = [sentence for sentence in bad.values() if "looks" in sentence]
+                bad[name] = float(stands / max(turned.max(), 1e-9))
     if turned_ones:
-        doubts.append(Doubt("pairing", "; ".join(turned_ones)))
-    elif bad:
-        doubts.append(
-            Doubt(
-                "pairing",
-                f"{_culprit(sums, bad)}: boundaries coincide {'; '.join(bad.values())}, where {PAIRED:g} is the least "
-                "of a sound set: are files one image off, or of another split?",
-            )
-        )
-    return doubts
+        return [Doubt("pairing", "; ".join(turned_ones))]
+    return [Doubt("pairing", _mismatch(sums, bad))] if bad else []
 
 
 #: The order in which maps are suspected when pairs do not match.
 _SUSPECTS: Final = ("image", "semseg", "depth", "human_parts", "sal")
 
 
-def _culprit(sums: Mapping[str, NDArray[Any]], bad: Mapping[str, str]) -> str:
-    """Name the culprit: the map whose every comparison fails."""
+def _mismatch(sums: Mapping[str, NDArray[Any]], bad: Mapping[str, float]) -> str:
+    """Say which maps do not match, from the pairs that fail and how far their boundaries coincide."""
+    culprit, others, found = _culprit(sums, bad), [], []
+    its, does = ("their", "do") if culprit == "image" else ("its", "does")
+    for name, ratio in bad.items():
+        first, second = name.split(" on ")
+        whose, other = f"the boundaries of {first}", _called(second)
+        if culprit in (first, second):
+            whose, other = f"{its} boundaries", _called(first if culprit == second else second)
+            others.append(other)
+        chance = " as often as by chance" if not found else ""
+        found.append(f"{whose} coincide with those of {other} only {ratio:.2f} times{chance}")
+    what = f"{_called(culprit)} {does} not match {' and '.join(sorted(others))}" if culprit else "the maps do not match"
+    least = f"(at least {PAIRED:g} in a sound set)"
+    return f"{what}: {', '.join(found)} {least}: are files one image off, or of another split?"
+
+
+def _called(task: str) -> str:
+    return "the photographs" if task == "image" else task
+
+
+def _culprit(sums: Mapping[str, NDArray[Any]], bad: Mapping[str, float]) -> str:
+    """The map whose every comparison fails, or empty: "image" for the photographs."""
     compared = [name.split(" on ") for name, fit in sums.items() if " on " in name and fit.shape == (5,)]
     failed = [name.split(" on ") for name in bad]
     own = sorted({task for pair in compared for task in pair} - set(_SUSPECTS))
     for suspect in (*_SUSPECTS, *own):
         mine = [pair for pair in compared if suspect in pair]
         if mine and all(pair in failed for pair in mine) and any(pair in failed for pair in mine):
-            name = "photographs" if suspect == "image" else suspect
-            others = {other for pair in failed for other in pair} - {suspect}
-            return f"{name} do not belong to {' and '.join(sorted(others))}"
-    return "images and targets do not belong together"
+            return suspect
+    return ""
 
 
 def judge_axes(sums: Mapping[str, NDArray[Any]]) -> list[Doubt]:
@@ -319,7 +330,7 @@ def judge_axes(sums: Mapping[str, NDArray[Any]]) -> list[Doubt]:
         if best > _agreement(stands) + NORMALS_PAIRED:
             return [Doubt("normals", _axes_sentence(order, signs))]
         if sums["normals compared"][0] >= ENOUGH and _agreement(stands) < _agreement(mirrored) + NORMALS_PAIRED:
-            return [Doubt("pairing", "normals do not belong to depth: they agree no better than with mirrored depth")]
+            return [Doubt("pairing", "normals do not match depth: they agree no better than with mirrored depth")]
         return []
     signs = sums.get("normals signs")
     if signs is None or not signs.sum(axis=0).all():

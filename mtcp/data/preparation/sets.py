@@ -133,7 +133,7 @@ def prepare(project: Project, name: str, progress: Progress = lambda done, total
         if packaging.read(folder).get("inputs") != inputs or _differs(project, name, inputs):
             _render(project, name, progress)
     elif not folder.is_dir():
-        raise UserError(missing_sentence(name))
+        raise UserError(missing_sentence(project, name))
     record = _record(project, name, folder)
     manifest = manifest_path(project, chosen)
     record["note"] = _compared(project, name, record, rendered=benchmark.rendered is not None)
@@ -172,7 +172,7 @@ def _render(project: Project, name: str, progress: Progress) -> Path:
     benchmark_name = benchmark_of(project, name)
     benchmark = project.benchmark(benchmark_name)
     if benchmark.rendered is None:
-        raise UserError(f"benchmark '{benchmark_name}' is not rendered: {missing_sentence(name)}")
+        raise UserError(f"benchmark '{benchmark_name}' is not rendered: {missing_sentence(project, name)}")
     total = sum(map(len, scene_ids(benchmark.rendered).values()))
     with installing(project, name) as folder:
         render_set(
@@ -233,7 +233,7 @@ def open_set(project: Project, name: str) -> Layout:
             raise UserError(f"data/{name} is not here yet: `mtcp data prepare {name}` pulls it")
         if project.benchmark(benchmark_of(project, name)).rendered is not None:
             raise UserError(f"no data for '{name}': `mtcp data render {name}` makes them")
-        raise UserError(missing_sentence(name))
+        raise UserError(missing_sentence(project, name))
     layout = open_layout(record["layout"], folder)
     _require_same_description(project, layout)
     return layout

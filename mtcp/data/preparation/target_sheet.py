@@ -4,13 +4,15 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from mtcp.core.tasks import CLASSES, VOID
 from mtcp.data.formats.label_codings import palette
 from mtcp.data.formats.layouts import Layout
 
 _VOID_GREY: Final = 60
+_LINE: Final = 18
+_GAP: Final = 3
 
 
 def colour(kind: str, target: NDArray[Any]) -> NDArray[np.uint8]:
@@ -41,15 +43,18 @@ def colour(kind: str, target: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def sheet(layout: Layout, ids: list[str], tasks: list[str]) -> Image.Image:
-    """One row per image: the photograph and its targets side by side, rows scaled to one height."""
+    """One row per image: the photograph and its targets in columns under their names."""
     rows = []
     for image_id in ids:
         shown = (colour(layout.traits(task).kind, layout.target(task, image_id)) for task in tasks)
-        row = [layout.image(image_id), *shown]
-        rows.append(np.concatenate(row, axis=1))
-    widest = max(row.shape[1] for row in rows)
-    tallest = max(row.shape[0] for row in rows)
-    canvas = Image.new("RGB", (widest, tallest * len(rows)))
-    for k, row in enumerate(rows):
-        canvas.paste(Image.fromarray(row), (0, k * tallest))
+        rows.append([layout.image(image_id), *shown])
+    titles, font = ["image", *tasks], ImageFont.load_default(size=12)
+    widest = max(*(row[0].shape[1] for row in rows), *(int(font.getlength(title)) + 2 * _GAP for title in titles))
+    tallest = max(row[0].shape[0] for row in rows)
+    canvas = Image.new("RGB", (widest * len(titles), _LINE + tallest * len(rows)))
+    draw = ImageDraw.Draw(canvas)
+    for column, title in enumerate(titles):
+        draw.text((column * widest + _GAP, 1), title, fill="white", font=font)
+        for row, pictures in enumerate(rows):
+            canvas.paste(Image.fromarray(pictures[column]), (column * widest, _LINE + row * tallest))
     return canvas

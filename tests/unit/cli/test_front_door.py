@@ -91,7 +91,7 @@ def test_a_mistake_is_told_where_no_output_is_open(project: Path) -> None:
     [
         (("data", "render", "../x"), "'../x' is not a name"),
         (("data", "import", "", "/tmp"), "'' is not a name"),
-        (("data", "fetch", "attic", "--url", "http://localhost:9/a.tgz"), "which layout has 'attic'?"),
+        (("data", "fetch", "attic", "--url", "http://localhost:9/a.tgz"), "the layout of 'attic' is unknown"),
         (("show", "benchmark", "../benchmarks/rooms"), "unknown benchmark"),
         (("train", "roms", "mtcp", "--seed", "0"), "unknown benchmark 'roms'"),
         (

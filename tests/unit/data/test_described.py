@@ -22,7 +22,7 @@ from mtcp.core.validation import validated
 from mtcp.data.formats.class_names import semseg_names
 from mtcp.data.formats.described import DescribedLayout
 from mtcp.data.formats.opening import layout_in, open_layout
-from mtcp.data.preparation.codings import mask_codings
+from mtcp.data.preparation.codings import Told, mask_codings
 from mtcp.data.preparation.contents import strays
 from mtcp.data.preparation.importing import import_set
 from mtcp.data.preparation.sets import open_set
@@ -163,7 +163,7 @@ def test_one_id_in_two_cities_and_an_empty_split(project: Project, cityscapes: P
     with pytest.raises(UserError) as error:
         import_set(project, "cityscapes", cityscapes, track=False)
     assert "image 'aachen_000000_000019' lies in two folders" in str(error.value)
-    assert "expected one at least in the split 'val'" in str(error.value)
+    assert "no photograph matches" in str(error.value) and "split 'val' needs at least one" in str(error.value)
     with pytest.raises(UserError, match="is not a cityscapes data set: photographs leftImg8bit/"):
         import_set(project, "cityscapes", cityscapes / "gtFine", track=False)
 
@@ -256,6 +256,79 @@ def test_the_documented_example_is_imported_as_it_says(valleys: tuple[Project, P
     assert (slope.label, slope.unit, slope.metric_unit) == ("Slope", "°", "°")
 
 
+def test_depth_of_8_bits_is_refused_whatever_its_unit(valleys: tuple[Project, Path]) -> None:
+    project, source = valleys
+    for path in source.glob("height/north/*.png"):
+        png(path, np.full((24, 32), 200, np.uint8))
+    with pytest.raises(UserError, match=r"image '0001': height/north/0001.png has 8 bits, too few for depth"):
+        import_set(project, "valleys", source, track=False)
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf])
+def test_infinite_numbers_are_refused_and_not_taken_for_void(valleys: tuple[Project, Path], value: float) -> None:
+    project, source = valleys
+    slope = np.load(source / "slope/north/0003.npy")
+    slope[2, 3] = value
+    np.save(source / "slope/north/0003.npy", slope)
+    with pytest.raises(UserError, match=r"image '0003': slope/north/0003.npy holds infinite values: mark pixels with"):
+        import_set(project, "valleys", source, track=False)
+
+
+def test_a_pattern_that_matches_no_file_is_named(valleys: tuple[Project, Path]) -> None:
+    project, source = valleys
+    own = project.root / "data/valleys.yaml"
+    own.write_text(own.read_text().replace("files: slope/", "files: slop/"))
+    with pytest.raises(UserError, match=r"no file matches slop/{folder}/{id}.npy: correct `files` of slope in data/va"):
+        import_set(project, "valleys", source, track=False)
+    own.write_text(own.read_text().replace("files: slop/", "files: slope/").replace("files: cover/", "files: cove/"))
+    with pytest.raises(UserError, match=r"cannot be used, 1 problem:\n.*no file matches cove/{folder}/{id}.png"):
+        import_set(project, "valleys", source, track=False)
+
+
+def test_a_target_that_only_some_images_have_is_missing_in_the_others(fields: tuple[Project, Path]) -> None:
+    project, source = fields
+    own = yaml.safe_load((project.root / "data/fields.yaml").read_text())
+    own["tasks"]["wet"] = {"kind": "sal", "files": "wet/{id}.png"}
+    (project.root / "data/fields.yaml").write_text(yaml.safe_dump(own))
+    png(source / "wet/1.png", np.eye(HEIGHT, WIDTH, dtype=np.uint8) * 255)
+    with pytest.raises(UserError) as error:
+        import_set(project, "fields", source, track=False)
+    assert "no file matches" not in str(error.value) and "image '2' has no wet" in str(error.value)
+
+
+def test_a_label_coding_contradicts_values_of_the_description(valleys: tuple[Project, Path]) -> None:
+    project, source = valleys
+    with pytest.raises(UserError, match=r"data/valleys.yaml gives `values`, .*; leave out --label-coding"):
+        import_set(project, "valleys", source, track=False, told=Told(label_coding="one"))
+
+
+def test_missing_data_of_ones_own_are_imported_and_the_description_committed(valleys: tuple[Project, Path]) -> None:
+    project, source = valleys
+    with pytest.raises(UserError, match=r"data import valleys PATH`, as data/valleys.yaml describes") as error:
+        open_set(project, "valleys")
+    assert "fetch" not in str(error.value)
+    said = mtcp(project, "data", "import", "valleys", str(source), "--no-dvc")
+    assert "now commit data/valleys.yaml and data/valleys.lock.json\n" in said
+
+
+def test_verify_names_the_classes(valleys: tuple[Project, Path]) -> None:
+    project, source = valleys
+    import_set(project, "valleys", source, track=False)
+    seen = json.loads(mtcp(project, "data", "verify", "valleys", "--json"))["semseg"]
+    assert seen["names"] == ["water", "meadow", "wood"] and len(seen["shares"]) == 3
+    table = mtcp(project, "data", "verify", "valleys")
+    assert re.search(rf"share of meadow +{seen['shares'][1]}", table)
+    assert re.search(r"edge +shares +\[", table), "without names, in the order of the values"
+
+
+def test_numbers_that_are_void_everywhere_are_called_by_their_name(valleys: tuple[Project, Path]) -> None:
+    project, source = valleys
+    for path in source.glob("slope/north/*.npy"):
+        np.save(path, np.full((24, 32), np.nan, np.float32))
+    with pytest.raises(UserError, match=r"slope is void at every pixel of the set: is it the wrong file or coding\?"):
+        import_set(project, "valleys", source, track=False)
+
+
 def test_brackets_in_the_name_of_a_folder_are_read_as_such(valleys: tuple[Project, Path]) -> None:
     project, source = valleys
     own = project.root / "data/valleys.yaml"
@@ -277,7 +350,8 @@ def test_a_changed_description_calls_for_another_import(valleys: tuple[Project, 
     with pytest.raises(UserError, match=r"data/valleys.yaml was changed since .*`mtcp data import valleys PATH`"):
         open_set(project, "valleys")
     with pytest.raises(
-        UserError, match=r"read as the unit given, has a median of 101 m; valleys sets have 0.5 to 50 m"
+        UserError,
+        match=r"read as the unit given, has a median of 101 m; data/valleys.yaml expects 0.5 to 50 m",
     ):
         import_set(project, "valleys", source, track=False)
     own.write_text(own.read_text().replace("unit: dm", "unit: mm"))
@@ -311,10 +385,10 @@ def test_a_class_beyond_the_names_is_named_with_its_image(valleys: tuple[Project
         ("31: 2", "31: 3", "`values` has class 3, and there are 3 `names`"),
         ("31: 2", "300: 2", "less than or equal to 255"),
         ("  edge:", "  bend:", r"line 14, key 'tasks.bend': a map with its own name needs a `kind`.*edge"),
-        ("kind: regression", "kind: regresion", r"line 16, key 'tasks.slope': a map with its own name needs"),
+        ("kind: regression", "kind: regresion", r"'tasks.slope': unknown `kind: regresion`; .* mean 'regression'"),
         ("kind: regression", "kind: depth\n    scale: 2", r"line 18, key 'tasks.slope.scale': unknown key .*unit"),
         ("  slope:", "  size:", "key 'tasks': 'size' stands for something else in tables and files"),
-        ("  edge:", "  edge:\n    kind: sal", "key 'tasks': edge is a task of the field, and no sal: take its `kind`"),
+        ("  edge:", "  edge:\n    kind: sal", "key 'tasks': edge is a standard task, and not of the kind sal"),
     ],
 )  # fmt: skip
 def test_mistakes_are_named_with_file_line_and_key(root: Path, tmp_path: Path, old: str, new: str, words: str) -> None:
@@ -400,9 +474,7 @@ def test_maps_under_names_of_their_own_are_read_like_their_kind(project: Project
     png(folder / "c/0.png", (here + 1000).astype(np.uint16))
     png(folder / "c/1.png", (here + 1000).astype(np.uint16))
     np.save(folder / "e/1.npy", np.full((HEIGHT, WIDTH, 3), 7, np.float32))
-    with pytest.raises(
-        UserError, match=r"every range is above 100 m|range: depth of the whole set.* correct `unit`"
-    ) as bad:
+    with pytest.raises(UserError, match=r"every range is above 100 m|range of the whole set.* correct `unit`") as bad:
         import_set(project, "wood", folder, track=False)
     assert "image '1': facing are no unit vectors" in str(bad.value)
 
@@ -418,7 +490,7 @@ def test_maps_under_names_of_their_own_are_read_like_their_kind(project: Project
         ({"sal": {}}, r"'tasks.sal': layout 'valleys' has no 'sal'"),
         ({"semseg": {"classes": 8}}, r"'tasks.semseg.classes': 8 here but 3 in .*data/valleys.yaml: use the same"),
         ({"semseg": {"classes": 2}}, r"'tasks.semseg.classes': 2 here but 3 in .*data/valleys.yaml: use the same"),
-        ({"slope": {"rope": 1}}, r"'tasks.slope.kind': required, and missing: 'slope' is none of the field's tasks"),
+        ({"slope": {"rope": 1}}, r"'tasks.slope.kind': required, and missing: 'slope' is not a standard task"),
     ],
 )
 def test_benchmark_and_description_agree(valleys: tuple[Project, Path], tasks: dict, words: str) -> None:
@@ -434,7 +506,7 @@ def test_classes_are_counted_by_their_names_or_else_by_their_values(valleys: tup
     own.write_text(own.read_text().replace(old, ""))
     write(project, "right", benchmark(layout="valleys", tasks={"semseg": {"classes": 3}})).benchmark("right")
     wrong = write(project, "wrong", benchmark(layout="valleys", tasks={"semseg": {"classes": 4}}))
-    with pytest.raises(UserError, match=r"key 'tasks.semseg.classes': 4 here, and 3 in "):
+    with pytest.raises(UserError, match=r"key 'tasks.semseg.classes': 4 here but 3 in "):
         wrong.benchmark("wrong")
 
 

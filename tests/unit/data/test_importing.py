@@ -248,7 +248,7 @@ class TestProblems:
             text,
             "'0001': depth/0001.npy must hold numbers, it has <U1",
             "'0002': depth/0002.npy must hold numbers, it has float32 of shape .24, 0.",
-            "'0003': depth/0003.png has 8 bits",
+            "'0003': depth/0003.png has 8 bits, too few for depth",
             "'0004': edge marks 96% of the pixels",
             "'0005': segmentation/0005.png is not a label map.* up to 894",
         )
@@ -330,7 +330,12 @@ class TestProblems:
         self.import_fails(project, tmp_path / "nyu.mat", r"data/nyud cannot be written: No space left on device")
 
     def test_a_name_that_tells_no_layout(self, project: Project, nyud: Path):
-        self.import_fails(project, nyud, "which layout has 'mine'", name="mine")
+        self.import_fails(
+            project,
+            nyud,
+            "layout of 'mine' is unknown.* in data/mine.yaml .* .cityscapes, nyud, ",
+            name="mine",
+        )
 
     def test_a_rendered_set_is_not_imported_over(self, project: Project, nyud: Path):
         self.import_fails(project, nyud, "data/rooms is rendered .*give yours another name", name="rooms")
@@ -528,6 +533,9 @@ def test_statistics_by_hand(project: Project, nyud: Path):
     assert summary["semseg"]["shares"][0] == pytest.approx((labels == 0).sum() / (labels != 255).sum(), abs=1e-4)
     assert 1.9 <= summary["depth"]["quantile_50"] <= 3.1
     assert summary["normals"]["up"] == pytest.approx(0.5, abs=0.01)
+    assert summary["semseg"]["names"][0] == "wall"
+    coarse = statistics(done.findings, open_layout("nyud", done.folder), {"semseg": {13}})
+    assert "names" not in coarse["semseg"], "the names of 40 classes are not those of 13"
 
 
 @pytest.mark.realdata

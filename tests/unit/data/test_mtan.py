@@ -106,6 +106,12 @@ def test_nyuv2_is_read_with_its_voids(nyuv2):
     np.testing.assert_allclose(normals[1:], given["normal"][1:], atol=1e-6)
 
 
+def test_depth_of_8_bits_is_refused(nyuv2):
+    np.save(nyuv2 / "train/depth/3.npy", np.full((HEIGHT, WIDTH, 1), 3, np.uint8))
+    with pytest.raises(UserError, match=r"image 'train_3': .*depth/3.npy has 8 bits, too few for depth"):
+        open_layout("mtan_nyuv2", nyuv2).target("depth", "train_3")
+
+
 def test_a_package_is_imported_checked_and_recorded(mtan_project, nyuv2):
     done = import_set(mtan_project, "mtan_nyuv2", nyuv2, track=False)
     assert done.lock["counts"] == {"train": TRAIN, "val": VAL}

@@ -29,7 +29,7 @@ from mtcp.data.preparation.contents import content_digest
 from mtcp.data.preparation.fetching import fetch_set
 from mtcp.data.preparation.importing import import_set
 from mtcp.data.preparation.installing import alone, place_of
-from mtcp.data.preparation.target_sheet import colour
+from mtcp.data.preparation.target_sheet import colour, sheet
 
 
 @pytest.mark.parametrize("name", ["rooms", "people"])
@@ -189,7 +189,8 @@ class TestCommands:
         assert "wrote results/sheets/nyud-test.png" in self.run("show", "nyud", "--split", "test")
         from PIL import Image
 
-        assert Image.open("results/sheets/nyud-test.png").size == (32 * 5, 24 * 2)
+        width, height = Image.open("results/sheets/nyud-test.png").size
+        assert width % 5 == 0 and width >= 32 * 5 and 24 * 2 < height < 24 * 3, "five columns under their titles"
 
     def test_a_benchmark_stands_for_its_data(self, project: Project, nyud: Path):
         """Another benchmark on a set's data: its name makes no set of its own."""
@@ -227,6 +228,18 @@ class TestCommands:
         said = CliRunner().invoke(app, ["verify", "nyud", "--json"])
         assert said.exit_code == 2
         assert any("extra.txt" in problem for problem in json.loads(said.stdout)["problems"])
+
+
+def test_a_sheet_has_a_column_with_a_title_for_every_target(project: Project, nyud: Path):
+    layout = open_layout("nyud", import_set(project, "nyud", nyud, track=False).folder)
+    picture = np.asarray(sheet(layout, ["0001", "0002"], ["depth", "normals"]))
+    line, width = picture.shape[0] - 2 * 24, picture.shape[1] // 3
+    assert all(picture[:line, k * width : (k + 1) * width].max() == 255 for k in range(3)), "white letters"
+    for row, image_id in enumerate(("0001", "0002")):
+        top = line + row * 24
+        np.testing.assert_array_equal(picture[top : top + 24, :32], layout.image(image_id))
+        drawn = colour("normals", layout.target("normals", image_id))
+        np.testing.assert_array_equal(picture[top : top + 24, 2 * width : 2 * width + 32], drawn)
 
 
 def test_normals_have_the_usual_colours():

@@ -44,6 +44,16 @@ def test_every_photograph_is_looked_for_first(tmp_path: Path) -> None:
             require_photographs([mine, other])
 
 
+def test_a_sheet_has_the_photograph_once(tmp_path: Path) -> None:
+    photograph = np.full((20, 30, 3), (250, 0, 250), np.uint8)
+    values = {"depth": np.linspace(1, 5, 600, dtype=np.float32).reshape(20, 30), "edge": np.zeros((20, 30), np.float32)}
+    tasks = [make_task("depth"), make_task("edge")]
+    sheet = np.asarray(Image.open(write_predictions(tmp_path, "pink", photograph, values, tasks, {})[-1]))
+    pink = (sheet == (250, 0, 250)).all(axis=-1)
+    high, wide = pink.any(axis=1).sum(), pink.any(axis=0).sum()
+    assert pink.sum() == high * wide and abs(high / wide - 20 / 30) < 0.01, "one rectangle"
+
+
 @pytest.mark.parametrize("size", [(1, 3000), (3000, 1)])
 def test_a_photograph_that_is_a_line_has_a_sheet(tmp_path: Path, size: tuple[int, int]) -> None:
     values = np.linspace(1, 5, 3000, dtype=np.float32).reshape(size)
