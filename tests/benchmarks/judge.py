@@ -5,6 +5,7 @@ into docs/performance.md. A ratio below 1 says that ours takes less time.
 """
 
 import json
+import math
 import os
 import re
 import statistics
@@ -33,6 +34,8 @@ BEGIN, END = "<!-- ratios: written by make benchmark -->\n", "<!-- end of ratios
 #: Cores that other processes may use while a conclusion is drawn.
 OTHERS = 0.1
 ROUNDS = 7
+#: Seconds of a round: the system counts the time of other processes in hundredths of a second.
+SHORTEST = 0.2
 
 Action = Callable[[], object]
 Row = dict[str, Any]
@@ -80,17 +83,24 @@ PAIRS: dict[str, Callable[[], tuple[Action, Action]]] = {
 
 
 def measured(name: str, ours: Action, plain: Action, rounds: int = ROUNDS) -> Row:
-    """Take both in turns, after one round to warm up, and watch what other processes do meanwhile."""
+    """Take both in turns, after one call to warm up, and watch what other processes do meanwhile."""
     for form in (plain, ours):
         form()
+    calls = max(1, math.ceil(SHORTEST / seconds_of(plain)))
     seconds: dict[Action, list[float]] = {ours: [], plain: []}
     watch = Watch()
     for number in range(rounds):
         for form in (ours, plain) if number % 2 else (plain, ours):
-            before = time.perf_counter()
-            form()
-            seconds[form].append(time.perf_counter() - before)
+            seconds[form].append(seconds_of(form, calls))
     return row(name, seconds[ours], seconds[plain], watch.others() or 0.0)
+
+
+def seconds_of(form: Action, calls: int = 1) -> float:
+    """The mean time of one of `calls` calls."""
+    before = time.perf_counter()
+    for _ in range(calls):
+        form()
+    return (time.perf_counter() - before) / calls
 
 
 def row(name: str, ours: list[float], plain: list[float], others: float) -> Row:
