@@ -16,7 +16,7 @@ def data_facts(project: Project, name: str) -> str:
     derived = lock.get("derived") or {}
     parts += [f"{task} derived from {source}" for task, source in derived.items() if task in benchmark.tasks]
     if packaging := lock.get("packaging"):
-        parts.append(f"{packaging}, resized to {benchmark.height}x{benchmark.width} for the network (height x width)")
+        parts.append(f"{packaging}, resized to {benchmark.height}x{benchmark.width} for the network")
     if lock and (given := set(benchmark.tasks) - set(derived)) and derived:
         parts.append(f"{', '.join(task for task in benchmark.tasks if task in given)} as given")
     return "; ".join(parts)

@@ -20,7 +20,7 @@ def subtitle(page: Page) -> str:
     kind = "rendered scenes" if benchmark.rendered is not None else "photographs"
     names = ", ".join(task.label.lower() for task in page.tasks)
     epochs = counted(benchmark.training.epochs, "epoch")
-    return f"{names} on {kind} of {benchmark.width} × {benchmark.height} pixels, {epochs}"
+    return f"{names} on {kind} of {benchmark.height}x{benchmark.width} pixels (height x width), {epochs}"
 
 
 def facts(page: Page) -> list[tuple[str, str]]:
