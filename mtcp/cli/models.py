@@ -34,7 +34,12 @@ def new(name: NewName) -> None:
 
 
 def models(
-    benchmark: Annotated[str, typer.Option("--benchmark", help="The benchmark whose size and tasks count.")] = "rooms",
+    benchmark: Annotated[
+        str | None,
+        typer.Option(
+            "--benchmark", help="The benchmark whose size and tasks count (default: the first of params.yaml)."
+        ),
+    ] = None,
     grid: Annotated[
         str | None, typer.Option("--grid", help="Only the methods of this grid of config/grids.yaml.")
     ] = None,
@@ -52,6 +57,7 @@ def models(
     from mtcp.models.catalogue import catalogue, page
 
     project = Project()
+    benchmark = benchmark or project.params.benchmarks[0]
     with progress("counting") as show:
         entries = catalogue(project, benchmark, show, grid)
     size = project.benchmark(benchmark)

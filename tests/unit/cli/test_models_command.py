@@ -1,6 +1,7 @@
 """`mtcp models` lists architectures with their cost."""
 
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -44,6 +45,16 @@ def test_the_page_of_costs_is_current(monkeypatch):
     monkeypatch.chdir(ROOT)
     page = listed("--benchmark", "architectures", "--grid", "architectures", "--markdown")
     assert page == (ROOT / "docs/architecture-costs.md").read_text()
+
+
+def test_the_first_benchmark_of_the_grid_counts(monkeypatch, tmp_path):
+    shutil.copytree(ROOT / "config", tmp_path / "config")
+    (tmp_path / "params.yaml").write_text("benchmarks: [people, rooms]\nmethods: [mtcp]\nseeds: [0]\n")
+    monkeypatch.chdir(tmp_path)
+    asked = []
+    monkeypatch.setattr("mtcp.models.catalogue.catalogue", lambda project, name, show, grid: asked.append(name) or [])
+    listed("--json")
+    assert asked == ["people"]
 
 
 def test_unknown_grid_is_refused(monkeypatch):
