@@ -138,11 +138,18 @@ def _require_consistent(project: Project, kind: str, told: Told) -> None:
     In a known layout, the command line's coding replaces the usual one.
     """
     own = own_description(kind, project.root)
-    semseg = read_description(own).tasks.semseg if own else None
-    if told.label_coding and semseg is not None and semseg.values is not None:
+    tasks = read_description(own).tasks if own else None
+    if tasks is None:
+        return
+    if told.label_coding and tasks.semseg is not None and tasks.semseg.values is not None:
         raise UserError(
             f"--label-coding {told.label_coding}: data/{kind}.yaml gives `values`, which say what each stored label of "
             "semseg is; leave out --label-coding"
+        )
+    if told.depth_unit and tasks.depth is not None and tasks.depth.unit is not None:
+        raise UserError(
+            f"--depth-unit {told.depth_unit}: data/{kind}.yaml gives the `unit` of depth, {tasks.depth.unit}; correct "
+            "it there, or leave out --depth-unit"
         )
 
 

@@ -296,10 +296,12 @@ def test_a_target_that_only_some_images_have_is_missing_in_the_others(fields: tu
     assert "no file matches" not in str(error.value) and "image '2' has no wet" in str(error.value)
 
 
-def test_a_label_coding_contradicts_values_of_the_description(valleys: tuple[Project, Path]) -> None:
+def test_options_do_not_contradict_the_description(valleys: tuple[Project, Path]) -> None:
     project, source = valleys
     with pytest.raises(UserError, match=r"data/valleys.yaml gives `values`, .*; leave out --label-coding"):
         import_set(project, "valleys", source, track=False, told=Told(label_coding="one"))
+    with pytest.raises(UserError, match=r"data/valleys.yaml gives the `unit` of depth, cm; .* leave out --depth-unit"):
+        import_set(project, "valleys", source, track=False, told=Told(depth_unit="mm"))
 
 
 def test_missing_data_of_ones_own_are_imported_and_the_description_committed(valleys: tuple[Project, Path]) -> None:
