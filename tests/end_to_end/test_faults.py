@@ -319,7 +319,7 @@ def test_partial_tables_never_pass_for_whole_ones(copy: Path, finished: Path, mo
     report_commands.report()
     edit(copy / "params.yaml", seeds=[0, 1])
     assert [path for path in planned_stamps(copy) if path.exists()] == [planned_stamps(copy)[1]]
-    named(copy, "made from other runs")
+    named(copy, "come from other runs")
     make_tables(copy)
     assert clean_tables(copy) == clean_tables(finished)
 
