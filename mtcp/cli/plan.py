@@ -75,7 +75,7 @@ def check(benchmark: BenchmarkName, key: Key = None) -> None:
     from mtcp.store.plan import Plan, key_of
 
     with uncollected():
-        from mtcp.data.loading.batches import SplitName, open_split, require_readable, steps_per_epoch
+        from mtcp.data.loading.batches import SplitName, open_split, require_readable
         from mtcp.store.rehearsal import rehearse, require_searchable
 
     planned = Plan.load()
@@ -96,8 +96,8 @@ def check(benchmark: BenchmarkName, key: Key = None) -> None:
             opened = open_split(some, planned.data_folder(benchmark), split)
             require_readable(opened)
             if split == "train":
-                for run in first.values():
-                    steps_per_epoch(opened, run.config)  # counted anew: a set that only DVC tracks has no counts
+                for run in first.values():  # counted anew: a set that only DVC tracks has no counts
+                    require_one_batch(planned.project, run.config, len(opened))
     with progress(f"check {benchmark}") as on_method:
         for done, (method, run) in enumerate(first.items(), 1):
             tried = run.choice.trials if run.choice else (run,)
@@ -117,7 +117,4 @@ def _located(error: UserError, project: "Project", benchmark: str, method: str) 
     found = re.match(r"encoder\.(\w+): ", str(error))
     if found is None:
         return UserError(f"config/methods.yaml, method '{method}': {error}")
-    key = found[1]
-    if "timm cannot build" in str(error) and project.benchmark(benchmark).encoder.args:
-        key = "args"
-    return project.benchmark_entry(benchmark).fault(("encoder", key), str(error)[found.end() :])
+    return project.benchmark_entry(benchmark).fault(("encoder", found[1]), str(error)[found.end() :])

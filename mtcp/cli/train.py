@@ -91,15 +91,15 @@ def train_planned(planned: "Plan", run: "Run", device: str, stop: Callable[[], b
 
 def _say_device(name: str, device: str, resources: "ResourceConfig") -> None:
     """Print the first line of a run's log: the device, and a note if the benchmark wants a GPU and it is a CPU."""
-    import torch
-
     where = "the CPU" if device == "cpu" else device
     number = f" in {resources.together} processes" if resources.together > 1 else ""
     wants = "a GPU" if resources.gpu == 1 else f"{resources.gpu} GPUs"
     missed = resources.gpu and device == "cpu"
     meant = f": the benchmark asks for {wants} (`resources.gpu: {resources.gpu}`)" if missed else ""
-    if missed and not torch.cuda.is_available():
-        meant += ", and none is available"
+    if missed:
+        import torch
+
+        meant += "" if torch.cuda.is_available() else ", and none is available"
     print(f"{name}: training on {where}{number}{meant}", file=sys.stderr, flush=True)
 
 

@@ -11,7 +11,7 @@ from mtcp.core.run_config import Name
 from mtcp.core.validation import Model
 
 Evidence = Literal["code", "figure", "abstract", "secondary", "paper"]
-ClaimEvidence = Literal["code", "figure", "abstract", "secondary", "paper", "own"]
+ClaimEvidence = Literal[Evidence, "own"]
 
 
 class Published(Model):

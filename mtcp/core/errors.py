@@ -37,12 +37,17 @@ class UserError(Exception):
 
 def alternatives(name: str, known: Collection[str]) -> str:
     """Return the end of a message on an unknown name: the nearest known name, and all names unless they are many."""
+    others = sorted({*known} - {name})
+    close = nearest(name, others)
+    guess = f"; did you mean '{close}'?" if close else ""
+    return guess if close and len(others) > _FEW else f"{guess} (known: {', '.join(others) or 'none'})"
+
+
+def nearest(name: str, known: Collection[str]) -> str | None:
+    """Return the name of `known` that is most like `name`; None where none is alike."""
     from difflib import get_close_matches  # imported only on errors, to keep planning fast
 
-    others = sorted({*known} - {name})
-    close = get_close_matches(name, others, n=1)
-    nearest = f"; did you mean '{close[0]}'?" if close else ""
-    return nearest if close and len(others) > _FEW else f"{nearest} (known: {', '.join(others) or 'none'})"
+    return next(iter(get_close_matches(name, known, n=1)), None)
 
 
 def first_sentence(error: BaseException) -> str:

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
+from mtcp.core.errors import UserError
 from mtcp.core.names import FORM
 from mtcp.core.tasks import Kind, Task, in_order, make_task
 from mtcp.core.validation import Model
+from mtcp.core.words import counted
 
 Name = Annotated[str, StringConstraints(pattern=f"^{FORM}$")]
 
@@ -255,6 +257,21 @@ def unequal_shares(training: TrainingConfig, processes: int) -> str | None:
     if training.keep_last_batch and processes > 1:
         return f"`training.keep_last_batch` leaves {processes} processes (`resources`) unequal shares"
     return None
+
+
+def batches_per_epoch(config: "RunConfig", split: str, images: int, where: str = "") -> int:
+    """Batches in an epoch of `images` images; an incomplete last one is dropped unless `training.keep_last_batch`.
+
+    Raises `UserError` where none is left. `where`: the place that sets the batch size (default: the benchmark's file).
+    """
+    size = config.training.batch_size
+    batches = -(-images // size) if config.training.keep_last_batch else images // size
+    if batches == 0:
+        raise UserError(
+            f"split '{split}' of {config.benchmark} has {counted(images, 'image')}, fewer than one batch ({size}): "
+            f"lower training.batch_size in {where or f'config/benchmarks/{config.benchmark}.yaml'}"
+        )
+    return batches
 
 
 class RunConfig(WithTasks, Model):

@@ -2,14 +2,13 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
-from mtcp.core.errors import UserError, alternatives
+from mtcp.core.errors import UserError, alternatives, nearest
 from mtcp.core.files import line_of
 from mtcp.core.names import name_fault
 
@@ -102,9 +101,9 @@ def explained(mistake: ErrorDetails, model: type[BaseModel]) -> str:
 def _not_among(value: Any, expected: str) -> str:
     """The message on a value that is none of those of a `Literal`, which pydantic lists as "'a', 'b' or 'c'"."""
     known = [each.strip("'") for each in re.split(r", | or ", expected)]
-    close = get_close_matches(str(value), known, n=1)
+    close = nearest(str(value), known)
     said = f"expected one of {', '.join(known)}; got {_short(value)}"
-    return f"{said} (did you mean '{close[0]}'?)" if close else said
+    return f"{said} (did you mean '{close}'?)" if close else said
 
 
 def _line(where: str | Path, keys: Sequence[str | int]) -> str:

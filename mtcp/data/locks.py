@@ -12,9 +12,8 @@ from mtcp.core.hashing import KEY_LENGTH, digest
 from mtcp.core.plugins import PACKAGE_ROOT
 from mtcp.core.project import Project
 from mtcp.core.project_files import dvc_file, lock_file
-from mtcp.core.run_config import RunConfig
+from mtcp.core.run_config import RunConfig, batches_per_epoch
 from mtcp.core.validation import fault
-from mtcp.core.words import counted
 
 
 def data_digest(project: Project, name: str) -> str:
@@ -83,21 +82,17 @@ def require_validation_images(project: Project, name: str) -> None:
         )  # fmt: skip
 
 
-def require_one_batch(project: Project, config: RunConfig) -> None:
-    """Raise `UserError` where the number of images is known and training would have no whole batch in an epoch."""
-    count, size = _training_count(project, config.benchmark), config.training.batch_size
-    if count is None or config.training.keep_last_batch:
-        return
-    count -= round(config.validation_share * count)
-    if count < size:
+def require_one_batch(project: Project, config: RunConfig, images: int | None = None) -> None:
+    """Raise `UserError` where training would have no batch in an epoch.
+
+    `images`: those of the training split (default: as many as the renderer's settings or the lock leave for it, which
+    nobody may know yet).
+    """
+    if images is None and (count := _training_count(project, config.benchmark)) is not None:
+        images = count - round(config.validation_share * count)
+    if images is not None:
         own = "batch_size" in project.method(config.method).training
-        where = (
-            f"config/methods.yaml, method '{config.method}'" if own else f"config/benchmarks/{config.benchmark}.yaml"
-        )
-        raise UserError(
-            f"split 'train' of {config.benchmark} has {counted(count, 'image')}, fewer than one batch ({size}): "
-            f"lower training.batch_size in {where}"
-        )
+        batches_per_epoch(config, "train", images, f"config/methods.yaml, method '{config.method}'" if own else "")
 
 
 def _training_count(project: Project, name: str) -> int | None:

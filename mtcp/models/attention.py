@@ -72,15 +72,10 @@ class AttentionInRows(torch.autograd.Function):
         d_query = torch.empty_like(query)
         d_key, d_value = torch.zeros_like(key, dtype=wide(key.dtype)), torch.zeros_like(value, dtype=wide(value.dtype))
         for number, (image, rows) in enumerate(blocks(query, key.shape[1])):
-            weights = kept[number] if kept else attention_weights(query[image, rows], key[image])
+            q, k = query[image, rows], key[image]
+            weights = kept[number] if kept else attention_weights(q, k)
             d_query[image, rows] = gradients(
-                weights,
-                query[image, rows],
-                key[image],
-                value[image],
-                gradient[image, rows],
-                d_key[image],
-                d_value[image],
+                weights, q, k, value[image], gradient[image, rows], d_key[image], d_value[image]
             )
         return d_query, d_key.to(key.dtype), d_value.to(value.dtype)
 

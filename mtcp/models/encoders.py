@@ -133,8 +133,8 @@ def timm_backbone(config: EncoderConfig) -> Any:
         raise no_hub_access(config, error) from error
     except Exception as error:
         raise UserError(
-            f"encoder.model: timm cannot build '{config.model}' as a features_only backbone with "
-            f"{config.args or 'no arguments'} and weights {config.weights or 'of its own'}: "
+            f"encoder.{'args' if config.args else 'model'}: timm cannot build '{config.model}' as a features_only "
+            f"backbone with {config.args or 'no arguments'} and weights {config.weights or 'of its own'}: "
             f"{first_sentence(error)}; choose another model, or correct encoder.args or encoder.weights"
         ) from error
 

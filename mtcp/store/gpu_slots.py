@@ -39,7 +39,7 @@ def gpu_slot(
             f"the benchmark asks for {count} GPUs a run (`resources.gpu`), and this machine has {len(devices)}: "
             "ask for fewer, or choose another machine; a run's result depends on their number"
         )
-    folder = folder or Path(tempfile.gettempdir()) / "-".join(filter(None, ("mtcp-gpu-slots", str(os.getuid()), job)))
+    folder = folder or Path(tempfile.gettempdir()) / (f"mtcp-gpu-slots-{os.getuid()}" + (f"-{job}" if job else ""))
     folder.mkdir(parents=True, exist_ok=True)
     before = os.environ.get(VISIBLE)
     while not (held := _take(devices, runs_per_gpu, folder, count)):

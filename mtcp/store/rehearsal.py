@@ -4,7 +4,6 @@ Larger images are scaled to about 128 pixels on their longer side, which reveals
 second. Whether the encoder supports the benchmark's own size is checked when the network is built.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,14 +29,10 @@ from mtcp.models.checkpoints import load_network, save_network
 from mtcp.models.outputs import require_outputs
 from mtcp.training.history import LOSS, untrained_tasks
 from mtcp.training.step import Stepper
-from mtcp.weighting.base import Diverged, SchemeContext, build_scheme, own_faults_named
+from mtcp.weighting.base import Diverged, LossNotFinite, NotFinite, SchemeContext, build_scheme, own_faults_named
 from mtcp.weighting.probe import probe_scheme
 
 _LARGEST: Final = 128
-#: What schemes say of a number that is not finite; a loss outside a scheme's domain is another matter.
-_NOT_FINITE: Final = re.compile(r" is (nan|-?inf|not finite)$")
-#: What the training step says of a loss that is not finite although the outputs are.
-_FIRST_LOSS: Final = re.compile(r"^loss of task .* at step 0$")
 
 
 def rehearse(config: RunConfig, schemes: Sequence[RunConfig] = ()) -> list[str]:
@@ -129,10 +124,9 @@ def _train_step(config: RunConfig, network: Architecture, batch: Batch) -> Itera
             scheme.flags()
         probe_scheme(config)
     except Diverged as error:
-        if _FIRST_LOSS.search(str(error)):
-            raise UserError(f"architecture '{network.name}': {error}") from error
-        if "step 0" in str(error) and _NOT_FINITE.search(str(error)):
-            raise UserError(str(error)) from error
+        if isinstance(error, NotFinite) and error.step == 0:
+            whose = f"architecture '{network.name}': " if isinstance(error, LossNotFinite) else ""
+            raise UserError(f"{whose}{error}") from error
         # Not an error, as in a run: losses of such images need not suit every scheme.
         yield f"scheme '{config.scheme.name}' diverges on synthetic test images: {error}"
         return

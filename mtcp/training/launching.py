@@ -108,7 +108,7 @@ def _stopped_at_start(failed: ChildFailedError) -> bool:
     """Whether the process that failed first ended by the stop, which kills one that does not ignore its signal yet."""
     _, failure = failed.get_first_failure()
     spoke = isinstance(failure.message, dict)  # it was training, and says why it failed
-    return not spoke and -failure.exitcode in (-1, signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    return not spoke and failure.exitcode in (1, -signal.SIGINT, -signal.SIGTERM, -signal.SIGHUP)
 
 
 def _explained(failed: ChildFailedError, config: RunConfig) -> Exception:

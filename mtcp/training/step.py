@@ -16,7 +16,7 @@ from mtcp.models.outputs import require_outputs
 from mtcp.models.precision import at_least_fp32
 from mtcp.training.losses import batch_losses, task_loss, weighed_losses
 from mtcp.training.optimisation import build_optimiser
-from mtcp.weighting.base import Diverged, Scheme, own_faults_named
+from mtcp.weighting.base import LossNotFinite, Scheme, own_faults_named
 from mtcp.weighting.shared import head_parameters
 
 
@@ -122,5 +122,5 @@ class Stepper:
 
 def _finite(task: str, value: float, number: int) -> float:
     if not math.isfinite(value):
-        raise Diverged(f"loss of task '{task}' became {value} at step {number}")
+        raise LossNotFinite(f"loss of task '{task}' became {value} at step {number}", number)
     return value

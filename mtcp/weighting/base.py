@@ -43,6 +43,18 @@ class Diverged(Exception):
     """
 
 
+class NotFinite(Diverged):
+    """A number is NaN or infinite in micro-batch `step`, counted from 0."""
+
+    def __init__(self, message: str, step: int) -> None:
+        super().__init__(message)
+        self.step = step
+
+
+class LossNotFinite(NotFinite):
+    """A task's loss is NaN or infinite before any scheme has seen it."""
+
+
 @dataclass(frozen=True)
 class SchemeContext:
     """What a scheme knows about its run.
@@ -189,7 +201,7 @@ class Scheme(nn.Module, ABC):
         """Raise `Diverged` naming the first task whose value is NaN or infinite."""
         for task, value in zip(tasks, values, strict=True):
             if not abs(value) < float("inf"):
-                raise Diverged(f"{self.at(task)}: the {what} is {value}")
+                raise NotFinite(f"{self.at(task)}: the {what} is {value}", self.steps)
 
     def positive(self, losses: Tensor, present: Tensor) -> None:
         """Raise `Diverged` where a loss is zero or negative: for schemes with a logarithm or a quotient."""

@@ -37,7 +37,7 @@ from torch import Tensor, nn
 
 from mtcp.core.errors import UserError
 from mtcp.core.plugins import PluginParameters
-from mtcp.weighting.base import Diverged, Scheme, SchemeContext
+from mtcp.weighting.base import Diverged, NotFinite, Scheme, SchemeContext
 from mtcp.weighting.shared import accumulate, flat, gramian_of, jacobian_of, pieces_of, shared_parameters_of
 
 
@@ -238,7 +238,7 @@ class JacobianScheme(GradientScheme):
         update = self.combine(jacobian, losses, present)
         self.expect(update, jacobian.shape[1:], "combine")
         if not torch.isfinite(update).all():
-            raise Diverged(f"{self.at()}: the combined gradient is not finite")
+            raise NotFinite(f"{self.at()}: the combined gradient is not finite", self.steps)
         return update, torch.linalg.pinv(gramian, hermitian=True) @ (jacobian @ update).double().cpu()
 
 

@@ -21,9 +21,8 @@ from torch import Tensor
 from mtcp.core.errors import UserError
 from mtcp.core.images import IMAGENET_MEAN, IMAGENET_STD
 from mtcp.core.randomness import stream
-from mtcp.core.run_config import RunConfig
+from mtcp.core.run_config import RunConfig, batches_per_epoch
 from mtcp.core.tasks import CLASSES, VOID, Task
-from mtcp.core.words import counted
 from mtcp.data.formats.layouts import Layout
 from mtcp.data.formats.opening import open_layout
 from mtcp.data.loading.augment import augment, draw_transform
@@ -139,18 +138,8 @@ def require_readable(split: Split, images: int = 16) -> None:
 
 
 def steps_per_epoch(split: Split, config: RunConfig) -> int:
-    """Forward passes per epoch; an incomplete last batch is dropped unless `training.keep_last_batch` is set.
-
-    Raises `UserError` where no batch is left.
-    """
-    size = config.training.batch_size
-    steps = -(-len(split) // size) if config.training.keep_last_batch else len(split) // size
-    if steps == 0:
-        raise UserError(
-            f"split '{split.name}' of {config.benchmark} has {counted(len(split), 'image')}, fewer than one batch "
-            f"({config.training.batch_size}): lower training.batch_size in config/benchmarks/{config.benchmark}.yaml"
-        )
-    return steps
+    """Forward passes per epoch; raises `UserError` where the split has less than a batch (`batches_per_epoch`)."""
+    return batches_per_epoch(config, split.name, len(split))
 
 
 def training_batches(

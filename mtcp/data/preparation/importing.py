@@ -32,7 +32,6 @@ from mtcp.data.formats.file_kinds import it_is
 from mtcp.data.formats.layouts import Layout
 from mtcp.data.formats.nyu import unpack_nyu
 from mtcp.data.formats.opening import layout_in
-from mtcp.data.locks import described_by
 from mtcp.data.preparation.archives import ENDINGS, is_archive, unpack
 from mtcp.data.preparation.boundaries import boundaries, write_boundaries
 from mtcp.data.preparation.checking import Findings, check_set, each, tasks_of
@@ -92,7 +91,9 @@ def import_set(
     """
     kind, told = layout_of(project, name), told or Told()
     require_trackable(project, name, track)
-    _require_consistent(project, kind, told)
+    own = own_description(kind, project.root)
+    if own is not None:
+        _require_consistent(own, told)
     lock: dict[str, Any] = {}
     with installing(project, name, lambda: record_set(project, name, lock, track)) as folder:
         reader = layout_in(kind, source, root=project.root)
@@ -100,7 +101,8 @@ def import_set(
             given = packaging.read(root)
             source_layout = layout_in(kind, root, root=project.root)
             _place(source_layout, folder, shutil.move if move else shutil.copyfile, progress("copying"))
-        _describe(kind, project, folder)
+        if own is not None:
+            shutil.copyfile(own, folder / COPY)  # the set is read by this copy from now on
         carried = {key: given[key] for key in _CARRIED if key in given} | told.packaging()
         unrecorded = layout_in(kind, folder)
         codings = mask_codings(unrecorded, _ids(unrecorded))
@@ -129,18 +131,15 @@ def import_set(
             "source": origin or _origin(source),
             "licence": layout.licence,
         }
-    return Imported(project.root / "data" / name, lock, findings, track, described_by(project, name))
+    return Imported(project.root / "data" / name, lock, findings, track, f"data/{own.name}" if own else None)
 
 
-def _require_consistent(project: Project, kind: str, told: Told) -> None:
-    """Raise `UserError` where the user's description and the command line both say what stored labels mean.
+def _require_consistent(own: Path, told: Told) -> None:
+    """Raise `UserError` where the user's description `own` and the command line both say how a target is stored.
 
     In a known layout, the command line's coding replaces the usual one.
     """
-    own = own_description(kind, project.root)
-    tasks = read_description(own).tasks if own else None
-    if tasks is None:
-        return
+    tasks, kind = read_description(own).tasks, own.stem
     if told.label_coding and tasks.semseg is not None and tasks.semseg.values is not None:
         raise UserError(
             f"--label-coding {told.label_coding}: data/{kind}.yaml gives `values`, which say what each stored label of "
@@ -279,13 +278,6 @@ def _derive(layout: Layout, progress: Progress) -> dict[str, str]:
 def _holds_derived(layout: Layout, task: str) -> bool:
     """Whether the layout has a folder for derived targets of `task`."""
     return any(folder == DERIVED.get(task) for folder, _ in layout.places.get(task, ()))
-
-
-def _describe(kind: str, project: Project, folder: Path) -> None:
-    """Copy a user's description into the set's folder, which is read by this copy from now on."""
-    own = own_description(kind, project.root)
-    if own is not None:
-        shutil.copyfile(own, folder / COPY)
 
 
 def _own_names(layout: Layout) -> dict[str, Any]:

@@ -128,6 +128,11 @@ def test_an_odd_argument_is_one_sentence_and_writes_nothing(
     assert sorted(project.rglob("*")) == before
 
 
+def write_benchmark(project: Path, name: str, line: str = "") -> None:
+    """A benchmark like `rooms`, with `line` as the third of its file."""
+    (project / f"config/benchmarks/{name}.yaml").write_text(f"extends: rooms\nlabel: {name.title()}\n{line}\n")
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
@@ -140,7 +145,7 @@ def test_an_odd_argument_is_one_sentence_and_writes_nothing(
 def test_a_benchmark_is_shown_only_where_it_can_be_planned(
     command: typer.Typer, project: Path, monkeypatch: pytest.MonkeyPatch, line: str, said: str
 ) -> None:
-    (project / "config/benchmarks/own.yaml").write_text(f"extends: rooms\nlabel: Own\n{line}\n")
+    write_benchmark(project, "own", line)
     monkeypatch.chdir(project)
     assert said in refusal(command, "show", "benchmark", "own")
 
@@ -148,9 +153,8 @@ def test_a_benchmark_is_shown_only_where_it_can_be_planned(
 def test_a_benchmark_does_not_fail_for_the_mistake_of_another(
     command: typer.Typer, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    benchmarks = project / "config/benchmarks"
-    (benchmarks / "own.yaml").write_text("extends: rooms\nlabel: Own\n")
-    (benchmarks / "unused.yaml").write_text("extends: rooms\nlabel: Unused\ncolour: red\n")
+    write_benchmark(project, "own")
+    write_benchmark(project, "unused", "colour: red")
     monkeypatch.chdir(project)
     assert CliRunner().invoke(command, ["show", "benchmark", "own"]).exit_code == 0
     assert "unused.yaml, line 3, key 'colour': unknown key" in refusal(command, "show", "benchmark", "unused")
@@ -159,9 +163,7 @@ def test_a_benchmark_does_not_fail_for_the_mistake_of_another(
 def test_a_parameter_that_a_plug_in_does_not_take_is_named_with_its_file(
     command: typer.Typer, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (project / "config/benchmarks/own.yaml").write_text(
-        "extends: rooms\nlabel: Own\nscheme_parameters: {lps: {kapa: 1}}\n"
-    )
+    write_benchmark(project, "own", "scheme_parameters: {lps: {kapa: 1}}")
     methods = project / "config/methods.yaml"
     methods.write_text(
         methods.read_text() + "\nmine:\n  extends: mtcp\n  label: Mine\n  scheme: {name: lps, kapa: 1}\n"
@@ -187,7 +189,7 @@ def test_a_parameter_that_a_plug_in_does_not_take_is_named_with_its_file(
 def test_a_check_names_the_file_of_a_faulty_encoder(
     command: typer.Typer, project: Path, monkeypatch: pytest.MonkeyPatch, encoder: str, said: str
 ) -> None:
-    (project / "config/benchmarks/own.yaml").write_text(f"extends: rooms\nlabel: Own\nencoder: {encoder}\n")
+    write_benchmark(project, "own", f"encoder: {encoder}")
     (project / "params.yaml").write_text("benchmarks: [own]\nmethods: [mtcp]\nseeds: [0]\n")
     monkeypatch.chdir(project)
     assert f"own.yaml, line 3, {said}" in refusal(command, "check", "own")
