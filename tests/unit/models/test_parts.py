@@ -9,7 +9,7 @@ from transformers.models.mask2former.modeling_mask2former import Mask2FormerPixe
 
 from mtcp.core.tasks import make_task
 from mtcp.models import swin
-from mtcp.models.cbam import CBAM, Gated
+from mtcp.models.cbam import CBAM, ChannelGate, Gated
 from mtcp.models.checkpointing import recomputed
 from mtcp.models.decoder import FPN, HFP
 from mtcp.models.deformable import DeformableLayer
@@ -213,6 +213,23 @@ def test_gate_has_the_gradient_of_the_product():
     expected = torch.autograd.grad(factors[0] * factors[1] * factors[2], factors, weights)
     for a, b in zip(torch.autograd.grad(out, factors, weights), expected, strict=True):
         torch.testing.assert_close(a, b)
+
+
+def test_the_channel_gate_reads_maxima_and_sends_their_gradient_to_the_first_of_equals():
+    gate = ChannelGate(8)
+    x = torch.randn(2, 3, 4, 8).relu_()
+    x[0, ..., 0] = 0.0
+    x.requires_grad_()
+    tokens = x.flatten(1, 2)
+    pooled = torch.stack((tokens.mean(1), tokens.max(1).values), 1)
+    expected = gate.fc2(gate.fc1(pooled).relu()).sum(1).sigmoid()[:, None, None]
+    weights = torch.randn(2, 1, 1, 8)
+    assert torch.equal(gate(x), expected)
+    own, usual = (torch.autograd.grad(out, x, weights)[0] for out in (gate(x), expected))
+    assert own[0, 0, 0, 0] != own[0, 0, 1, 0] == own[0, 2, 3, 0]
+    torch.testing.assert_close(own, usual)
+    together = torch.autograd.grad(gate(x), x, torch.stack((weights, -weights)), is_grads_batched=True)[0]
+    torch.testing.assert_close(together[0], usual)
 
 
 def test_project_leaves_small_products_to_blas():
