@@ -15,7 +15,9 @@ class FairGrad(GramianScheme):
     bargaining, alpha to infinity is max-min fairness.
 
     Caveat: where there is no solution, because the gradients cancel each other out or one is zero, the run ends as
-    diverged. The authors' code uses the result of a least-squares routine, converged or not.
+    diverged. The authors' code uses the result of a least-squares routine, converged or not, multiplies the update by
+    k and clips it to norm 1. Small gradients make long updates: scaled by s, they change it by s^((1 - alpha) / (1 +
+    alpha)).
     """
 
     moved_by = "always"

@@ -16,7 +16,9 @@ class GradVac(GramianScheme):
     ||g_i|| (phi' sqrt(1 - phi^2) - phi sqrt(1 - phi'^2)) / (||g_j|| sqrt(1 - phi'^2)) to g_i; then
     phi' <- (1 - beta) phi' + beta phi. The update is the sum of the changed gradients.
 
-    Caveat: phi' starts at 0, so the first steps change only conflicting gradients, as PCGrad does.
+    Caveat: phi' starts at 0, so the first steps change only conflicting gradients, as PCGrad does. The paper compares
+    layer by layer; here, as in LibMTL by default, all shared parameters are compared at once. phi' moves at every
+    comparison, as in the paper; LibMTL moves it only where a gradient is changed.
     """
 
     usual: Tensor
