@@ -136,8 +136,9 @@ def fair_shares(gramian: Array, alpha: float = 1.0, claims: Array | float = 1.0)
 
     `claims`: w (k,), positive. c is the minimiser of a strictly convex function, c^T G c / 2 minus the integral of
     (w / c)^(1/alpha). Solved by Newton's method for unit gradients, with steps relative to the unknowns that are halved
-    while they overshoot. Raises `ValueError` where there is no solution: a gradient of length 0, or gradients that
-    cancel each other out.
+    while they overshoot. Raises `ValueError` where there is no solution (a gradient of length 0, or gradients that
+    cancel each other out) and where none is found, because float64 does not resolve the smallest share or gain: alpha
+    below about 0.2 or above 50, for lengths that differ by a factor of 1e4.
     """
     lengths, cosines = unit_gramian(gramian)
     if lengths.min() == 0:
@@ -169,8 +170,10 @@ def fair_shares(gramian: Array, alpha: float = 1.0, claims: Array | float = 1.0)
                 break
             shrink /= 2
         shares = moved
-    if not residual < 1e-8 or shares.sum() > _LARGEST * _norm(cosines, shares):
+    if shares.sum() > _LARGEST * _norm(cosines, shares):
         raise ValueError("no fair shares: the gradients cancel each other out")
+    if not residual < 1e-6:
+        raise ValueError(f"no fair shares found: alpha = {alpha:g} is too extreme for gradients of such lengths")
     return shares / lengths * scale ** ((power - 1) / (1 + power))
 
 

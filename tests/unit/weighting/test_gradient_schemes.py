@@ -240,7 +240,7 @@ def test_scales_with_the_gradients_however_small(name):
     torch.testing.assert_close(1e4 * other, one, rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("name", ["nash_mtl", "imtl_g", "db_mtl"])
+@pytest.mark.parametrize("name", ["nash_mtl", "imtl_g", "imtl", "db_mtl", "config", "pcd"])
 def test_scaling_one_loss_changes_the_update_in_length_alone(name):
     jacobian = random_jacobian(7, shift=0.2)
     scale = torch.tensor([[100.0], [1.0], [1.0]])

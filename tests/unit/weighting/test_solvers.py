@@ -283,6 +283,14 @@ def test_gradients_that_cancel_have_no_fair_shares(jacobian, alpha):
         solvers.fair_shares(jacobian @ jacobian.T, alpha)
 
 
+@pytest.mark.filterwarnings("ignore:(divide|invalid)")
+def test_shares_that_are_not_found_are_no_gradients_that_cancel_each_other_out():
+    """Gradients at an acute angle have fair shares for every alpha; here that of the longer one is below 1e-308."""
+    gramian = np.array([[1.0, 1e-4], [1e-4, 2e-8]])
+    with pytest.raises(ValueError, match="alpha = 300 is too extreme for gradients of such lengths"):
+        solvers.fair_shares(gramian, 300)
+
+
 @settings(max_examples=40, deadline=None)
 @given(SEEDS, SIZES, st.floats(0, 3), MAGNITUDES)
 def test_solutions_scale_with_the_gradients(seed, tasks, ratio, magnitude):
