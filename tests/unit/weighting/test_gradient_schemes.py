@@ -169,8 +169,9 @@ def test_a_negative_coefficient_by_hand_descends_every_task_and_is_noted_as_by_d
 
 
 def test_graddrop_notes_the_negative_coefficients_of_the_combination_nearest_to_it():
-    scheme = build("graddrop", 2, 1)  # whichever sign is kept, the other gradient counts against it
-    scheme._update(torch.tensor([[2.0], [-1.0]]), torch.ones(2), torch.arange(2), ["a", "b"])
+    scheme = build("graddrop", 2, 2)  # keeping both negative entries is minus the sum: 1 time in 9
+    for scheme.steps in range(50):
+        scheme._update(torch.tensor([[2.0, -1.0], [-1.0, 2.0]]), torch.ones(2), torch.arange(2), ["a", "b"])
     assert scheme.flags() == ["negative_by_design"]
 
 
@@ -192,6 +193,16 @@ def test_graddrop_keeps_one_sign_an_entry_with_the_probability_of_its_purity():
     assert (entries[1] == 4).all()
     assert (entries[2] == -2).all()
     assert (entries[0] == 1.0).float().mean() == pytest.approx(0.25, abs=0.04)
+
+
+def test_graddrops_logged_coefficients_are_no_rounding_however_close_the_gradients():
+    """Entries whose gradients have one sign are summed: the update is nearly the sum, whose coefficients are 1."""
+    shared, own = random_jacobian(0, rows=1, size=5_000), random_jacobian(1, size=5_000)
+    for apart in (0.0, 1e-6, 1e-5):
+        jacobian = (shared + apart * own) * torch.tensor([[1.0], [1.0], [0.01]])
+        scheme = build("graddrop", 3, 5_000)
+        _, weights = scheme.combined(jacobian, gramian_of(jacobian), torch.ones(3), torch.arange(3))
+        assert weights.tolist() == pytest.approx([1.0] * 3, abs=1e-3)
 
 
 def test_nash_by_hand_and_its_norm():
