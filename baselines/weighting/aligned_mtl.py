@@ -14,10 +14,12 @@ class AlignedMTL(GramianScheme):
     The gradient matrix is replaced by the nearest one with orthogonal rows whose length is its smallest singular value;
     the update is the sum of the rows: condition number 1, no conflict, no dominance.
 
-    Caveat: with nearly dependent gradients, the smallest singular value and so the update become small. A task whose
-    gradient is long and close to the others' gets a negative coefficient, although the update still descends its loss.
-    Singular values are dropped at float64's resolution. LibMTL drops them at that of float32, as eigenvalues: for three
-    tasks below about 1/1600 of the largest, which then do not shorten the update.
+    Caveat: the aligned gradients do not conflict, but the update may ascend a task: a short gradient at more than 135
+    degrees to a long one. A task whose gradient is long and close to the others' gets a negative coefficient, although
+    the update descends its loss. With nearly dependent gradients, the smallest singular value and so the update become
+    small, unless they are dependent but for float32's rounding: then that value is dropped. The authors' code drops
+    eigenvalues at float32's resolution, so for three tasks singular values below 1/1600 of the largest, which then do
+    not shorten the update.
     """
 
     moved_by = "always"
@@ -25,10 +27,7 @@ class AlignedMTL(GramianScheme):
 
     def weights(self, gramian: Tensor, losses: Tensor, present: Tensor) -> Tensor:
         with solving(self):
-            # Uses the gradients in k coordinates: the Gramian, a squared matrix, would lose small singular values.
-            left, values, _ = np.linalg.svd(solvers.coordinates(gramian.numpy()))
-        kept = values > len(values) * np.finfo(np.float64).eps * values[0]
-        if not kept.any():
-            return torch.zeros(len(values), dtype=torch.float64)
-        left, values = left[:, kept], values[kept]
-        return torch.from_numpy(left @ (left.sum(0) * (values.min() / values)))
+            left, values, _ = np.linalg.svd(solvers.coordinates(gramian.numpy()), full_matrices=False)
+        if not values.size:
+            return torch.zeros(len(gramian), dtype=torch.float64)
+        return torch.from_numpy(left @ (left.sum(0) * (values[-1] / values)))

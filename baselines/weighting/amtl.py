@@ -18,8 +18,8 @@ class AMTL(LossScheme):
     geometric mean; the factor k makes the weights of equal losses k w_t.
 
     Caveat: a scheme sees only losses. As in `dtp`, exp(-L_t) replaces the accuracy, L_t being the epoch's mean loss.
-    A_t must be given in that unit, in `potential`; the default is 1, the value of a perfect network. Needs positive
-    losses.
+    A_t must be given in that unit, in `potential`; the default is 1, the value of a perfect network. The authors' code
+    lacks the max, so that a task beyond its potential gains weight again. Needs positive losses.
     """
 
     idle_epochs = 1

@@ -22,7 +22,7 @@ class ConFIG(GramianScheme):
     def weights(self, gramian: Tensor, losses: Tensor, present: Tensor) -> Tensor:
         lengths, cosines = solvers.unit_gramian(gramian.numpy())
         with solving(self):
-            direction, shares = solvers.equal_cosines(lengths, cosines)
+            direction, shares, _ = solvers.equal_cosines(lengths, cosines)
         along = cosines @ direction
         gains, square = lengths @ along, direction @ along
         return torch.from_numpy(shares * (gains / square if square > 0 else 0.0))

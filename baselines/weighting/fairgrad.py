@@ -15,7 +15,10 @@ class FairGrad(GramianScheme):
     bargaining, alpha to infinity is max-min fairness.
 
     Caveat: where there is no solution, because the gradients cancel each other out or one is zero, the run ends as
-    diverged. The authors' code uses the result of a least-squares routine, converged or not.
+    diverged; so it does where an extreme alpha (below 0.2, above 50) meets very unequal lengths. The authors' code uses
+    the result of a least-squares routine, converged or not, multiplies the update by k and clips it to norm 1. Scaling
+    all gradients by s scales the update by s to the power (1 - alpha) / (1 + alpha): short gradients make a long update
+    for alpha > 1.
     """
 
     moved_by = "always"

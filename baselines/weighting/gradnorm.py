@@ -19,7 +19,8 @@ class GradNorm(GramianScheme):
 
     Caveat: the paper leaves the optimiser of w open; here it is plain gradient descent, with the gradient divided by
     mean ||g_t|| so that `rate` has no unit, and with weights clamped to at least 0.001 before they are rescaled.
-    l_t(0) is the first batch's loss above 0; until there is one, the task's weight stays.
+    l_t(0) is the first batch's loss above 0; until there is one, the task's weight stays. The paper takes norms on the
+    last shared layer alone. With `accumulation: micro_batch`, a step's last micro-batch moves the weights.
     """
 
     moved_by = "always"
@@ -54,12 +55,14 @@ class GradNorm(GramianScheme):
 
     def after_step(self, recompute: Callable[[], dict[str, Tensor]]) -> None:
         """Update the weights once per step, and rescale those of the tasks that took part to their previous sum."""
-        if self.seen.any():
-            took_part = self.seen.to(self.moved.device)
+        took_part = self.seen.to(self.moved.device) & ~self.first.isnan()
+        if took_part.any():
             self.moved[took_part] *= self.task_weights[took_part].sum() / self.moved[took_part].sum()
             self.task_weights.copy_(self.moved)
 
     def _moved(self, weights: Tensor, norms: Tensor, progress: Tensor) -> Tensor:
+        if not norms.sum() * progress.sum() > 0:  # nothing to compare: no gradient, or no loss
+            return weights
         sizes = weights * norms
         target = sizes.mean() * (progress / progress.mean()) ** self.options.alpha
         gradient = torch.sign(sizes - target) * norms / norms.mean()

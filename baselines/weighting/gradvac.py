@@ -16,7 +16,11 @@ class GradVac(GramianScheme):
     ||g_i|| (phi' sqrt(1 - phi^2) - phi sqrt(1 - phi'^2)) / (||g_j|| sqrt(1 - phi'^2)) to g_i; then
     phi' <- (1 - beta) phi' + beta phi. The update is the sum of the changed gradients.
 
-    Caveat: phi' starts at 0, so the first steps change only conflicting gradients, as PCGrad does.
+    Caveat: phi' starts at 0, so the first steps change only conflicting gradients, as PCGrad does. What is added grows
+    without bound as phi' approaches 1: after many steps of nearly parallel gradients, the update at one step that is
+    not so is many times as long as its gradients. The paper compares layer by layer; here, as in LibMTL by default, all
+    shared parameters are compared at once. phi' moves at every comparison, as in the paper; LibMTL moves it only where
+    a gradient is changed.
     """
 
     usual: Tensor

@@ -69,7 +69,7 @@ class IGBv2(LossScheme):
     gradient accumulation a state is the losses of a step's first micro-batch.
 
     Caveat: the reward is as noisy as the losses of single batches, and the agent needs tens of thousands of steps to
-    learn anything. The authors scale rewards by the decay of the learning rate, which a scheme does not see. Needs
+    learn anything. The authors divide rewards by the decay of the learning rate, which a scheme does not see. Needs
     positive losses.
     """
 

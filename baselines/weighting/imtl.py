@@ -15,8 +15,8 @@ class IMTL(LogWeights, GramianScheme):
     Adam at `rate`. Shared parameters get the update of `imtl_g` for the scaled losses' gradients h_t = exp(s_t) g_t:
     k sum_t a_t h_t with sum_t a_t = 1 and equal projections onto all h_t / ||h_t||. All others descend sum_t L_t.
 
-    Caveat: as with `imtl_g`, some coefficients may be negative. Scaling the losses changes only the update's length,
-    not its direction.
+    Caveat: as with `imtl_g`, some coefficients may be negative. Scaling the losses changes the update's length; its
+    direction stays, or is reversed where the sum of the unscaled shares changes its sign.
     """
 
     moved_by = "always"
@@ -34,8 +34,7 @@ class IMTL(LogWeights, GramianScheme):
         lengths, cosines = solvers.unit_gramian(gramian.numpy())
         scales = scales.double().cpu().numpy()
         with solving(self):
-            _, shares = solvers.equal_cosines(scales * lengths, cosines)
-        return torch.from_numpy(len(shares) * scales * shares / shares.sum())
+            return torch.from_numpy(scales * solvers.impartial_shares(scales * lengths, cosines))
 
     def other_weights(self, losses: Tensor, present: Tensor) -> Tensor:
         return self.log_weight.detach()[present].exp()

@@ -15,8 +15,10 @@ class MGDA(GramianScheme):
 
     update = k sum_t c_t g_t with the c on the simplex that minimises ||sum_t c_t g_t||: the shortest vector in the
     gradients' convex hull, which descends every task or is 0 at a Pareto stationary point. The quadratic program is
-    solved up to rounding; the authors' code takes up to 250 Frank-Wolfe steps. As in that code, `normalisation` divides
-    the gradients from which c is computed by their length (`l2`), their loss (`loss`) or the product of both (`loss+`).
+    solved up to rounding; the paper takes Frank-Wolfe steps, the authors' code steps of projected gradient descent from
+    the best pair of tasks until c changes by less than 1e-5, and no share of a pair is below 0.001 there. As in that
+    code, `normalisation` divides the gradients from which c is computed by their length (`l2`), their loss (`loss`) or
+    the product of both (`loss+`).
 
     Caveat: the task with the smallest gradient gets the largest coefficient, whether or not that is useful.
     """

@@ -16,7 +16,9 @@ class NashMTL(GramianScheme):
 
     Caveat: the authors' code, and libraries that follow it, solve a sequence of approximations with ECOS; where that
     solver fails or is missing, they silently keep the last weights, at first equal ones. Here the underlying convex
-    problem is solved by Newton's method, and where it has no solution the run ends as diverged.
+    problem is solved by Newton's method, and where it has no solution the run ends as diverged. That code also divides
+    G by its Frobenius norm, which makes the norm before shortening sqrt(k ||G||): updates shrink with the gradients
+    once these are short. Here the update's norm is always `max_norm`, or sqrt(k) where that is less.
     """
 
     moved_by = "always"

@@ -16,8 +16,8 @@ class PCD(GramianScheme):
     d exists. Solved exactly.
 
     Caveat: tasks are not treated alike: the primary one is `primary`, by default the benchmark's first. A step without
-    the primary task takes the plain sum. The update has the length of the primary gradient; coefficients are not scaled
-    to sum to k.
+    the primary task takes the plain sum. The update has the length of the primary gradient, even where another one is
+    so opposed to it that the update ascends the primary loss; coefficients are not scaled to sum to k.
     """
 
     moved_by = "always"

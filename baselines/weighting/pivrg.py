@@ -21,7 +21,8 @@ class PIVRG(GramianScheme):
 
     Caveat: the authors' code computes r from metrics on the training images, relative to single-task networks. A scheme
     sees only losses: r_t is 100 (L_t / a_t - 1), with L_t the last epoch's mean loss and a_t the single-task network's
-    loss in `alone` or, by default, the first epoch's. Where there is no solution, the run ends as diverged.
+    loss in `alone` or, by default, the first epoch's. Where there is no solution, the run ends as diverged. That code
+    also multiplies the update by k and clips it to norm 1.
     """
 
     moved_by = "always"

@@ -14,7 +14,7 @@ class SDMGrad(GradientScheme):
     With g the mean gradient: update = k (sum_t w_t g_t + strength g) / (1 + strength), with the w on the simplex that
     minimises ||sum_t w_t g_t + strength g||. w is found by `iterations` steps of projected gradient descent with
     momentum, from the last step's w, on D_ij = <g_i, g'_j>, g' being the gradients of another batch. As in LibMTL's
-    code, D is divided by the square of the mean of sqrt(max(D_ii, 0)).
+    code, D is divided by 1e-8 plus the square of the mean of sqrt(max(D_ii, 0)).
 
     Caveat: strength 0 is multiple gradient descent, a large one the plain sum. The paper draws three batches per step,
     two for w and one for the update. Here the update's batch is one of those two, and the other is the previous step's,

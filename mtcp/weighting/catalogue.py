@@ -70,8 +70,8 @@ tasks; on MT-CP, whose fusion crosses tasks, about 95 %), of `all_but_heads` (wh
 code of Nash-MTL, FAMO and FairGrad; docs/weighting-literature.md), or, for schemes that return one coefficient a task,
 at the `representation` itself, which costs one backward pass through the encoder instead of k. All other parameters get
 the gradient of the plain sum, as in the papers' algorithms, unless the scheme's text says otherwise. Code that carries
-the coefficients into one weighted loss (that of Nash-MTL and FairGrad, and MGDA there) weighs every parameter's
-gradient.
+the coefficients into one weighted loss (Nash-MTL, MGDA and IMTL-G in the code of Nash-MTL and its successors, FairGrad
+in LibMTL) weighs every parameter's gradient.
 
 **Left out.** ConicGrad (Hassanpour et al., 2025): its constraint could be read, but not how long the update is.
 

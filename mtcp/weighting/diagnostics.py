@@ -33,5 +33,6 @@ def condition_number(gramian: Tensor) -> float:
     gradients are zero.
     """
     values = torch.linalg.eigvalsh(gramian)
-    kept = values[values > len(values) * torch.finfo(values.dtype).eps * values.max()]
+    # Gradients are in float32: the square of its resolution is what eigenvalues of J J^T have of rounding.
+    kept = values[values > len(values) * torch.finfo(torch.float32).eps ** 2 * values.max()]
     return float((kept.max() / kept.min()).sqrt()) if len(kept) else float("nan")

@@ -38,7 +38,16 @@ from torch import Tensor, nn
 from mtcp.core.errors import UserError
 from mtcp.core.plugins import PluginParameters
 from mtcp.weighting.base import Diverged, NotFinite, Scheme, SchemeContext
-from mtcp.weighting.shared import accumulate, flat, gramian_of, jacobian_of, pieces_of, shared_parameters_of
+from mtcp.weighting.diagnostics import cosines
+from mtcp.weighting.shared import (
+    accumulate,
+    flat,
+    gramian_of,
+    jacobian_of,
+    pieces_of,
+    products_of,
+    shared_parameters_of,
+)
 
 
 @contextmanager
@@ -234,12 +243,20 @@ class JacobianScheme(GradientScheme):
         """Return the update (P,) from the gradients J (k, P); `losses` and `present` as in `combined`."""
 
     def combined(self, jacobian: Tensor, gramian: Tensor, losses: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the update, and the coefficients of the combination of gradients that is nearest to it."""
+        """Return the update, and the coefficients of the combination of gradients that is nearest to it.
+
+        Where gradients are dependent to float32's resolution, several combinations are: the one nearest to the plain
+        sum, as others would be multiples of rounding. A gradient of length 0 has the coefficient 0.
+        """
         update = self.combine(jacobian, losses, present)
         self.expect(update, jacobian.shape[1:], "combine")
         if not torch.isfinite(update).all():
             raise NotFinite(f"{self.at()}: the combined gradient is not finite", self.steps)
-        return update, torch.linalg.pinv(gramian, hermitian=True) @ (jacobian @ update).double().cpu()
+        lengths = gramian.diagonal().sqrt()
+        along = products_of(jacobian, (update - jacobian.sum(0))[None])[:, 0] / lengths.clamp(min=1e-300)
+        resolved = len(lengths) * torch.finfo(torch.float32).eps
+        change = torch.linalg.pinv(cosines(gramian), rtol=resolved, hermitian=True) @ along
+        return update, torch.where(lengths > 0, 1 + change / lengths, 0.0)
 
 
 class GramianScheme(GradientScheme):

@@ -19,6 +19,8 @@ Array = NDArray[np.float64]
 #: Gradients in float32 resolve 6e-8 of their length: a sum of unit gradients whose coefficients are above this many
 #: times its own length is hardly more than rounding.
 _LARGEST = 1e4
+#: Unit gradients whose Gramian has an eigenvalue below k times this are linearly dependent but for float32's rounding.
+_DEPENDENT = float(np.finfo(np.float32).eps) ** 2
 
 
 def unit_gramian(gramian: Array) -> tuple[Array, Array]:
@@ -31,9 +33,15 @@ def unit_gramian(gramian: Array) -> tuple[Array, Array]:
 
 
 def coordinates(gramian: Array) -> Array:
-    """Return the gradients in an orthonormal basis of their span: the rows (k, k) have the Gramian G."""
+    """Return the gradients in an orthonormal basis of their span: the rows (k, r), of rank r, have the Gramian G.
+
+    Unit gradients that are linearly dependent but for float32's rounding count as dependent: in G, a squared matrix,
+    the singular value of that rounding has no digit that is right.
+    """
     lengths, cosines = unit_gramian(gramian)
-    return lengths[:, None] * _factor(cosines).T
+    values, vectors = np.linalg.eigh(cosines)
+    kept = values > len(values) * _DEPENDENT
+    return lengths[:, None] * vectors[:, kept] * np.sqrt(values[kept])
 
 
 def shortest_in_hull(gramian: Array) -> Array:
@@ -71,7 +79,7 @@ def dual_cone_projections(gramian: Array, vectors: Array) -> Array:
 def priority_constrained(gramian: Array, floors: Array) -> Array | None:
     """Return the coefficients of the vector d nearest to g_0 with <g_j, d> >= floors_j for j = 1 ... k - 1.
 
-    `floors` (k - 1,). None where no d meets all of them.
+    `floors` (k - 1,). None where no d meets all of them; zeros where d is 0 but for rounding.
     """
     lengths, cosines = unit_gramian(gramian)
     bounded = np.flatnonzero(lengths[1:]) + 1
@@ -83,7 +91,8 @@ def priority_constrained(gramian: Array, floors: Array) -> Array | None:
     if found is None:
         return None
     coefficients[bounded] = found / lengths[bounded]
-    return coefficients
+    parts = coefficients * lengths
+    return coefficients if parts.sum() <= _LARGEST * _norm(cosines, parts) else np.zeros(len(lengths))
 
 
 def onto_simplex(vector: Array) -> Array:
@@ -127,8 +136,9 @@ def fair_shares(gramian: Array, alpha: float = 1.0, claims: Array | float = 1.0)
 
     `claims`: w (k,), positive. c is the minimiser of a strictly convex function, c^T G c / 2 minus the integral of
     (w / c)^(1/alpha). Solved by Newton's method for unit gradients, with steps relative to the unknowns that are halved
-    while they overshoot. Raises `ValueError` where there is no solution: a gradient of length 0, or gradients that
-    cancel each other out.
+    while they overshoot. Raises `ValueError` where there is no solution (a gradient of length 0, or gradients that
+    cancel each other out) and where none is found, because float64 does not resolve the smallest share or gain: alpha
+    below about 0.2 or above 50, for lengths that differ by a factor of 1e4.
     """
     lengths, cosines = unit_gramian(gramian)
     if lengths.min() == 0:
@@ -160,18 +170,40 @@ def fair_shares(gramian: Array, alpha: float = 1.0, claims: Array | float = 1.0)
                 break
             shrink /= 2
         shares = moved
-    if not residual < 1e-8:
+    if shares.sum() > _LARGEST * _norm(cosines, shares):
         raise ValueError("no fair shares: the gradients cancel each other out")
+    if not residual < 1e-6:
+        raise ValueError(f"no fair shares found: alpha = {alpha:g} is too extreme for gradients of such lengths")
     return shares / lengths * scale ** ((power - 1) / (1 + power))
 
 
-def equal_cosines(lengths: Array, cosines: Array) -> tuple[Array, Array]:
-    """Return u = C^+ 1 and c = u / n (0 where n is 0): sum_t c_t g_t has the same cosine with every gradient.
+def equal_cosines(lengths: Array, cosines: Array) -> tuple[Array, Array, float]:
+    """Return u = C^+ 1, c = u / n (0 where n is 0), and the length of 1 - C u.
 
-    `lengths` and `cosines` are as returned by `unit_gramian`. Raises `LinAlgError` where the pseudo-inverse fails.
+    `lengths` and `cosines` are as returned by `unit_gramian`. sum_t c_t g_t has the same cosine with every gradient
+    where C u = 1. Unit gradients that are linearly dependent but for float32's rounding count as dependent.
     """
-    direction = np.linalg.pinv(cosines, hermitian=True).sum(1)
-    return direction, direction / np.where(lengths > 0, lengths, np.inf)
+    values, vectors = np.linalg.eigh(cosines)
+    ones = vectors.T @ (lengths > 0)
+    kept = values > len(values) * _DEPENDENT
+    direction = vectors[:, kept] @ (ones[kept] / values[kept])
+    return direction, direction / np.where(lengths > 0, lengths, np.inf), float(np.linalg.norm(ones[~kept]))
+
+
+def impartial_shares(lengths: Array, cosines: Array) -> Array:
+    """Return c, with the number of gradients that are not 0 as its sum: sum_t c_t g_t projects equally onto them all.
+
+    Arguments as in `equal_cosines`. Zeros where only the zero vector does so: no gradient, or gradients that cancel
+    each other out.
+    """
+    _, shares, missed = equal_cosines(lengths, cosines)
+    count = np.count_nonzero(lengths)
+    return count * shares / shares.sum() if count and missed < 1e-6 else np.zeros(len(lengths))
+
+
+def _norm(cosines: Array, parts: Array) -> float:
+    """Return the length of the sum of unit gradients times `parts`."""
+    return float(max(parts @ cosines @ parts, 0.0)) ** 0.5
 
 
 def _factor(cosines: Array) -> Array:

@@ -295,7 +295,7 @@ class ExcessMTL(Peer):
         risk = (J**2 / np.sqrt(self.squares + 1e-7)).sum(1)
         if np.isscalar(self.first):
             self.first = risk
-        self.w = softmax(np.log(self.w) + 0.01 * risk / (self.first + 1e-7))
+        self.w = softmax(np.log(self.w) + 0.01 * risk / self.first)
         return len(L) * self.w
 
 

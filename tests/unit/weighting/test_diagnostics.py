@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from mtcp.weighting.diagnostics import condition_number, magnitude_similarity
+from mtcp.weighting.shared import gramian_of
 
 
 def gramian(*rows):
@@ -24,6 +25,14 @@ def test_condition_number_is_that_of_the_gradients_and_leaves_zeros_out():
     assert condition_number(gramian([2.0, 0.0], [0.0, 0.5])) == pytest.approx(4.0)
     assert condition_number(gramian([1.0, 0.0], [1.0, 0.0])) == pytest.approx(1.0)
     assert math.isnan(condition_number(gramian([0.0, 0.0], [0.0, 0.0])))
+
+
+@pytest.mark.parametrize("size", [10, 10_000, 1_000_000])
+def test_the_condition_number_leaves_out_what_float32_has_rounded(size):
+    one = torch.randn(size, generator=torch.Generator().manual_seed(size))
+    assert condition_number(gramian_of(torch.stack([one, 0.3 * one]))) == pytest.approx(1.0)
+    other = torch.randn(size, generator=torch.Generator().manual_seed(size + 1))
+    assert condition_number(gramian_of(torch.stack([one, 1e-5 * other]))) > 1e4
 
 
 def diagnosed(run, every):

@@ -10,6 +10,7 @@ from torchjd import aggregation
 from mtcp.core import plugins
 from mtcp.weighting import solvers
 from mtcp.weighting.base import Diverged, SchemeContext
+from mtcp.weighting.shared import gramian_of
 
 LOSSES = [0.5, 2.0, 4.0]
 
@@ -168,8 +169,9 @@ def test_a_negative_coefficient_by_hand_descends_every_task_and_is_noted_as_by_d
 
 
 def test_graddrop_notes_the_negative_coefficients_of_the_combination_nearest_to_it():
-    scheme = build("graddrop", 2, 1)  # whichever sign is kept, the other gradient counts against it
-    scheme._update(torch.tensor([[2.0], [-1.0]]), torch.ones(2), torch.arange(2), ["a", "b"])
+    scheme = build("graddrop", 2, 2)  # keeping both negative entries is minus the sum: 1 time in 9
+    for scheme.steps in range(50):
+        scheme._update(torch.tensor([[2.0, -1.0], [-1.0, 2.0]]), torch.ones(2), torch.arange(2), ["a", "b"])
     assert scheme.flags() == ["negative_by_design"]
 
 
@@ -191,6 +193,16 @@ def test_graddrop_keeps_one_sign_an_entry_with_the_probability_of_its_purity():
     assert (entries[1] == 4).all()
     assert (entries[2] == -2).all()
     assert (entries[0] == 1.0).float().mean() == pytest.approx(0.25, abs=0.04)
+
+
+def test_graddrops_logged_coefficients_are_no_rounding_however_close_the_gradients():
+    """Entries whose gradients have one sign are summed: the update is nearly the sum, whose coefficients are 1."""
+    shared, own = random_jacobian(0, rows=1, size=5_000), random_jacobian(1, size=5_000)
+    for apart in (0.0, 1e-6, 1e-5):
+        jacobian = (shared + apart * own) * torch.tensor([[1.0], [1.0], [0.01]])
+        scheme = build("graddrop", 3, 5_000)
+        _, weights = scheme.combined(jacobian, gramian_of(jacobian), torch.ones(3), torch.arange(3))
+        assert weights.tolist() == pytest.approx([1.0] * 3, abs=1e-3)
 
 
 def test_nash_by_hand_and_its_norm():
@@ -239,7 +251,7 @@ def test_scales_with_the_gradients_however_small(name):
     torch.testing.assert_close(1e4 * other, one, rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("name", ["nash_mtl", "imtl_g", "db_mtl"])
+@pytest.mark.parametrize("name", ["nash_mtl", "imtl_g", "imtl", "db_mtl", "config", "pcd"])
 def test_scaling_one_loss_changes_the_update_in_length_alone(name):
     jacobian = random_jacobian(7, shift=0.2)
     scale = torch.tensor([[100.0], [1.0], [1.0]])
@@ -261,12 +273,49 @@ def test_task_order_does_not_matter(name):
     torch.testing.assert_close(shuffled, weights[order], rtol=1e-6, atol=1e-8)
 
 
-@pytest.mark.parametrize(
-    "name", ["upgrad", "dualproj", "mgda", "nash_mtl", "config", "aligned_mtl", "imtl", "pcd", "pivrg"]
-)
+@pytest.mark.parametrize("name", ["upgrad", "dualproj", "mgda", "nash_mtl", "fairgrad", "config", "pivrg"])
 def test_no_task_is_ascended(name):
-    jacobian = random_jacobian(9, rows=4, size=6)
-    assert (jacobian @ combined(name, jacobian)[0]).min() > -1e-5 * jacobian.norm()
+    for seed in range(20):
+        jacobian = random_jacobian(seed, rows=4, size=6)
+        update = combined(name, jacobian)[0]
+        assert (jacobian @ update).min() > -1e-5 * jacobian.norm() * update.norm()
+
+
+@pytest.mark.parametrize(
+    ("name", "jacobian"),
+    [
+        # At more than 135 degrees, the shorter gradient: G^(1/2) (1, 1) is negative for it.
+        ("aligned_mtl", [[1.0, 0.0], [-0.09, 0.04]]),
+        # The other task is granted a gain that the primary one, opposed to it, has to pay for.
+        ("pcd", [[1.0, 0.0], [-1.0, 0.0]]),
+        # C^-1 1 is proportional to (3, 3, -3): with the lengths 1, 1 and 0.3, the shares sum to less than 0.
+        ("imtl_g", [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.2, 0.2, 0.1]]),
+    ],
+)
+def test_these_may_ascend_a_task_as_their_caveats_say(name, jacobian):
+    jacobian = torch.tensor(jacobian)
+    assert (jacobian @ combined(name, jacobian)[0]).min() < -1e-3 * jacobian.norm(dim=1).min()
+
+
+@pytest.mark.parametrize("size", [50, 400_000])
+@pytest.mark.parametrize("factor", [1.0, 0.3])
+def test_aligned_mtl_of_gradients_along_one_line_is_their_sum_whatever_rounding_makes_of_it(size, factor):
+    """With rank 1 there is one singular value; that of rounding, 1e-8 of it, used to shorten the update to nothing."""
+    one = random_jacobian(0, rows=1, size=size)[0]
+    jacobian = torch.stack([one, factor * one])
+    scheme = build("aligned_mtl", 2, size)
+    update, _ = scheme.combined(jacobian, gramian_of(jacobian), torch.ones(2), torch.arange(2))
+    torch.testing.assert_close(update, jacobian.sum(0), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["imtl", "imtl_g", "gradnorm", "aligned_mtl", "config", "pcd", "excess_mtl", "moco"])
+def test_a_step_without_any_gradient_changes_nothing_and_harms_no_later_one(name):
+    scheme, jacobian = build(name, 2, 20), random_jacobian(0, rows=2)
+    for rows in (0 * jacobian, jacobian, 0 * jacobian):
+        update, weights = again(scheme, rows, [1.0, 2.0])
+        assert update.isfinite().all()
+        assert weights.isfinite().all()
+        assert bool(update.any()) == bool(rows.any()) or name == "moco"  # which remembers past gradients
 
 
 def test_gradnorm_by_hand():
@@ -294,7 +343,7 @@ def test_excess_mtl_equals_torchjd_after_the_first_step():
     scheme, library = build("excess_mtl", 3, 20, step=0.5), aggregation.ExcessMTLWeighting(0.5)
     library(random_jacobian(0))
     again(scheme, random_jacobian(0))
-    library._weights = scheme.simplex.clone()
+    library._weights = scheme.simplex.shares.float()
     for seed in range(1, 5):
         _, weights = again(scheme, random_jacobian(seed))
         torch.testing.assert_close(weights.float() / 3, library(random_jacobian(seed)), rtol=1e-3, atol=1e-4)
@@ -349,9 +398,9 @@ def test_the_weight_of_an_absent_task_does_not_drift_under_excess_mtl():
     scheme = build("excess_mtl", 4, 20)
     for step in range(50):
         again(scheme, random_jacobian(step), [1.0, 2.0, 0.5], [0, 1, 3])
-    assert float(scheme.simplex[2]) == pytest.approx(0.25)
-    assert float(scheme.simplex.sum()) == pytest.approx(1.0)
-    assert float(scheme.simplex.max()) > 0.253
+    assert float(scheme.simplex.shares[2]) == pytest.approx(0.25)
+    assert float(scheme.simplex.shares.sum()) == pytest.approx(1.0)
+    assert float(scheme.simplex.shares.max()) > 0.253
 
 
 @pytest.mark.parametrize("name", ["excess_mtl", "gradnorm"])
@@ -364,10 +413,35 @@ def test_a_zero_in_the_first_step_is_no_unit(name):
     assert scheme.first.isnan().tolist() == [False, False, True]
     again(scheme, jacobian, losses, steps=100)
     assert (scheme.first > 0).all()
-    weights = scheme.simplex * 3 if name == "excess_mtl" else scheme.task_weights
+    weights = scheme.simplex.shares * 3 if name == "excess_mtl" else scheme.task_weights
     assert weights.isfinite().all()
     assert weights.min() > 0.05
     assert float(weights.sum()) == pytest.approx(3.0, rel=1e-5)
+
+
+def test_the_weight_of_a_task_without_a_unit_stays_under_gradnorm():
+    scheme, jacobian = build("gradnorm", 3, 20), random_jacobian(0) * torch.tensor([[9.0], [1.0], [0.0]])
+    _, weights = again(scheme, jacobian, [1.0, 2.0, 0.0], steps=50)
+    assert weights[2] == 1.0
+    assert weights[0] < 0.5 < 1.5 < weights[1]
+
+
+def test_the_weights_of_excess_mtl_are_those_it_chose_however_close_the_gradients():
+    """They used to be read back from the update, which nearly dependent gradients leave open."""
+    shared = random_jacobian(0, rows=1, size=5_000)
+    jacobian = shared + 1e-4 * random_jacobian(1, size=5_000)
+    _, weights = combined("excess_mtl", jacobian)
+    torch.testing.assert_close(weights, torch.ones(3, dtype=torch.float64))
+
+
+def test_excess_mtl_goes_on_with_tasks_whose_weight_has_become_0():
+    scheme, jacobian = build("excess_mtl", 3, 20, step=1.0), random_jacobian(0)
+    again(scheme, jacobian)
+    again(scheme, jacobian * torch.tensor([[1e6], [1.0], [1.0]]))
+    assert scheme.simplex.shares.tolist() == [1.0, 0.0, 0.0]
+    update, weights = again(scheme, jacobian[1:], present=[1, 2])
+    torch.testing.assert_close(update, jacobian[1:].sum(0))
+    assert weights.tolist() == pytest.approx([1.0, 1.0])
 
 
 def test_a_task_without_a_gradient_has_no_weight_in_moco():

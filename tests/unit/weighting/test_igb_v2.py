@@ -1,5 +1,7 @@
 """IGBv2's agent against torch's own layers and distributions, and what it learns from."""
 
+import io
+
 import torch
 from torch.distributions import Normal
 from torch.nn import functional
@@ -73,3 +75,23 @@ def test_between_two_optimiser_steps_it_acts_once(loss_scheme):
     torch.testing.assert_close(scheme.transitions[:2, 0], torch.tensor([0.5, 0.4]))
     torch.testing.assert_close(scheme.transitions[:2, 6], torch.tensor([0.4, 0.2]))
     assert int(scheme.seen_transitions) == 2
+
+
+def test_it_resumes_bit_for_bit_while_it_learns(loss_scheme):
+    losses = [[2.0 - 0.1 * step, 1.0 + 0.02 * step * (-1) ** step, 0.5] for step in range(10)]
+    straight, broken = agent(loss_scheme), agent(loss_scheme)
+    for number, values in enumerate(losses):
+        steps(straight, [values])
+        saved = io.BytesIO()
+        torch.save(broken.state_dict(), saved)
+        saved.seek(0)
+        broken = agent(loss_scheme)
+        broken.load_state_dict(torch.load(saved, weights_only=True))
+        steps(broken, [values])
+        if number % 2:
+            straight.close_epoch()
+            broken.close_epoch()
+    assert int(straight.seen_transitions) == 8
+    for one, other in zip(straight.parameters(), broken.parameters(), strict=True):
+        assert torch.equal(one, other)
+    assert torch.equal(straight.action, broken.action)

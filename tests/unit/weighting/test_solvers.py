@@ -283,6 +283,14 @@ def test_gradients_that_cancel_have_no_fair_shares(jacobian, alpha):
         solvers.fair_shares(jacobian @ jacobian.T, alpha)
 
 
+@pytest.mark.filterwarnings("ignore:(divide|invalid)")
+def test_shares_that_are_not_found_are_no_gradients_that_cancel_each_other_out():
+    """Gradients at an acute angle have fair shares for every alpha; here that of the longer one is below 1e-308."""
+    gramian = np.array([[1.0, 1e-4], [1e-4, 2e-8]])
+    with pytest.raises(ValueError, match="alpha = 300 is too extreme for gradients of such lengths"):
+        solvers.fair_shares(gramian, 300)
+
+
 @settings(max_examples=40, deadline=None)
 @given(SEEDS, SIZES, st.floats(0, 3), MAGNITUDES)
 def test_solutions_scale_with_the_gradients(seed, tasks, ratio, magnitude):
@@ -296,6 +304,72 @@ def test_solutions_scale_with_the_gradients(seed, tasks, ratio, magnitude):
         wanted = solve(one)
         np.testing.assert_allclose(solve(other), wanted, rtol=1e-7, atol=1e-9 * np.abs(wanted).max())
     np.testing.assert_allclose(solvers.fair_shares(other) * factor, solvers.fair_shares(one), rtol=1e-8)
+
+
+def in_float32(*rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return long gradients rounded to float32, and their Gramian in float64."""
+    jacobian = np.array(rows, np.float32).astype(np.float64)
+    return jacobian, jacobian @ jacobian.T
+
+
+def impartial_by_the_paper(jacobian):
+    """Liu et al. (ICLR 2021), equation 7: the shares of all but the first gradient solve k - 1 linear equations."""
+    U, D = unit(jacobian)[0] - unit(jacobian)[1:], jacobian[0] - jacobian[1:]
+    rest = np.linalg.solve(U @ D.T, U @ jacobian[0])
+    return np.array([1 - rest.sum(), *rest])
+
+
+@settings(max_examples=40, deadline=None)
+@given(SEEDS, SMALL, st.floats(0, 2), SHIFTS)
+def test_impartial_shares_are_the_papers(seed, tasks, ratio, shift):
+    jacobian = gradients(seed, tasks, ratio, shift=shift)
+    found = solvers.impartial_shares(*solvers.unit_gramian(jacobian @ jacobian.T))
+    np.testing.assert_allclose(found @ jacobian, tasks * impartial_by_the_paper(jacobian) @ jacobian, rtol=1e-6)
+
+
+@pytest.mark.parametrize("size", [3, 50, 100_000])
+@pytest.mark.parametrize("signs", [(1, 1, -1), (1, -1, 1), (-1, 1, 1)])
+def test_impartial_shares_of_gradients_that_depend_on_each_other_are_0_as_the_papers_update(size, signs):
+    one, other = np.random.default_rng(size).normal(size=(2, size))
+    exact = np.array([one, other, one + other]) * np.array(signs)[:, None]
+    assert np.linalg.norm(impartial_by_the_paper(exact) @ exact) < 1e-10 * np.linalg.norm(one)
+    jacobian, gramian = in_float32(*exact)
+    found = solvers.impartial_shares(*solvers.unit_gramian(gramian))
+    assert np.linalg.norm(found @ jacobian) < 1e-4 * np.linalg.norm(one)
+
+
+@pytest.mark.parametrize("factor", [-1.0, -0.3])
+@pytest.mark.parametrize("size", [2, 5_000, 100_000])
+def test_opposed_gradients_have_the_impartial_update_0_and_no_fair_one(size, factor):
+    one = np.random.default_rng(size).normal(size=size)
+    _, gramian = in_float32(one, factor * one)
+    np.testing.assert_array_equal(solvers.impartial_shares(*solvers.unit_gramian(gramian)), [0, 0])
+    with pytest.raises(ValueError, match="cancel each other out"):
+        solvers.fair_shares(gramian)
+
+
+def test_impartial_shares_without_some_or_any_gradient():
+    for squares, wanted in (([4.0, 0.0, 1.0], [2 / 3, 0, 4 / 3]), ([0.0, 9.0], [0, 1]), ([0.0, 0.0], [0, 0])):
+        found = solvers.impartial_shares(*solvers.unit_gramian(np.diag(squares)))
+        np.testing.assert_allclose(found, wanted)
+
+
+@pytest.mark.parametrize("size", [50, 5_000, 400_000])
+@pytest.mark.parametrize("factor", [1.0, 0.3, -0.3])
+def test_gradients_along_one_line_have_one_coordinate(size, factor):
+    one = np.random.default_rng(size).normal(size=size)
+    _, gramian = in_float32(one, factor * one, 0 * one)
+    found = solvers.coordinates(gramian)
+    assert found.shape == (3, 1)
+    np.testing.assert_allclose(found / found[0], [[1], [factor], [0]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("factor", [-1.0, -0.3])
+def test_where_nothing_is_left_of_the_priority_its_update_is_0(factor):
+    """Without a least gain, the nearest vector to g that does not conflict with -g is 0, and not a rounding error."""
+    one = np.random.default_rng(0).normal(size=5_000)
+    _, gramian = in_float32(one, factor * one)
+    np.testing.assert_array_equal(solvers.priority_constrained(gramian, np.zeros(1)), [0, 0])
 
 
 def test_a_gradient_of_length_zero():
