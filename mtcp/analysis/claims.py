@@ -160,6 +160,9 @@ def _why_no_pair(claim: Claim, measure: Measure, table: pd.DataFrame, needed: li
         return f"no seed on which {', '.join(needed)} all finished"
     if claim.reference_output:
         return f"{claim.reference} has no output {claim.reference_output}"
+    costs = by_seed(table, needed[-1], measure).value
+    if measure.relative and len(costs) and (costs == 0).all():
+        return f"{measure.metric} of {needed[-1]} is 0, and costs are compared in per cent of it"
     return _why_no_value(measure, table, needed) or "a number that the comparison needs does not exist"
 
 

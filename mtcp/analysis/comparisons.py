@@ -198,13 +198,16 @@ def paired(
 ) -> Pairs:
     """Pair `method` with `reference` on the seeds both finished; positive means that `method` is better.
 
-    `other_output`: the reference's output, if it differs from the measure's.
+    `other_output`: the reference's output, if it differs from the measure's. A seed at which the reference's cost is
+    zero gives no pair, because costs are compared in per cent of it.
     """
     other = replace(measure, output=other_output or measure.output)
     both = by_seed(table, method, measure).merge(
         by_seed(table, reference, other), left_index=True, right_index=True, suffixes=("_own", "_reference")
     )
     both = both.sort_index()
+    if measure.relative:  # nothing is a share of a cost of zero
+        both = both[both.value_reference != 0]
     own, against = both.value_own.to_numpy(float), both.value_reference.to_numpy(float)
     difference = (own - against) * (1 if measure.higher_is_better else -1)
     if measure.relative:

@@ -92,6 +92,14 @@ def test_parameters_are_judged_at_any_number_of_seeds():
     assert (row.verdict, row.improvement) == ("reproduced", 75.0)
 
 
+def test_nothing_is_judged_in_per_cent_of_a_cost_of_zero():
+    runs = table([0.0] * 6, task="cost", metric="parameters")
+    runs.loc[runs.method == "mtcp", "value"] = 1e6
+    row = verdicts([claim(measure="parameters")], runs).loc["a"]
+    assert (row.verdict, row.n) == ("not run", 0)
+    assert row.reason == "parameters of single_task is 0, and costs are compared in per cent of it"
+
+
 def test_a_cost_is_compared_with_a_published_one_in_per_cent():
     published = {"dataset": "NYUD-v2", "task": "model", "metric": "params_M", "method": "DeMT", "scale": 1e6}
     runs = table([0.0], task="cost", metric="parameters").assign(value=3e6)
