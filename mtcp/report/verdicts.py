@@ -106,6 +106,7 @@ def claim_view(row: Any, pairs: pd.DataFrame, labels: dict[str, str], benchmark:
         "rope": f"±{shown.number(row.rope)} {shown.unit}".strip() if has else "",
         "n": int(row.n) if has else 0,
         "unit": row.unit if has else "",
+        "units": (values.unit, shown.unit),
         "seeds": [_seed(pair, row, shown, values) for pair in rows_of(pairs)],
         "picture": _picture(pairs, row, shown) if has else None,
         "lines": _lines(pairs, row, values) if has else None,

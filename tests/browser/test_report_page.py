@@ -271,3 +271,15 @@ def test_every_table_fits_the_paper_and_colours_have_names(browser, request, whi
     assert wide == []
     assert len(shown) == 2
     assert min(shown) > 0
+
+
+def test_without_scripts_nothing_is_offered_that_needs_them(browser, page):
+    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    try:
+        browser.get(page)
+        tree = browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+    finally:
+        browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+    names = {each["name"]["value"] for each in tree if not each["ignored"] and each.get("name", {}).get("value")}
+    assert any(name.startswith("Charts and sorting need JavaScript; the numbers behind the charts") for name in names)
+    assert not names & {"Light / dark", " highlight ", "highlight"}

@@ -102,6 +102,15 @@ def test_weights_that_are_negative_by_design_are_a_note_without_a_mark(tabled):
     assert "MT-CP (as intended): some weights were negative" in text
 
 
+def test_sentences_say_no_more_than_the_numbers(tabled):
+    html, tex, _ = write_report(tabled.root, "rooms")
+    text = visible(html.read_text())
+    assert "does harm" not in text + tex.read_text()  # of a mean whose interval may hold zero
+    assert "In a tie, the method that the grid names first ranks first." in text
+    assert "a tie counts one half" in text
+    assert "a conclusion must pass the ROPE as well" in text
+
+
 def test_report_is_self_contained(tabled):
     page = write_report(tabled.root, "rooms")[0]
     elements = Elements(page.read_text())

@@ -197,6 +197,11 @@ def check_seeds(csv, label, rows):
             return f"{value:+z.{PER_CENT.digits}f}".replace("-", "−")
         return shown(claim.task, claim.metric, value, True)
 
+    unit = display(claim.task, claim.metric).unit
+    points = "%" if claim.task == "cost" else "points" if unit == "%" else unit
+    assert rows[0][1:] == [
+        f"{word} {unit}" for word, unit in (("Claimed better", unit), ("Compared with", unit), ("Improvement", points))
+    ]
     assert [row[:4] for row in rows[1:]] == [
         [
             str(pair.seed), shown(claim.task, claim.metric, pair.method_value, signed),
