@@ -26,6 +26,8 @@ TRUTH: Final = "truth"
 _AGAINST: Final = "against"
 #: The number a comparison is about: the last epoch's final outputs, chosen without a look at the test images.
 PRIMARY: Final = {"selection": "last", "output": "final"}
+#: The states of runs that are done.
+DONE: Final = ("finished", "diverged")
 #: Default ROPE by unit, where a benchmark sets no `rope`: fractions and metres, degrees, per cent.
 DEFAULT_ROPES: Final = {"": 0.005, "m": 0.005, "°": 0.2, "%": 0.5}
 #: The metrics that other definitions of Delta_m average, by kind of task; variants of a metric are left out.
@@ -48,6 +50,11 @@ def primary(rows: pd.DataFrame, *, costs: bool = False) -> pd.DataFrame:
     """Return the rows of the `PRIMARY` selection and output; with `costs` also costs, which have neither."""
     chosen = (rows.selection == PRIMARY["selection"]) & (rows.output == PRIMARY["output"])
     return rows[chosen | (rows.task == COST)] if costs else rows[chosen]
+
+
+def open_runs(table: pd.DataFrame) -> int:
+    """Return the number of planned runs that are not done; `table` has a row for every planned run."""
+    return len(table[~table.status.isin(DONE)].drop_duplicates(["method", "seed"]))
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,10 @@ def notes(page: Page) -> Iterator[str]:
     methods, comparisons = page.methods, page.tables["comparisons"]
     if methods.open.sum():
         runs = counted(int(methods.seeds.sum()), "run")
-        yield f"Partial: {int(methods.open.sum())} of {runs} not done; their rows say so."
+        yield (
+            f"Partial: {int(methods.open.sum())} of {runs} not done; their rows say so, and nothing is concluded "
+            "before they are."
+        )
     for row in methods[methods.diverged > 0].itertuples():
         yield f"{row.label} diverged on {row.diverged} of {row.seeds} seeds ({row.reasons}); these enter no mean."
     if groups := same_networks(page.tables["provenance"]):
