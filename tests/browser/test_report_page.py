@@ -237,6 +237,17 @@ def test_a_name_without_an_end_is_broken_and_leaves_room_for_the_numbers(browser
     assert cut == 0
 
 
+@pytest.mark.parametrize("width", [720, 960, 1280])
+def test_the_seeds_behind_a_verdict_are_in_sight_with_their_improvement(browser, page, width):
+    open_page(browser, page, width)
+    browser.execute_script("document.querySelectorAll('details').forEach(each => { each.open = true; })")
+    sizes = browser.execute_script(
+        "return [...document.querySelectorAll('.verdicts .scroll')].map(e => [e.scrollWidth, e.clientWidth])"
+    )
+    assert sizes
+    assert all(inner <= outer for inner, outer in sizes)
+
+
 def test_a_legend_on_a_phone_is_whole(browser, page):
     open_page(browser, page, 320)
     right = browser.execute_script(
