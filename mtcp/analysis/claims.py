@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import pandas as pd
 
-from mtcp.analysis.comparisons import DEFAULT_ROPES, MULTI_TASK, Measure, Pairs, by_seed, measures, paired
+from mtcp.analysis.comparisons import DEFAULT_ROPES, MULTI_TASK, Measure, Pairs, by_seed, measures, open_runs, paired
 from mtcp.analysis.statistics import ALPHA, Comparison, compare_family, least_n
 from mtcp.core.claims import Claim, Published
 from mtcp.core.config import Benchmark
@@ -52,8 +52,9 @@ def judge(
 
     `table` has a row for every planned run, finished or not. The claims of a `family` that the plan can judge form one
     Holm family at error rate `alpha`, whether or not their runs are finished. Claims on deterministic quantities
-    (parameters) are separate, since no chance is involved.
+    (parameters) are separate, since no chance is involved. All other verdicts wait until every planned run is done.
     """
+    waiting = open_runs(table)
     known = measures(benchmark)
     pairs: dict[str, Pairs] = {}
     obstacles: dict[str, str] = {}
@@ -76,11 +77,12 @@ def judge(
             [pairs[name].improvements for name in members],
             [ropes[name] for name in members],
             deterministic=deterministic,
+            settled=not waiting,
             alpha=alpha,
         )
         results |= dict(zip(members, compared, strict=True))
     rows = [
-        _row(claim, chosen[claim.id], results.get(claim.id), pairs.get(claim.id), obstacles.get(claim.id, ""))
+        _row(claim, chosen[claim.id], results.get(claim.id), pairs.get(claim.id), obstacles.get(claim.id, ""), waiting)
         for claim in claims
     ]
     seeds = [
@@ -160,6 +162,9 @@ def _why_no_pair(claim: Claim, measure: Measure, table: pd.DataFrame, needed: li
         return f"no seed on which {', '.join(needed)} all finished"
     if claim.reference_output:
         return f"{claim.reference} has no output {claim.reference_output}"
+    costs = by_seed(table, needed[-1], measure).value
+    if measure.relative and len(costs) and (costs == 0).all():
+        return f"{measure.metric} of {needed[-1]} is 0, and costs are compared in per cent of it"
     return _why_no_value(measure, table, needed) or "a number that the comparison needs does not exist"
 
 
@@ -193,7 +198,7 @@ def _against_published(
 
 
 def _row(
-    claim: Claim, measure: Measure | None, result: Comparison | None, pairs: Pairs | None, obstacle: str
+    claim: Claim, measure: Measure | None, result: Comparison | None, pairs: Pairs | None, obstacle: str, waiting: int
 ) -> dict[str, Any]:
     verdict: Verdict = _VERDICTS[result.conclusion] if result and result.n else "not run"
     obstacle = pairs.lacking if pairs else obstacle
@@ -210,16 +215,18 @@ def _row(
         "metric": measure.metric if measure else "",
         "unit": measure.unit if measure else "",
         "verdict": verdict,
-        "reason": _reason(result, measure) if result and result.n and measure else obstacle,
+        "reason": _reason(result, measure, waiting) if result and result.n and measure else obstacle,
         "environments": ("mixed" if pairs.mixed else "same") if pairs and result and result.n else "",
         **{key: getattr(result, key, np.nan) for key in _COMPARED},
     }
 
 
-def _reason(result: Comparison, measure: Measure) -> str:
-    """Return the reason for the verdict in words."""
+def _reason(result: Comparison, measure: Measure, waiting: int) -> str:
+    """Return the reason for the verdict in words; `waiting` is the number of planned runs that are not done."""
     if result.n < result.least_n:
         return f"only {counted(result.n, 'paired seed')}; at least {result.least_n} are needed to conclude"
+    if waiting and not measure.deterministic:
+        return f"{counted(waiting, 'run')} of the grid not done; verdicts are computed once all have run"
     beyond = result.holm_low > result.rope or result.holm_high < -result.rope
     if beyond and result.conclusion == "inconclusive":
         return f"the interval lies beyond the ROPE, but the exact test does not agree (Holm p {result.p_holm:.3f})"

@@ -26,6 +26,8 @@ TRUTH: Final = "truth"
 _AGAINST: Final = "against"
 #: The number a comparison is about: the last epoch's final outputs, chosen without a look at the test images.
 PRIMARY: Final = {"selection": "last", "output": "final"}
+#: The states of runs that are done.
+DONE: Final = ("finished", "diverged")
 #: Default ROPE by unit, where a benchmark sets no `rope`: fractions and metres, degrees, per cent.
 DEFAULT_ROPES: Final = {"": 0.005, "m": 0.005, "°": 0.2, "%": 0.5}
 #: The metrics that other definitions of Delta_m average, by kind of task; variants of a metric are left out.
@@ -48,6 +50,11 @@ def primary(rows: pd.DataFrame, *, costs: bool = False) -> pd.DataFrame:
     """Return the rows of the `PRIMARY` selection and output; with `costs` also costs, which have neither."""
     chosen = (rows.selection == PRIMARY["selection"]) & (rows.output == PRIMARY["output"])
     return rows[chosen | (rows.task == COST)] if costs else rows[chosen]
+
+
+def open_runs(table: pd.DataFrame) -> int:
+    """Return the number of planned runs that are not done; `table` has a row for every planned run."""
+    return len(table[~table.status.isin(DONE)].drop_duplicates(["method", "seed"]))
 
 
 @dataclass(frozen=True)
@@ -198,13 +205,16 @@ def paired(
 ) -> Pairs:
     """Pair `method` with `reference` on the seeds both finished; positive means that `method` is better.
 
-    `other_output`: the reference's output, if it differs from the measure's.
+    `other_output`: the reference's output, if it differs from the measure's. A seed at which the reference's cost is
+    zero gives no pair, because costs are compared in per cent of it.
     """
     other = replace(measure, output=other_output or measure.output)
     both = by_seed(table, method, measure).merge(
         by_seed(table, reference, other), left_index=True, right_index=True, suffixes=("_own", "_reference")
     )
     both = both.sort_index()
+    if measure.relative:  # nothing is a share of a cost of zero
+        both = both[both.value_reference != 0]
     own, against = both.value_own.to_numpy(float), both.value_reference.to_numpy(float)
     difference = (own - against) * (1 if measure.higher_is_better else -1)
     if measure.relative:

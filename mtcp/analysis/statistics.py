@@ -223,13 +223,19 @@ class Comparison:
 
 
 def compare_family(
-    improvements: Sequence[ArrayLike], ropes: Sequence[float], *, deterministic: bool = False, alpha: float = ALPHA
+    improvements: Sequence[ArrayLike],
+    ropes: Sequence[float],
+    *,
+    deterministic: bool = False,
+    settled: bool = True,
+    alpha: float = ALPHA,
 ) -> list[Comparison]:
     """Compare a declared family: per comparison an array of paired improvements (n_i,) and a ROPE.
 
     A comparison without pairs (n = 0) stays in the list, without numbers, and still counts for Holm (p = 1), because
     families are declared beforehand. `deterministic`: the quantity does not vary by chance (such as the number of
-    parameters), so one pair is enough to conclude.
+    parameters), so one pair is enough to conclude. Otherwise nothing concludes before the grid is `settled`, with no
+    planned run left: whoever judges after every seed judges more often than the error rate allows for.
     """
     arrays = [np.asarray(x, dtype=float) for x in improvements]
     p = np.array([sign_flip_p(x) if x.size else 1.0 for x in arrays])
@@ -265,7 +271,11 @@ def compare_family(
                 detectable=detectable_effect(spread(x), n, len(arrays), alpha),
                 alpha=alpha,
                 conclusion=conclude(
-                    holm_low, holm_high, rope, enough=n >= least, apart=deterministic or adjusted <= alpha
+                    holm_low,
+                    holm_high,
+                    rope,
+                    enough=n >= least and (settled or deterministic),
+                    apart=deterministic or adjusted <= alpha,
                 ),
             )
         )

@@ -38,9 +38,11 @@ from mtcp.analysis.breakdown import class_differences, image_changes, ranks, tas
 from mtcp.analysis.claims import judge
 from mtcp.analysis.comparisons import (
     COST,
+    DONE,
     MULTI_TASK,
     delta_m_rows,
     measures,
+    open_runs,
     paired,
     primary,
 )
@@ -157,7 +159,7 @@ def build_tables(plan: Plan, benchmark: str, partial: bool = False) -> dict[str,
     if not runs:
         planned = ", ".join(plan.project.params.benchmarks)
         raise UserError(f"params.yaml plans no run of benchmark '{benchmark}' (planned: {planned}); add it there")
-    unfinished = [run for run in runs if _status(run) not in ("finished", "diverged")]
+    unfinished = [run for run in runs if _status(run) not in DONE]
     if unfinished and not partial:
         raise UserError(
             f"{len(unfinished)} of {counted(len(runs), 'run')} of {benchmark} not done ({unfinished[0].name} is "
@@ -394,7 +396,12 @@ def compare(
     for reference, name in families:
         measure, others = known[name], [rival for rival in rivals if rival != reference]
         pairs = [paired(table, rival, reference, measure) for rival in others]
-        results = compare_family([pair.improvements for pair in pairs], [measure.rope] * len(pairs), alpha=alpha)
+        results = compare_family(
+            [pair.improvements for pair in pairs],
+            [measure.rope] * len(pairs),
+            settled=not open_runs(table),
+            alpha=alpha,
+        )
         rows += [
             {
                 "benchmark": table.benchmark.iloc[0],
@@ -431,7 +438,7 @@ def describe_methods(table: pd.DataFrame, runs: Sequence[Run], methods: dict[str
                 "seeds": len(own),
                 "finished": int((own.status == "finished").sum()),
                 "diverged": int((own.status == "diverged").sum()),
-                "open": int((~own.status.isin(["finished", "diverged"])).sum()),
+                "open": int((~own.status.isin(DONE)).sum()),
                 "reasons": "; ".join(dict.fromkeys(own.reason.dropna())),
                 "flags": ";".join(flags),
                 **_tuning(next(run for run in runs if run.method == name)),

@@ -1,5 +1,6 @@
 """Numbers in sentences."""
 
+from collections.abc import Sequence
 from typing import Final
 
 _DIGITS: Final = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine")
@@ -8,6 +9,12 @@ _DIGITS: Final = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "
 def counted(number: int, noun: str) -> str:
     """Return `number` with its noun: 1 run, 2 runs."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def listed(parts: Sequence[object], last: str) -> str:
+    """Return `parts` as in a sentence, `last` before the last one: 6, 7 or 8."""
+    *others, final = map(str, parts)
+    return f"{', '.join(others)} {last} {final}" if others else final
 
 
 def counted_first(number: int, noun: str) -> str:

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from mtcp.analysis.comparisons import COST, MULTI_TASK, primary
+from mtcp.analysis.comparisons import COST, MULTI_TASK, PRIMARY, primary
 from mtcp.analysis.rows import rows_of
 from mtcp.core.tasks import UNTRAINED
 from mtcp.core.words import counted
@@ -36,10 +36,13 @@ def column_of(task: str, metric: str, page: Page) -> dict[str, str]:
     return {"title": title, "detail": detail, "first": "descending" if higher else "ascending"}
 
 
-def cells_of(page: Page, rank: str) -> Cells:
-    """Return {(method, task, metric): cell} of the primary selection and output, and of the costs."""
+def cells_of(page: Page, rank: str | None) -> Cells:
+    """Return {(method, task, metric): cell} of the primary selection and output, and of the costs.
+
+    `rank`: the column of summary.csv by which the best are marked; None marks none.
+    """
     rows = rows_of(primary(page.tables["summary"], costs=True))
-    return {(row.method, row.task, row.metric): cell_of(row, getattr(row, rank), page) for row in rows}
+    return {(row.method, row.task, row.metric): cell_of(row, page, rank and getattr(row, rank)) for row in rows}
 
 
 def marked(cells: Cells, methods: pd.DataFrame) -> Cells:
@@ -56,7 +59,7 @@ def marked(cells: Cells, methods: pd.DataFrame) -> Cells:
     }
 
 
-def cell_of(row: Any, place: Any, page: Page) -> Cell:
+def cell_of(row: Any, page: Page, place: Any = None) -> Cell:
     """Return the cell for a row of summary.csv, marked if its rank `place` is 1 or 2.
 
     A mean over fewer seeds than the method has with results is marked too, and `gap` says over how many it is.
@@ -67,10 +70,13 @@ def cell_of(row: Any, place: Any, page: Page) -> Cell:
     shown, change = display(row.task, row.metric, page.benchmark), row.task == MULTI_TASK
     spread = shown.number(row.sd) if isfinite(row.sd) else ""
     more = shown.interval(row.low, row.high) if change and isfinite(row.low) else ""
+    text = shown.number(row.mean, signed=change)
+    if change and row.method == page.benchmark.baseline and row.output == PRIMARY["output"]:
+        text, spread, more = "0", "", ""  # against itself, by definition
     if row.task == COST:  # only on the page: in print there is no room for it
         spread, more = "", f"± {spread}" if row.sd > 0 else ""
     return {
-        "text": shown.number(row.mean, signed=change) + (GAP_MARK if gap else ""),
+        "text": text + (GAP_MARK if gap else ""),
         "value": plain(row.mean),
         "sd": spread,
         "more": more,

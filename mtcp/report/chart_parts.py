@@ -4,6 +4,7 @@ from math import isfinite
 from typing import Any, Final, Literal
 
 import altair as alt
+import numpy as np
 import pandas as pd
 
 ACCENT, SECOND, QUIET, INK = "var(--accent)", "var(--second)", "var(--quiet)", "var(--ink)"
@@ -46,6 +47,19 @@ def _short(value: float) -> float | None:
 
 def number(column: str, title: str) -> alt.Tooltip:
     return alt.Tooltip(f"{column}:Q", title=title, format=".4~g")
+
+
+def fitting(values: pd.Series) -> alt.Scale:
+    """A scale around `values`, without zero; around one value alone it has room of a twentieth on both sides.
+
+    Without room, the only tick would be labelled with a whole number, 1 beside an RMSE of 0.5004.
+    """
+    finite = values[np.isfinite(values)]
+    low, high = finite.min(), finite.max()
+    if finite.empty or high - low > 1e-4 * abs(high):
+        return alt.Scale(zero=False)
+    room = abs(high) / 20 or 1
+    return alt.Scale(domain=[float(low - room), float(high + room)])
 
 
 def zero_rule(axis: Literal["x", "y"]) -> Any:

@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from mtcp.analysis.comparisons import measures
+from mtcp.core.words import counted
 from mtcp.report.cells import plain
 from mtcp.report.formats import difference, display, probability
 from mtcp.report.page import Page
@@ -27,7 +28,7 @@ def families(page: Page) -> list[dict[str, Any]]:
         found.append(
             {
                 "title": f"{measure}, against {page.labels[first.reference]}",
-                "note": f"{first.family_size} comparisons · least n {first.least_n} · "
+                "note": f"{counted(int(first.family_size), 'comparison')} · least n {first.least_n} · "
                 f"ROPE ±{shown.number(first.rope)} {shown.unit}",
                 "rows": [_compared(row, page) for row in rows.itertuples()],
             }
@@ -67,11 +68,12 @@ def statistics_note(compared: pd.DataFrame) -> str:
         return "Nothing to compare: the grid holds neither the reference nor the baseline beside other methods."
     most, least, size = int(compared.n.max()), int(compared.least_n.max()), int(compared.family_size.max())
     verdict = (
-        f"the {most} of this grid can therefore conclude none of them, however large a difference looks."
+        f"this grid has up to {most}, and can therefore conclude none of them, however large a difference looks."
         if most < least
         else f"this grid has up to {most}."
     )
     return (
-        f"All comparisons are paired by seed. The exact test needs at least {least} seeds before a family of {size} "
-        f"comparisons can be concluded at {100 * compared.alpha.max():g} % after Holm's correction; {verdict}"
+        f"All comparisons are paired by seed. The exact test needs at least {least} seeds before a family of "
+        f"{counted(size, 'comparison')} can be concluded at {100 * compared.alpha.max():g} % after Holm's correction; "
+        f"{verdict}"
     )

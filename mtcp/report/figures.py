@@ -23,6 +23,7 @@ from mtcp.report.chart_parts import (
     chosen,
     epochs,
     finish,
+    fitting,
     inline,
     labelled,
     number,
@@ -72,7 +73,7 @@ def seed_charts(runs: pd.DataFrame, methods: pd.DataFrame, benchmark: Benchmark)
             alt.Chart(inline(rows, "method", "label", "seed", "shown"))
             .mark_point(size=46, filled=True, opacity=0.85)
             .encode(
-                x=alt.X("shown:Q", scale=alt.Scale(zero=False), title=f"{shown.label}{unit} ({better} is better)"),
+                x=alt.X("shown:Q", scale=fitting(rows.shown), title=f"{shown.label}{unit} ({better} is better)"),
                 y=alt.Y("label:N", sort=order, title=None),
                 color=chosen(),
                 tooltip=["label:N", "seed:N", number("shown", shown.label)],
@@ -93,7 +94,12 @@ def loss_charts(curves: pd.DataFrame, methods: pd.DataFrame, tasks: tuple[Task, 
         if rows.empty:
             continue
         where = "validation" if column.startswith("validation") else "training"
-        charts.append({"title": task.label, "spec": _by_epoch(rows, f"{where} loss", alt.Scale(zero=False))})
+        charts.append(
+            {
+                "title": task.label,
+                "spec": _by_epoch(rows, f"{where} loss", fitting(pd.concat([rows.least, rows.greatest]))),
+            }
+        )
     return charts
 
 
@@ -252,7 +258,7 @@ def trade_off_chart(summary: pd.DataFrame, methods: pd.DataFrame, cost: str) -> 
     known = rows.dropna(subset=["cost", "mean"]).sort_values("cost")
     front = known[undominated(np.column_stack([-known.cost, known["mean"]]))]
     base = alt.Chart(inline(rows, "method", "label", "cost", "mean", "low", "high"))
-    x = alt.X("cost:Q", title=f"{shown.label}, {shown.unit} (left is better)", scale=alt.Scale(zero=False))
+    x = alt.X("cost:Q", title=f"{shown.label}, {shown.unit} (left is better)", scale=fitting(rows.cost))
     y = alt.Y("mean:Q", title="Δm, % (up is better)")
     tooltip = ["label:N", number("cost", shown.label), number("mean", "Δm"), number("low", "95 % from"),
                number("high", "to")]  # fmt: skip
@@ -280,7 +286,7 @@ def sweep_charts(rows: pd.DataFrame, benchmark: Benchmark) -> list[dict[str, Any
                 ("right" if axis == "x" else "up") if task.higher_is_better else ("left" if axis == "x" else "down")
             )
             title = f"{metric.label}{f', {metric.unit}' if metric.unit else ''} ({better} is better)"
-            axes[axis] = (alt.X if axis == "x" else alt.Y)(f"{axis}:Q", title=title, scale=alt.Scale(zero=False))
+            axes[axis] = (alt.X if axis == "x" else alt.Y)(f"{axis}:Q", title=title, scale=fitting(shown[axis]))
         base = alt.Chart(inline(shown, "method", "label", "fixed", "x", "y"))
         tooltip = ["label:N", *(number(axis, known[name].label) for axis, name in zip(axes, pair, strict=True))]
         points = base.mark_point(filled=True, size=70, opacity=0.9).encode(

@@ -8,7 +8,7 @@ from mtcp.analysis.comparisons import COST
 from mtcp.analysis.rows import rows_of
 from mtcp.analysis.speed import loaded
 from mtcp.core.roles import role_notes
-from mtcp.core.words import counted, counted_first
+from mtcp.core.words import counted, counted_first, listed
 from mtcp.report.data_facts import data_facts
 from mtcp.report.page import Page
 from mtcp.store.speed import is_busy
@@ -46,7 +46,10 @@ def notes(page: Page) -> Iterator[str]:
     methods, comparisons = page.methods, page.tables["comparisons"]
     if methods.open.sum():
         runs = counted(int(methods.seeds.sum()), "run")
-        yield f"Partial: {int(methods.open.sum())} of {runs} not done; their rows say so."
+        yield (
+            f"Partial: {int(methods.open.sum())} of {runs} not done; their rows say so, and nothing is concluded "
+            "before they are."
+        )
     for row in methods[methods.diverged > 0].itertuples():
         yield f"{row.label} diverged on {row.diverged} of {row.seeds} seeds ({row.reasons}); these enter no mean."
     if groups := same_networks(page.tables["provenance"]):
@@ -59,12 +62,7 @@ def notes(page: Page) -> Iterator[str]:
     )
     tests = pd.concat([judged, compared])
     if len(tests) and (tests.n < tests.least_n).all():
-        count, least = tests.n.max(), (compared if judged.empty else judged).least_n
-        yield (
-            f"{_allow_nothing(count)}: these {'comparisons' if judged.empty else 'claims'} need at least "
-            f"{' or '.join(map(str, sorted(set(least))))}{', by family' if least.nunique() > 1 else ''}. "
-            "Treat the numbers as preliminary."
-        )
+        yield _too_few(*((compared, "comparisons") if judged.empty else (judged, "claims")))
     yield from role_notes(page.project, page.name)
     yield from _worse_than_the_prior(page)
     yield from _times(page)
@@ -82,10 +80,18 @@ def notes(page: Page) -> Iterator[str]:
         yield f"Pairs across different environments (device or library versions): {', '.join(mixed)}."
 
 
-def _allow_nothing(seeds: int) -> str:
-    if seeds == 0:
-        return "No seed has a pair of finished runs yet"
-    return f"{counted_first(seeds, 'seed')} {'allows' if seeds == 1 else 'allow'} no conclusion"
+def _too_few(tests: pd.DataFrame, what: str) -> str:
+    """Return how many paired seeds `tests` (claims or comparisons) have at most, and how many they need."""
+    most = tests.groupby("least_n").n.max()
+    count, by_family = int(most.max()), ", by family" if len(most) > 1 else ""
+    if count >= most.index.min():  # one number of seeds for all would be enough for some
+        pairs = listed([f"{n} of {least}" for least, n in most.items()], "and")
+        found = f"No conclusion: of the paired seeds that these {what} need, there are at most {pairs}"
+    else:
+        start = f"{counted_first(count, 'seed')} {'allows' if count == 1 else 'allow'} no conclusion"
+        start = start if count else "No seed has a pair of finished runs yet"
+        found = f"{start}: these {what} need at least {listed(list(most.index), 'or')}"
+    return f"{found}{by_family}. Treat the numbers as preliminary."
 
 
 def same_networks(provenance: pd.DataFrame) -> list[list[str]]:

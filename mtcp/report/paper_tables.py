@@ -9,6 +9,7 @@ from mtcp.analysis.comparisons import COST, MULTI_TASK
 from mtcp.analysis.paper_tables import PARTS
 from mtcp.analysis.rows import rows_of
 from mtcp.core.config import Benchmark
+from mtcp.core.words import counted
 from mtcp.report.formats import Display, display, higher_is_better
 
 CAPTIONS: Final = {
@@ -30,20 +31,20 @@ def paper_view(paper: pd.DataFrame, benchmark: str, settings: Benchmark, baselin
         narrow = name == "ablation"  # ticks replace spreads and costs
         keys = [key for key in keys if not (narrow and key[0] == COST)]
         columns = [_column(task, metric, rows, narrow, settings) for task, metric in keys]
-        spread = "mean" if narrow else "mean ± standard deviation"
         coherent = " and Δc" if (MULTI_TASK, "delta_coherence") in keys else ""
         counts = sorted({int(n) for n in rows[rows.task != COST].n})
+        spread = "mean" if narrow or counts == [1] else "mean ± standard deviation"
         bold = (
             "Bold: the best, and what an exact paired test (Holm, 5 %) cannot tell from it."
             if rows.best.astype(str).eq("True").any()
             else "Nothing is bold: an exact paired test (Holm, 5 %) needs more seeds to tell any two apart."
         )
-        seeds = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+        seeds = counted(counts[0], "seed") if len(counts) == 1 else f"{counts[0]} to {counts[-1]} seeds"
         found.append(
             {
                 "name": name,
                 "label": f"tab:{benchmark}-{name}",
-                "caption": f"{CAPTIONS[str(name)]} on {settings.label}: {spread} over n = {seeds} seeds. {bold} "
+                "caption": f"{CAPTIONS[str(name)]} on {settings.label}: {spread} over n = {seeds}. {bold} "
                 f"Δm{coherent}: mean relative change against {baseline} of the same seed.",
                 "parts": list(PARTS) if name == "ablation" else [],
                 "kappa": name == "kappa",
@@ -74,7 +75,7 @@ def _column(task: str, metric: str, rows: pd.DataFrame, narrow: bool, settings: 
     spread = 0.0 if narrow or task == COST else spread
     digits = len(f"{spread:.{shown.digits}f}".replace(".", "").lstrip("0")) or 1
     return {
-        "title": known[task].label if task in known else shown.label,
+        "title": known[task].label if task in known else shown.label.capitalize() if task == COST else shown.label,
         "detail": shown.heading if task in known else shown.unit,
         "arrow": "↑" if higher_is_better(task, metric, settings) else "↓",
         "format": f"{sign}{whole}.{shown.digits}" + (f"({digits})" if spread else ""),

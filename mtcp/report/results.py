@@ -26,14 +26,11 @@ _SELECTIONS: Final = {
 
 def comparison(page: Page) -> dict[str, Any]:
     """Return the table of all methods except ablations, with trivial baselines last."""
-    benchmark, methods = page.benchmark, page.methods
+    methods = page.methods
     trivial = methods.family == "trivial"
     shown = pd.concat([methods[~trivial & (methods.family != "ablation")], methods[trivial]])
     columns = [*task_columns(page), (MULTI_TASK, "delta_m"), *((COST, metric) for metric in _COSTS)]
     cells = marked(cells_of(page, "rank"), methods)
-    own_change = (benchmark.baseline, MULTI_TASK, "delta_m")
-    if own_change in cells:
-        cells[own_change] |= {"text": "0", "sd": "", "more": ""}  # by definition, so without a spread
     table = _table(page, columns, shown, cells, [*legend(shown), *_chosen(shown)])
     # Name, detail, scale, and the value that means that nothing was tuned.
     tuning = [("configurations", "configs", 1, 1)]
@@ -98,7 +95,7 @@ def ablation(page: Page) -> dict[str, Any]:
                 **EMPTY,
                 "text": shown_as.number(row.improvement, signed=True),
                 "value": plain(row.improvement),
-                "more": shown_as.interval(row.low, row.high),
+                "more": shown_as.interval(row.low, row.high) if isfinite(row.low) else "",
             }
             for row in rows_of(family)
         }
@@ -108,15 +105,18 @@ def ablation(page: Page) -> dict[str, Any]:
 
 
 def coherence(page: Page) -> dict[str, Any] | None:
-    """Return the table of coherence between tasks, with the ground truths as last row; None without such results."""
+    """Return the table of coherence between tasks, with the ground truths as last row; None without such results.
+
+    No cell is marked as best: coherent is not correct, and ablations, which are not ranked, stand in the same rows.
+    """
     summary = page.tables["summary"]
     own = summary[(summary.task == COHERENCE) & (summary.selection == "last")]
     if own.empty:
         return None
     columns = [*((COHERENCE, metric) for metric in dict.fromkeys(own.metric)), (MULTI_TASK, "delta_coherence")]
-    table = _table(page, columns, page.methods, cells_of(page, "rank"))
+    table = _table(page, columns, page.methods, cells_of(page, None))
     truth = own[own.output == TRUTH].drop_duplicates("metric")
-    own_coherence = {row.metric: {**cell_of(row, "", page), "sd": ""} for row in rows_of(truth)}
+    own_coherence = {row.metric: {**cell_of(row, page), "sd": ""} for row in rows_of(truth)}
     last = {
         "label": "Ground truth",
         "mark": "",
@@ -142,7 +142,7 @@ def further(page: Page) -> list[dict[str, Any]]:
         columns = list(dict.fromkeys(zip(rows.task, rows.metric, strict=True)))
         if not main:
             columns = [column for column in columns if column in primary]
-        cells = marked({(row.method, row.task, row.metric): cell_of(row, "", page) for row in rows_of(rows)}, methods)
+        cells = marked({(row.method, row.task, row.metric): cell_of(row, page) for row in rows_of(rows)}, methods)
         table = _table(page, columns, methods[methods.method.isin(rows.method)], cells)
         title = (
             "All metrics, last epoch"

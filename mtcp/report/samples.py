@@ -11,6 +11,7 @@ from mtcp.core.config import Benchmark
 from mtcp.core.errors import UserError
 from mtcp.core.files import visible
 from mtcp.core.project_files import SAMPLES, run_folder
+from mtcp.core.words import listed
 from mtcp.report.extremes import PLACES, extremes, first_finished
 from mtcp.report.page import Page
 
@@ -63,6 +64,6 @@ def samples_note(benchmark: Benchmark, private: bool) -> str:
     if benchmark.rendered is None and not private:
         return "Real photographs are not embedded; 'mtcp report --with-images' writes a private page that has them."
     return (
-        f"The {', '.join(PLACES[:-1])} and {PLACES[-1]} image by Δm of the image alone (images.csv), reference beside "
+        f"The {listed(PLACES, 'and')} image by Δm of the image alone (images.csv), reference beside "
         "baseline, then the first images of the test list, whatever they show; each network at its first finished seed."
     )

@@ -19,6 +19,13 @@ _TEX: Final = {
 }  # fmt: skip
 
 
+#: Pairs of characters that TeX's fonts would replace by another one.
+_JOINED: Final = ("--", "``", "''", ",,", "?`", "!`")
+#: Names of more characters than this are broken into lines, and words in them after as many.
+_NAME: Final = 44
+_WORD: Final = 24
+
+
 class _Tex(str):
     """LaTeX that is already escaped."""
 
@@ -30,8 +37,20 @@ def escape_tex(text: Any) -> str:
     """
     if isinstance(text, _Tex):
         return text
-    escaped = "".join(_TEX.get(letter, letter if _in_t1(letter) else "?") for letter in str(text))
+    escaped = ""
+    for letter in str(text):
+        found = _TEX.get(letter, letter if _in_t1(letter) else "?")
+        escaped += ("{}" if escaped[-1:] + found[:1] in _JOINED else "") + found
     return "{}" + escaped if escaped.startswith(("[", "*")) else escaped
+
+
+def name_tex(text: str) -> _Tex:
+    """Return the name of a method for a column of names: a long one in lines of 6 cm, so that the table fits."""
+    if len(text) <= _NAME:
+        return _Tex(escape_tex(text))
+    words = [[word[start : start + _WORD] for start in range(0, len(word), _WORD)] for word in text.split()]
+    broken = " ".join(r"\hspace{0pt}".join(map(escape_tex, parts)) for parts in words)
+    return _Tex(rf"\parbox[t]{{6cm}}{{\raggedright {broken}\strut}}")
 
 
 def _in_t1(letter: str) -> bool:
@@ -63,4 +82,5 @@ def tex_environment() -> Environment:
         comment_start_string="<#", comment_end_string="#>", trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters["raw"] = _Tex
+    environment.filters["name"] = name_tex
     return environment

@@ -65,7 +65,7 @@ def verdict_groups(page: Page) -> list[dict[str, Any]]:
             "family": family,
             "title": _title(str(family), page.about_paper),
             "note": f"{_claims(int(rows.family_size.max()))} at {100 * rows.alpha.iloc[0]:g} % · "
-            f"at least {int(rows.least_n.max())} {'s and '.join(rows.unit.unique())}s are needed to conclude",
+            f"at least {_needed(int(rows.least_n.max()), 's and '.join(rows.unit.unique()))} needed to conclude",
             "claims": [whole(row) for row in rows_of(rows)],
         }
         for family, rows in judged.groupby("family", sort=False)
@@ -74,6 +74,10 @@ def verdict_groups(page: Page) -> list[dict[str, Any]]:
 
 def _title(family: str, about_paper: bool) -> str:
     return "The paper's argument" if about_paper and family == "main" else FAMILIES.get(family, family)
+
+
+def _needed(least: int, unit: str) -> str:
+    return f"{counted(least, unit)} {'is' if least == 1 else 'are'}"
 
 
 def _claims(count: int) -> str:
@@ -102,6 +106,7 @@ def claim_view(row: Any, pairs: pd.DataFrame, labels: dict[str, str], benchmark:
         "rope": f"±{shown.number(row.rope)} {shown.unit}".strip() if has else "",
         "n": int(row.n) if has else 0,
         "unit": row.unit if has else "",
+        "units": (values.unit, shown.unit),
         "seeds": [_seed(pair, row, shown, values) for pair in rows_of(pairs)],
         "picture": _picture(pairs, row, shown) if has else None,
         "lines": _lines(pairs, row, values) if has else None,

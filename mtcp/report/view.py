@@ -126,12 +126,12 @@ def _winners(methods: pd.DataFrame, ranks: pd.DataFrame, summary: pd.DataFrame) 
     if total < 2:
         return ""
     changes = primary(summary[(summary.metric == "delta_m") & summary.method.isin(ranks.method)])
-    means = changes.set_index("method")["mean"]
-    best = next(rows_of(methods[methods.method == means.idxmax()]))
+    best = next(rows_of(methods[methods.method == changes.set_index("method")["mean"].idxmax()]))
     parts = ", ".join(f"{row.label} for {row.wins} of {total} seeds" for row in won.itertuples())
+    over = "all seeds" if (changes.n == total).all() else "all seeds that a method has"
     if best.wins == total:
-        return f"{parts}, as by the mean over all seeds."
-    return f"{parts}. By the mean over all seeds: {best.label}, unlike {total - best.wins} of {total} single seeds."
+        return f"{parts}, as by the mean over {over}."
+    return f"{parts}. By the mean over {over}: {best.label}, unlike {total - best.wins} of {total} single seeds."
 
 
 def _sections(view: dict[str, Any]) -> list[tuple[str, str]]:
@@ -139,7 +139,7 @@ def _sections(view: dict[str, Any]) -> list[tuple[str, str]]:
     sections = (
         ("verdicts", "Verdicts", True),
         ("comparison", "Comparison", True),
-        ("charts", "Seed by seed", True),
+        ("charts", "Seed by seed", view["forest"] or view["strips"] or view["losses"]),
         ("ablation", "Ablation", len(view["ablation"]["rows"]) > 1),
         ("coherence", "Coherence", view["coherence"]),
         ("statistics", "Statistics", True),

@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from made_up_store import make_store
 
@@ -28,6 +29,23 @@ def page(tmp_path_factory):
     store.write_all()
     store.write(store.plan.run("rooms", "uncertainty", 1), "diverged")
     write_tables(store.plan, "rooms")
+    return write_report(folder, "rooms")[0].as_uri()
+
+
+@pytest.fixture(scope="module")
+def long_names(tmp_path_factory):
+    """The same with a name that offers no place to break it."""
+    from mtcp.analysis.tables import write_tables
+    from mtcp.report.render import write_report
+
+    folder = tmp_path_factory.mktemp("long")
+    store = make_store(folder, range(2))
+    store.write_all()
+    write_tables(store.plan, "rooms")
+    path = folder / "results/tables/rooms/methods.csv"
+    methods = pd.read_csv(path)
+    methods.loc[methods.method.isin(["uncertainty", "mtcp_no_cfm"]), "label"] += ", " + "withoutanend" * 12
+    methods.to_csv(path, index=False)
     return write_report(folder, "rooms")[0].as_uri()
 
 
@@ -201,3 +219,78 @@ def test_a_column_of_keys_sorts_as_text_although_some_look_like_numbers(browser,
     )
     assert set(order) >= {"9a", "12e4", ""}, "the table has too few rows"
     assert order == sorted(order, key=lambda key: (key == "", key))
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_name_without_an_end_is_broken_and_leaves_room_for_the_numbers(browser, long_names, width):
+    open_page(browser, long_names, width)
+    browser.execute_script("document.querySelectorAll('details').forEach(each => { each.open = true; })")
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    shares = browser.execute_script(
+        "return [...document.querySelectorAll('.scroll')].map(e =>"
+        " e.querySelector('tbody th').offsetWidth / e.clientWidth)"
+    )
+    assert max(shares) < 0.6
+    cut = browser.execute_script(
+        "return [...document.querySelectorAll('p, li, dd')].filter(e => e.scrollWidth > e.clientWidth + 1).length"
+    )
+    assert cut == 0
+
+
+@pytest.mark.parametrize("width", [720, 960, 1280])
+def test_the_seeds_behind_a_verdict_are_in_sight_with_their_improvement(browser, page, width):
+    open_page(browser, page, width)
+    browser.execute_script("document.querySelectorAll('details').forEach(each => { each.open = true; })")
+    sizes = browser.execute_script(
+        "return [...document.querySelectorAll('.verdicts .scroll')].map(e => [e.scrollWidth, e.clientWidth])"
+    )
+    assert sizes
+    assert all(inner <= outer for inner, outer in sizes)
+
+
+def test_a_legend_on_a_phone_is_whole(browser, page):
+    open_page(browser, page, 320)
+    right = browser.execute_script(
+        "return [...document.querySelectorAll('.chart .role-legend')].map(e => e.getBoundingClientRect().right)"
+    )
+    assert right
+    assert max(right) <= 320
+
+
+def test_the_conclusion_of_a_comparison_is_in_sight(browser, page):
+    open_page(browser, page)
+    ends = browser.execute_script(
+        "const e = document.querySelector('#statistics .scroll'), edge = e.getBoundingClientRect().right;"
+        "return [edge, ...[...e.querySelectorAll('td .badge')].map(b => b.getBoundingClientRect().right)]"
+    )
+    assert len(ends) > 2
+    assert max(ends[1:]) <= ends[0]
+
+
+@pytest.mark.parametrize("which", ["page", "long_names"])
+def test_every_table_fits_the_paper_and_colours_have_names(browser, request, which):
+    """A4 across with margins of 14 mm is 1017 pixels wide."""
+    open_page(browser, request.getfixturevalue(which), 1017)
+    browser.execute_script("dispatchEvent(new Event('beforeprint'))")
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    wide = browser.execute_script(
+        "return [...document.querySelectorAll('.scroll')].filter(e => e.scrollWidth > e.clientWidth + 1)"
+        ".map(e => [e.ariaLabel, e.scrollWidth, e.clientWidth])"
+    )
+    shown = browser.execute_script("return [...document.querySelectorAll('.choice select')].map(e => e.offsetWidth)")
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    assert wide == []
+    assert len(shown) == 2
+    assert min(shown) > 0
+
+
+def test_without_scripts_nothing_is_offered_that_needs_them(browser, page):
+    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    try:
+        browser.get(page)
+        tree = browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+    finally:
+        browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+    names = {each["name"]["value"] for each in tree if not each["ignored"] and each.get("name", {}).get("value")}
+    assert any(name.startswith("Charts and sorting need JavaScript; the numbers behind the charts") for name in names)
+    assert not names & {"Light / dark", " highlight ", "highlight"}

@@ -46,6 +46,8 @@ const draw = async () => {
     for (const param of spec.params ?? []) if (choices[param.name]) param.value = choices[param.name].value;
     spec.config.axis.labelLimit = place.clientWidth < 480 ? 150 : 240;
     if (place.clientWidth < 480) spec.config.axisX = { titleAnchor: "end" }; // long titles have the labels' room, too
+    const legend = spec.encoding?.color?.legend;
+    if (legend && place.clientWidth < 480) legend.columns = 1; // side by side, the last ones would be cut off
     spec.description = place.dataset.description;
     const { view } = await vegaEmbed(place, spec, { renderer: "svg", actions: false, tooltip: { theme: "custom" } });
     views.push({ view, follows: (spec.params ?? []).map((param) => param.name) });

@@ -84,12 +84,36 @@ def test_a_planned_method_without_a_finished_run_stays_in_the_family():
     assert (row.verdict, row.reason, row.n) == ("not run", "no run of mtcp has finished", 0)
 
 
+def test_no_verdict_before_all_declared_seeds_have_run():
+    """Eight of ten seeds would be enough; judging at eight, nine and ten is more than one look."""
+    runs = table([4.0, 4.1, 4.2, 3.9, 4.0, 4.1, 4.2, 3.9])
+    assert verdicts([claim()], runs).loc["a", "verdict"] == "reproduced"
+    still = runs[runs.seed == 0].assign(seed=8, task="", metric="", value=np.nan, status="missing")
+    row = verdicts([claim()], pd.concat([runs, still])).loc["a"]
+    assert (row.verdict, row.n) == ("inconclusive", 8)
+    assert row.reason == "2 runs of the grid not done; verdicts are computed once all have run"
+    diverged = still.assign(status="diverged")
+    assert verdicts([claim()], pd.concat([runs, diverged])).loc["a", "verdict"] == "reproduced"
+
+
 def test_parameters_are_judged_at_any_number_of_seeds():
     runs = table([0.0], task="cost", metric="parameters")
     runs.loc[runs.method == "mtcp", "value"] = 1e6
     runs.loc[runs.method == "single_task", "value"] = 4e6
     row = verdicts([claim(measure="parameters")], runs).loc["a"]
     assert (row.verdict, row.improvement) == ("reproduced", 75.0)
+    still = runs[:1].assign(
+        seed=1, task="", metric="", value=np.nan, status="missing"
+    )  # which changes no number of parameters
+    assert verdicts([claim(measure="parameters")], pd.concat([runs, still])).loc["a", "verdict"] == "reproduced"
+
+
+def test_nothing_is_judged_in_per_cent_of_a_cost_of_zero():
+    runs = table([0.0] * 6, task="cost", metric="parameters")
+    runs.loc[runs.method == "mtcp", "value"] = 1e6
+    row = verdicts([claim(measure="parameters")], runs).loc["a"]
+    assert (row.verdict, row.n) == ("not run", 0)
+    assert row.reason == "parameters of single_task is 0, and costs are compared in per cent of it"
 
 
 def test_a_cost_is_compared_with_a_published_one_in_per_cent():

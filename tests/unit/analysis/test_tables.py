@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from made_up_store import ENVIRONMENT
+from made_up_store import ENVIRONMENT, make_store
 
 from mtcp.analysis.comparisons import delta_m_rows, measures, paired
 from mtcp.analysis.paper_tables import paper_tables
@@ -173,6 +173,21 @@ def test_missing_runs_need_partial_and_are_marked(done):
     row = value(tables["runs"], method="uncertainty", seed=1)
     assert (row.status, row.reason) == ("missing", "the run is missing")
     assert value(tables["methods"], method="uncertainty").open == 1
+
+
+def test_partial_tables_conclude_nothing(tmp_path):
+    made = make_store(tmp_path, range(9))
+    for run in made.plan.runs:
+        if run.seed < 8:
+            made.write(run)
+    tables = build_tables(made.plan, "rooms", partial=True)
+    assert set(tables["comparisons"].conclusion) == {"inconclusive"}
+    assert set(tables["claims"].verdict) == {"inconclusive", "not run"}
+    for run in made.plan.runs:
+        made.write(run)
+    tables = build_tables(made.plan, "rooms")
+    assert set(tables["comparisons"].conclusion) > {"inconclusive"}
+    assert "reproduced" in set(tables["claims"].verdict)
 
 
 def test_partial_tables_of_an_empty_store(store):

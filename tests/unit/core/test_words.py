@@ -1,6 +1,6 @@
 """Numbers in sentences."""
 
-from mtcp.core.words import counted, counted_first
+from mtcp.core.words import counted, counted_first, listed
 
 
 def test_one_has_no_plural():
@@ -9,3 +9,7 @@ def test_one_has_no_plural():
 
 def test_a_sentence_begins_with_a_word():
     assert [counted_first(number, "run") for number in (1, 2, 9, 10)] == ["One run", "Two runs", "Nine runs", "10 runs"]
+
+
+def test_a_list_in_a_sentence():
+    assert [listed(parts, "or") for parts in ([6], [6, 7], [6, 7, 8])] == ["6", "6 or 7", "6, 7 or 8"]

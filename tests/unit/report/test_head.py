@@ -135,11 +135,30 @@ def test_times_beside_other_work_say_how_much(tabled) -> None:
         (2, (7, 7), "Two seeds allow no conclusion: these claims need at least 7. "),
         (1, (7, 8), "One seed allows no conclusion: these claims need at least 7 or 8, by family. "),
         (0, (7, 7), "No seed has a pair of finished runs yet: these claims need at least 7. "),
+        (0, (6, 7, 8), "No seed has a pair of finished runs yet: these claims need at least 6, 7 or 8, by family. "),
     ],
 )
-def test_what_too_few_seeds_allow(tabled, seeds: int, least: tuple[int, int], said: str) -> None:
+def test_what_too_few_seeds_allow(tabled, seeds: int, least: tuple[int, ...], said: str) -> None:
     page = Page.read(Project(tabled.root), "rooms")
-    claims = pd.DataFrame({"task": "depth", "n": [seeds, seeds], "least_n": least})
+    claims = pd.DataFrame({"task": "depth", "n": seeds, "least_n": least})
     tables = page.tables | {"claims": claims, "comparisons": pd.DataFrame()}
     found = list(notes(Page(page.project, page.name, page.benchmark, tables)))
     assert any(note == f"{said}Treat the numbers as preliminary." for note in found), found
+
+
+def test_a_number_of_seeds_that_some_family_needs_is_not_said_to_be_too_small(tabled) -> None:
+    """Comparisons have seven pairs, which would be enough for a claim that has five."""
+    page = Page.read(Project(tabled.root), "rooms")
+    compared = pd.DataFrame({"task": "depth", "n": [7], "least_n": [8], "environments": "same"})
+
+    def said(*pairs: tuple[int, int]) -> str:
+        claims = pd.DataFrame(pairs, columns=["n", "least_n"]).assign(task="depth")
+        tables = page.tables | {"claims": claims, "comparisons": compared}
+        (found,) = (
+            each for each in notes(Page(page.project, page.name, page.benchmark, tables)) if "onclusion" in each
+        )
+        return found.removesuffix(" Treat the numbers as preliminary.")
+
+    assert said((5, 6), (4, 7)) == "Five seeds allow no conclusion: these claims need at least 6 or 7, by family."
+    start = "No conclusion: of the paired seeds that these claims need, there are at most "
+    assert said((5, 6), (6, 7), (4, 8)) == f"{start}5 of 6, 6 of 7 and 4 of 8, by family."

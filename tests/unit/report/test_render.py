@@ -4,23 +4,26 @@ import json
 import math
 import re
 import shutil
+import subprocess
 from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
-from made_up_store import made_up_record, measure_all, parameters
+from made_up_store import made_up_record, make_store, measure_all, parameters
 from PIL import Image
 
 from mtcp.analysis.tables import write_tables
 from mtcp.core.errors import UserError
 from mtcp.core.project import Project
 from mtcp.core.run_config import TaskConfig
+from mtcp.report.chart_parts import fitting
 from mtcp.report.figures import weight_charts
 from mtcp.report.formats import Display, difference, display, probability
 from mtcp.report.index import write_index
 from mtcp.report.page import Page
 from mtcp.report.render import compile_pdf, write_private_report, write_report
-from mtcp.report.templating import escape_tex
+from mtcp.report.templating import escape_tex, tex_environment
+from mtcp.report.view import build_view
 
 pytestmark = pytest.mark.slow
 BANNER = "Private: contains photographs of the data set; do not publish"
@@ -60,7 +63,7 @@ def test_report_shows_what_the_tables_say(tabled):
     assert f"{row['mean']:.4f}" in source
     for wanted in (
         "MT-CP (as intended)", "Per-pixel prior", "without CFM †", "negative weights", "n = 3",
-        "12 claims that were not run here", "Ground truth",
+        "12 claims not run here", "Ground truth",
         "diverged on 1 of 4 seeds (loss_depth is not finite at step 12)", "not among the methods of the grid",
         "wraps around in 8-bit images", "cccccccccc", "dddddddddddd", "cpu-torch2.15",
     ):  # fmt: skip
@@ -97,6 +100,15 @@ def test_weights_that_are_negative_by_design_are_a_note_without_a_mark(tabled):
         assert "without CFM: some weights were negative, as the scheme's solution allows" in page
     assert "† MT-CP (as intended): weights stayed equal although they should have moved" in text
     assert "MT-CP (as intended): some weights were negative" in text
+
+
+def test_sentences_say_no_more_than_the_numbers(tabled):
+    html, tex, _ = write_report(tabled.root, "rooms")
+    text = visible(html.read_text())
+    assert "does harm" not in text + tex.read_text()  # of a mean whose interval may hold zero
+    assert "In a tie, the method that the grid names first ranks first." in text
+    assert "a tie counts one half" in text
+    assert "a conclusion must pass the ROPE as well" in text
 
 
 def test_report_is_self_contained(tabled):
@@ -198,8 +210,8 @@ def test_literature_stands_apart(tabled):
     rows = published[published.dataset == "NYUD-v2"]
     assert len(rows) > 20
     for number in {f"{value:g}" for value in rows.value}:
-        assert f">{number}</td>" in html.read_text()
-        assert f" {number} " in tex.read_text()
+        assert f">{number.replace('-', '−')}</td>" in html.read_text()
+        assert f" {number.replace('-', '$-$')} " in tex.read_text()
     assert "From the literature: NYUD-v2" in tex.read_text()
     if shutil.which("pdflatex"):
         compile_pdf(tex)
@@ -264,6 +276,97 @@ def test_equal_weights_prioritise_no_task_and_constant_ones_do_not_change(tabled
 
 def _values(layer):
     return layer.get("data", {}).get("values", [])
+
+
+def test_tex_joins_no_characters_of_a_name():
+    """TeX's fonts would print a--b with a dash, and ?` as one character."""
+    assert escape_tex("a--b --- ''c'' ``d``") == "a-{}-b -{}-{}- '{}'c'{}' `{}`d`{}`"
+    assert escape_tex("?` !` ,, - – —") == "?{}` !{}` ,{}, - -- ---"
+    assert escape_tex("–- ’’") == "--{}- '{}'"
+
+
+@pytest.mark.latex
+@pytest.mark.parametrize(("rows", "label"), [(60, "Scheme"), (2, "a name without an end, " + "withoutaspace" * 20)])
+def test_a_table_of_many_rows_or_of_long_names_stays_on_its_pages(tabled, rows, label):
+    view = build_view(tabled.root, "rooms")
+    long = [dict(row, label=f"{label} {place}") for place in range(rows) for row in view["comparison"]["rows"][:1]]
+    runs = [dict(view["provenance"][0], method=row["label"]) for row in long]
+    view |= {"comparison": view["comparison"] | {"rows": long}, "provenance": runs}
+    path = tabled.root / "many.tex"
+    path.write_text(tex_environment().get_template("report.tex.j2").render(view))
+    for _ in range(2):
+        done = subprocess.run(
+            ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", path.name],
+            cwd=path.parent, capture_output=True, text=True, check=False, errors="replace",
+        )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull" not in done.stdout
+
+
+def test_one_of_anything_is_no_plural(tabled):
+    """One claim in a family that needs one seed, one comparison, one run, one row of the ledger."""
+    folder = tabled.root / "results/tables/rooms"
+    claims = pd.read_csv(folder / "claims.csv")
+    one = (claims.n > 0).idxmax()
+    claims.loc[one, ["least_n", "family_size"]] = 1
+    claims.loc[[one, (claims.verdict == "not run").idxmax()]].to_csv(folder / "claims.csv", index=False)
+    compared = pd.read_csv(folder / "comparisons.csv")[:1].assign(family_size=1)
+    compared.to_csv(folder / "comparisons.csv", index=False)
+    for name in ("provenance", "literature"):
+        if (folder / f"{name}.csv").exists():
+            pd.read_csv(folder / f"{name}.csv")[:1].to_csv(folder / f"{name}.csv", index=False)
+    text = visible(write_report(tabled.root, "rooms")[0].read_text())
+    assert "at least 1 seed is needed to conclude" in text
+    assert "1 claim not run here" in text
+    assert "family of 1 comparison can be" in text
+    assert re.findall(r"(?<![\w.,])1 (?:seeds|claims|comparisons|runs|rows|rounds|methods)(?! of)", text) == []
+
+
+def test_one_seed_has_no_interval_and_no_second_dash(tmp_path):
+    store = make_store(tmp_path, range(1))
+    store.write_all()
+    write_tables(store.plan, "rooms")
+    view = build_view(tmp_path, "rooms")
+    changes = [row["cells"][-1] for row in view["ablation"]["rows"]]
+    assert [cell["more"] for cell in changes] == [""] * len(changes)
+    assert {table["caption"].partition(". ")[0].partition(": ")[2] for table in view["paper"]} == {
+        "mean over n = 1 seed"
+    }
+    scales = [item["spec"]["encoding"]["x"]["scale"] for item in view["strips"]]
+    assert all(scale == {"zero": False} for scale in scales)  # several methods
+
+
+def test_around_one_value_alone_an_axis_has_room():
+    """The one tick of an axis from 0.5004 to 0.5004 would be labelled 1."""
+    low, high = fitting(pd.Series([0.5004, 0.5004, float("inf")])).to_dict()["domain"]
+    assert (low, high) == pytest.approx((0.47538, 0.52542))
+    assert fitting(pd.Series([0.0])).to_dict()["domain"] == [-1, 1]
+    for values in ([0.5, 0.6], [], [float("nan")]):
+        assert fitting(pd.Series(values, dtype=float)).to_dict() == {"zero": False}
+
+
+def test_coherence_marks_no_best_since_ablations_stand_in_the_same_rows(tabled):
+    table = build_view(tabled.root, "rooms")["coherence"]
+    assert {cell["mark"] for row in table["rows"] for cell in row["cells"]} == {""}
+
+
+def test_the_best_by_the_mean_says_over_which_seeds(tabled):
+    folder = tabled.root / "results/tables/rooms"
+    whole = build_view(tabled.root, "rooms")["winners"]  # uncertainty diverged on one seed of four
+    assert "by the mean over all seeds that a method has" in whole.replace("By", "by")
+    summary = pd.read_csv(folder / "summary.csv")
+    summary.loc[summary.metric == "delta_m", "n"] = pd.read_csv(folder / "ranks.csv").seed.nunique()
+    summary.to_csv(folder / "summary.csv", index=False)
+    assert "that a method has" not in build_view(tabled.root, "rooms")["winners"]
+
+
+def test_without_a_chart_there_is_no_list_of_methods_to_highlight(store):
+    write_tables(store.plan, "rooms", partial=True)
+    page = write_report(store.root, "rooms")[0].read_text()
+    links = set(re.findall(r'href="#([^"]+)"', page))
+    assert "charts" not in links
+    assert 'id="first"' not in page
+    assert links <= set(re.findall(r'id="([^"]+)"', page))
 
 
 def test_tex_escaping():

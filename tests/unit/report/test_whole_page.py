@@ -89,8 +89,8 @@ def result_cells(csv, selection, output, label, columns):
         row, change = own.iloc[0], task == "multi_task"
         text = shown(task, metric, row["mean"], change)
         if change:
-            baseline = method == "single_task" and metric == "delta_m" and (selection, output) == ("last", "final")
-            yield ("0", text) if baseline else f"{text} {interval(task, metric, row.low, row.high)}".removesuffix(" –")
+            baseline = method == "single_task" and output == "final"
+            yield "0" if baseline else f"{text} {interval(task, metric, row.low, row.high)}".removesuffix(" –")
         else:
             yield f"{text} ± {shown(task, metric, row.sd)}" if row.sd > 0 or (task != "cost" and row.sd == 0) else text
 
@@ -165,10 +165,10 @@ def check_family(csv, rows):
         name = (row.task, row.metric)
         bar = " | ".join(probability(value) for value in (row.better, row.equal, row.worse))
         return [
-            f"{shown(*name, row.improvement, True)} ± {shown(*name, row.sd)}",
+            row.conclusion, f"{shown(*name, row.improvement, True)} ± {shown(*name, row.sd)}",
             interval(*name, row.low, row.high), interval(*name, row.holm_low, row.holm_high),
             interval(*name, row.image_low, row.image_high), probability(row.p), probability(row.p_holm),
-            probability(row.probability_of_improvement), bar, str(row.n), shown(*name, row.detectable), row.conclusion,
+            probability(row.probability_of_improvement), bar, str(row.n), shown(*name, row.detectable),
         ]  # fmt: skip
 
     families = [rows for _, rows in compared.groupby("family", sort=False)]
@@ -197,6 +197,11 @@ def check_seeds(csv, label, rows):
             return f"{value:+z.{PER_CENT.digits}f}".replace("-", "−")
         return shown(claim.task, claim.metric, value, True)
 
+    unit = display(claim.task, claim.metric).unit
+    points = "%" if claim.task == "cost" else "points" if unit == "%" else unit
+    assert rows[0][1:] == [
+        f"{word} {unit}" for word, unit in (("Claimed better", unit), ("Compared with", unit), ("Improvement", points))
+    ]
     assert [row[:4] for row in rows[1:]] == [
         [
             str(pair.seed), shown(claim.task, claim.metric, pair.method_value, signed),
