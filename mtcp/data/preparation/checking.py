@@ -11,13 +11,15 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import ExifTags
 
+from mtcp.core.data_sets import PICTURES
 from mtcp.core.errors import UserError
 from mtcp.core.processes import end_with_parent
 from mtcp.core.tasks import VOID
 from mtcp.data.formats.cameras import camera_of
 from mtcp.data.formats.class_names import PARTS, semseg_names
-from mtcp.data.formats.layouts import LABELS, Layout, scaled_normals
+from mtcp.data.formats.layouts import LABELS, Layout, read_picture, scaled_normals
 from mtcp.data.preparation.derive import normals_from_depth
 from mtcp.data.preparation.pairing import (
     contrast,
@@ -93,6 +95,8 @@ def check_image(layout: Layout, image_id: str, tasks: list[str], with_depth: boo
         return Findings(problems=[str(error)])
     if mode != "RGB":
         found.warnings.append(f"image '{image_id}' is stored as {mode}: it is read as 8-bit RGB")
+    if camera := _turned(layout, image_id):
+        found.warnings.append(f"image '{image_id}'{camera}: its targets must be stored likewise")
     height, width = image.shape[:2]
     found.sizes[height, width] = 1
     if min(height, width) < _SMALLEST:
@@ -107,7 +111,8 @@ def check_image(layout: Layout, image_id: str, tasks: list[str], with_depth: boo
             found.problems.append(str(error))
             continue
         if target.shape[:2] != (height, width):
-            turned = " (it is transposed)" if target.shape[:2] == (width, height) else ""
+            turned = f" (it is transposed{camera and f'; the photograph{camera}'})"
+            turned = turned if target.shape[:2] == (width, height) else ""
             found.problems.append(
                 f"image '{image_id}': {task} is {target.shape[0]}x{target.shape[1]}, the image "
                 f"{height}x{width}{turned}: both must have one size"
@@ -122,6 +127,17 @@ def check_image(layout: Layout, image_id: str, tasks: list[str], with_depth: boo
     if min(height, width) >= _SMALLEST:
         found.sums |= _pairs(layout, image, targets, with_depth)
     return found
+
+
+def _turned(layout: Layout, image_id: str) -> str:
+    """What a photograph's EXIF says about turning it, which most programs do and this one does not; usually empty."""
+    path = layout.image_path(image_id)
+    if path.suffix.lower() not in PICTURES:
+        return ""
+    orientation = read_picture(path, image_id, decode=False).getexif().get(ExifTags.Base.Orientation, 1)
+    return (
+        "" if orientation in (0, 1) else f" has the EXIF orientation {orientation}, and is read as stored, not turned"
+    )
 
 
 def _pairs(
