@@ -413,6 +413,16 @@ def test_labels_are_read_from_arrays_too(valleys: tuple[Project, Path]) -> None:
             import_set(project, "valleys", source, track=False)
 
 
+def test_a_split_without_truth_is_told_first(valleys: tuple[Project, Path]) -> None:
+    """As in the test splits whose labels are withheld."""
+    project, source = valleys
+    for number in range(5, 9):
+        png(source / f"cover/north/{number:04d}.png", np.full((24, 32), 255, np.uint8))
+    found = import_set(project, "valleys", source, track=False).findings
+    assert found.warnings[0] == "semseg: all images of the split 'val' are void, so networks are judged on none"
+    assert len(found.warnings) == 5
+
+
 @pytest.mark.parametrize("orientation", [3, 6])
 def test_a_photograph_that_exif_turns_is_named(valleys: tuple[Project, Path], orientation: int) -> None:
     """Label tools turn it, as `mtcp predict` does; a set's photographs are read as stored."""
