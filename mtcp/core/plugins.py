@@ -178,7 +178,7 @@ def _require_signatures(found: type, where: str) -> None:
                 if inspect.isfunction(function):
                     expected.setdefault(name, tuple(inspect.signature(function).parameters))
     for name, wanted in expected.items():
-        own = getattr(found, name)
+        own = inspect.getattr_static(found, name)
         if not inspect.isfunction(own) or own.__module__.split(".")[0] in _PACKAGES:
             continue
         try:

@@ -197,7 +197,10 @@ def problem_list(source: Path | str, problems: list[str]) -> str:
 def _opened(source: Path, layout: Layout, beside: Path, prefix: str, progress: Progress) -> Iterator[tuple[Path, bool]]:
     """Yield the layout's root inside `source`, and whether its files may be moved away (they are a temporary copy)."""
     if not source.exists():
-        raise UserError(f"{source} does not exist: give a folder, an archive ({', '.join(ENDINGS)}) or a .mat file")
+        raise UserError(
+            f"{source} does not exist: give a folder, an archive ({', '.join(ENDINGS)}) or a .mat file "
+            "(an address is for `mtcp data fetch`)"
+        )
     if source.is_dir():
         yield _root(source, layout, source), False
         return

@@ -194,8 +194,15 @@ def test_a_method_that_does_not_take_what_it_is_given_is_named(project: Path, ch
         load("scheme", "mine", project)
 
 
-def test_a_method_may_take_more_than_it_is_given(project: Path) -> None:
-    (project / "plugins/mine.py").write_text(SCHEME.replace("present)", "present=None, *others, power=2, **more)"))
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("present)", "present=None, *others, power=2, **more)"),
+        ("    def total(self, ", "    @staticmethod\n    def total("),
+    ],
+)
+def test_a_method_may_take_it_in_other_ways(project: Path, change: tuple[str, str]) -> None:
+    (project / "plugins/mine.py").write_text(SCHEME.replace(*change))
     assert load("scheme", "mine", project).__name__ == "Mine"
 
 
