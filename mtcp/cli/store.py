@@ -3,12 +3,14 @@
 import json
 import shutil
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
 from mtcp.cli.options import AsJson, BenchmarkName, MethodName, Seed, print_table
 from mtcp.core.words import counted
+
+_NO_COMMIT: Final = "no commit in the provenance"
 
 
 def register(app: typer.Typer) -> None:
@@ -217,15 +219,20 @@ def _gpu() -> dict[str, Any]:
 
 
 def _tools() -> list[dict[str, Any]]:
+    from mtcp.store.environment import git_refusal
+
     costs = {
-        "git": ("git", "no commit in the provenance"),
+        "git": ("git", _NO_COMMIT),
         "LaTeX": ("pdflatex", "no PDF; HTML and .tex are written all the same"),
         "SLURM": ("sbatch", "no cluster execution; this machine's cores and GPUs are used"),
     }
-    return [
+    rows = [
         {"part": part, "found": (where := shutil.which(tool)) or "missing", "without_it": None if where else cost}
         for part, (tool, cost) in costs.items()
     ]
+    if refused := git_refusal(Path.cwd()):
+        rows.append({"part": "repository", "found": f"not read by git: {refused}", "without_it": _NO_COMMIT})
+    return rows
 
 
 def _data() -> list[dict[str, Any]]:

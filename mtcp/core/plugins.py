@@ -12,6 +12,7 @@ without importing torch, so they are read from the files' text.
 import ast
 import importlib
 import importlib.util
+import inspect
 import re
 import sys
 import traceback
@@ -19,6 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Final, TypeVar
 
 from mtcp.core.errors import UserError, alternatives
@@ -34,11 +36,14 @@ _FOLDERS: Final = {
     "scheme": ("mtcp/weighting", "baselines/weighting"),
     "architecture": ("mtcp/models", "baselines/architectures"),
 }
+_BASES: Final = {"scheme": "LossScheme, GramianScheme or JacobianScheme", "architecture": "Architecture"}
 #: The decorator of a class at a file's top level. Parsing all files would take a tenth of the time of `mtcp plan`.
 _DECLARATION: Final = re.compile(
     r"""^@(scheme|architecture)\(\s*["']([^"'\n]*)["']\s*,?\s*\)[^\n]*\n+(?=@|#|class )""", re.MULTILINE
 )
 _registry: dict[tuple[str, str], type] = {}
+#: Folders from which users' files were imported.
+_user_folders: set[Path] = set()
 Class = TypeVar("Class", bound=type)
 
 
@@ -69,7 +74,7 @@ def architecture(name: str) -> Callable[[Class], Class]:
 def _declared(path: Path, modified_ns: int) -> tuple[tuple[str, str], ...]:
     """Return the (kind, name) pairs that a file declares, from its text; a user's file must be valid Python."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         if path.parent.name == USER_FOLDER:
             ast.parse(text, str(path))
     except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:  # ast's, of very odd files
@@ -144,17 +149,55 @@ def load(kind: str, name: str, root: Path | None = None) -> type:
         _import_file(path)
     if (kind, name) not in _registry:
         raise UserError(f"plug-in {path} says {kind} '{name}' in its text, and defines none: is it in a string?")
-    return _registry[kind, name]
+    found = _registry[kind, name]
+    if not _shipped(path):
+        _require_parameters(found, kind, f"{kind} '{name}' in {path}")
+        _require_signatures(found, f"{kind} '{name}' in {path}")
+    return found
+
+
+def _shipped(path: Path) -> bool:
+    return any(path.is_relative_to(PACKAGE_ROOT / package) for package in _PACKAGES)
+
+
+def _require_parameters(found: type, kind: str, where: str) -> None:
+    """Raise `UserError` where a user's class declares no parameters in the expected form, which its base class has."""
+    declared = getattr(found, "Parameters", None)
+    if declared is None:
+        raise UserError(f"{where} must derive from {_BASES[kind]}")
+    if not isinstance(declared, type) or not issubclass(declared, PluginParameters):
+        raise UserError(f"{where}: `Parameters` must be a class that derives from PluginParameters")
+
+
+def _require_signatures(found: type, where: str) -> None:
+    """Raise `UserError` where a user's class does not take what mtcp passes to its methods."""
+    expected: dict[str, tuple[str, ...]] = {"__init__": ("self", "context", "parameters")}
+    for base in found.__mro__:
+        if base.__module__.split(".")[0] in _PACKAGES:
+            for name, function in vars(base).items():
+                if inspect.isfunction(function):
+                    expected.setdefault(name, tuple(inspect.signature(function).parameters))
+    for name, wanted in expected.items():
+        own = inspect.getattr_static(found, name)
+        if not inspect.isfunction(own) or own.__module__.split(".")[0] in _PACKAGES:
+            continue
+        try:
+            inspect.signature(own).bind(*wanted)
+        except TypeError as error:
+            given = ", ".join(inspect.signature(own).parameters)
+            raise UserError(f"{where}: {name}({given}) must take ({', '.join(wanted)})") from error
 
 
 def _import_file(path: Path) -> None:
-    inside = any(path.is_relative_to(PACKAGE_ROOT / package) for package in _PACKAGES)
     try:
-        if inside:
+        if _shipped(path):
             importlib.import_module(".".join(path.relative_to(PACKAGE_ROOT).with_suffix("").parts))
             return
         if str(path.parent) not in sys.path:
             sys.path.append(str(path.parent))  # for its helper modules
+        _user_folders.add(path.parent)
+        package = sys.modules.setdefault(_USER_MODULES, ModuleType(_USER_MODULES))
+        package.__path__ = [str(path.parent)]  # for relative imports
         spec = importlib.util.spec_from_file_location(f"{_USER_MODULES}.{path.stem}", path)
         if spec is None or spec.loader is None:
             raise ImportError("not a Python file")
@@ -169,11 +212,11 @@ def _import_file(path: Path) -> None:
 
 
 def own_line(error: BaseException) -> str | None:
-    """Return "FILE, line N", the innermost frame of `error` in a user's plug-in; None if there is none."""
+    """Return "FILE, line N", the innermost frame of `error` in a user's plug-in or helper; None if there is none."""
     places = [
         f"{frame.f_code.co_filename}, line {line}"
         for frame, line in traceback.walk_tb(error.__traceback__)
-        if frame.f_globals.get("__name__", "").startswith(f"{_USER_MODULES}.")
+        if _user_folders & {*Path(frame.f_code.co_filename).parents}
     ]
     return places[-1] if places else None
 

@@ -3,10 +3,11 @@
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar, get_args
+from types import UnionType
+from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
+from pydantic_core import ErrorDetails, PydanticKnownError
 
 from mtcp.core.errors import UserError, alternatives, nearest
 from mtcp.core.files import line_of
@@ -30,9 +31,19 @@ _EXPECTED: Final = {
 
 
 class Model(BaseModel):
-    """An immutable model that refuses unknown keys, infinity and NaN."""
+    """An immutable model that refuses unknown keys, infinity and NaN, and true and false for numbers."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _number_is_no_truth_value(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse `yes` and `no`, which pydantic would take for 1 and 0."""
+        if isinstance(value, bool):
+            kinds = {*_types_in(cls.model_fields[info.field_name or ""].annotation)}
+            if bool not in kinds and kinds & {int, float}:
+                raise PydanticKnownError("float_type" if float in kinds else "int_type")
+        return value
 
 
 AnyModel = TypeVar("AnyModel", bound=BaseModel)
@@ -135,6 +146,15 @@ def _fields_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[
         if not inner:
             break
     return sorted({name for each in models for name in each.model_fields})
+
+
+def _types_in(annotation: Any) -> Iterator[Any]:
+    """The types that an annotation allows for the value itself."""
+    if isinstance(annotation, UnionType) or get_origin(annotation) in (Union, Annotated):
+        for argument in get_args(annotation):
+            yield from _types_in(argument)
+    else:
+        yield annotation
 
 
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:

@@ -14,6 +14,7 @@ from mtcp.core.project import Project
 from mtcp.core.project_files import dvc_file, lock_file
 from mtcp.core.run_config import RunConfig, batches_per_epoch
 from mtcp.core.validation import fault
+from mtcp.core.words import counted
 
 
 def data_digest(project: Project, name: str) -> str:
@@ -75,10 +76,12 @@ def require_validation_images(project: Project, name: str) -> None:
     """
     benchmark, count = project.benchmark(name), _training_count(project, name)
     if benchmark.validation_share and count is not None and not round(benchmark.validation_share * count):
+        least = math.ceil(100 / count) / 100
+        more = f"give {least} or more, or 0" if least < 0.5 else "give 0"  # half of the images may not be kept
         raise fault(
             project.benchmark_path(name), ("validation_share",),
-            f"{benchmark.validation_share} of {count} training images leaves no image to choose a network by: "
-            f"give {math.ceil(100 / count) / 100} or more, or 0 for no validation split",
+            f"{benchmark.validation_share} of {counted(count, 'training image')} leaves no image to choose a network "
+            f"by: {more} for no validation split",
         )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ maps, as in `mtcp.core.tasks`. The file's outputs are compared with the network'
 """
 
 import warnings
+from io import BytesIO
 from pathlib import Path
 from typing import Final
 
@@ -48,9 +49,10 @@ def export(network: Architecture, config: RunConfig, path: Path) -> dict[str, fl
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # tracing warnings: errors would show in the comparison below
-                torch.jit.save(torch.jit.trace(module, example, check_trace=False), str(temporary))
+                torch.jit.save(torch.jit.trace(module, example, check_trace=False), traced := BytesIO())
         except RuntimeError as error:
             raise UserError(f"the network of '{config.method}' cannot be traced: {first_sentence(error)}") from error
+        temporary.write_bytes(traced.getvalue())  # torch, writing itself, aborts the process on a full disk
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "`torch.jit.load` is deprecated", FutureWarning)
             loaded = torch.jit.load(str(temporary)).eval()

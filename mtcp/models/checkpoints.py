@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -20,8 +21,14 @@ FORMAT: Final = 2
 
 
 def save_network(network: Architecture, config: RunConfig, path: Path) -> None:
-    """Write parameters and buffers of `network` to `path` atomically, with the header that `config` gives."""
-    state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    """Write parameters and buffers of `network` to `path` atomically, with the header that `config` gives.
+
+    Values that share memory, such as tied weights, are written once under each of their names.
+    """
+    state = {
+        name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, value in network.state_dict().items()
+    }
     with replacing(path) as temporary:
         try:
             save_file(state, temporary, metadata={"mtcp": json.dumps(_trained_for(config))})

@@ -71,6 +71,17 @@ def git_state(root: Path) -> GitState | None:
     return GitState(commit=commit.decode().strip(), dirty=dirty, diff_sha256=diff)
 
 
+def git_refusal(root: Path) -> str | None:
+    """Return why git names no commit although `root` lies in a repository, such as one of another user; else None."""
+    if not any((folder / ".git").exists() for folder in (root, *root.parents)):
+        return None
+    try:
+        done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False)
+    except OSError:
+        return None  # no git at all
+    return done.stderr.partition("\n")[0] if done.returncode else None
+
+
 def environment_class(device: str) -> str:
     """Device type and minor version of torch; comparisons that pair runs of different classes are marked."""
     installed = installed_version("torch")

@@ -59,7 +59,7 @@ def save_state(path: Path, config: RunConfig, parts: Mapping[str, Stateful], pro
         try:
             torch.save(state, temporary)
         except RuntimeError as error:  # what torch raises when the disk is full
-            raise OSError(first_sentence(error)) from error
+            raise OSError(f"is the disk full? {first_sentence(error)}") from error
 
 
 def load_state(path: Path, config: RunConfig, parts: Mapping[str, Stateful], device: torch.device) -> Progress:

@@ -736,16 +736,20 @@ main()
 
 
 @pytest.mark.parametrize(
-    ("bytes_per_file", "stage"), [(0, "train"), (100, "train"), (20_000, "train"), (100, "evaluate"), (3_000, "tables")]
+    ("bytes_per_file", "stage"),
+    [(0, "train"), (100, "train"), (20_000, "train"), (100, "evaluate"), (3_000, "tables"), (20_000, "export")],
 )
 def test_a_full_disk_is_one_sentence_and_loses_nothing(
     copy: Path, finished: Path, project_at, bytes_per_file: int, stage: str
 ) -> None:
     """Writes fail after so many bytes per file, as they do on a full disk; 0 are too few for a run's lock."""
     directory = directory_of(copy)
-    arguments = {"train": ["train", "rooms", "mtcp", "--seed", "2"], "tables": ["tables"]}.get(
-        stage, ["evaluate", "rooms", "mtcp", "--seed", "0"]
-    )
+    arguments = {
+        "train": ["train", "rooms", "mtcp", "--seed", "2"],
+        "evaluate": ["evaluate", "rooms", "mtcp", "--seed", "0"],
+        "tables": ["tables"],
+        "export": ["export", "rooms/mtcp/seed0"],
+    }[stage]
     if stage == "evaluate":
         one(directory, "metrics-*.json").unlink()
     (copy / "limited.py").write_text(LIMITED)

@@ -7,7 +7,7 @@ Descriptions are `mtcp.core.data_sets.Description`. Import copies a user's descr
 import glob
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -26,6 +26,10 @@ from mtcp.data.preparation.derive import edges_from_labels
 
 #: The copy of a description in a set's folder.
 COPY: Final = "layout.yaml"
+#: Suffixes of pictures, also of those that are not read.
+_ALL_PICTURES: Final = (
+    *PICTURES, ".avif", ".bmp", ".gif", ".heic", ".jp2", ".pgm", ".ppm", ".tga", ".tif", ".tiff", ".webp",
+)  # fmt: skip
 
 
 class DescribedLayout(Layout):
@@ -58,8 +62,7 @@ class DescribedLayout(Layout):
         if not counts:
             pattern = self.folder / self.description.images[0].replace("{split}", name)
             return (), [f"no photograph matches {pattern}: split '{name}' needs at least one"]
-        twice = sorted(image_id for image_id, count in counts.items() if count > 1)
-        return tuple(sorted(counts)), [f"image '{one}' lies in two folders of the split '{name}'" for one in twice]
+        return tuple(sorted(counts)), _id_problems(counts, name)
 
     def _list(self, split: Split) -> Path:
         return self.folder / (self.description.lists or "").format(split=getattr(self.description.splits, split))
@@ -79,9 +82,8 @@ class DescribedLayout(Layout):
         found = {}
         for stem, endings in self._images:
             expression = re.compile(_expression(stem, endings), re.IGNORECASE)
-            for path in sorted(self.folder.glob(f"{re.sub(r'{.*?}', '*', glob.escape(stem))}.*")):
-                name = path.relative_to(self.folder).as_posix()
-                if (match := expression.fullmatch(name)) and not path.name.startswith("."):
+            for name in _beside(self.folder, stem):
+                if match := expression.fullmatch(name):
                     found[name.rpartition(".")[0]] = (match["id"], match.groupdict())
         return [found[name] for name in sorted(found)]
 
@@ -178,6 +180,38 @@ class DescribedLayout(Layout):
         if path.suffix.lower() == ".mat":
             return edges_from_labels(values, void=0)
         return super()._edge(task, values, path, image_id)
+
+
+def _id_problems(counts: Mapping[str, int], split: str) -> list[str]:
+    """The problems of the ids that the photographs of a split give, from the number of files of each."""
+    twice = sorted(image_id for image_id, count in counts.items() if count > 1)
+    odd = sorted(image_id for image_id in counts if not image_id.isprintable())  # no table could hold them
+    return [f"image '{one}' lies in two folders of the split '{split}'" for one in twice] + [
+        f"photograph {one!r} of the split '{split}' has a name that is not UTF-8 or has a line break: rename it"
+        for one in odd
+    ]
+
+
+def left_out(layout: DescribedLayout) -> list[str]:
+    """Names of pictures that lie where photographs do and are not read: other suffixes, second ones, no files."""
+    if layout.description.lists is not None:  # which choose
+        return []
+    used = (layout.description.splits.train, layout.description.splits.val)
+    ids = (image_id for split in ("train", "val") for image_id in layout.listed(split)[0])
+    read = {path.relative_to(layout.folder).as_posix() for image_id in ids for path in layout.files(image_id)}
+    found = set()
+    for pattern in layout.description.images:
+        stem = pattern.rpartition(".")[0]
+        expression = re.compile(_expression(stem, _ALL_PICTURES), re.IGNORECASE)
+        matches = filter(None, map(expression.fullmatch, _beside(layout.folder, stem)))
+        found |= {match[0] for match in matches if match.groupdict().get("split", used[0]) in used}
+    return sorted(found - read)
+
+
+def _beside(folder: Path, stem: str) -> list[str]:
+    """Names of everything that lies where photographs of one pattern do, whatever its suffix, in order."""
+    paths = sorted(folder.glob(f"{re.sub(r'{.*?}', '*', glob.escape(stem))}.*"))
+    return [path.relative_to(folder).as_posix() for path in paths if not path.name.startswith(".")]
 
 
 def _traits(kind: str, target: Target) -> Traits:

@@ -295,13 +295,13 @@ def read_plane(path: Path, image_id: str) -> NDArray[Any]:
 
 
 def read_labels(path: Path, image_id: str) -> NDArray[np.uint8]:
-    """Read a label image (H, W) with 1, 8 or 16 bits and values 0..255; raises `UserError` for any other."""
-    values = np.asarray(read_picture(path, image_id))
-    if values.ndim != 2 or values.max() > VOID:
+    """Read whole numbers 0..255 (H, W), a label image of 1, 8 or 16 bits or a .npy array; else raises `UserError`."""
+    values = read_array(path, image_id)
+    if values.ndim != 2 or values.dtype.kind not in "bui" or values.min() < 0 or values.max() > VOID:
         raise UserError(
-            f"image '{image_id}': {path} is not a label map: expected one channel of values 0..255, got shape "
-            f"{values.shape} with values up to {values.max()}; export it as 8-bit grey or palette PNG, or, if these "
-            "are the colours of VOC's palette, import with --label-coding colours"
+            f"image '{image_id}': {path} is not a label map: expected one channel of whole numbers 0..255, got "
+            f"{values.dtype} of shape {values.shape} from {values.min()} to {values.max()}; export it as 8-bit grey or "
+            "palette PNG, or, if these are the colours of VOC's palette, import with --label-coding colours"
         )
     return values.astype(np.uint8)
 

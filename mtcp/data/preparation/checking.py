@@ -11,13 +11,15 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import ExifTags
 
+from mtcp.core.data_sets import PICTURES
 from mtcp.core.errors import UserError
 from mtcp.core.processes import end_with_parent
 from mtcp.core.tasks import VOID
 from mtcp.data.formats.cameras import camera_of
 from mtcp.data.formats.class_names import PARTS, semseg_names
-from mtcp.data.formats.layouts import LABELS, Layout, scaled_normals
+from mtcp.data.formats.layouts import LABELS, Layout, read_picture, scaled_normals
 from mtcp.data.preparation.derive import normals_from_depth
 from mtcp.data.preparation.pairing import (
     contrast,
@@ -59,17 +61,26 @@ class Findings:
     sizes: dict[tuple[int, int], int] = field(default_factory=dict)
     #: By task, messages on images whose depth seems to be in another unit; used unless the whole set's is.
     odd_depths: dict[str, list[str]] = field(default_factory=dict)
+    #: By task, the images where it is void everywhere.
+    void: dict[str, list[str]] = field(default_factory=dict)
 
     def __iadd__(self, other: "Findings") -> "Findings":
         self.problems += other.problems
         self.warnings += other.warnings
         for task, sentences in other.odd_depths.items():
             self.odd_depths.setdefault(task, []).extend(sentences)
+        for task, image_ids in other.void.items():
+            self.void.setdefault(task, []).extend(image_ids)
         for name, values in other.sums.items():
             self.sums[name] = self.sums[name] + values if name in self.sums else values
         for size, count in other.sizes.items():
             self.sizes[size] = self.sizes.get(size, 0) + count
         return self
+
+    def add_void(self, task: str, image_id: str, are: str = "is") -> None:
+        """Warn of an image where `task` is void everywhere."""
+        self.warnings.append(f"image '{image_id}': {task} {are} void everywhere")
+        self.void[task] = [image_id]
 
 
 def tasks_of(layout: Layout, ids: Iterable[str]) -> list[str]:
@@ -93,6 +104,8 @@ def check_image(layout: Layout, image_id: str, tasks: list[str], with_depth: boo
         return Findings(problems=[str(error)])
     if mode != "RGB":
         found.warnings.append(f"image '{image_id}' is stored as {mode}: it is read as 8-bit RGB")
+    if camera := _turned(layout, image_id):
+        found.warnings.append(f"image '{image_id}'{camera}: its targets must be stored likewise")
     height, width = image.shape[:2]
     found.sizes[height, width] = 1
     if min(height, width) < _SMALLEST:
@@ -107,7 +120,8 @@ def check_image(layout: Layout, image_id: str, tasks: list[str], with_depth: boo
             found.problems.append(str(error))
             continue
         if target.shape[:2] != (height, width):
-            turned = " (it is transposed)" if target.shape[:2] == (width, height) else ""
+            turned = f" (it is transposed{camera and f'; the photograph{camera}'})"
+            turned = turned if target.shape[:2] == (width, height) else ""
             found.problems.append(
                 f"image '{image_id}': {task} is {target.shape[0]}x{target.shape[1]}, the image "
                 f"{height}x{width}{turned}: both must have one size"
@@ -122,6 +136,17 @@ def check_image(layout: Layout, image_id: str, tasks: list[str], with_depth: boo
     if min(height, width) >= _SMALLEST:
         found.sums |= _pairs(layout, image, targets, with_depth)
     return found
+
+
+def _turned(layout: Layout, image_id: str) -> str:
+    """What a photograph's EXIF says about turning it, which most programs do and this one does not; usually empty."""
+    path = layout.image_path(image_id)
+    if path.suffix.lower() not in PICTURES:
+        return ""
+    orientation = read_picture(path, image_id, decode=False).getexif().get(ExifTags.Base.Orientation, 1)
+    return (
+        "" if orientation in (0, 1) else f" has the EXIF orientation {orientation}, and is read as stored, not turned"
+    )
 
 
 def _pairs(
@@ -160,7 +185,7 @@ def _judge_labels(
             f"image '{image_id}': {task} has class {highest}, expected 0..{limit} and void: another label set?"
         )
     if (target == VOID).all():
-        found.warnings.append(f"image '{image_id}': {task} is void everywhere")
+        found.add_void(task, image_id)
     if stored.dtype == np.uint8:  # an 8-bit image
         found.sums[f"{task} stored"] = np.bincount(stored.ravel(), minlength=256)
     found.sums[f"{task} labelled"] = np.ones(1, np.int64)
@@ -201,7 +226,7 @@ def _judge_normals(
     length = np.sqrt((raw * raw).sum(axis=-1))
     given = length > 0.1
     if not given.any():
-        found.warnings.append(f"image '{image_id}': {task} are void everywhere")
+        found.add_void(task, image_id, "are")
         return
     if np.mean(np.abs(length[given] - 1) < 0.1) < 0.95:
         found.problems.append(
@@ -231,7 +256,7 @@ def _judge_regression(
 ) -> None:
     valid = target[target != VOID].astype(np.float64)
     if not valid.size:
-        found.warnings.append(f"image '{image_id}': {task} is void everywhere")
+        found.add_void(task, image_id)
     found.sums[task] = np.array([valid.size, valid.sum(), np.square(valid).sum()])
 
 
@@ -270,6 +295,15 @@ def check_set(
         total += found
         progress(done, len(ids))
     _judge_whole(layout, tasks, total, classes or {})
+    total.warnings[:0] = [
+        f"{task}: all images of the split '{split}' are void, so {nothing}"
+        for split, listed, nothing in (
+            ("train", train, "none is trained on"),
+            ("val", val, "networks are judged on none"),
+        )
+        for task, image_ids in total.void.items()
+        if {*listed} <= {*image_ids}
+    ]
     return total
 
 

@@ -27,7 +27,8 @@ def content_digest(folder: Path) -> str:
     """SHA-256 over the relative names and the bytes of all files of a data set, in order of name."""
     total = hashlib.sha256()
     for path in files_of(folder):
-        total.update(f"{path.relative_to(folder).as_posix()}\0{file_digest(path)}\n".encode())
+        line = f"{path.relative_to(folder).as_posix()}\0{file_digest(path)}\n"
+        total.update(line.encode(errors="surrogateescape"))  # names that are not UTF-8
     return total.hexdigest()
 
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 from PIL import Image
 
-from mtcp.core.data_sets import description_path, layout_names, own_description, read_description
+from mtcp.core.data_sets import PICTURES, description_path, layout_names, own_description, read_description
 from mtcp.core.errors import UserError
 from mtcp.core.files import write_json
 from mtcp.core.hashing import file_digest
@@ -27,7 +27,7 @@ from mtcp.core.tasks import VOID
 from mtcp.core.words import counted
 from mtcp.data.formats import packaging
 from mtcp.data.formats.cameras import camera_of
-from mtcp.data.formats.described import COPY, DescribedLayout
+from mtcp.data.formats.described import COPY, DescribedLayout, left_out
 from mtcp.data.formats.file_kinds import it_is
 from mtcp.data.formats.layouts import Layout
 from mtcp.data.formats.nyu import unpack_nyu
@@ -100,6 +100,7 @@ def import_set(
         with _opened(source, reader, folder.parent, f"{folder.name}-source-", progress("reading")) as (root, move):
             given = packaging.read(root)
             source_layout = layout_in(kind, root, root=project.root)
+            unread = _left_out(source_layout)
             _place(source_layout, folder, shutil.move if move else shutil.copyfile, progress("copying"))
         if own is not None:
             shutil.copyfile(own, folder / COPY)  # the set is read by this copy from now on
@@ -114,10 +115,10 @@ def import_set(
         findings = check_set(layout, progress("checking"), classes_of_set(project, name))
         findings.problems[:0] = _unmatched(layout)
         if findings.problems:
-            inside = [problem.replace(f"{folder}/", "") for problem in findings.problems]
+            inside = [problem.replace(f"{folder}/", "") for problem in findings.problems + unread]
             raise UserError(problem_list(source, inside))
         counts = {split: len(layout.ids(split)) for split in ("train", "val")}
-        findings.warnings += _unusual(layout, counts) + _absent(layout)
+        findings.warnings += unread + _unusual(layout, counts) + _absent(layout)
         record = carried | _packaging(layout, findings, derived)
         packaging.write(folder, record)
         lock |= {
@@ -196,7 +197,10 @@ def problem_list(source: Path | str, problems: list[str]) -> str:
 def _opened(source: Path, layout: Layout, beside: Path, prefix: str, progress: Progress) -> Iterator[tuple[Path, bool]]:
     """Yield the layout's root inside `source`, and whether its files may be moved away (they are a temporary copy)."""
     if not source.exists():
-        raise UserError(f"{source} does not exist: give a folder, an archive ({', '.join(ENDINGS)}) or a .mat file")
+        raise UserError(
+            f"{source} does not exist: give a folder, an archive ({', '.join(ENDINGS)}) or a .mat file "
+            "(an address is for `mtcp data fetch`)"
+        )
     if source.is_dir():
         yield _root(source, layout, source), False
         return
@@ -325,6 +329,16 @@ class _Derive:
                 write_boundaries(self.layout.folder / f"{DERIVED['edge']}/{image_id}.png", edges)
         except UserError:
             return  # the following check reports the image and its problem
+
+
+def _left_out(layout: Layout) -> list[str]:
+    """Warn of pictures beside the photographs that do not match their pattern."""
+    if not isinstance(layout, DescribedLayout) or not (names := left_out(layout)):
+        return []
+    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    patterns = layout.description.images
+    usual = f" (`.*` is {', '.join(PICTURES)})" if any(pattern.endswith(".*") for pattern in patterns) else ""
+    return [f"{shown}: left out, because photographs are files {' or '.join(patterns)}{usual}, one an image"]
 
 
 def _unusual(layout: Layout, counts: dict[str, int]) -> list[str]:

@@ -129,6 +129,18 @@ def test_an_empty_label_and_a_range_of_three_numbers_are_told(project: Path) -> 
 
 
 @pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [("learning_rate", "yes", "a number"), ("epochs", "on", "a whole number"), ("clip_norm", "false", "a number")],
+)
+def test_yes_and_no_are_no_numbers(project: Path, key: str, value: str, expected: str) -> None:
+    path = project / "config/benchmarks/rooms.yaml"
+    edit(path, lambda content: content["training"].pop(key))
+    path.write_text(path.read_text().replace("training:\n", f"training:\n  {key}: {value}\n"))
+    said = refusal(project, lambda p: p.benchmark("rooms"))
+    assert f"key 'training.{key}': expected {expected}, got {value in ('yes', 'on')}" in said
+
+
+@pytest.mark.parametrize(
     ("task", "key", "problem"),
     [
         ("depth: {classes: 3}", "depth.classes", "depth has no classes"),

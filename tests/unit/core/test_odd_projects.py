@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import yaml
 
 from mtcp.core.data_sets import layout_names
 from mtcp.core.errors import UserError
-from mtcp.core.plugins import find, load, parameters
+from mtcp.core.plugins import faults_named, find, load, parameters
 from mtcp.core.project import Project
 from mtcp.store.plan import Plan
 
@@ -171,6 +172,75 @@ def test_a_file_without_its_scheme_is_one_sentence(project: Path, text: str, sai
     (project / "plugins/mine.py").write_text(text)
     with pytest.raises(UserError, match=said):
         load("scheme", "mine", project)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("(self, losses, present)", "(self, losses)"), r"total\(self, losses\) must take \(self, losses, present\)$"),
+        (
+            ("    def total", "    def __init__(self):\n        pass\n\n    def total"),
+            r"__init__\(self\) must take \(self, co",
+        ),
+        (
+            ("    def total", "    def end_epoch(self, n):\n        pass\n\n    def total"),
+            r"end_epoch\(self, n\) must take",
+        ),
+    ],
+)
+def test_a_method_that_does_not_take_what_it_is_given_is_named(project: Path, change, said: str) -> None:
+    (project / "plugins/mine.py").write_text(SCHEME.replace(*change))
+    with pytest.raises(UserError, match=rf"^scheme 'mine' in .*mine\.py: {said}"):
+        load("scheme", "mine", project)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("present)", "present=None, *others, power=2, **more)"),
+        ("    def total(self, ", "    @staticmethod\n    def total("),
+    ],
+)
+def test_a_method_may_take_it_in_other_ways(project: Path, change: tuple[str, str]) -> None:
+    (project / "plugins/mine.py").write_text(SCHEME.replace(*change))
+    assert load("scheme", "mine", project).__name__ == "Mine"
+
+
+@pytest.mark.parametrize("own", ["Parameters = {'power': 1}", "class Parameters:\n        power = 1"])
+def test_parameters_of_another_class_are_one_sentence(project: Path, own: str) -> None:
+    (project / "plugins/mine.py").write_text(SCHEME + f"\n    {own}\n")
+    with pytest.raises(UserError, match=r"scheme 'mine' in .*mine\.py: `Parameters` must be a class that derives from"):
+        load("scheme", "mine", project)
+
+
+def test_a_class_of_no_base_is_one_sentence(project: Path) -> None:
+    (project / "plugins/mine.py").write_text(SCHEME.replace("(LossScheme)", ""))
+    with pytest.raises(UserError, match=r"scheme 'mine' in .*mine\.py must derive from LossScheme, GramianScheme or"):
+        load("scheme", "mine", project)
+
+
+def test_a_plug_in_with_a_byte_order_mark_is_read(project: Path) -> None:
+    (project / "plugins/mine.py").write_text(SCHEME, encoding="utf-8-sig")
+    assert load("scheme", "mine", project).__name__ == "Mine"
+
+
+@pytest.mark.parametrize("line", ["from .first import First", "from first import First"])
+def test_a_plug_in_builds_on_another_and_faults_there_are_named(project: Path, line: str) -> None:
+    first = SCHEME.replace("mine", "first").replace("Mine", "First").replace("losses.sum()", "losses.nothing()")
+    (project / "plugins/first.py").write_text(first)
+    (project / "plugins/mine.py").write_text(
+        f'{line}\nfrom mtcp.api import scheme\n\n\n@scheme("mine")\nclass Mine(First):\n    """As the first."""\n'
+    )
+    try:
+        mine = load("scheme", "mine", project)
+        with (
+            pytest.raises(UserError, match=r"^here: AttributeError in .*/plugins/first\.py, line 9: "),
+            faults_named("here"),
+        ):
+            mine.total(None, [], [])
+    finally:
+        for name in ("first", "mtcp_user_plugins.first"):
+            sys.modules.pop(name, None)
 
 
 def test_a_parameter_that_no_configuration_can_set_is_refused(project: Path) -> None:

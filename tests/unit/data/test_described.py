@@ -1,6 +1,7 @@
 """Sets that a description tells all about: Cityscapes as it is given out, and one's own."""
 
 import json
+import os
 import pickle
 import re
 import subprocess
@@ -11,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from PIL import Image
+from PIL import ExifTags, Image
 
 from mtcp.core.data_sets import Description, layout_names, read_description
 from mtcp.core.errors import UserError
@@ -23,7 +24,7 @@ from mtcp.data.formats.class_names import semseg_names
 from mtcp.data.formats.described import DescribedLayout
 from mtcp.data.formats.opening import layout_in, open_layout
 from mtcp.data.preparation.codings import Told, mask_codings
-from mtcp.data.preparation.contents import strays
+from mtcp.data.preparation.contents import content_digest, strays
 from mtcp.data.preparation.importing import import_set
 from mtcp.data.preparation.sets import open_set
 from mtcp.evaluation.predicting import write_predictions
@@ -342,6 +343,103 @@ def test_brackets_in_the_name_of_a_folder_are_read_as_such(valleys: tuple[Projec
         ("0001", "0002", "0003", "0004"),
         ("0005", "0006", "0007", "0008"),
     )
+
+
+@pytest.mark.parametrize("kind", ["picture of another suffix", "second file", "link to nothing", "folder"])
+def test_pictures_that_are_not_read_as_photographs_are_named(valleys: tuple[Project, Path], kind: str) -> None:
+    project, source = valleys
+    one = source / "photos/test/north/0005.jpg"
+    if kind == "picture of another suffix":
+        Image.open(one).save(one.with_suffix(".webp"))
+        one.unlink()
+    elif kind == "second file":
+        Image.open(one).save(one.with_suffix(".png"))
+    else:
+        one.unlink()
+        one.mkdir() if kind == "folder" else one.symlink_to("gone.jpg")
+    (name,) = (path.name for path in one.parent.glob("0005.*") if kind != "second file" or path != one)
+    done = import_set(project, "valleys", source, track=False)
+    assert done.lock["counts"]["val"] == (4 if kind == "second file" else 3)
+    assert f"photos/test/north/{name}: left out, because photographs are files photos/{{split}}/" in str(
+        done.findings.warnings
+    )
+
+
+def test_where_no_photograph_matches_those_of_another_suffix_are_named(valleys: tuple[Project, Path]) -> None:
+    project, source = valleys
+    for path in source.glob("photos/*/*/*.jpg"):
+        Image.open(path).save(path.with_suffix(".TIF"), format="TIFF")
+        path.unlink()
+    with pytest.raises(UserError, match=r"no photograph matches(.|\n)*0005\.TIF, .* and 5 more: left out"):
+        import_set(project, "valleys", source, track=False)
+
+
+@pytest.mark.parametrize("name", [b"\xff\xfe", b"two\nlines"])
+def test_a_name_that_no_table_can_hold_is_refused(valleys: tuple[Project, Path], name: bytes) -> None:
+    project, source = valleys
+    for folder, suffix in (("photos/test", b".jpg"), ("cover", b".png"), ("height", b".png"), ("slope", b".npy")):
+        place = source / folder / "north"
+        (place / f"0005{os.fsdecode(suffix)}").rename(place / os.fsdecode(name + suffix))
+    with pytest.raises(UserError, match=r"of the split 'test' has a name that is not UTF-8 or has a line break"):
+        import_set(project, "valleys", source, track=False)
+
+
+def test_a_stray_file_whose_name_is_not_utf_8_is_a_stray_file(valleys: tuple[Project, Path]) -> None:
+    project, source = valleys
+    digest = import_set(project, "valleys", source, track=False).lock["digest"]
+    folder = open_set(project, "valleys").folder
+    assert content_digest(folder) == digest
+    Path(os.fsdecode(os.fsencode(folder) + b"/\xff.txt")).write_text("a note")
+    assert content_digest(folder) != digest
+    assert strays(open_set(project, "valleys")) == ["\udcff.txt"]
+
+
+def test_labels_are_read_from_arrays_too(valleys: tuple[Project, Path]) -> None:
+    project, source = valleys
+    own = project.root / "data/valleys.yaml"
+    own.write_text(own.read_text().replace("cover/{folder}/{id}.png", "cover/{folder}/{id}.*"))
+    pictures = {path: np.asarray(Image.open(path)) for path in source.glob("cover/north/*.png")}
+    for path, values in pictures.items():
+        np.save(path.with_suffix(".npy"), values.astype(np.int64))
+        path.unlink()
+    import_set(project, "valleys", source, track=False)
+    labels = open_set(project, "valleys").target("semseg", "0002")
+    assert labels.dtype == np.uint8 and [int(labels[y, 5]) for y in (4, 10, 18, 22)] == [0, 1, 2, 2]
+    for wrong in (-np.ones((24, 32), np.int64), np.ones((24, 32), np.float32), np.full((24, 32), 2**40)):
+        np.save(source / "cover/north/0002.npy", wrong)
+        with pytest.raises(
+            UserError, match=r"'0002': cover/north/0002\.npy is not a label map: expected one channel of"
+        ):
+            import_set(project, "valleys", source, track=False)
+
+
+def test_a_split_without_truth_is_told_first(valleys: tuple[Project, Path]) -> None:
+    """As in the test splits whose labels are withheld."""
+    project, source = valleys
+    for number in range(5, 9):
+        png(source / f"cover/north/{number:04d}.png", np.full((24, 32), 255, np.uint8))
+    found = import_set(project, "valleys", source, track=False).findings
+    assert found.warnings[0] == "semseg: all images of the split 'val' are void, so networks are judged on none"
+    assert len(found.warnings) == 5
+
+
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_a_photograph_that_exif_turns_is_named(valleys: tuple[Project, Path], orientation: int) -> None:
+    """Label tools turn it, as `mtcp predict` does; a set's photographs are read as stored."""
+    project, source = valleys
+    one = source / "photos/test/north/0005.jpg"
+    picture = Image.open(one)
+    exif = picture.getexif()
+    exif[ExifTags.Base.Orientation] = orientation
+    turned = picture.transpose(Image.Transpose.ROTATE_180 if orientation == 3 else Image.Transpose.ROTATE_90)
+    turned.save(one, exif=exif)
+    said = f"has the EXIF orientation {orientation}, and is read as stored, not turned"
+    if orientation == 6:
+        with pytest.raises(UserError, match=rf"'0005': .*it is transposed; the photograph {said}\)"):
+            import_set(project, "valleys", source, track=False)
+    else:
+        done = import_set(project, "valleys", source, track=False)
+        assert done.findings.warnings == [f"image '0005' {said}: its targets must be stored likewise"]
 
 
 def test_a_changed_description_calls_for_another_import(valleys: tuple[Project, Path]) -> None:

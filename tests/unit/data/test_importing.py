@@ -250,7 +250,7 @@ class TestProblems:
             "'0002': depth/0002.npy must hold numbers, it has float32 of shape .24, 0.",
             "'0003': depth/0003.png has 8 bits, too few for depth",
             "'0004': edge marks 96% of the pixels",
-            "'0005': segmentation/0005.png is not a label map.* up to 894",
+            "'0005': segmentation/0005.png is not a label map.* from 894 to 894",
         )
 
     def test_a_file_that_may_not_be_read(self, project: Project, nyud: Path, monkeypatch):

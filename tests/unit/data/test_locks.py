@@ -56,6 +56,16 @@ def test_an_imported_set_serves_two_sizes(project: Project, tmp_path: Path) -> N
     assert data_digest(changed, "short") == data_digest(changed, "nyud") == "0123"
 
 
+def test_of_one_image_none_can_be_kept(project: Project) -> None:
+    (project.root / "data").mkdir()
+    (project.root / "data/nyud.lock.json").write_text('{"digest": "0123", "counts": {"train": 1, "val": 1}}')
+    changed = benchmark_like(project, "nyud", validation_share=0.1, data="nyud")
+    with pytest.raises(
+        UserError, match=r"0\.1 of 1 training image leaves no image to choose .* by: give 0 for no valid"
+    ):
+        require_validation_images(changed, "short")
+
+
 def test_a_validation_share_of_no_image_is_refused_by_plan_and_by_loader(project: Project, config) -> None:
     changed = benchmark_like(project, "rooms", validation_share=0.1)
     said = r"short.yaml, line \d+, key 'validation_share': 0.1 of 3 training images .* give 0.34 or more"

@@ -41,6 +41,22 @@ def test_round_trip(saved):
         assert torch.equal(loaded.state_dict()[name], value), name
 
 
+def test_values_that_share_memory_are_kept(tmp_path, monkeypatch):
+    def tied(*_, **__):
+        network = torch.nn.ModuleList([torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)])
+        network[1].weight = network[0].weight
+        network.register_buffer("part", network[0].bias.detach()[:1])
+        return network
+
+    monkeypatch.setattr(checkpoints, "build_network", tied)
+    network = tied()
+    save_network(network, CONFIG, tmp_path / "model.safetensors")
+    loaded = load_network(CONFIG, tmp_path / "model.safetensors")
+    for name, value in network.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], value), name
+    assert loaded[1].weight is loaded[0].weight
+
+
 def test_loading_fetches_no_initial_weights(saved):
     path, _ = saved
     encoder = CONFIG.encoder.model_copy(update={"pretrained": True, "weights": "gone.safetensors"})
