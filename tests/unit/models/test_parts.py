@@ -121,7 +121,6 @@ def test_shift_mask_separates_what_the_shift_brought_together():
 
 def test_patch_merging_orders_corners_row_first_and_pads_odd_sizes():
     merging = PatchMerging(1)
-    seen = []
     merging.norm = nn.Identity()
     merging.reduction = nn.Identity()
     seen = merging(torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0], [7.0, 8.0, 9.0]]).view(1, 3, 3, 1))
