@@ -264,7 +264,8 @@ def test_every_number_of_the_latex_comparison_equals_its_csv(read):
     _, (tex, _), csv = read
     for name, label in (("comparison", "Comparison of all methods"), ("ablation", "Ablation")):
         block = tex.read_text().split(f"% --- {name} ---")[1].split(r"\bottomrule")[0].split(r"\midrule")[1]
-        columns = [*PRIMARY.items(), ("multi_task", "delta_m"), *(COSTS if name == "comparison" else [])]
+        last = COSTS if name == "comparison" else [("multi_task", "delta_coherence")]
+        columns = [*PRIMARY.items(), ("multi_task", "delta_m"), *last]
         rows = [line for line in block.splitlines() if " & " in line]
         assert len(rows) >= 2
         for line in rows:
@@ -272,7 +273,7 @@ def test_every_number_of_the_latex_comparison_equals_its_csv(read):
             expected = result_cells(
                 csv, "last", "final", clean(head.replace(r"$^\dagger$", "").replace(r"$^\ddagger$", "")), columns
             )
-            for cell, wanted, (task, _) in zip(cells, expected, columns, strict=False):
+            for cell, wanted, (task, _) in zip(cells, expected, columns, strict=True):
                 plain = re.sub(r"\\(?:textbf|underline)\{([^}]*)\}", r"\1", cell.replace("$-$", "−"))
                 plain = re.sub(r"\\sd\{([^}]*)\}", r" ± \1", plain).replace("--", "–")
                 wanted = wanted[0] if isinstance(wanted, tuple) else re.sub(r" \[.*", "", wanted)
