@@ -27,7 +27,7 @@ def test_of_the_encoder_counts_what_affects_one_output_or_more(bench):
     run = bench("equal")
     run.network.stem.spare = torch.nn.Parameter(torch.ones(2))
     run.network.encoder = torch.nn.ModuleList([run.network.stem, run.network.decoders["depth"]])
-    assert names(run, "encoder") == ENCODER | {"decoders.depth.weight", "decoders.depth.bias"}
+    assert names(run, "encoder") == ENCODER | {"encoder.1.weight", "encoder.1.bias"}, "of depth's decoder"
 
 
 def test_all_shared_is_found_by_reachability(bench):
