@@ -13,7 +13,7 @@ from mtcp.core.run_config import EvaluationConfig
 from mtcp.core.tasks import make_task
 from mtcp.metrics.meter import merge
 from mtcp.metrics.meters import meter
-from mtcp.metrics.recompute import metrics_from_statistics, read_statistics
+from mtcp.metrics.recompute import metrics_by_image, metrics_from_statistics, read_statistics
 
 
 def test_recomputing_does_not_import_torch():
@@ -39,6 +39,8 @@ def test_any_subset_of_images_gives_the_metrics_of_those_images_alone(tmp_path: 
     _, statistics = read_statistics(tmp_path / "images.npz")
     assert read_statistics(tmp_path / "images.npz", tasks=["normals"])[1].keys() == {"normals"}
     subset = metrics_from_statistics(statistics, tasks, EvaluationConfig(), np.arange(0, 40, 2))
+    alone = metrics_by_image(statistics, tasks, EvaluationConfig(published_batch=2), 3)
+    assert alone == [metrics_from_statistics(statistics, tasks, EvaluationConfig(), np.array([k])) for k in range(3)]
     for task in tasks:
         judge, (prediction, target) = meter(task, EvaluationConfig()), batches[task.name]
         assert subset[task.name] == pytest.approx(judge.compute(judge.update(prediction[:1], target[:1])), rel=1e-6)
