@@ -140,6 +140,14 @@ def test_imtl_g_projects_equally_onto_all_unit_gradients():
     assert coefficients.sum() == pytest.approx(3.0)
 
 
+def test_aligned_mtl_leaves_out_directions_without_length():
+    # Two equal gradients and one across: singular values sqrt(2), 1 and 0; the first is brought to the length 1.
+    update, _ = combined("aligned_mtl", torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]))
+    torch.testing.assert_close(update, torch.tensor([2**0.5, 1.0]), rtol=1e-5, atol=1e-6)
+    update, coefficients = combined("aligned_mtl", torch.zeros(2, 3))
+    assert not update.any() and not coefficients.any()
+
+
 def test_aligned_mtl_is_the_smallest_singular_value_times_the_polar_factor():
     jacobian = random_jacobian(3)
     U, S, V = torch.linalg.svd(jacobian, full_matrices=False)
