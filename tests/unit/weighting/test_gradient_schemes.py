@@ -316,6 +316,18 @@ def test_db_mtl_by_hand():
     assert coefficients.tolist() == [2.0, 4.0]
 
 
+def test_db_mtls_share_of_the_past_falls_with_the_steps():
+    # Shares of the newest 1 - 1/2 and 1 - 1/4: of equal gradients h is 1/2, then 7/8.
+    update, _ = combined("db_mtl", torch.tensor([[1.0, 0.0], [0.0, 2.0]]), steps=2, beta=0.5, beta_sigma=1.0)
+    torch.testing.assert_close(update, torch.full((2,), 2 * 7 / 8))
+
+
+def test_excess_mtls_weights_of_the_tasks_present_sum_to_their_number():
+    scheme = build("excess_mtl", 3, 4)
+    scheme.simplex.copy_(torch.tensor([0.5, 0.3, 0.2]))
+    assert scheme.other_weights(torch.ones(2), torch.tensor([0, 1])).tolist() == pytest.approx([1.25, 0.75])
+
+
 def test_db_mtl_never_has_a_negative_coefficient_whatever_its_running_means_remember():
     scheme = build("db_mtl", 3, 20)
     for seed in range(30):
