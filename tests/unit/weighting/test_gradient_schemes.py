@@ -316,6 +316,19 @@ def test_db_mtl_by_hand():
     assert coefficients.tolist() == [2.0, 4.0]
 
 
+def test_a_gradient_of_length_zero_is_the_shortest_under_any_normalisation():
+    jacobian = torch.tensor([[0.0, 0.0], [1.0, 0.0]])
+    for normalisation in ("none", "l2", "loss", "loss+"):
+        assert combined("mgda", jacobian, normalisation=normalisation)[1].tolist() == [2, 0], normalisation
+
+
+def test_imtl_adds_up_the_gradients_of_its_log_weights_over_micro_batches():
+    scheme = build("imtl", 2, 2)
+    for losses in ([3.0, 1.0], [2.0, 0.5]):
+        scheme.weights(torch.eye(2).double(), torch.tensor(losses), torch.arange(2))
+    assert scheme.log_weight.grad.tolist() == pytest.approx([2 + 1, 0 - 0.5])
+
+
 def test_db_mtls_share_of_the_past_falls_with_the_steps():
     # Shares of the newest 1 - 1/2 and 1 - 1/4: of equal gradients h is 1/2, then 7/8.
     update, _ = combined("db_mtl", torch.tensor([[1.0, 0.0], [0.0, 2.0]]), steps=2, beta=0.5, beta_sigma=1.0)
