@@ -144,8 +144,16 @@ def test_aligned_mtl_leaves_out_directions_without_length():
     # Two equal gradients and one across: singular values sqrt(2), 1 and 0; the first is brought to the length 1.
     update, _ = combined("aligned_mtl", torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]))
     torch.testing.assert_close(update, torch.tensor([2**0.5, 1.0]), rtol=1e-5, atol=1e-6)
-    update, coefficients = combined("aligned_mtl", torch.zeros(2, 3))
-    assert not update.any() and not coefficients.any()
+
+
+@pytest.mark.parametrize(
+    "name", ["pcgrad", "gradvac", "graddrop", "upgrad", "dualproj", "aligned_mtl", "pcd", "cagrad", "moco", "mgda"]
+)
+def test_gradients_that_are_zero_move_nothing(name):
+    update, coefficients = combined(name, torch.zeros(2, 3))
+    assert not update.any() and coefficients.isfinite().all()
+    update, coefficients = combined(name, torch.tensor([[0.0, 0.0], [1.0, 0.0]]))
+    assert update[0] >= 0 and update[1] == 0 and coefficients.isfinite().all()
 
 
 def test_aligned_mtl_is_the_smallest_singular_value_times_the_polar_factor():
