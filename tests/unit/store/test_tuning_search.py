@@ -45,6 +45,12 @@ def test_a_larger_budget_keeps_the_trials_of_a_smaller_one():
     )
 
 
+def test_the_order_of_the_ranges_in_the_file_does_not_matter():
+    ranges = {"kappa": (0.5, 8.0), "alpha": (0.1, 2.0)}
+    turned = dict(reversed(ranges.items()))
+    assert configurations(BUDGET, "rooms", "m", ranges, TASKS) == configurations(BUDGET, "rooms", "m", turned, TASKS)
+
+
 def test_streams_belong_to_method_and_benchmark():
     drawn = [
         configurations(BUDGET, benchmark, method, KAPPA, TASKS)[1]
