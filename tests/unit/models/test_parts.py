@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torchvision.models.swin_transformer import shifted_window_attention
 from transformers import Mask2FormerConfig
 from transformers.models.mask2former.modeling_mask2former import Mask2FormerPixelDecoderEncoderLayer as LibraryLayer
 
@@ -137,6 +138,19 @@ def test_decoder_takes_maps_of_any_size(size):
         expected.append(tuple(-(-side // 2) for side in expected[-1]))
     assert [tuple(level.shape[1:3]) for level in maps] == expected
     assert FPN([8, 16, 32], 8)(maps).shape == (1, *size, 8)
+
+
+@pytest.mark.parametrize("size", [(14, 21), (9, 16)])
+@pytest.mark.parametrize("shift", [0, 3])
+def test_windows_are_shifted_as_in_the_library(shift, size):
+    attention, x = swin.WindowAttention(8, 2, shift), torch.randn(2, *size, 8)
+    nn.init.normal_(attention.relative_position_bias_table)
+    bias = attention.relative_position_bias_table[attention.relative_position_index].view(49, 49, 2).permute(2, 0, 1)
+    expected = shifted_window_attention(
+        x, attention.qkv.weight, attention.proj.weight, bias[None], [7, 7], 2, [shift, shift],
+        qkv_bias=attention.qkv.bias, proj_bias=attention.proj.bias,
+    )  # fmt: skip
+    torch.testing.assert_close(attention(x), expected)
 
 
 def test_padded_tokens_are_keys():
