@@ -178,6 +178,14 @@ def test_head_kinds_follow_task_and_layout():
 
 
 @pytest.mark.parametrize(
+    ("layout", "biased"), [("pascal", {"norm.bias", "conv2.bias"}), ("nyud", {"norm.bias", "conv3.bias"})]
+)
+def test_of_a_heads_convolutions_the_last_alone_has_a_bias(layout, biased):
+    head = auxiliary_head(make_task("sal"), 8, layout)
+    assert {name for name, _ in head.named_parameters() if name.endswith("bias")} == biased
+
+
+@pytest.mark.parametrize(
     "head", [lambda task: task_head(task, 16, 2), lambda task: auxiliary_head(task, 16, "nyud")], ids=["final", "aux"]
 )
 def test_heads_predict_the_start_before_training(head):
