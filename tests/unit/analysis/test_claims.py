@@ -74,6 +74,21 @@ def test_delta_m_needs_the_baseline_among_the_methods():
     assert row.reason == "single_task not among the methods of the grid (delta_m is relative to it)"
 
 
+def test_a_method_is_compared_with_an_output_of_its_own():
+    final = table([0.8, 0.81, 0.82, 0.8, 0.81, 0.82], "semseg", "miou")
+    first = final.assign(output="aux1", value=final.value - 0.1)
+    refines = claim(reference="mtcp", reference_output="aux1", measure="semseg")
+    row = verdicts([refines], pd.concat([final, first])).loc["a"]
+    assert (row.verdict, row.n, row.improvement) == ("reproduced", 6, pytest.approx(0.1))
+    assert verdicts([refines], final).loc["a"].reason == "mtcp has no output aux1"
+
+
+def test_a_run_that_counts_twice_is_refused():
+    runs = table([4.0, 4.1])
+    with pytest.raises(UserError, match=r"mtcp, seed 1 has two numbers for multi_task delta_m: a run counts once"):
+        verdicts([claim()], pd.concat([runs, runs[(runs.method == "mtcp") & (runs.seed == 1)]]))
+
+
 @pytest.mark.parametrize(("left_out", "verdict"), [(2, "reproduced"), (3, "not run")])
 def test_seeds_left_out_decide_nothing_where_too_few_remain(left_out, verdict):
     runs = table([-4.0 - 0.1 * seed for seed in range(8)], "cost", "seconds_per_image").assign(reason=None)
