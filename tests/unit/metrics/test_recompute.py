@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from mtcp.core.errors import UserError
 from mtcp.core.run_config import EvaluationConfig
 from mtcp.core.tasks import make_task
 from mtcp.metrics.meter import merge
@@ -44,3 +45,9 @@ def test_any_subset_of_images_gives_the_metrics_of_those_images_alone(tmp_path: 
     for task in tasks:
         judge, (prediction, target) = meter(task, EvaluationConfig()), batches[task.name]
         assert subset[task.name] == pytest.approx(judge.compute(judge.update(prediction[:1], target[:1])), rel=1e-6)
+
+
+def test_statistics_that_would_run_code_when_read_are_refused(tmp_path: Path):
+    np.savez(tmp_path / "images.npz", ids=np.array(["a"]), **{"final/depth/pixels": np.array([{}], dtype=object)})
+    with pytest.raises(UserError, match=r"images\.npz is damaged \(Object arrays cannot be loaded"):
+        read_statistics(tmp_path / "images.npz")
