@@ -73,6 +73,8 @@ def test_best_is_relative_to_the_first_so_that_no_unit_counts():
     # Second: 0.5 + 1.2 = 1.7; third: 1.1 + 0.5 = 1.6, although its first task's loss is the largest.
     validation = [{"a": 100.0, "b": 0.1}, {"a": 50.0, "b": 0.12}, {"a": 110.0, "b": 0.05}]
     assert best(validation) == 2
+    # 2 and 0.5 + 1.7 relative to the first; relative to the second it would be 2.6 and 2.
+    assert best([{"a": 1.0, "b": 1.0}, {"a": 0.5, "b": 1.7}]) == 0
 
 
 def test_best_passes_over_what_diverged():

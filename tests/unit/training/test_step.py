@@ -53,14 +53,17 @@ def test_micro_batches_add_up_to_the_mean_of_their_gradients(stepper: Stepper) -
 
 def test_a_step_moves_the_network_at_the_rate_that_was_set_and_clears_the_gradients(stepper: Stepper) -> None:
     before = [parameter.detach().clone() for parameter in stepper.network.parameters()]
+    (group,) = stepper.optimiser.param_groups
+    group["multiplier"] = 0.5
     stepper.set_rate(0.25)
-    assert stepper.rate == 0.25
+    assert (stepper.rate, group["lr"]) == (0.25, 0.125)
     losses = stepper.micro_step(batch(0), 0, boundary=True)
     assert list(losses) == ["semseg", "depth", "normals"]
     assert all(parameter.grad is None for parameter in stepper.network.parameters())
     after = [parameter.detach() for parameter in stepper.network.parameters()]
     moved = max(float((new - old).abs().max()) for new, old in zip(after, before, strict=True))
-    assert moved == pytest.approx(0.25, rel=1e-3), "Adam's first step"
+    assert moved == pytest.approx(0.125, rel=1e-3), "Adam's first step"
+    assert stepper.scheme.optimiser_steps == 1
 
 
 def test_a_loss_that_is_not_finite_is_named_with_its_step(stepper: Stepper) -> None:
