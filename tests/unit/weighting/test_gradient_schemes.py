@@ -338,9 +338,9 @@ def test_imtl_adds_up_the_gradients_of_its_log_weights_over_micro_batches():
 
 
 def test_db_mtls_share_of_the_past_falls_with_the_steps():
-    # Shares of the newest 1 - 1/2 and 1 - 1/4: of equal gradients h is 1/2, then 7/8.
-    update, _ = combined("db_mtl", torch.tensor([[1.0, 0.0], [0.0, 2.0]]), steps=2, beta=0.5, beta_sigma=1.0)
-    torch.testing.assert_close(update, torch.full((2,), 2 * 7 / 8))
+    # Shares of the past 1/2, 1/4 and 1/6: of equal gradients, h lacks their product 1/48.
+    update, _ = combined("db_mtl", torch.tensor([[1.0, 0.0], [0.0, 2.0]]), steps=3, beta=0.5, beta_sigma=1.0)
+    torch.testing.assert_close(update, torch.full((2,), 2 * 47 / 48))
 
 
 def test_excess_mtls_weights_of_the_tasks_present_sum_to_their_number():
