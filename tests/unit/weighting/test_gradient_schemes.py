@@ -337,6 +337,11 @@ def test_imtl_adds_up_the_gradients_of_its_log_weights_over_micro_batches():
     assert scheme.log_weight.grad.tolist() == pytest.approx([2 + 1, 0 - 0.5])
 
 
+def test_pcd_keeps_to_the_primary_task_where_the_others_cannot_all_gain():
+    _, coefficients = combined("pcd", torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, -1.0]]), primary="a")
+    assert coefficients.tolist() == [1, 0, 0]
+
+
 def test_db_mtls_share_of_the_past_falls_with_the_steps():
     # Shares of the past 1/2, 1/4 and 1/6: of equal gradients, h lacks their product 1/48.
     update, _ = combined("db_mtl", torch.tensor([[1.0, 0.0], [0.0, 2.0]]), steps=3, beta=0.5, beta_sigma=1.0)
