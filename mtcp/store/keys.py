@@ -28,7 +28,7 @@ def key_parts(config: RunConfig, data: str, root: Path) -> dict[str, Any]:
         "data": data,
         "code": code_digest([PACKAGE_ROOT / _TRAINING[config.processes > 1], *plugin_files]),
     }
-    if described := description_path(config.layout):  # a user's description; its settings are part of the data
+    if described := description_path(config.layout):  # one of mtcp's own; a user's is part of the data
         parts["layout"] = digest(read_description(described).reading())
     if config.encoder.weights == PACKAGE:
         parts["weights"] = packaged_digest(config.encoder.model)

@@ -51,21 +51,57 @@ def claim(**changes):
 
 
 @pytest.mark.parametrize(
-    ("improvements", "verdict"),
+    ("improvements", "verdict", "reason"),
     [
-        ([4.0, 4.1, 4.2, 3.9, 4.0, 4.1], "reproduced"),
-        ([-4.0, -4.1, -4.2, -3.9, -4.0, -4.1], "contradicted"),
-        ([0.1, -0.1, 0.2, -0.2, 0.1, 0.0], "equivalent"),
-        ([0.8, 1.4, 0.9, 1.5, 0.7, 1.2], "inconclusive"),
-        ([4.0, 4.1, 4.2, 3.9, 4.0], "inconclusive"),  # five seeds: even 5 of 5 gives p = 0.0625
+        ([4.0, 4.1, 4.2, 3.9, 4.0, 4.1], "reproduced", "beyond the ROPE on the claimed side"),
+        ([-4.0, -4.1, -4.2, -3.9, -4.0, -4.1], "contradicted", "beyond the ROPE on the other side"),
+        ([0.1, -0.1, 0.2, -0.2, 0.1, 0.0], "equivalent", "inside the ROPE"),
+        ([0.8, 1.4, 0.9, 1.5, 0.7, 1.2], "inconclusive", "reaches across the edge of the ROPE"),
+        # Five seeds: even 5 of 5 gives p = 0.0625.
+        ([4.0, 4.1, 4.2, 3.9, 4.0], "inconclusive", "only 5 paired seeds; at least 6 are needed to conclude"),
     ],
 )
-def test_verdicts(improvements, verdict):
+def test_verdicts(improvements, verdict, reason):
     row = verdicts([claim()], table(improvements)).loc["a"]
-    assert row.verdict == verdict
+    assert (row.verdict, row.source) == (verdict, "s")
     assert row.improvement == pytest.approx(np.mean(improvements))
-    if len(improvements) < 6:
-        assert row.reason == "only 5 paired seeds; at least 6 are needed to conclude"
+    assert row.reason.endswith(reason)
+
+
+def test_delta_m_needs_the_baseline_among_the_methods():
+    runs = table([4.0] * 6).replace({"method": {"single_task": "uncertainty"}})
+    row = verdicts([claim(reference="uncertainty")], runs).loc["a"]
+    assert row.reason == "single_task not among the methods of the grid (delta_m is relative to it)"
+
+
+def test_a_method_is_compared_with_an_output_of_its_own():
+    final = table([0.8, 0.81, 0.82, 0.8, 0.81, 0.82], "semseg", "miou")
+    first = final.assign(output="aux1", value=final.value - 0.1)
+    refines = claim(reference="mtcp", reference_output="aux1", measure="semseg")
+    row = verdicts([refines], pd.concat([final, first])).loc["a"]
+    assert (row.verdict, row.n, row.improvement) == ("reproduced", 6, pytest.approx(0.1))
+    assert verdicts([refines], final).loc["a"].reason == "mtcp has no output aux1"
+
+
+def test_a_run_that_counts_twice_is_refused():
+    runs = table([4.0, 4.1])
+    with pytest.raises(UserError, match=r"mtcp, seed 1 has two numbers for multi_task delta_m: a run counts once"):
+        verdicts([claim()], pd.concat([runs, runs[(runs.method == "mtcp") & (runs.seed == 1)]]))
+
+
+@pytest.mark.parametrize(("left_out", "verdict"), [(2, "reproduced"), (3, "not run")])
+def test_seeds_left_out_decide_nothing_where_too_few_remain(left_out, verdict):
+    runs = table([-4.0 - 0.1 * seed for seed in range(8)], "cost", "seconds_per_image").assign(reason=None)
+    runs["value"] += 10
+    disturbed = (runs.method == "mtcp") & (runs.seed < left_out)
+    runs.loc[disturbed, ["value", "reason"]] = np.nan, "the machine was busy"
+    # The same lack in another quantity, or of another method, is no reason.
+    others = runs.loc[disturbed].assign(reason="not this")
+    runs = pd.concat([runs, others.assign(metric="train_seconds"), others.assign(method="uncertainty")])
+    row = verdicts([claim(measure="seconds_per_image")], runs).loc["a"]
+    assert (row.verdict, row.n) == ((verdict, 8 - left_out) if verdict == "reproduced" else (verdict, 0))
+    if not row.n:
+        assert (row.reason, row.environments) == ("the machine was busy", "")
 
 
 def test_more_claims_ask_for_more_seeds():
@@ -132,6 +168,13 @@ def test_an_absolute_claim_is_never_judged_on_a_rendered_benchmark():
     assert "rendered benchmark cannot judge" in row.reason
     real = verdicts([absolute], runs, rendered=None).loc["a"]
     assert (real.verdict, real.improvement) == ("reproduced", pytest.approx(0.6066667 - 0.5056))
+    config = Project(ROOT).benchmark("rooms").model_copy(update={"rendered": None})
+    pairs = judge([absolute], runs, "rooms", config, PUBLISHED).pairs
+    assert pairs[pairs.claim == "a"].seed.tolist() == [0, 1, 2, 3, 4, 5]
+    assert pairs.method_value.tolist() == [0.60, 0.61, 0.60, 0.62, 0.61, 0.60]
+    assert pairs.reference_value.tolist() == pytest.approx([0.5056] * 6)
+    never = verdicts([absolute], runs.assign(value=np.nan), rendered=None).loc["a"]
+    assert (never.verdict, never.reason) == ("not run", "no run of mtcp has finished")
     unknown = claim(reference=None, published=published | {"method": "MT-CP"}, measure="semseg")
     assert verdicts([unknown], runs, rendered=None).loc["a"].reason.startswith("results/published.csv has no rows")
 

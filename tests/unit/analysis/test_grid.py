@@ -51,6 +51,17 @@ def test_the_default_grid_can_conclude_in_every_family_of_its_claims():
     assert judged < {claim.id for claim in load_claims(ROOT / "config/claims.yaml")}
 
 
+def test_a_family_with_a_cost_beside_needs_the_seeds_of_its_other_claims(project):
+    claims = [
+        {"id": name, "family": family, "text": "A.", "evidence": "own", "method": "mtcp", "reference": "single_task",
+         "measure": measure}
+        for name, family, measure in (("a", "z", "delta_m"), ("b", "z", "parameters"), ("c", "y", "parameters"))
+    ]  # fmt: skip
+    (project / "config/claims.yaml").write_text(yaml.safe_dump(claims))
+    found = families(Plan.load(project), "rooms")
+    assert [(row["family"], row["ids"], row["least_n"]) for row in found] == [("z", "a, b", 6), ("y", "c", 1)]
+
+
 def test_the_ablations_hold_the_default_grid_and_judge_every_claim_of_a_rendered_benchmark(project):
     grids = Project(project).grids
     assert set(grids["default"].methods) < set(grids["ablations"].methods)

@@ -27,9 +27,10 @@ numbers = st.lists(st.integers(-50, 50).map(lambda whole: whole / 8), min_size=1
 
 
 def test_t_interval_by_hand():
-    # mean 2, s 1, n 3: half width 4.302653 / sqrt(3)
-    low, high = t_interval([1, 2, 3])
-    assert (low, high) == pytest.approx((2 - 2.4841377, 2 + 2.4841377), abs=1e-6)
+    # mean 4, s 2, n 3: half width 4.302653 * 2 / sqrt(3); of two values, mean 1, s sqrt(2): 12.706205
+    assert spread([2, 4, 6]) == 2
+    assert t_interval([2, 4, 6]) == pytest.approx((4 - 4.9682754, 4 + 4.9682754), abs=1e-6)
+    assert t_interval([0, 2]) == pytest.approx((1 - 12.706205, 1 + 12.706205), abs=1e-6)
     assert np.isnan(t_interval([1.0])).all()
     assert np.isnan(spread([1.0]))
     assert spread([0.0556456983] * 3) == 0
@@ -38,7 +39,10 @@ def test_t_interval_by_hand():
 @given(numbers)
 def test_sign_flip_p_equals_enumeration(x):
     sums = [abs(np.dot(signs, x)) for signs in product((-1, 1), repeat=len(x))]
-    assert sign_flip_p(x) == np.mean([total >= abs(sum(x)) for total in sums])
+    expected = np.mean([total >= abs(sum(x)) for total in sums])
+    assert sign_flip_p(x) == expected
+    # A third is rounded: sums that are equal differ in the last bit, whatever the unit.
+    assert [sign_flip_p(scale * np.array(x) / 3) for scale in (1e-6, 1e6)] == [expected, expected]
 
 
 @pytest.mark.parametrize("n", [1, 3, 6, 9, 16])
@@ -110,10 +114,11 @@ def test_least_n_of_the_protocol(family, n):
     assert 2 / 2**n <= 0.05 / family < 2 / 2 ** (n - 1)
 
 
-def test_detectable_effect_has_the_power_it_says():
-    effect = detectable_effect(2.0, 8)
+@pytest.mark.parametrize("n", [2, 3, 8])
+def test_detectable_effect_has_the_power_it_says(n):
+    effect = detectable_effect(2.0, n)
     rng = np.random.default_rng(0)
-    samples = rng.normal(effect, 2.0, (20_000, 8))
+    samples = rng.normal(effect, 2.0, (20_000, n))
     p = stats.ttest_1samp(samples, 0, axis=1).pvalue
     assert np.mean(p < 0.05) == pytest.approx(0.8, abs=0.01)
     assert np.isnan(detectable_effect(2.0, 1))

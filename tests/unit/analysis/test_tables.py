@@ -207,7 +207,7 @@ def test_flags_and_non_finite_predictions_reach_the_method(done):
     run = done.plan.run("rooms", "mtcp_no_cfm", 2)
     done.write(run, flags=("negative_weights",))
     evaluation = read_record(run.metrics_path)
-    write_record(run.metrics_path, evaluation | {"non_finite": {"depth": 3}})
+    write_record(run.metrics_path, evaluation | {"non_finite": {"semseg": 0, "depth": 3}})
     methods = build_tables(done.plan, "rooms")["methods"]
     assert value(methods, method="mtcp_no_cfm").loc["flags"] == "negative_weights;non_finite_predictions"
 
@@ -271,6 +271,8 @@ def test_means_for_dvc_are_a_file_for_each_method(done):
     expected = primary(summary, method="mtcp", task="depth", metric="rmse")["mean"]
     assert means["mtcp"]["depth_rmse"] == pytest.approx(expected, rel=1e-5)
     assert means["single_task"]["delta_m"] == 0
+    plotted = read_table(bars).set_index("method").delta_m
+    assert plotted.to_dict() == {f"rooms {name}": own["delta_m"] for name, own in means.items() if "delta_m" in own}
 
 
 def test_a_project_without_claims_has_tables_without_verdicts(done):

@@ -39,6 +39,13 @@ def test_labels_meet_in_the_middle_of_a_border_of_void():
     assert edges.sum() == 20 and edges[:, 98].all()
 
 
+def test_a_label_grows_into_void_by_the_same_reach_on_all_sides():
+    labels = np.full((64, 64), VOID, np.uint8)
+    labels[30, 20] = 5
+    grown = np.argwhere(closed(labels) == 5).tolist()
+    assert grown == [[29, 20], [30, 19], [30, 20], [30, 21], [31, 20]]
+
+
 def test_nothing_is_made_up_inside_a_large_unknown_region():
     labels = np.full((64, 128), 3, np.uint8)
     labels[20:50, 30:90] = VOID

@@ -15,6 +15,7 @@ from mtcp.data.formats import packaging
 from mtcp.data.loading import batches as batches_module
 from mtcp.data.loading.batches import (
     Batch,
+    drawn_batch,
     evaluation_batches,
     open_split,
     require_readable,
@@ -106,6 +107,22 @@ def test_evaluation_shows_every_image_once_as_it_is(nyud: Path, config: Make):
     mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
     np.testing.assert_allclose(batches[0].image[1].movedim(0, -1).numpy(), (raw - mean) / std, atol=1e-5)
     np.testing.assert_array_equal(batches[0].targets["depth"][1, 0].numpy(), split.layout.target("depth", "0002"))
+
+
+def test_a_drawn_batch_has_distinct_images_as_they_are_and_depends_on_its_number(nyud: Path, config: Make):
+    split = open_split(config(), nyud, "train")
+    plain = {
+        image_id: (batch.image[k], batch.targets["depth"][k])
+        for batch in evaluation_batches(split, config())
+        for k, image_id in enumerate(batch.ids)
+    }
+    drawn = [drawn_batch(split, config(), number) for number in range(12)]
+    assert len({batch.ids for batch in drawn}) > 2 and equal(drawn[3], drawn_batch(split, config(), 3))
+    for batch in drawn:
+        assert len(batch.ids) == 2 and split.ids.index(batch.ids[0]) < split.ids.index(batch.ids[1])
+        for k, image_id in enumerate(batch.ids):
+            torch.testing.assert_close(batch.image[k], plain[image_id][0])
+            assert torch.equal(batch.targets["depth"][k], plain[image_id][1])
 
 
 def test_a_recorded_size_takes_the_short_way_to_the_same_batches(nyud: Path, config: Make):
@@ -216,6 +233,7 @@ def test_packing_on_a_full_disk_is_one_sentence(nyud: Path, config: Make, monkey
 def test_resizing_takes_the_nearest_target_and_a_smooth_image():
     labels = np.arange(16, dtype=np.uint8).reshape(4, 4)
     np.testing.assert_array_equal(resize("semseg", labels, 2, 2), [[5, 7], [13, 15]])
+    np.testing.assert_array_equal(resize("semseg", np.arange(5)[:, None], 3, 2), [[0, 0], [2, 2], [4, 4]])
     flat = np.full((8, 8, 3), 90, np.uint8)
     assert (resize("image", flat, 5, 3) == 90).all()
 

@@ -249,6 +249,24 @@ def test_normals_have_the_usual_colours():
     assert colour("normals", up).tolist() == [[[127, 255, 127], [60, 60, 60]]]
 
 
+@pytest.mark.parametrize(
+    ("kind", "values", "grey"),
+    [
+        ("depth", [1.0, 4.0, 255], [191, 0, 60]),  # near is light
+        ("regression", [-3.0, 1.0, 255], [0, 255, 60]),
+        ("regression", [255, 255, 255], [60, 60, 60]),
+        ("sal", [0, 1, 255], [0, 255, 60]),
+    ],
+)
+def test_targets_are_shades_of_grey_and_void_a_darker_one(kind, values, grey):
+    assert colour(kind, np.array([values], np.float32)).tolist() == [[[shade] * 3 for shade in grey]]
+
+
+def test_void_of_labels_is_grey_and_no_class():
+    shown = colour("semseg", np.array([[0, 255]], np.uint8))
+    assert shown[0, 1].tolist() == [60] * 3 != shown[0, 0].tolist()
+
+
 def dvc(root: Path, *arguments: str) -> None:
     subprocess.run([sys.executable, "-m", "dvc", *arguments], cwd=root, check=True, capture_output=True)
 

@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
-from scipy.ndimage import gaussian_filter, label
+from scipy.ndimage import gaussian_filter, label, map_coordinates
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_flow
 from scipy.spatial import cKDTree
 
 from mtcp.core.tasks import VOID, make_task
-from mtcp.metrics.boundaries import THRESHOLDS, BoundaryMeter, boundary_counts
+from mtcp.metrics.boundaries import THRESHOLDS, BoundaryMeter, boundary_counts, boundary_scores
 from mtcp.metrics.matching import matched, pairs_within
 from mtcp.metrics.meter import merge
 from mtcp.metrics.suppression import suppress
@@ -86,6 +86,36 @@ def test_levels_and_bits_are_inverse():
 
 
 # --- suppression -------------------------------------------------------------------------------------------------
+
+
+def suppress_plainly(strength: np.ndarray, floor: float) -> np.ndarray:
+    """Pixel by pixel: the gradient's main direction in a window of 5, and the map one pixel away on either side."""
+
+    def box(values: np.ndarray, size: int) -> np.ndarray:
+        windows = np.lib.stride_tricks.sliding_window_view(np.pad(values, size // 2, mode="edge"), (size, size))
+        return windows.mean(axis=(2, 3))
+
+    slopes = np.stack(np.gradient(box(box(strength, 3), 3)))
+    tensor = np.array([[box(a * b, 5) for a in slopes] for b in slopes])
+    result = np.zeros_like(strength)
+    for place in np.argwhere(strength >= floor):
+        across = np.linalg.eigh(tensor[:, :, *place])[1][:, 1]
+        sides = map_coordinates(strength, np.stack([place + across, place - across], 1), order=1, mode="nearest")
+        if 1.01 * strength[*place] >= sides.max():
+            result[*place] = strength[*place]
+    return result
+
+
+@pytest.mark.parametrize("size", [(16, 21), (12, 9)])
+def test_suppression_is_its_definition_up_to_the_border(size):
+    strength = np.random.default_rng(1).random(size)
+    found = suppress(strength, 0.3)
+    assert np.array_equal(found > 0, suppress_plainly(strength, 0.3) > 0)
+    assert 0 < np.mean(found > 0) < 0.7
+
+
+def test_suppression_keeps_what_equals_the_floor_and_a_plateau():
+    assert (suppress(np.full((6, 7), 0.25), 0.25) == 0.25).all()
 
 
 @pytest.mark.parametrize("angle", [0, 20, 45, 70, 90, 135])
@@ -212,6 +242,7 @@ def test_scores_by_hand():
     # Two lines of 50 pixels in the truth; predicted: one of them at .8, and a false one at .4.
     truth = line(10) | line(40)
     counts = boundary_counts(0.8 * line(10) + 0.4 * line(70), [truth], 0.01)
+    assert {values.dtype for values in counts.values()} == {np.dtype(np.int32)}
     assert counts["true"] == 100
     assert counts["predicted"][[10, 60, 90]].tolist() == [100, 50, 0]
     assert counts["matched_predicted"][[10, 60, 90]].tolist() == [50, 50, 0]
@@ -226,6 +257,14 @@ def test_ois_chooses_per_image_and_ods_for_all():
     found = m.compute({name: np.stack([first[name], second[name]]) for name in first})
     assert found["ois_f"] == 1.0
     assert found["ods_f"] == pytest.approx(2 * (2 / 3) / (2 / 3 + 1))
+
+
+def test_the_best_threshold_may_lie_between_two_that_were_counted():
+    # P falls from 1 to 1/2 while R rises from 1/2 to 1: half way P = R = 3/4.
+    counts = {"predicted": [50, 200], "matched_predicted": [50, 100], "matched_true": [50, 100], "true": 100}
+    found = boundary_scores({name: np.array(values)[None] for name, values in counts.items()})
+    assert found["ods_f"] == pytest.approx(3 / 4)
+    assert found["ois_f"] == pytest.approx(2 / 3)
 
 
 def test_average_precision_by_hand():

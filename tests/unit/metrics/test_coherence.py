@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from mtcp.metrics.coherence import (
+    COHERENCE_METRICS,
     boundaries,
     coherence_metrics,
     depth_contrast,
@@ -93,6 +94,18 @@ def test_boundaries_agree_within_the_tolerance_one_to_one(strength, f):
     assert coherence_metrics(as_image(counts))["depth_boundary_f"] == pytest.approx(f, abs=0.02)
 
 
+def test_strengths_are_cut_at_24_thresholds_from_4_to_96_hundredths():
+    counts = boundaries({"edge": np.float32(0.04) * line(24, 10)}, line(24, 10), 0.02)
+    assert counts["edge_predicted"].tolist() == [24] + [0] * 23
+    counts = boundaries({"edge": 0.95 * line(24, 10)}, line(24, 10), 0.02)
+    assert counts["edge_predicted"].tolist() == [24] * 23 + [0]
+
+
+def test_of_all_measures_only_agreement_of_boundaries_is_better_where_it_is_higher():
+    better_high = {name for name, higher in COHERENCE_METRICS.items() if higher}
+    assert better_high == {"depth_boundary_f", "normals_boundary_f", "edge_boundary_f"}
+
+
 def test_boundaries_of_two_parallel_lines_are_matched_once():
     both = np.maximum(line(24, 8), line(24, 12)).astype(float)
     counts = as_image(boundaries({"normals": both}, line(24, 10), 2.5 / np.hypot(24, 24)))
@@ -101,16 +114,14 @@ def test_boundaries_of_two_parallel_lines_are_matched_once():
 
 
 def test_people_by_hand():
-    person = np.array([[1, 1, 1, 0, 0, 1]], dtype=bool)
-    parts = np.array([[1, 0, 1, 1, 0, 1]], dtype=bool)
-    salient = np.array([[0, 1, 1, 0, 0, 0]], dtype=bool)
-    valid = np.array([[1, 1, 1, 1, 1, 0]], dtype=bool)
+    person = np.array([[1, 1, 1, 1, 1, 0, 0, 1]], dtype=bool)
+    parts = np.array([[1, 1, 0, 0, 0, 1, 1, 1]], dtype=bool)
+    salient = np.array([[1, 0, 0, 0, 0, 0, 0, 0]], dtype=bool)
+    valid = np.array([[1, 1, 1, 1, 1, 1, 1, 0]], dtype=bool)
     counts = people(person, parts, salient, valid)
-    assert counts == {"person": 3, "parts": 3, "parts_outside": 1, "person_bare": 1, "person_faint": 1}
+    assert counts == {"person": 5, "parts": 4, "parts_outside": 2, "person_bare": 3, "person_faint": 4}
     found = coherence_metrics(as_image(counts))
-    assert found == pytest.approx(
-        {"parts_outside_person": 100 / 3, "person_without_parts": 100 / 3, "person_not_salient": 100 / 3}
-    )
+    assert found == pytest.approx({"parts_outside_person": 50, "person_without_parts": 60, "person_not_salient": 80})
 
 
 def test_images_without_people_have_no_share():

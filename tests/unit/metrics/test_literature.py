@@ -84,11 +84,12 @@ def test_an_empty_batch_is_left_out():
 
 def test_thresholds_of_depth_by_hand():
     judge = meter(make_task("depth"), EvaluationConfig())
-    prediction = torch.tensor([1.2, 0.7, 1.9, -1.0, 5.0]).reshape(1, 1, 1, 5)
-    truth = torch.tensor([1.0, 1.0, 1.0, 1.0, VOID]).reshape(1, 1, 1, 5)
+    # Ratios 1.2, 1.43, 1.9, huge, and exactly 1.25, which is not below the limit.
+    prediction = torch.tensor([2.4, 1.4, 3.8, -1.0, 2.5, 5.0]).reshape(1, 1, 1, 6)
+    truth = torch.tensor([2.0, 2.0, 2.0, 2.0, 2.0, VOID]).reshape(1, 1, 1, 6)
     found = judge.compute(judge.update(prediction, truth))
-    assert [found[f"within_1_25{power}"] for power in ("", "_2", "_3")] == [25, 50, 75]
-    assert found["abs_error"] == pytest.approx((0.2 + 0.3 + 0.9 + 2) / 4)
+    assert [found[f"within_1_25{power}"] for power in ("", "_2", "_3")] == [20, 60, 80]
+    assert found["abs_error"] == pytest.approx((0.4 + 0.6 + 1.8 + 3 + 0.5) / 5)
 
 
 def test_fixed_base_delta_is_lower_where_the_network_is_better():

@@ -1,6 +1,7 @@
 """Meters: by hand, independent of batches, with void, absent classes and broken predictions."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -48,12 +49,12 @@ def one_hot(classes: list[int], count: int = 3) -> torch.Tensor:
 
 
 def test_iou_by_hand_with_an_absent_class():
-    # Class 0: TP 1, FN 1; class 1: TP 1, FP 1; class 2 nowhere; one pixel void.
+    # Class 0: TP 2, FN 1; class 1, true in a single pixel: TP 1, FP 1; class 2 nowhere; one pixel void.
     m = judge("semseg")
-    found = m.compute(m.update(one_hot([0, 1, 1, 2]), torch.tensor([[[0, 0, 1, VOID]]])))
-    assert found["miou"] == pytest.approx((0.5 + 0.5 + 0) / 3)
-    assert found["miou_present"] == pytest.approx(0.5)
-    assert found["pixel_accuracy"] == pytest.approx(2 / 3)
+    found = m.compute(m.update(one_hot([0, 0, 1, 1, 2]), torch.tensor([[[0, 0, 0, 1, VOID]]])))
+    assert found["miou"] == pytest.approx((2 / 3 + 1 / 2 + 0) / 3)
+    assert found["miou_present"] == pytest.approx((2 / 3 + 1 / 2) / 2)
+    assert found["pixel_accuracy"] == pytest.approx(3 / 4)
 
 
 def test_a_class_that_is_only_predicted_counts_as_zero_and_is_not_present():
@@ -121,10 +122,29 @@ def test_median_of_more_than_256_equal_angles_and_of_the_merged_images():
     x = torch.tensor([1.0, 0.0, 0.0]).reshape(1, 3, 1, 1)
     many = m.update(x.expand(1, 3, 30, 30), target.expand(1, 3, 30, 30))
     few = m.update(target.expand(1, 3, 3, 3), target.expand(1, 3, 3, 3))
-    assert many["bins_256"].shape == (1, 3)
+    assert (many["bins_256"].shape, many["bins_256"].dtype) == ((1, 3), np.uint16)
     assert m.compute(merge([few, many]))["median"] == pytest.approx(90, abs=0.01)
     assert m.compute(merge([few, many]))["within_30"] == pytest.approx(100 * 9 / 909)
     assert m.compute(select(merge([few, many]), np.array([0])))["median"] == pytest.approx(0, abs=0.01)
+
+
+@pytest.mark.parametrize("pixels", [255, 256, 257, 512])
+def test_every_count_of_a_bin_is_kept_beside_an_image_of_other_angles(pixels):
+    m = judge("normals")
+    angles = torch.stack([torch.full((pixels,), 45.005), torch.linspace(60.005, 120.005, pixels)]).deg2rad()
+    prediction = torch.stack([angles.sin(), torch.zeros(2, pixels), angles.cos()], dim=1)[:, :, None]
+    target = torch.tensor([0.0, 0.0, 1.0]).reshape(1, 3, 1, 1).expand(2, 3, 1, pixels)
+    statistics = m.update(prediction, target)
+    assert m.compute(select(statistics, np.array([0])))["median"] == pytest.approx(45, abs=0.011)
+    assert m.compute(select(statistics, np.array([1])))["median"] == pytest.approx(90, abs=0.15)
+    # Two thirds of the pixels have the equal angle.
+    assert m.compute(select(statistics, np.array([0, 0, 1])))["median"] == pytest.approx(45, abs=0.011)
+
+
+def test_a_broken_normal_is_180_degrees_off():
+    m = judge("normals")
+    target = torch.tensor([0.0, 0.0, 1.0]).reshape(1, 3, 1, 1)
+    assert m.compute(m.update(torch.full_like(target, math.nan), target))["mean"] == 180
 
 
 @settings(max_examples=30, deadline=None)
@@ -155,6 +175,21 @@ def test_saliency_averages_over_images_before_it_chooses_the_threshold():
     found = m.compute(m.update(prediction, target))
     # Each image has a perfect threshold of its own; together .2 gives (1 + 1/2) / 2 and .5 gives (0 + 1) / 2.
     assert found["max_miou"] == pytest.approx(0.75)
+
+
+def test_saliency_averages_precision_and_recall_over_images():
+    # P = 1 and R = 1 of one image, P = 1/3 and R = 1/2 of the other: F of the means 2/3 and 3/4.
+    m = judge("sal")
+    prediction = torch.tensor([[9.0, 9, -9, -9], [9, 9, 9, -9]]).reshape(2, 1, 1, 4)
+    target = torch.tensor([[1.0, 1, 0, 0], [1, 0, 0, 1]]).reshape(2, 1, 1, 4)
+    assert m.compute(m.update(prediction, target))["max_f"] == pytest.approx(2 * (2 / 3) * (3 / 4) / (2 / 3 + 3 / 4))
+
+
+@pytest.mark.parametrize(("low", "high", "apart"), [(0.19, 0.21, True), (0.88, 0.91, True), (0.91, 0.99, False)])
+def test_saliency_has_thresholds_from_0_2_to_0_9(low, high, apart):
+    m = judge("sal")
+    prediction, target = torch.logit(torch.tensor([low, high])).reshape(1, 1, 1, 2), torch.tensor([[[[0.0, 1]]]])
+    assert m.compute(m.update(prediction, target))["max_miou"] == (1 if apart else 0.5)
 
 
 def test_saliency_of_empty_truth_and_empty_prediction_is_right():
@@ -297,7 +332,8 @@ def test_broken_depth_in_void_is_counted_but_does_not_spoil_the_number():
 def test_shapes_that_differ_are_refused(name):
     m = judge(name)
     prediction, target = example(name, 2)
-    with pytest.raises(UserError, match=rf"task '{name}': prediction .* do not belong together"):
+    shown = re.escape(str(tuple(prediction.shape)))
+    with pytest.raises(UserError, match=rf"task '{name}': prediction {shown} .* do not belong together"):
         m.update(prediction, target[..., :-1])
     with pytest.raises(UserError, match=f"task '{name}'"):
         m.update(prediction[:, :0], target)
@@ -330,6 +366,11 @@ def test_merging_fills_what_is_narrower_and_keeps_what_was_merged():
     assert found["a"].tolist() == [[1, none, none], *[[3, 3, 3]] * 3, *[[2, 2, none]] * 2, [1, none, none]]
     assert found["b"].tolist() == [0.5, 1.5, 1.5, 1.5, 1, 1, 0.5]
     assert (found["a"].dtype, found["b"].dtype) == (np.uint16, np.float64)
+    # The last image fits in the array that three made, but for its width.
+    assert merge([{"a": np.full((1, n), n, dtype=np.uint16)} for n in (1, 1, 1, 2)])["a"][2:].tolist() == [
+        [1, none],
+        [2, 2],
+    ]
 
 
 def test_no_image_at_all_is_refused():

@@ -37,11 +37,25 @@ def test_definitions_differ_where_tasks_have_several_metrics():
     assert float(delta_m_pooled(values, references)) == pytest.approx((10 + 10 + 10 - 20) / 4)
 
 
+def test_every_definition_keeps_seeds_apart():
+    values = {"semseg": {"miou": [1.1, 1.3]}, "normals": {"mean": [0.9, 1.0], "median": [1.0, 0.6]}}
+    references = {"semseg": {"miou": [1.0, 1.0]}, "normals": {"mean": [1.0, 1.0], "median": [1.0, 1.0]}}
+    assert delta_m_per_metric(values, references) == pytest.approx([(10 + 5) / 2, (30 + 20) / 2])
+    assert delta_m_pooled(values, references) == pytest.approx([20 / 3, 70 / 3])
+
+
+def test_a_negative_reference_keeps_the_direction():
+    assert relative_change(-0.9, -1.0, True) == pytest.approx(10)
+
+
+@pytest.mark.filterwarnings("error")
 def test_a_reference_of_zero_or_a_missing_value_gives_no_number():
     assert math.isnan(relative_change(1.0, 0.0, True))
     assert math.isnan(delta_m({"depth": math.nan}, {"depth": 1.0}, [make_task("depth")]))
 
 
-def test_a_missing_reference_is_named():
+def test_a_missing_value_or_reference_is_named():
+    with pytest.raises(UserError, match="needs a value of task 'depth'"):
+        delta_m({}, {"depth": 1.0}, [make_task("depth")])
     with pytest.raises(UserError, match="single-task reference of task 'depth'"):
         delta_m({"depth": 1.0}, {}, [make_task("depth")])

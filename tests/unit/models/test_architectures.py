@@ -279,6 +279,9 @@ def test_every_architecture_trains_in_bf16(name):
     with torch.autocast("cpu", torch.bfloat16):
         outputs = network(torch.randn(2, 3, 64, 96))
     sum(x.float().square().mean() for named in outputs.values() for x in named.values()).backward()
+    gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
+    assert gradients
+    assert all(gradient.isfinite().all() for gradient in gradients)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torchvision.models.swin_transformer import shifted_window_attention
 from transformers import Mask2FormerConfig
 from transformers.models.mask2former.modeling_mask2former import Mask2FormerPixelDecoderEncoderLayer as LibraryLayer
 
@@ -121,7 +122,6 @@ def test_shift_mask_separates_what_the_shift_brought_together():
 
 def test_patch_merging_orders_corners_row_first_and_pads_odd_sizes():
     merging = PatchMerging(1)
-    seen = []
     merging.norm = nn.Identity()
     merging.reduction = nn.Identity()
     seen = merging(torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0], [7.0, 8.0, 9.0]]).view(1, 3, 3, 1))
@@ -138,6 +138,19 @@ def test_decoder_takes_maps_of_any_size(size):
         expected.append(tuple(-(-side // 2) for side in expected[-1]))
     assert [tuple(level.shape[1:3]) for level in maps] == expected
     assert FPN([8, 16, 32], 8)(maps).shape == (1, *size, 8)
+
+
+@pytest.mark.parametrize("size", [(14, 21), (9, 16)])
+@pytest.mark.parametrize("shift", [0, 3])
+def test_windows_are_shifted_as_in_the_library(shift, size):
+    attention, x = swin.WindowAttention(8, 2, shift), torch.randn(2, *size, 8)
+    nn.init.normal_(attention.relative_position_bias_table)
+    bias = attention.relative_position_bias_table[attention.relative_position_index].view(49, 49, 2).permute(2, 0, 1)
+    expected = shifted_window_attention(
+        x, attention.qkv.weight, attention.proj.weight, bias[None], [7, 7], 2, [shift, shift],
+        qkv_bias=attention.qkv.bias, proj_bias=attention.proj.bias,
+    )  # fmt: skip
+    torch.testing.assert_close(attention(x), expected)
 
 
 def test_padded_tokens_are_keys():
@@ -162,6 +175,14 @@ def test_head_kinds_follow_task_and_layout():
     deep = type(auxiliary_head(sal, 8, "nyud"))
     assert type(auxiliary_head(semseg, 8, "pascal")) is deep
     assert type(auxiliary_head(sal, 8, "pascal")) is not deep
+
+
+@pytest.mark.parametrize(
+    ("layout", "biased"), [("pascal", {"norm.bias", "conv2.bias"}), ("nyud", {"norm.bias", "conv3.bias"})]
+)
+def test_of_a_heads_convolutions_the_last_alone_has_a_bias(layout, biased):
+    head = auxiliary_head(make_task("sal"), 8, layout)
+    assert {name for name, _ in head.named_parameters() if name.endswith("bias")} == biased
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,15 @@ import pytest
 from pydantic import BaseModel
 
 from mtcp.core import config as configuration
-from mtcp.core.code_digest import code_closure
+from mtcp.core.code_digest import code_closure, code_digest
+from mtcp.core.data_sets import BUNDLED, read_description
 from mtcp.core.errors import UserError
 from mtcp.core.hashing import digest
-from mtcp.core.plugins import PACKAGE_ROOT
+from mtcp.core.plugins import PACKAGE_ROOT, path_of
 from mtcp.core.project import Project
 from mtcp.core.run_config import NEUTRAL, RunConfig
-from mtcp.store.keys import differences
+from mtcp.models.packaged import PACKAGE
+from mtcp.store.keys import differences, key_parts
 
 #: The files of the configuration's models and of the project that reads them, each after those that it needs.
 SOURCES = ("run_config", "config", "project")
@@ -233,12 +235,48 @@ def test_what_the_configuration_does_not_say_is_code_that_the_digest_covers(modu
     assert f"mtcp.{module}" in code_closure([PACKAGE_ROOT / "mtcp/training/loop.py"])
 
 
+def parts(root: Path, **changed: Any) -> dict[str, Any]:
+    """What determines the run of the smallest project, with some fields changed."""
+    return key_parts(Project(root).resolve("small", "plain", 0).model_copy(update=changed), "the data", root)
+
+
+def test_training_in_several_processes_counts_their_code_and_in_one_process_does_not(smallest: Path) -> None:
+    plugins = [path_of("architecture", "mtcp", smallest), path_of("scheme", "equal", smallest)]
+    one, together = (
+        code_digest([PACKAGE_ROOT / "mtcp/training" / name, *plugins]) for name in ("loop.py", "together.py")
+    )
+    assert one != together
+    assert (parts(smallest)["code"], parts(smallest, processes=2)["code"]) == (one, together)
+
+
+def test_bytes_of_initial_weights_count(smallest: Path, monkeypatch) -> None:
+    assert "weights" not in parts(smallest)
+    encoder = Project(smallest).resolve("small", "plain", 0).encoder
+    file, named = smallest / "w.safetensors", encoder.model_copy(update={"weights": "w.safetensors"})
+    file.write_bytes(b"one")
+    first = parts(smallest, encoder=named)["weights"]
+    file.write_bytes(b"another")
+    assert parts(smallest, encoder=named)["weights"] != first
+    monkeypatch.setattr("mtcp.store.keys.packaged_digest", lambda model: f"of {model}")
+    packaged = encoder.model_copy(update={"weights": PACKAGE})
+    assert parts(smallest, encoder=packaged)["weights"] == "of resnet10t"
+
+
+def test_a_description_that_mtcp_ships_counts_with_its_settings(smallest: Path) -> None:
+    described = read_description(BUNDLED / "cityscapes.yaml").reading()
+    assert parts(smallest, layout="cityscapes")["layout"] == digest(described)
+    assert "layout" not in parts(smallest, layout="of_the_users"), "the digest of the data covers it"
+
+
 def test_differences_name_what_changed_and_only_that() -> None:
-    old = {"config": {"training": {"epochs": 10, "clip_norm": None}, "seed": 0}, "code": "a" * 64}
-    new = {"config": {"training": {"epochs": 12, "power": 1}, "seed": 0}, "code": "b" * 64}
+    old = {"config": {"training": {"epochs": 10, "clip_norm": None}, "seed": 0}, "code": "a" * 64, "layout": "a" * 31}
+    new = {"config": {"training": {"epochs": 12, "power": 1}, "seed": 1, "budget": {"n": 2}}, "code": "b" * 32}
     assert differences(old, new) == [
         "code: aaaaaaaaaaaa -> bbbbbbbbbbbb",
+        'config.budget: nothing -> {"n": 2}',
+        "config.seed: 0 -> 1",
         "config.training.clip_norm: null -> nothing",
         "config.training.epochs: 10 -> 12",
         "config.training.power: nothing -> 1",
+        f'layout: "{"a" * 31}" -> nothing',
     ]

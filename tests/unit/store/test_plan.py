@@ -36,6 +36,22 @@ def test_every_run_has_a_key_of_its_own_and_planning_repeats(folder: Path) -> No
     assert keys(folder) == first
 
 
+def test_a_plan_of_one_method_has_its_runs_alone_and_any_run_outside_the_grid_is_planned(folder: Path) -> None:
+    whole, part = Plan.load(folder), Plan.load(folder, only=("rooms", "mtcp_equal"))
+    assert part.runs == tuple(run for run in whole.runs if run.method == "mtcp_equal")
+    outside = whole.run("rooms", "mtcp", 9)
+    assert outside.name == "rooms/mtcp/seed9" and outside not in whole.runs
+    assert whole.run("rooms", "mtcp", 1) is whole.runs[1]
+    assert whole.data_folder("rooms") == folder / "data/rooms"
+
+
+def test_a_validation_share_of_no_image_is_refused(folder: Path) -> None:
+    edit(folder / "config/benchmarks/rooms.yaml", lambda c: c.update(validation_share=0.1))
+    edit(folder / "config/benchmarks/rooms.yaml", lambda c: c["rendered"].update(train=3))
+    with pytest.raises(UserError, match=r"key 'validation_share': 0\.1 of 3 training images"):
+        Plan.load(folder)
+
+
 def test_a_mistake_in_the_configuration_is_named_before_missing_data(folder: Path) -> None:
     (folder / "params.yaml").write_text("benchmarks: [nyud]\nmethods: [mtcp, mtcp_equal]\nseeds: [0]\n")
     with pytest.raises(UserError, match="no data for 'nyud'"):

@@ -12,7 +12,7 @@ from mtcp.core.errors import UserError
 from mtcp.core.files import write_json, write_text
 from mtcp.store.plan import Plan, Run
 from mtcp.store.records import ChoiceRecord
-from mtcp.store.tuning_choice import choose
+from mtcp.store.tuning_choice import choose, cost, described
 
 BUDGET = {"configurations": 3, "learning_rate": [1e-4, 1e-2], "weight_decay": [1e-6, 1e-2]}
 
@@ -37,14 +37,14 @@ class Folder:
     def choice(self, method: str = "mtcp"):
         return next(choice for choice in self.plan().choices if choice.method == method)
 
-    def train(self, run: Run, loss: float | None, epochs: int = 2) -> None:
+    def train(self, run: Run, loss: float | None, epochs: int = 3) -> None:
         """Write what training leaves; `loss` None: the run diverged. Only the last epoch's loss is `loss`."""
         tasks = [task.name for task in run.config.task_list]
         head = ",".join(["epoch", *(f"validation_loss_{task}" for task in tasks)])
         rows = [",".join(map(str, [epoch, *[loss or 9.0] * len(tasks)])) for epoch in range(epochs)]
         rows[:-1] = [row.replace(str(loss), "0.001") for row in rows[:-1]]
         write_text(run.directory / "history.csv", "\n".join([head, *rows]) + "\n")
-        costs = {"seconds": 10.0, "cpu_seconds": 8.0, "gpu_seconds": 0.0}
+        costs = {"seconds": 10.0, "cpu_seconds": 8.0, "gpu_seconds": 2.0}
         record = made_up_record(
             run, "finished" if loss else "diverged", reason="" if loss else "a loss is nan", **costs
         )
@@ -97,6 +97,29 @@ def test_the_last_epoch_on_validation_images_decides(folder: Folder) -> None:
     assert record.chosen == 1
     assert record.trials[1].validation == dict.fromkeys(["semseg", "depth", "normals", "edge"], 1.5)
     assert [trial.cpu_seconds for trial in record.trials] == [8.0] * 3
+
+
+def test_a_search_costs_what_all_its_trials_did_and_says_what_it_chose(folder: Folder) -> None:
+    record = folder.search([2.0, 1.5, None])
+    assert cost(record) == {"cpu_seconds": 24.0, "gpu_seconds": 6.0}
+    rate = record.trials[1].training["learning_rate"]
+    assert described(record).startswith(f"configuration 2 of 3 (learning_rate {rate}, weight_decay ")
+    assert described(record.model_copy(update={"chosen": 0})) == "configuration 1 of 3 (its own)"
+
+
+@pytest.mark.parametrize(
+    ("epochs", "change", "message"),
+    [(2, "0.5", r"history\.csv is not the file .*train the trial again"), (0, "", "it has no epoch")],
+)
+def test_a_history_that_cannot_be_trusted_decides_nothing(folder: Folder, epochs: int, change: str, message: str):
+    choice = folder.choice()
+    for trial in choice.trials:
+        folder.train(trial, 1.5, epochs)
+    path = choice.trials[1].directory / "history.csv"
+    if change:
+        path.write_text(path.read_text().replace("1.5", change))
+    with pytest.raises(UserError, match=message):
+        choose(choice)
 
 
 def test_what_diverged_is_never_chosen_unless_all_did(folder: Folder) -> None:

@@ -45,6 +45,12 @@ def test_a_larger_budget_keeps_the_trials_of_a_smaller_one():
     )
 
 
+def test_the_order_of_the_ranges_in_the_file_does_not_matter():
+    ranges = {"kappa": (0.5, 8.0), "alpha": (0.1, 2.0)}
+    turned = dict(reversed(ranges.items()))
+    assert configurations(BUDGET, "rooms", "m", ranges, TASKS) == configurations(BUDGET, "rooms", "m", turned, TASKS)
+
+
 def test_streams_belong_to_method_and_benchmark():
     drawn = [
         configurations(BUDGET, benchmark, method, KAPPA, TASKS)[1]
@@ -67,6 +73,8 @@ def test_best_is_relative_to_the_first_so_that_no_unit_counts():
     # Second: 0.5 + 1.2 = 1.7; third: 1.1 + 0.5 = 1.6, although its first task's loss is the largest.
     validation = [{"a": 100.0, "b": 0.1}, {"a": 50.0, "b": 0.12}, {"a": 110.0, "b": 0.05}]
     assert best(validation) == 2
+    # 2 and 0.5 + 1.7 relative to the first; relative to the second it would be 2.6 and 2.
+    assert best([{"a": 1.0, "b": 1.0}, {"a": 0.5, "b": 1.7}]) == 0
 
 
 def test_best_passes_over_what_diverged():

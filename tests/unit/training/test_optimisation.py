@@ -74,23 +74,26 @@ def test_what_cannot_work_is_refused(change: dict, words: str) -> None:
         settings(**change)
 
 
-def one_update(**changes) -> float:
-    """A weight of 1 with gradient 2 after one update."""
+def updated(updates: int = 1, **changes) -> float:
+    """A weight of 1 after updates with the gradient 2."""
     network = nn.Linear(1, 1, bias=False)
     nn.init.ones_(network.weight)
     chosen = settings(learning_rate=0.1, weight_decay=0.5, **changes)
     optimiser = build_optimiser(network, chosen, torch.device("cpu"))
     network.weight.grad = torch.full((1, 1), 2.0)
-    optimiser.step()
+    for _ in range(updates):
+        optimiser.step()
     return network.weight.item()
 
 
 def test_each_optimiser_does_its_update() -> None:
     # Adam's first step has length lr, whatever the gradient; AdamW multiplies by 1 - lr * decay before it.
-    assert one_update() == pytest.approx(1 * (1 - 0.05) - 0.1, abs=1e-6)
-    assert one_update(optimiser="adam") == pytest.approx(0.9, abs=1e-6)
+    assert updated() == pytest.approx(1 * (1 - 0.05) - 0.1, abs=1e-6)
+    assert updated(optimiser="adam") == pytest.approx(0.9, abs=1e-6)
     # SGD: the decay is added to the gradient, 2 + 0.5 * 1; momentum starts at the gradient.
-    assert one_update(optimiser="sgd") == pytest.approx(1 - 0.1 * 2.5)
+    assert updated(optimiser="sgd") == pytest.approx(1 - 0.1 * 2.5)
+    # The second: 2 + 0.5 * 0.75, and 0.8 times the first.
+    assert updated(2, optimiser="sgd", momentum=0.8) == pytest.approx(0.75 - 0.1 * (2.375 + 0.8 * 2.5))
 
 
 class Pretrained(Backbone):

@@ -75,6 +75,14 @@ def test_a_task_that_opposes_the_validation_losses_loses_weight():
     assert weights["depth"] < 0.1 < weights["semseg"]
 
 
+def test_a_loss_counts_by_its_weight_relative_to_the_initial_one(bench, effective):
+    scheme = bench("auto_lambda", initial=0.2).scheme
+    assert effective(scheme, [1.0, 2.0, 3.0]).tolist() == pytest.approx([1, 1, 1])
+    with torch.no_grad():
+        scheme.task_weights.copy_(torch.tensor([0.2, 0.1, 0.5]))
+    assert effective(scheme, [1.0, 2.0, 3.0]).tolist() == pytest.approx([1, 0.5, 2.5])
+
+
 def test_running_statistics_stay_as_they_are(bench):
     run = bench("auto_lambda")
     losses, representation = run.losses(0)

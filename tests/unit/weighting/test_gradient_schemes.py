@@ -141,6 +141,22 @@ def test_imtl_g_projects_equally_onto_all_unit_gradients():
     assert coefficients.sum() == pytest.approx(3.0)
 
 
+def test_aligned_mtl_leaves_out_directions_without_length():
+    # Two equal gradients and one across: singular values sqrt(2), 1 and 0; the first is brought to the length 1.
+    update, _ = combined("aligned_mtl", torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]))
+    torch.testing.assert_close(update, torch.tensor([2**0.5, 1.0]), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "name", ["pcgrad", "gradvac", "graddrop", "upgrad", "dualproj", "aligned_mtl", "pcd", "cagrad", "moco", "mgda"]
+)
+def test_gradients_that_are_zero_move_nothing(name):
+    update, coefficients = combined(name, torch.zeros(2, 3))
+    assert not update.any() and coefficients.isfinite().all()
+    update, coefficients = combined(name, torch.tensor([[0.0, 0.0], [1.0, 0.0]]))
+    assert update[0] >= 0 and update[1] == 0 and coefficients.isfinite().all()
+
+
 def test_aligned_mtl_is_the_smallest_singular_value_times_the_polar_factor():
     jacobian = random_jacobian(3)
     U, S, V = torch.linalg.svd(jacobian, full_matrices=False)
@@ -355,6 +371,36 @@ def test_db_mtl_by_hand():
     update, coefficients = combined("db_mtl", jacobian, [0.5, 4.0], beta=0.0)
     torch.testing.assert_close(update, torch.tensor([4.0, 4.0]))
     assert coefficients.tolist() == [2.0, 4.0]
+
+
+def test_a_gradient_of_length_zero_is_the_shortest_under_any_normalisation():
+    jacobian = torch.tensor([[0.0, 0.0], [1.0, 0.0]])
+    for normalisation in ("none", "l2", "loss", "loss+"):
+        assert combined("mgda", jacobian, normalisation=normalisation)[1].tolist() == [2, 0], normalisation
+
+
+def test_imtl_adds_up_the_gradients_of_its_log_weights_over_micro_batches():
+    scheme = build("imtl", 2, 2)
+    for losses in ([3.0, 1.0], [2.0, 0.5]):
+        scheme.weights(torch.eye(2).double(), torch.tensor(losses), torch.arange(2))
+    assert scheme.log_weight.grad.tolist() == pytest.approx([2 + 1, 0 - 0.5])
+
+
+def test_pcd_keeps_to_the_primary_task_where_the_others_cannot_all_gain():
+    _, coefficients = combined("pcd", torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, -1.0]]), primary="a")
+    assert coefficients.tolist() == [1, 0, 0]
+
+
+def test_db_mtls_share_of_the_past_falls_with_the_steps():
+    # Shares of the past 1/2, 1/4 and 1/6: of equal gradients, h lacks their product 1/48.
+    update, _ = combined("db_mtl", torch.tensor([[1.0, 0.0], [0.0, 2.0]]), steps=3, beta=0.5, beta_sigma=1.0)
+    torch.testing.assert_close(update, torch.full((2,), 2 * 47 / 48))
+
+
+def test_excess_mtls_weights_of_the_tasks_present_sum_to_their_number():
+    scheme = build("excess_mtl", 3, 4)
+    scheme.simplex.shares.copy_(torch.tensor([0.5, 0.3, 0.2]))
+    assert scheme.other_weights(torch.ones(2), torch.tensor([0, 1])).tolist() == pytest.approx([1.25, 0.75])
 
 
 def test_db_mtl_never_has_a_negative_coefficient_whatever_its_running_means_remember():

@@ -1,8 +1,11 @@
 """IGBv2's agent against torch's own layers and distributions, and what it learns from."""
 
 import io
+import math
 
+import pytest
 import torch
+from torch import nn
 from torch.distributions import Normal
 from torch.nn import functional
 
@@ -39,6 +42,35 @@ def test_the_actors_density_is_that_of_the_authors(loss_scheme):
     torch.testing.assert_close(weights, 3 * torch.softmax(u, -1))
     tanh = 2 * (torch.log(torch.tensor(2.0)) - u - functional.softplus(-2 * u))
     torch.testing.assert_close(density, (normal.log_prob(u) - tanh).sum(-1, keepdim=True))
+
+
+class Constant(nn.Module):
+    """A network whose output is given."""
+
+    def __init__(self, *output):
+        super().__init__()
+        self.output = output[0] if len(output) == 1 else output
+
+    def forward(self, *_):
+        return self.output
+
+
+def test_an_update_descends_the_soft_actor_critics_losses(loss_scheme):
+    """With temperature 0.2: the return is r + 0.99 (the lower follower - 0.2 log density) of the next state."""
+    scheme, descended = loss_scheme("igb_v2", tasks=2), {}
+    scheme._descend = lambda name, loss: descended.update({name: loss.item()})
+    scheme.actor = Constant(torch.ones(1, 2), torch.full((1, 1), 0.5))
+    scheme.critics = Constant(torch.tensor([1.0, 2.0]).view(2, 1, 1))
+    scheme.followers = Constant(torch.tensor([5.0, 3.0]).view(2, 1, 1))
+    scheme._improve(torch.ones(1, 2), torch.ones(1, 2), torch.ones(1, 2), torch.full((1, 1), 0.25), torch.Generator())
+    wanted = 0.25 + 0.99 * (3 - 0.2 * 0.5)
+    assert descended == pytest.approx(
+        {
+            "critics": (1 - wanted) ** 2 + (2 - wanted) ** 2,
+            "actor": 0.2 * 0.5 - 1,
+            "temperature": -math.log(0.2) * (0.5 - 2),
+        }
+    )
 
 
 def test_it_remembers_the_least_relative_descent_and_learns_in_its_epochs(loss_scheme):

@@ -28,6 +28,7 @@ def test_equal(loss_scheme, effective):
 
 def test_fixed(loss_scheme, effective):
     close(effective(loss_scheme("fixed", weights={"a": 1, "b": 0.5, "c": 3}), VALUES), [1, 0.5, 3])
+    close(effective(loss_scheme("fixed", weights={"a": 0.1, "b": 0, "c": -0.2}), VALUES), [0.1, 0, -0.2])
 
 
 def test_fixed_needs_every_task(loss_scheme):

@@ -35,6 +35,17 @@ def test_conflict_counts_pairs_below_0():
     assert monitor.conflict
 
 
+def test_orthogonal_gradients_are_in_no_conflict_and_one_alone_compares_with_none():
+    monitor = Monitor(TASKS, pairs=True)
+    monitor.observe_gradients(["a", "b"], torch.eye(2).double())
+    assert not monitor.conflict
+    monitor.end_epoch()
+    assert monitor.record()["conflict_share"] == 0
+    monitor.observe_gradients(["a"], torch.eye(1).double())
+    monitor.end_epoch()
+    assert all(math.isnan(value) for value in monitor.record().values())
+
+
 def test_a_step_without_gradients_leaves_the_epochs_condition_number():
     monitor = Monitor(TASKS, pairs=True)
     for scale in (1.0, 0.0, 1.0):
@@ -52,6 +63,9 @@ def test_a_step_without_gradients_leaves_the_epochs_condition_number():
         ([(1, 1), (-0.1, 1)], True, True, False),
         ([(1, 1), (1, 1001)], True, False, True),
         ([(5000, 4000), (5000, 6000)], True, False, False),
+        ([(1, 1000), (1, 1001)], True, False, False),
+        ([(0.001, 0.001001)], True, False, False),
+        ([(1e7, 1e7 + 1)], False, False, False),
     ],
 )
 def test_signs(weights, moved, negative, runaway):
@@ -92,6 +106,12 @@ def test_negative_weights_are_trouble_unless_the_scheme_is_signed(name, flag, be
     scheme = bench(name).scheme
     scheme.monitor.observe({"semseg": -0.1, "depth": 1.0})
     assert scheme.flags() == [flag]
+
+
+def test_a_signed_scheme_with_positive_weights_raises_no_flag(bench):
+    scheme = bench("imtl_g").scheme
+    scheme.monitor.observe({"semseg": 0.1, "depth": 1.0})
+    assert scheme.flags() == []
 
 
 @pytest.mark.parametrize("name", ["equal", "fixed", "lps_as_released"])

@@ -262,8 +262,10 @@ def test_every_scheme_of_ours_passes_the_probe(name):
     probe_scheme(config.model_copy(update={"scheme": PluginConfig(name=name)}))
 
 
-def test_a_dictionary_as_representation_is_one_sentence(bench):
+@pytest.mark.parametrize("kind", [dict, tuple])
+def test_a_representation_that_is_neither_tensor_nor_list_is_one_sentence(bench, kind):
     run = bench("mgda", shared_parameters="representation")
     losses, representation = run.losses(0)
-    with pytest.raises(UserError, match=r"must return a tensor or a list of tensors .*, got dict"):
-        run.scheme.backward(losses, None, {"r": representation}, 1.0)
+    given = {"r": representation} if kind is dict else (representation,)
+    with pytest.raises(UserError, match=rf"must return a tensor or a list of tensors .*, got {kind.__name__}"):
+        run.scheme.backward(losses, None, given, 1.0)

@@ -23,6 +23,13 @@ def test_encoder_is_what_lies_upstream_of_the_representation(bench):
     assert names(bench("equal", fused=True), "encoder") == ENCODER
 
 
+def test_of_the_encoder_counts_what_affects_one_output_or_more(bench):
+    run = bench("equal")
+    run.network.stem.spare = torch.nn.Parameter(torch.ones(2))
+    run.network.encoder = torch.nn.ModuleList([run.network.stem, run.network.decoders["depth"]])
+    assert names(run, "encoder") == ENCODER | {"encoder.1.weight", "encoder.1.bias"}, "of depth's decoder"
+
+
 def test_all_shared_is_found_by_reachability(bench):
     assert names(bench("equal"), "all_shared") == ENCODER
     assert names(bench("equal", fused=True), "all_shared") == ENCODER | DECODERS
