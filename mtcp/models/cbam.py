@@ -6,8 +6,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mtcp.models.layers import to_nchw
-
 
 class ChannelGate(nn.Module):
     """g = sigmoid(MLP(average over space) + MLP(maximum over space)), (B, 1, 1, C); MLP: C -> max(C/16, 4) -> C."""
@@ -20,10 +18,8 @@ class ChannelGate(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         tokens = x.flatten(1, 2)
-        # Maxima with an index: `amax` is ten times slower, because it spreads the gradient over ties. On a CPU pooling
-        # finds the same one, several channels at a time.
-        maximum = F.adaptive_max_pool2d(to_nchw(x), 1).flatten(1) if x.is_cpu else tokens.max(1).values
-        pooled = torch.stack((tokens.mean(1), maximum), 1)
+        # `max` with its index: `amax` is ten times slower, because it spreads the gradient over ties.
+        pooled = torch.stack((tokens.mean(1), tokens.max(1).values), 1)
         return self.fc2(F.relu(self.fc1(pooled))).sum(1).sigmoid()[:, None, None]
 
 

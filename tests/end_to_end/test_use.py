@@ -72,6 +72,7 @@ def test_the_command_writes_pictures_and_values(trained, run) -> None:
     assert height > 5 * 0.6 * width, "the photograph and four tasks, one below the other"
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.load` is deprecated:FutureWarning")
 def test_the_exported_file_gives_what_the_network_gives(trained, run) -> None:
     done = trained.mtcp("export", "rooms/mtcp/seed0", "--json")
     assert done.returncode == 0, done.stderr
