@@ -5,7 +5,7 @@ Works on the tidy table `runs.csv` (one row per run x selection x output x task 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, get_args
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,7 @@ from mtcp.core.measures import COSTS
 from mtcp.core.tasks import Task
 from mtcp.metrics import coherence, multi_task
 from mtcp.metrics.coherence import COHERENCE
+from mtcp.store.records import Status
 
 MULTI_TASK: Final = "multi_task"
 COST: Final = "cost"
@@ -27,7 +28,7 @@ _AGAINST: Final = "against"
 #: The number a comparison is about: the last epoch's final outputs, chosen without a look at the test images.
 PRIMARY: Final = {"selection": "last", "output": "final"}
 #: The states of runs that are done.
-DONE: Final = ("finished", "diverged")
+DONE: Final = get_args(Status)
 #: Default ROPE by unit, where a benchmark sets no `rope`: fractions and metres, degrees, per cent.
 DEFAULT_ROPES: Final = {"": 0.005, "m": 0.005, "°": 0.2, "%": 0.5}
 #: The metrics that other definitions of Delta_m average, by kind of task; variants of a metric are left out.

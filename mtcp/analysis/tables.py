@@ -392,15 +392,12 @@ def compare(
     families = [(benchmark.reference, name) for name in known if benchmark.reference in methods]
     if benchmark.baseline in methods and benchmark.baseline != benchmark.reference:
         families.append((benchmark.baseline, "delta_m"))
-    rows = []
+    rows, settled = [], not open_runs(table)
     for reference, name in families:
         measure, others = known[name], [rival for rival in rivals if rival != reference]
         pairs = [paired(table, rival, reference, measure) for rival in others]
         results = compare_family(
-            [pair.improvements for pair in pairs],
-            [measure.rope] * len(pairs),
-            settled=not open_runs(table),
-            alpha=alpha,
+            [pair.improvements for pair in pairs], [measure.rope] * len(pairs), settled=settled, alpha=alpha
         )
         rows += [
             {

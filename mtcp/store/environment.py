@@ -57,11 +57,8 @@ def git_state(root: Path) -> GitState | None:
     """Return the state of the git checkout at `root`; None outside one."""
 
     def git(*arguments: str) -> bytes | None:
-        try:
-            done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, check=False, timeout=30)
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        return done.stdout if done.returncode == 0 else None
+        done = _git(root, *arguments)
+        return done.stdout if done and done.returncode == 0 else None
 
     commit = git("rev-parse", "HEAD")
     if commit is None:
@@ -75,11 +72,16 @@ def git_refusal(root: Path) -> str | None:
     """Return why git names no commit although `root` lies in a repository, such as one of another user; else None."""
     if not any((folder / ".git").exists() for folder in (root, *root.parents)):
         return None
+    done = _git(root, "rev-parse", "HEAD")
+    return done.stderr.decode(errors="replace").partition("\n")[0] if done and done.returncode else None
+
+
+def _git(root: Path, *arguments: str) -> subprocess.CompletedProcess[bytes] | None:
+    """Run git at `root`; None without git, or where it does not answer."""
     try:
-        done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False)
-    except OSError:
-        return None  # no git at all
-    return done.stderr.partition("\n")[0] if done.returncode else None
+        return subprocess.run(["git", *arguments], cwd=root, capture_output=True, check=False, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
 
 
 def environment_class(device: str) -> str:

@@ -39,8 +39,7 @@ def coordinates(gramian: Array) -> Array:
     the singular value of that rounding has no digit that is right.
     """
     lengths, cosines = unit_gramian(gramian)
-    values, vectors = np.linalg.eigh(cosines)
-    kept = values > len(values) * _DEPENDENT
+    values, vectors, kept = _spectrum(cosines)
     return lengths[:, None] * vectors[:, kept] * np.sqrt(values[kept])
 
 
@@ -91,8 +90,7 @@ def priority_constrained(gramian: Array, floors: Array) -> Array | None:
     if found is None:
         return None
     coefficients[bounded] = found / lengths[bounded]
-    parts = coefficients * lengths
-    return coefficients if parts.sum() <= _LARGEST * _norm(cosines, parts) else np.zeros(len(lengths))
+    return np.zeros(len(lengths)) if _cancel_out(cosines, coefficients * lengths) else coefficients
 
 
 def onto_simplex(vector: Array) -> Array:
@@ -170,7 +168,7 @@ def fair_shares(gramian: Array, alpha: float = 1.0, claims: Array | float = 1.0)
                 break
             shrink /= 2
         shares = moved
-    if shares.sum() > _LARGEST * _norm(cosines, shares):
+    if _cancel_out(cosines, shares):
         raise ValueError("no fair shares: the gradients cancel each other out")
     if not residual < 1e-6:
         raise ValueError(f"no fair shares found: alpha = {alpha:g} is too extreme for gradients of such lengths")
@@ -183,9 +181,8 @@ def equal_cosines(lengths: Array, cosines: Array) -> tuple[Array, Array, float]:
     `lengths` and `cosines` are as returned by `unit_gramian`. sum_t c_t g_t has the same cosine with every gradient
     where C u = 1. Unit gradients that are linearly dependent but for float32's rounding count as dependent.
     """
-    values, vectors = np.linalg.eigh(cosines)
+    values, vectors, kept = _spectrum(cosines)
     ones = vectors.T @ (lengths > 0)
-    kept = values > len(values) * _DEPENDENT
     direction = vectors[:, kept] @ (ones[kept] / values[kept])
     return direction, direction / np.where(lengths > 0, lengths, np.inf), float(np.linalg.norm(ones[~kept]))
 
@@ -201,9 +198,15 @@ def impartial_shares(lengths: Array, cosines: Array) -> Array:
     return count * shares / shares.sum() if count and missed < 1e-6 else np.zeros(len(lengths))
 
 
-def _norm(cosines: Array, parts: Array) -> float:
-    """Return the length of the sum of unit gradients times `parts`."""
-    return float(max(parts @ cosines @ parts, 0.0)) ** 0.5
+def _cancel_out(cosines: Array, parts: Array) -> bool:
+    """Whether unit gradients times `parts` add up to hardly more than their rounding."""
+    return bool(parts.sum() > _LARGEST * float(max(parts @ cosines @ parts, 0.0)) ** 0.5)
+
+
+def _spectrum(cosines: Array) -> tuple[Array, Array, NDArray[np.bool_]]:
+    """Return the eigenvalues and eigenvectors (columns) of C, and which values are more than float32's rounding."""
+    values, vectors = np.linalg.eigh(cosines)
+    return values, vectors, values > len(values) * _DEPENDENT
 
 
 def _factor(cosines: Array) -> Array:

@@ -120,8 +120,8 @@ def check_image(layout: Layout, image_id: str, tasks: list[str], with_depth: boo
             found.problems.append(str(error))
             continue
         if target.shape[:2] != (height, width):
-            turned = f" (it is transposed{camera and f'; the photograph{camera}'})"
-            turned = turned if target.shape[:2] == (width, height) else ""
+            transposed = target.shape[:2] == (width, height)
+            turned = f" (it is transposed{camera and f'; the photograph{camera}'})" if transposed else ""
             found.problems.append(
                 f"image '{image_id}': {task} is {target.shape[0]}x{target.shape[1]}, the image "
                 f"{height}x{width}{turned}: both must have one size"
